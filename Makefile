@@ -1,0 +1,44 @@
+# `make run` makes a clip, `make test` checks everything, `make serve` answers HTTP on port 5000.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
+
+.DEFAULT_GOAL := help
+.PHONY: help install run serve test lint demo-weights clean
+
+help:  ## list these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+install: $(VENV)/.installed  ## install what the service needs into .venv
+
+$(VENV)/.installed: requirements.txt requirements-audiocraft.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.txt)"
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-audiocraft.txt
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	touch $@
+
+run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..."
+	$(BIN)/python -m musicgen_service predict -i prompt="$(PROMPT)" -o out/clip.wav
+
+serve: install  ## answer HTTP requests on port 5000
+	$(BIN)/python -m musicgen_service serve --port 5000
+
+test: $(VENV)/.installed-dev lint  ## ruff, mypy and all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo-weights: $(VENV)/.installed-dev  ## train the shipped checkpoint anew (hours); QUICK=1 tries the pipeline
+	$(BIN)/python -m demo.train $(if $(QUICK),--quick)
+
+clean:  ## remove what these targets made
+	rm -rf $(VENV) out build

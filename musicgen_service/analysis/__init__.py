@@ -1,0 +1,1 @@
+"""What a recording holds: stems, beats, chords. Arrays in, arrays out."""

@@ -1,0 +1,74 @@
+"""Arrays to files: wav and flac and ogg by libsndfile, mp3 by pydub and ffmpeg."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from musicgen_service.audio import ffmpeg
+
+with warnings.catch_warnings():
+    # pydub looks for a system ffmpeg as it is imported and warns; it is told of the packaged one below.
+    warnings.simplefilter("ignore")
+    from pydub import AudioSegment
+
+FORMATS = ("wav", "mp3", "flac", "ogg")
+MP3_BITRATE = "320k"
+_OGG_QUALITY = 0.2
+"""libsndfile's compression level: 0 is the best quality, 1 the smallest file."""
+
+
+class EncodingError(RuntimeError):
+    """The file could not be written whole; nothing is left of it."""
+
+
+def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
+    """Write a clip to `path`; its suffix says the format. A file appears only when it is complete.
+
+    Parameters
+    ----------
+    samples : float32 array [channels, samples] within ±1; stored as 16-bit integers before coding
+    rate : samples per second
+    tags : `title`, `comment` and `software`, written in the format's own way
+
+    Raises
+    ------
+    EncodingError
+        When the disk is full, the folder cannot be written, or the encoder fails.
+    """
+    pcm = to_int16(samples)
+    unfinished = path.with_name(f".{path.name}")
+    try:
+        if path.suffix == ".mp3":
+            _write_mp3(pcm, rate, unfinished, tags)
+        else:
+            _write_sndfile(pcm, rate, unfinished, path.suffix[1:], tags)
+        if unfinished.stat().st_size == 0:
+            raise OSError("the encoder wrote nothing")
+        unfinished.replace(path)
+    except (OSError, soundfile.SoundFileError, RuntimeError) as error:
+        raise EncodingError(f"{path.name} could not be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Float [channels, samples] within ±1 to int16 [samples, channels]."""
+    return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").T.copy()
+
+
+def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags: dict[str, str]) -> None:
+    options = {"compression_level": _OGG_QUALITY} if container == "ogg" else {"subtype": "PCM_16"}
+    with soundfile.SoundFile(path, "w", rate, pcm.shape[1], format=container.upper(), **options) as file:
+        file.title, file.comment, file.software = tags["title"], tags["comment"], tags["software"]
+        # By the second: libsndfile's Vorbis encoder crashes on long stereo buffers.
+        for start in range(0, len(pcm), rate):
+            file.write(pcm[start : start + rate])
+
+
+def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
+    AudioSegment.converter = ffmpeg.path()
+    segment = AudioSegment(data=pcm.tobytes(), sample_width=2, frame_rate=rate, channels=pcm.shape[1])
+    metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
+    segment.export(path, format="mp3", bitrate=MP3_BITRATE, tags=metadata).close()

@@ -1,0 +1,84 @@
+"""The four normalisation strategies of the reference systems.
+
+Sources: ITU-R BS.1770-4 for loudness (measured by pyloudnorm); audiocraft's `normalize_audio` for
+what each strategy means.
+"""
+
+import warnings
+
+import numpy as np
+import pyloudnorm
+
+TARGET_LUFS = -14.0
+PEAK_DB = -1.0
+RMS_DB = -18.0
+SILENCE_RMS = 2e-3
+"""Below this a clip is left as it is: raising it to full loudness would only raise noise."""
+
+_TOLERANCE_LU = 0.02
+_MAX_ROUNDS = 12
+
+
+def normalise(samples: np.ndarray, rate: int, strategy: str) -> np.ndarray:
+    """Bring a clip to a common level.
+
+    Parameters
+    ----------
+    samples : float32 array [channels, samples]
+    rate : samples per second
+    strategy : `loudness` (-14 LUFS), `peak` (-1 dBFS), `rms` (-18 dBFS of the mono mix) or `clip`
+        (only limit to -1 dBFS)
+
+    Returns
+    -------
+    float32 array of the same shape within ±1
+    """
+    ceiling = _amplitude(PEAK_DB)
+    if strategy == "clip":
+        return np.clip(samples, -ceiling, ceiling)
+    if strategy == "peak":
+        peak = float(np.abs(samples).max(initial=0.0))
+        gain = ceiling / peak if peak > 0 else 1.0
+        return samples * np.float32(gain)
+    if strategy == "rms":
+        rms = _rms(samples)
+        gain = _amplitude(RMS_DB) / rms if rms > 0 else 1.0
+        return _clamp(samples * np.float32(gain))
+    return _to_loudness(samples, rate)
+
+
+def integrated_loudness(samples: np.ndarray, rate: int) -> float:
+    """Loudness of a clip [channels, samples] in LUFS; minus infinity for silence."""
+    # The standard's gating block is 0.4 s; a shorter clip is measured as one block of its own length.
+    block = min(0.4, samples.shape[1] / rate)
+    meter = pyloudnorm.Meter(rate, block_size=block)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyloudnorm warns when every block is gated out
+        return float(meter.integrated_loudness(samples.T.astype(np.float64)))
+
+
+def _to_loudness(samples: np.ndarray, rate: int) -> np.ndarray:
+    if _rms(samples) < SILENCE_RMS:
+        return _clamp(samples)
+    gain_db, result = 0.0, samples
+    for _ in range(_MAX_ROUNDS):
+        error = TARGET_LUFS - integrated_loudness(result, rate)
+        if not np.isfinite(error) or abs(error) <= _TOLERANCE_LU:
+            break
+        # Clamping takes some loudness away again, so the gain is corrected until what is left measures right.
+        gain_db += error
+        result = _clamp(samples * np.float32(_amplitude(gain_db)))
+    return _clamp(result)
+
+
+def _clamp(samples: np.ndarray) -> np.ndarray:
+    return np.clip(samples, -1.0, 1.0)
+
+
+def _rms(samples: np.ndarray) -> float:
+    """Root mean square of the mono mix."""
+    return float(np.sqrt(np.mean(np.square(samples.mean(axis=0)), dtype=np.float64)))
+
+
+def _amplitude(decibels: float) -> float:
+    return float(10.0 ** (decibels / 20.0))

@@ -1,0 +1,1 @@
+"""Token generation: tensors only, nothing of requests."""

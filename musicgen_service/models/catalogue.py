@@ -1,0 +1,117 @@
+"""The checkpoints this service knows, and the parts they share."""
+
+from dataclasses import dataclass
+
+WEIGHTS_LICENCE = "CC-BY-NC 4.0"
+
+T5 = "t5-base"
+CODEC = "encodec_32khz"
+SEPARATOR = "htdemucs"
+DIFFUSION = "multi-band-diffusion"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part that several checkpoints share, fetched once into a folder of its own."""
+
+    name: str
+    hub_id: str
+    files: tuple[str, ...]
+    """Shell patterns of the files to fetch; each must match at least one."""
+    licence: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One MusicGen checkpoint: a folder with `state_dict.bin` and `compression_state_dict.bin`."""
+
+    name: str
+    hub_id: str | None
+    """Repository on the hub; None for the demo, which is part of this repository."""
+    parameters: int
+    """Millions, of the language model."""
+    channels: int
+    takes_melody: bool
+    window: float
+    """Seconds the model attends to at most; longer clips are made window by window."""
+    licence: str
+    uses_released_codec: bool = True
+    """MultiBand Diffusion was trained on the codes of one codec and works with that one only."""
+    separates_melody: bool = True
+    """Whether it learned melodies without drums and bass, or (the demo) from the sound as it is."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the shared parts to fetch with this checkpoint."""
+        if self.hub_id is None:
+            return ()
+        return (T5, CODEC, DIFFUSION) + ((SEPARATOR,) if self.takes_melody else ())
+
+
+CHECKPOINT_FILES = ("state_dict.bin", "compression_state_dict.bin")
+
+COMPONENTS = {
+    component.name: component
+    for component in (
+        Component(
+            T5,
+            "google-t5/t5-base",
+            ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"),
+            "Apache-2.0",
+        ),
+        Component(CODEC, "facebook/encodec_32khz", ("config.json", "model.safetensors"), WEIGHTS_LICENCE),
+        Component(SEPARATOR, "adefossez/HTDemucs", ("htdemucs.yaml", "*.safetensors"), "MIT"),
+        Component(DIFFUSION, "facebook/multiband-diffusion", ("mbd_musicgen_32khz.th",), WEIGHTS_LICENCE),
+    )
+}
+
+
+def _released(name: str, parameters: int) -> Checkpoint:
+    return Checkpoint(
+        name=name,
+        hub_id=f"facebook/musicgen-{name}",
+        parameters=parameters,
+        channels=2 if name.startswith("stereo") else 1,
+        takes_melody="melody" in name,
+        window=30.0,
+        licence=WEIGHTS_LICENCE,
+    )
+
+
+CHECKPOINTS = {
+    checkpoint.name: checkpoint
+    for checkpoint in (
+        _released("small", 300),
+        _released("medium", 1500),
+        _released("large", 3300),
+        _released("melody", 1500),
+        _released("melody-large", 3300),
+        _released("stereo-small", 300),
+        _released("stereo-medium", 1500),
+        _released("stereo-large", 3300),
+        _released("stereo-melody", 1500),
+        _released("stereo-melody-large", 3300),
+        Checkpoint(
+            name="demo",
+            hub_id=None,
+            parameters=6,
+            channels=1,
+            takes_melody=True,
+            window=20.0,
+            licence="Apache-2.0",
+            uses_released_codec=False,
+            separates_melody=False,
+        ),
+    )
+}
+
+
+def best(present: list[str], melody: bool) -> str | None:
+    """The strongest of the `present` checkpoints that can do the task, or None.
+
+    Size decides first, then stereo; of two equals the one trained for the task wins.
+    """
+    able = [CHECKPOINTS[name] for name in present if CHECKPOINTS[name].takes_melody or not melody]
+    if not able:
+        return None
+    return max(able, key=lambda c: (c.parameters, c.channels, c.takes_melody == melody)).name

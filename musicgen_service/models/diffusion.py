@@ -1,0 +1,41 @@
+"""MultiBand Diffusion: the slower, cleaner way from tokens to sound (arXiv:2308.02560)."""
+
+from typing import Any
+
+import torch
+
+from musicgen_service.engine import pieces
+from musicgen_service.models import loading
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.store import WeightStore
+
+
+class Diffusion:
+    """Decodes the tokens of a mono or stereo model by diffusion.
+
+    Parameters
+    ----------
+    model : the model whose tokens are decoded
+    store : where the diffusion weights are
+
+    Raises
+    ------
+    WeightsError
+        When the weights are not here.
+    """
+
+    def __init__(self, model: MusicModel, store: WeightStore) -> None:
+        self._model = model
+        self._diffusion: Any = loading.load_diffusion(model, store)
+
+    @torch.no_grad()
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
+        return pieces.decode(self._decode_piece, tokens.to(self._model.device), self._model.hop)
+
+    def _decode_piece(self, codes: torch.Tensor) -> torch.Tensor:
+        if self._model.channels == 1:
+            return self._diffusion.tokens_to_wav(codes)
+        # The diffusion knows one channel: left and right go through it as a batch of two.
+        left_right = torch.cat(self._model.codec.get_left_right_codes(codes))
+        return self._diffusion.tokens_to_wav(left_right).transpose(0, 1)

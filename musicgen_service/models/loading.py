@@ -1,0 +1,214 @@
+"""From a checkpoint folder to a model in memory, at close to the speed of reading the files."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import omegaconf
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from musicgen_service.engine import pieces
+from musicgen_service.engine.interface import TokenGenerator
+from musicgen_service.engine.reference import ReferenceLoop
+from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models.catalogue import CHECKPOINTS, CODEC, DIFFUSION, T5
+from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
+
+_DIFFUSION_FILE = "mbd_musicgen_32khz.th"
+_TRAINING_ONLY = ("conditioners.self_wav.chroma_stem.cache_path", "conditioners.args")
+
+
+@dataclass
+class MusicModel:
+    """A loaded checkpoint: text and melody to tokens, tokens to sound and back.
+
+    Attributes
+    ----------
+    sample_rate : samples per second of its audio
+    channels : 1 or 2
+    frame_rate : tokens per second in each codebook
+    window : frames it attends to at most
+    takes_melody : whether it can follow a melody
+    """
+
+    name: str
+    lm: Any
+    codec: Any
+    generator: TokenGenerator
+    sample_rate: int
+    channels: int
+    frame_rate: int
+    window: int
+    takes_melody: bool
+    device: torch.device
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return self.sample_rate // self.frame_rate
+
+    def conditions(self, text: str | None, melody: torch.Tensor | None = None) -> Any:
+        """Conditions of one clip: a description and the waveform [1, samples] of a melody."""
+        return door.conditions(text, melody, self.sample_rate, self.device)
+
+    @torch.no_grad()
+    def encode(self, audio: torch.Tensor) -> torch.Tensor:
+        """Audio [channels, samples] to tokens [codebooks, ceil(samples / hop)]."""
+        return pieces.encode(lambda piece: self.codec.encode(piece)[0], audio.to(self.device), self.hop)
+
+    @torch.no_grad()
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
+        return pieces.decode(lambda piece: self.codec.decode(piece, None), tokens.to(self.device), self.hop)
+
+
+def load_model(name: str, store: WeightStore, device: torch.device) -> MusicModel:
+    """Load a checkpoint from its folder.
+
+    Raises
+    ------
+    WeightsError
+        When a file is missing, damaged, or not a MusicGen checkpoint.
+    """
+    folder = store.require(name)
+    try:
+        lm = _load_lm(folder, store, device)
+        codec = door.fit_codec(_load_codec(folder, store, device), lm.cfg)
+        takes_melody = "self_wav" in lm.condition_provider.conditioners
+        if takes_melody:
+            door.repeat_short_melodies(lm)
+        return MusicModel(
+            name=name,
+            lm=lm,
+            codec=codec,
+            generator=ReferenceLoop(lm),
+            sample_rate=int(codec.sample_rate),
+            channels=int(codec.channels),
+            frame_rate=int(codec.frame_rate),
+            window=int(lm.cfg.dataset.segment_duration * codec.frame_rate),
+            takes_melody=takes_melody,
+            device=device,
+        )
+    except (KeyError, EOFError, OSError, RuntimeError, omegaconf.errors.OmegaConfBaseException) as error:
+        if isinstance(error, (WeightsError, torch.OutOfMemoryError)):
+            raise
+        raise WeightsError(f"'{name}' could not be loaded ({error}): {fetch_hint(name)}.") from error
+
+
+def load_diffusion(model: MusicModel, store: WeightStore) -> Any:
+    """MultiBand Diffusion for the (mono) codec of `model`.
+
+    Raises
+    ------
+    WeightsError
+        When its weights are not here.
+    """
+    file = store.require(DIFFUSION) / _DIFFUSION_FILE
+    with torch.serialization.safe_globals(_config_classes()):
+        package = torch.load(file, map_location="cpu", weights_only=True)
+    mono = getattr(model.codec, "model", None) if model.channels == 2 else model.codec
+    return door.load_diffusion(package, mono or model.codec, model.device)
+
+
+def memory_needed(name: str, store: WeightStore, device: torch.device) -> int:
+    """Bytes that the checkpoint takes in memory, from the sizes of its files."""
+    folder = store.path(name)
+    # Released weights are stored in half precision and used in full precision on a CPU.
+    widening = 2 if device.type == "cpu" else 1
+    size = (folder / "state_dict.bin").stat().st_size * widening
+    size += (folder / "compression_state_dict.bin").stat().st_size
+    for part in (T5, CODEC) if CHECKPOINTS[name].hub_id else ():
+        if store.has(part):
+            size += sum(file.stat().st_size for file in store.path(part).glob("*.safetensors"))
+    return size
+
+
+def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
+    package = _read(folder / "state_dict.bin")
+    config = OmegaConf.create(package["xp.cfg"])
+    config.device = str(device)
+    config.dtype = "float32" if device.type == "cpu" else "float16"
+    for option in _TRAINING_ONLY:
+        _remove(config, option)
+    text_encoder = config.conditioners.description.t5
+    local = folder / text_encoder.name
+    text_encoder.name = str(local if local.is_dir() else store.require(text_encoder.name.rpartition("/")[2]))
+    with _without_initialisation():
+        lm = door.build_lm(config)
+    _assign(lm, package["best_state"])
+    lm.cfg = config
+    return lm.eval()
+
+
+def _load_codec(folder: Path, store: WeightStore, device: torch.device) -> Any:
+    package = _read(folder / "compression_state_dict.bin")
+    if "pretrained" in package:
+        return door.load_hub_codec(store.require(package["pretrained"].rpartition("/")[2])).to(device)
+    config = OmegaConf.create(package["xp.cfg"])
+    config.device = str(device)
+    with _without_initialisation():
+        codec = door.build_codec(config)
+    _assign(codec, package["best_state"])
+    return codec.eval()
+
+
+def _read(file: Path) -> Any:
+    return torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+
+
+def _assign(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Give a module its weights, in the module's own precision and place.
+
+    Every tensor is copied, once: the file may be replaced while the service runs.
+    """
+    own = module.state_dict()
+    unknown, missing = state.keys() - own.keys(), own.keys() - state.keys()
+    if unknown or missing:
+        raise RuntimeError(f"its tensors are not those of its configuration: {sorted(unknown | missing)[:3]} ...")
+    copies = {name: torch.empty_like(own[name]).copy_(tensor) for name, tensor in state.items()}
+    module.load_state_dict(copies, assign=True)
+
+
+@contextmanager
+def _without_initialisation() -> Iterator[None]:
+    """Skip random initialisation: every weight is about to be replaced, and drawing them takes longer than reading."""
+
+    def leave(tensor: torch.Tensor, *_args: Any, **_kwargs: Any) -> torch.Tensor:
+        return tensor
+
+    names = ("kaiming_uniform_", "uniform_", "normal_", "trunc_normal_")
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # audiocraft uses torch's older weight_norm
+        for name in names:
+            stack.enter_context(patch.object(torch.nn.init, name, leave))
+        yield
+
+
+def _remove(config: DictConfig, option: str) -> None:
+    *parents, last = option.split(".")
+    for parent in parents:
+        if parent not in config or config[parent] is None:
+            return
+        config = config[parent]
+    config.pop(last, None)
+
+
+def _config_classes() -> list[Any]:
+    """MultiBand Diffusion's file holds its configuration as objects; these classes are harmless to restore."""
+    import collections
+    import typing
+
+    from omegaconf.base import ContainerMetadata, Metadata
+    from omegaconf.nodes import AnyNode
+
+    builtin: list[Any] = [dict, list, int, float, bool, str, collections.defaultdict, typing.Any]
+    return [*builtin, DictConfig, omegaconf.ListConfig, ContainerMetadata, Metadata, AnyNode]
+
+
+logging.getLogger("audiocraft").setLevel(logging.WARNING)

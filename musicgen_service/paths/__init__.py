@@ -1,0 +1,1 @@
+"""One generation path per file."""

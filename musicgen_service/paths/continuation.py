@@ -1,0 +1,40 @@
+"""Going on from given audio, which is kept as it is at the start of the clip."""
+
+import numpy as np
+import torch
+
+from musicgen_service.paths import windows
+from musicgen_service.paths.job import Job
+
+_FADE = 0.01
+"""Seconds over which the given audio gives way to the codec's version of it, just before the new music."""
+
+
+def generate(job: Job) -> np.ndarray:
+    """A clip [channels, samples]: the given audio, then new music up to the length asked for.
+
+    Audio longer than a window is continued from its last seconds.
+    """
+    model = job.model
+    given = job.required_audio().convert(model.sample_rate, model.channels).samples
+    heard = given.shape[1] // model.hop
+    first = heard - windows.context_frames(model) if heard >= model.window else 0
+    conditions = model.conditions(job.request.description)
+    prompt = None
+    if heard:
+        prompt = model.encode(torch.from_numpy(given[:, first * model.hop : heard * model.hop]))
+    tokens = windows.generate_tokens(model, lambda _: conditions, prompt, job.frames - first, job.sampling, job.report)
+    made = job.sound(tokens)[:, : job.samples - first * model.hop]
+    return _joined(given, made, first * model.hop, round(_FADE * model.sample_rate))
+
+
+def _joined(given: np.ndarray, made: np.ndarray, offset: int, fade: int) -> np.ndarray:
+    """`given`, then what `made` (which starts at sample `offset`) has beyond it, without a click."""
+    end = given.shape[1]
+    clip = np.concatenate([given, made[:, end - offset :]], axis=1)
+    fade = min(fade, end - offset)
+    if fade > 0:
+        ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
+        overlap = made[:, end - offset - fade : end - offset]
+        clip[:, end - fade : end] = given[:, end - fade :] * (1 - ramp) + overlap * ramp
+    return clip

@@ -1,0 +1,58 @@
+"""What every path is given, and what they share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from musicgen_service.audio.reading import Audio
+from musicgen_service.engine.interface import Sampling
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.request import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to make.
+
+    Attributes
+    ----------
+    audio : the part of the client's audio to use, at its own rate; None without input audio
+    decode : tokens [codebooks, frames] to audio [channels, frames * hop], by codec or by diffusion
+    melody : the instruments that carry the melody of an Audio
+    report : told the share (0 to 1) of the work that is done
+    """
+
+    request: GenerationRequest
+    model: MusicModel
+    audio: Audio | None
+    decode: Callable[[torch.Tensor], torch.Tensor]
+    melody: Callable[[Audio], Audio]
+    report: Callable[[float], None]
+
+    @property
+    def samples(self) -> int:
+        """Length asked for, in samples at the model's rate."""
+        return round(self.request.duration * self.model.sample_rate)
+
+    @property
+    def frames(self) -> int:
+        """Frames that cover `samples`."""
+        return -(-self.samples // self.model.hop)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are drawn."""
+        request = self.request
+        return Sampling(request.top_k, request.top_p, request.temperature, request.classifier_free_guidance)
+
+    def required_audio(self) -> Audio:
+        """The client's audio, for a path that cannot do without."""
+        assert self.audio is not None, "the request was checked to have audio"
+        return self.audio
+
+    def sound(self, tokens: torch.Tensor) -> np.ndarray:
+        """Tokens to a float32 array [channels, frames * hop] without infinities or NaN."""
+        audio = self.decode(tokens).float().cpu().numpy()
+        return np.nan_to_num(audio, nan=0.0, posinf=1.0, neginf=-1.0)

@@ -1,0 +1,293 @@
+"""One request: every input, its bounds and the rules between inputs, in one place.
+
+The server's schema checks most of this already, but it may be absent, lets `8.0` through for an
+integer and hands a bare string through for a file; so everything is checked here again.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from musicgen_service.audio import reading
+from musicgen_service.audio.encoding import FORMATS
+from musicgen_service.models import catalogue
+from musicgen_service.models.store import fetch_hint
+
+TASKS = ("auto", "text", "melody", "continuation", "loop", "remix", "encode-decode")
+MODEL_VERSIONS = ("auto", *catalogue.CHECKPOINTS)
+NORMALIZATION_STRATEGIES = ("loudness", "clip", "peak", "rms")
+MAX_PROMPT = 5_000
+MAX_SEED = 2**32 - 1
+
+_TASKS_WITH_AUDIO = ("melody", "continuation", "remix", "encode-decode")
+_NOT_YET = ("loop", "remix")
+_RANDOM_SEEDS = (None, 0, -1)
+_TEMPO = re.compile(r"(\d+(?:\.\d+)?)\s*bpm\b", re.IGNORECASE)
+
+
+class RequestError(ValueError):
+    """What is wrong with a request; one sentence for each problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        if len(problems) == 1:
+            super().__init__(problems[0])
+        else:
+            numbered = " ".join(f"({number}) {text}" for number, text in enumerate(problems, 1))
+            super().__init__(f"{len(problems)} problems: {numbered}")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input: its type, default and what it may be."""
+
+    kind: type
+    default: Any = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
+FIELDS = {
+    "prompt": Field(str),
+    "model_version": Field(str, "auto", choices=MODEL_VERSIONS),
+    "task": Field(str, "auto", choices=TASKS),
+    "input_audio": Field(Path),
+    "duration": Field(float, 8.0, 1, 600),
+    "continuation": Field(bool, False),
+    "continuation_start": Field(float, 0.0, 0, 900),
+    "continuation_end": Field(float, None, -1, 900),
+    "multi_band_diffusion": Field(bool, False),
+    "normalization_strategy": Field(str, "loudness", choices=NORMALIZATION_STRATEGIES),
+    "top_k": Field(int, 250, 0, 2048),
+    "top_p": Field(float, 0.0, 0, 1),
+    "temperature": Field(float, 1.0, 0, 10),
+    "classifier_free_guidance": Field(float, 3.0, 0, 20),
+    "bpm": Field(float, None, 40, 300),
+    "variations": Field(int, 1, 1, 20),
+    "beat_sync_threshold": Field(float, 0.75, 0, 10),
+    "chroma_coefficient": Field(float, 1.0, 0.5, 2),
+    "output_format": Field(str, "wav", choices=FORMATS),
+    "seed": Field(int, None, -1, MAX_SEED),
+}
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A request that can be carried out: choices made, seed fixed, times in seconds."""
+
+    prompt: str | None
+    model_version: str
+    """A checkpoint that is present; never `auto`."""
+    task: str
+    """What to do; never `auto`."""
+    input_audio: Path | None
+    duration: float
+    continuation: bool
+    continuation_start: float
+    continuation_end: float | None
+    """None: to the end of the file."""
+    multi_band_diffusion: bool
+    normalization_strategy: str
+    top_k: int
+    top_p: float
+    temperature: float
+    classifier_free_guidance: float
+    bpm: float | None
+    variations: int
+    beat_sync_threshold: float
+    chroma_coefficient: float
+    output_format: str
+    seed: int
+    """1 to 2^32 - 1; drawn at random when the client left it open."""
+
+    @classmethod
+    def from_inputs(cls, inputs: Mapping[str, Any], present: Sequence[str]) -> "GenerationRequest":
+        """Check a client's inputs and settle what they leave open.
+
+        Parameters
+        ----------
+        inputs : values by field name; a missing one, or None, takes its default
+        present : names of the checkpoints that can be loaded
+
+        Raises
+        ------
+        RequestError
+            Naming every problem at once.
+        """
+        problems = [f"There is no input '{name}'." for name in inputs if name not in FIELDS]
+        values: dict[str, Any] = {}
+        for name, field in FIELDS.items():
+            try:
+                values[name] = _checked(name, field, inputs.get(name))
+            except ValueError as error:
+                problems.append(str(error))
+        problems += _settle(values, present)
+        if problems:
+            raise RequestError(problems)
+        return cls(**values)
+
+    @property
+    def description(self) -> str | None:
+        """The text given to the model: the prompt, with the tempo when it names none."""
+        if self.bpm is None or (self.prompt and _TEMPO.search(self.prompt)):
+            return self.prompt
+        tempo = f"{self.bpm:g} bpm"
+        return f"{self.prompt}, {tempo}" if self.prompt else tempo
+
+    def as_inputs(self) -> dict[str, Any]:
+        """The fields by name, as `from_inputs` takes them."""
+        return asdict(self)
+
+
+def _checked(name: str, field: Field, value: Any) -> Any:
+    """The value in its field's type and bounds; raises ValueError with one sentence."""
+    if value is None:
+        return field.default
+    if field.kind is Path:
+        # Cog gives a downloaded file as a path object and hands anything that is no URL through as text.
+        if isinstance(value, str) or not isinstance(value, os.PathLike):
+            raise ValueError(f"{name} must be an http(s) URL or a data URI, not {_shown(value)}.")
+        return Path(value)
+    if field.kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, not {_shown(value)}.")
+        return value
+    if field.kind is str:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text, not {_shown(value)}.")
+        if field.choices and value not in field.choices:
+            raise ValueError(f"{name} must be one of {', '.join(field.choices)}, not {_shown(value)}.")
+        return value
+    return _checked_number(name, field, value)
+
+
+def _checked_number(name: str, field: Field, value: Any) -> int | float:
+    noun = "a whole number" if field.kind is int else "a number"
+    assert field.minimum is not None and field.maximum is not None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # The comparison is false for NaN, and for infinities.
+    if not (is_number and field.minimum <= value <= field.maximum) or (field.kind is int and value != int(value)):
+        allowed = f"{noun} from {field.minimum:g} to {field.maximum:.10g}"
+        raise ValueError(f"{name} must be {allowed}, not {_shown(value)}.")
+    return field.kind(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _settle(values: dict[str, Any], present: Sequence[str]) -> list[str]:
+    """Replace every `auto` and open end in `values`; return what stands in the way.
+
+    A field that failed its own check is not in `values`; a rule that reads it is left out, so that one
+    mistake is not reported twice.
+    """
+    if "prompt" in values and not (values["prompt"] or "").strip():
+        values["prompt"] = None
+    if values.get("continuation_end") == -1:
+        values["continuation_end"] = None
+    if values.get("seed") in _RANDOM_SEEDS:
+        values["seed"] = secrets.randbelow(MAX_SEED) + 1
+    problems = []
+    if values.keys() >= {"task", "continuation", "input_audio", "prompt"}:
+        problems += _task_problems(values)
+    if values.keys() >= {"prompt", "bpm"}:
+        problems += _prompt_problems(values)
+    if values.keys() >= {"task", "continuation", "input_audio", "model_version", "multi_band_diffusion"}:
+        problems += _model_problems(values, present)
+    if values.keys() >= {"task", "input_audio", "continuation_start", "continuation_end", "duration"}:
+        problems += _audio_problems(values)
+    return problems
+
+
+def _task_problems(values: dict[str, Any]) -> list[str]:
+    task, audio = values["task"], values["input_audio"]
+    if values["continuation"] and task not in ("auto", "continuation"):
+        return [f"continuation is true but task is '{task}': leave one of them out."]
+    if task == "auto":
+        without_flag = "text" if audio is None else "melody"
+        task = "continuation" if values["continuation"] else without_flag
+        values["task"] = task
+    values["continuation"] = task == "continuation"
+    if task in _NOT_YET:
+        return [f"Task '{task}' is not available yet: use text, melody, continuation or encode-decode."]
+    if task in _TASKS_WITH_AUDIO and audio is None:
+        return [f"Task '{task}' needs input_audio."]
+    if task == "text" and audio is not None:
+        return ["Task 'text' takes no input_audio: use 'melody' to follow it or 'continuation' to go on from it."]
+    if task == "text" and values["prompt"] is None:
+        return ["Give a prompt, input_audio, or both."]
+    return []
+
+
+def _prompt_problems(values: dict[str, Any]) -> list[str]:
+    prompt, bpm = values["prompt"], values["bpm"]
+    if prompt is None:
+        return []
+    problems = []
+    if len(prompt) > MAX_PROMPT:
+        problems.append(f"The prompt has {len(prompt)} characters; at most {MAX_PROMPT} are allowed.")
+    named = _TEMPO.search(prompt)
+    if bpm is not None and named and float(named[1]) != bpm:
+        problems.append(f"The prompt says {named[0]} but bpm is {bpm:g}: leave one of them out.")
+    return problems
+
+
+def _model_problems(values: dict[str, Any], present: Sequence[str]) -> list[str]:
+    needs_melody = values["task"] == "melody"
+    name = values["model_version"]
+    if name == "auto":
+        name = catalogue.best(list(present), melody=needs_melody)
+        if name is None:
+            what = f"No checkpoint for task '{values['task']}' is in the weights folder"
+            return [f"{what}: {fetch_hint('melody' if needs_melody else 'small')}."]
+        values["model_version"] = name
+    checkpoint = catalogue.CHECKPOINTS[name]
+    problems = []
+    if needs_melody and not checkpoint.takes_melody:
+        able = ", ".join(c.name for c in catalogue.CHECKPOINTS.values() if c.takes_melody)
+        problems.append(f"Model '{name}' takes no melody: use one of {able}, or set continuation to true.")
+    if values["multi_band_diffusion"] and not checkpoint.uses_released_codec:
+        problems.append(
+            f"multi_band_diffusion works with the released codec only, and model '{name}' has one of its own."
+        )
+    if name not in present:
+        here = ", ".join(present) or "none"
+        problems.append(f"Model '{name}' is not in the weights folder (present: {here}): {fetch_hint(name)}.")
+    return problems
+
+
+def _audio_problems(values: dict[str, Any]) -> list[str]:
+    start, end = values["continuation_start"], values["continuation_end"]
+    problems = []
+    if end is not None and end < 0:
+        problems.append(f"continuation_end must be -1 (the end of the file) or at least 0, not {end:g}.")
+    elif end is not None and start >= end:
+        problems.append(f"continuation_start ({start:g} s) must be before continuation_end ({end:g} s).")
+    if values["input_audio"] is None:
+        return problems
+    try:
+        length = reading.seconds(values["input_audio"])
+    except reading.AudioError as error:
+        return [*problems, f"input_audio cannot be used: {error}"]
+    if length == 0:
+        return [*problems, "input_audio cannot be used: the audio file holds no sound."]
+    if start >= length:
+        problems.append(f"continuation_start ({start:g} s) is beyond the end of input_audio ({length:.4g} s).")
+    elif not problems and values["task"] == "continuation":
+        prompt = min(end if end is not None else length, length) - start
+        if prompt >= values["duration"]:
+            problems.append(
+                f"The audio to go on from is {prompt:.4g} s long, so duration (the total length) must be more "
+                f"than that, not {values['duration']:g} s: raise it or shorten the part with continuation_end."
+            )
+    return problems
+
+
+assert [f.name for f in fields(GenerationRequest)] == list(FIELDS)

@@ -1,0 +1,148 @@
+"""The service: models in memory, requests in, files out. Nothing musical is decided here."""
+
+import hashlib
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from musicgen_service.analysis import stems
+from musicgen_service.audio import encoding, loudness, reading, recipe
+from musicgen_service.audio.reading import Audio
+from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.memory import LoadedModels, budget_from_environment
+from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint, sha256
+from musicgen_service.outputs import Outputs
+from musicgen_service.paths import continuation, melody, roundtrip, text
+from musicgen_service.paths.job import Job
+from musicgen_service.progress import Progress, log
+from musicgen_service.request import MAX_SEED, GenerationRequest
+
+_PATHS: dict[str, Callable[[Job], np.ndarray]] = {
+    "text": text.generate,
+    "melody": melody.generate,
+    "continuation": continuation.generate,
+    "encode-decode": roundtrip.generate,
+}
+
+
+def variation_seed(seed: int, index: int) -> int:
+    """Seed of a request's clip number `index`, counted from 0; the first has the request's own."""
+    if index == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % MAX_SEED + 1
+
+
+class MusicGenService:
+    """Makes clips. One request at a time: the networks keep state while they run."""
+
+    def __init__(self) -> None:
+        self.store = WeightStore.from_environment()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._models = LoadedModels(self.store, self.device, budget_from_environment(self.device))
+        self._outputs = Outputs()
+        self._separator: Any = None
+
+    def setup(self) -> None:
+        """Load the models named by `MUSICGEN_MODELS` (comma-separated), or the best one for text.
+
+        Raises
+        ------
+        WeightsError
+            When there is nothing to load.
+        """
+        chosen = os.environ.get("MUSICGEN_MODELS") or best(self.store.present(), melody=False)
+        if not chosen:
+            raise WeightsError(f"There is no checkpoint in {self.store.root}: {fetch_hint('small')}.")
+        for name in chosen.split(","):
+            name = name.strip()
+            if name not in CHECKPOINTS:
+                raise WeightsError(f"MUSICGEN_MODELS names '{name}': use some of {', '.join(CHECKPOINTS)}.")
+            self._models.get(name)
+            log(f"model '{name}' is ready on {self.device.type}")
+
+    def generate(self, inputs: Mapping[str, Any]) -> tuple[list[Path], list[int]]:
+        """Carry out one request.
+
+        Parameters
+        ----------
+        inputs : the client's inputs by name; see `request.FIELDS`
+
+        Returns
+        -------
+        The files made, in order, and the seed of each; the files stay until the next request.
+
+        Raises
+        ------
+        RequestError
+            When the inputs are not allowed, with every reason.
+        """
+        request = GenerationRequest.from_inputs(inputs, self.store.present())
+        log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
+        progress = Progress(request.variations)
+        folder = self._outputs.new_folder()
+        try:
+            return self._make_clips(request, folder, progress)
+        except torch.OutOfMemoryError:
+            self._models.clear()
+            self._outputs.clear()
+            raise
+        except BaseException:  # a cancelled request leaves no files either
+            self._outputs.clear()
+            raise
+        finally:
+            progress.close()
+
+    def _make_clips(self, request: GenerationRequest, folder: Path, progress: Progress) -> tuple[list[Path], list[int]]:
+        model = self._models.get(request.model_version)
+        audio = None
+        if request.input_audio is not None:
+            audio = reading.read(request.input_audio)
+            audio = audio.slice(request.continuation_start, request.continuation_end)
+        decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
+        job = Job(request, model, audio, decode, self._melody_of(model), progress.part_done)
+        files, seeds = [], []
+        for index in range(request.variations):
+            seed = variation_seed(request.seed, index)
+            _seed_everything(seed)
+            samples = _PATHS[request.task](job)
+            samples = loudness.normalise(samples, model.sample_rate, request.normalization_strategy)
+            path = folder / f"{request.task}-{request.seed}-{index + 1:02d}.{request.output_format}"
+            encoding.write(samples, model.sample_rate, path, recipe.tags(_recipe(request, seed)))
+            files.append(path)
+            seeds.append(seed)
+            progress.next_part()
+        return files, seeds
+
+    def _melody_of(self, model: MusicModel) -> Callable[[Audio], Audio]:
+        if not CHECKPOINTS[model.name].separates_melody:
+            return lambda audio: audio
+        if not self.store.has(SEPARATOR):
+            log(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix")
+            return lambda audio: audio
+        if self._separator is None:
+            self._separator = door.load_separator(self.store.require(SEPARATOR))
+        return lambda audio: stems.melodic(audio, self._separator, self.device)
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _recipe(request: GenerationRequest, seed: int) -> dict[str, Any]:
+    """What makes one clip again: the request with this clip's seed, alone."""
+    inputs = replace(request, seed=seed, variations=1).as_inputs()
+    if request.input_audio is not None:
+        inputs["input_audio"] = request.input_audio.name
+        inputs["input_audio_sha256"] = sha256(request.input_audio)
+    return inputs

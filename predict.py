@@ -1,0 +1,163 @@
+"""The predictor that Cog serves: typed inputs and nothing else.
+
+Cog's build reads this file without running it, so every input is written out in literals;
+`musicgen_service/request.py` holds the same bounds and the rules between inputs, and a test keeps the
+two equal.
+"""
+
+import traceback
+from typing import Optional
+
+from cog import BaseRunner, Input, Path
+
+from musicgen_service.request import RequestError
+
+
+class Predictor(BaseRunner):
+    """Text, melody, continuation and encode-decode with any MusicGen checkpoint."""
+
+    def setup(self) -> None:
+        """Load models into memory."""
+        # Imported here, so that reading the inputs of this class does not load torch.
+        from musicgen_service.service import MusicGenService
+
+        self.service = MusicGenService()
+        self.service.setup()
+
+    def run(
+        self,
+        prompt: Optional[str] = Input(
+            description="A description of the music you want to generate.",
+            default=None,
+        ),
+        model_version: str = Input(
+            description="Model to use. 'auto' takes the best one present that can do the task.",
+            default="auto",
+            choices=[
+                "auto",
+                "small",
+                "medium",
+                "large",
+                "melody",
+                "melody-large",
+                "stereo-small",
+                "stereo-medium",
+                "stereo-large",
+                "stereo-melody",
+                "stereo-melody-large",
+                "demo",
+            ],
+        ),
+        task: str = Input(
+            description="What to do. 'auto' continues input_audio when continuation is true, follows its melody when it is false, and goes by the prompt alone without input_audio.",
+            default="auto",
+            choices=["auto", "text", "melody", "continuation", "loop", "remix", "encode-decode"],
+        ),
+        input_audio: Optional[Path] = Input(
+            description="An audio file to continue, to follow the melody of, or to encode and decode.",
+            default=None,
+        ),
+        duration: float = Input(
+            description="Total length of the output in seconds, continued audio included.",
+            default=8,
+            ge=1,
+            le=600,
+        ),
+        continuation: bool = Input(
+            description="If true, the output goes on from input_audio; if false, it follows its melody.",
+            default=False,
+        ),
+        continuation_start: float = Input(
+            description="Where the part of input_audio to use starts, in seconds.",
+            default=0,
+            ge=0,
+            le=900,
+        ),
+        continuation_end: Optional[float] = Input(
+            description="Where the part of input_audio to use ends, in seconds. -1 or none: the end of the file.",
+            default=None,
+            ge=-1,
+            le=900,
+        ),
+        multi_band_diffusion: bool = Input(
+            description="If true, tokens are decoded with MultiBand Diffusion: cleaner and much slower.",
+            default=False,
+        ),
+        normalization_strategy: str = Input(
+            description="How the level is set: loudness (-14 LUFS), clip (limit at -1 dB), peak (-1 dB) or rms (-18 dB).",
+            default="loudness",
+            choices=["loudness", "clip", "peak", "rms"],
+        ),
+        top_k: int = Input(
+            description="Draw each token from this many likeliest ones. 0: from all.",
+            default=250,
+            ge=0,
+            le=2048,
+        ),
+        top_p: float = Input(
+            description="Draw each token from the likeliest ones that together reach this probability. 0: top_k decides.",
+            default=0,
+            ge=0,
+            le=1,
+        ),
+        temperature: float = Input(
+            description="Higher is more varied, lower is safer. 0 always takes the likeliest token.",
+            default=1,
+            ge=0,
+            le=10,
+        ),
+        classifier_free_guidance: float = Input(
+            description="How closely the output keeps to the prompt and the melody.",
+            default=3,
+            ge=0,
+            le=20,
+        ),
+        bpm: Optional[float] = Input(
+            description="Tempo in beats per minute, added to a prompt that names none.",
+            default=None,
+            ge=40,
+            le=300,
+        ),
+        variations: int = Input(
+            description="How many clips to make, each from a seed of its own.",
+            default=1,
+            ge=1,
+            le=20,
+        ),
+        beat_sync_threshold: float = Input(
+            description="Remix: downbeats further apart than this many seconds are not aligned.",
+            default=0.75,
+            ge=0,
+            le=10,
+        ),
+        chroma_coefficient: float = Input(
+            description="Remix: how strongly the chords of the song are imposed. 1 is neutral.",
+            default=1,
+            ge=0.5,
+            le=2,
+        ),
+        output_format: str = Input(
+            description="Format of the output files.",
+            default="wav",
+            choices=["wav", "mp3", "flac", "ogg"],
+        ),
+        seed: Optional[int] = Input(
+            description="Seed of the random numbers. None, 0 or -1: a random one, reported in the metrics.",
+            default=None,
+            ge=-1,
+            le=4294967295,
+        ),
+    ) -> list[Path]:
+        """Make the clips of one request."""
+        inputs = {name: value for name, value in locals().items() if name != "self"}
+        try:
+            files, seeds = self.service.generate(inputs)
+        except RequestError:
+            raise
+        except Exception:
+            # Cog reports the message of an exception to the client and keeps the traceback to itself.
+            traceback.print_exc()
+            raise
+        self.record_metric("seed", seeds[0])
+        self.record_metric("seeds", seeds)
+        return [Path(file) for file in files]
