@@ -1,6 +1,7 @@
 """The command line: `python -m musicgen_service predict | serve | weights | recipe`."""
 
 import argparse
+import os
 import shutil
 import sys
 import time
@@ -11,7 +12,7 @@ from musicgen_service.audio import reading, recipe
 from musicgen_service.audio.encoding import FORMATS, EncodingError
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
-from musicgen_service.request import FIELDS, RequestError
+from musicgen_service.request import FIELDS, GenerationRequest, RequestError
 
 
 class UsageError(ValueError):
@@ -79,6 +80,9 @@ def _predict(options: argparse.Namespace) -> None:
     output: Path | None = options.output
     if output is not None and output.suffix[1:] in FORMATS:
         inputs.setdefault("output_format", output.suffix[1:])
+    # A request that cannot succeed is refused before anything is loaded, and only its model is loaded.
+    request = GenerationRequest.from_inputs(inputs, WeightStore.from_environment().present())
+    os.environ["MUSICGEN_MODELS"] = request.model_version
     # Imported here: torch takes seconds to load, which a mistyped command should not wait for.
     from predict import Predictor
 

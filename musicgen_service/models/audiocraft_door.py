@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come before audiocraft)
+
+# isort: split
 import demucs.pretrained
 import torch
 import yaml
@@ -30,8 +33,6 @@ from demucs.hf import load_safetensors_model
 from omegaconf import DictConfig
 from transformers import EncodecModel
 from transformers.utils import logging as transformers_logging
-
-import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come before audiocraft)
 
 __all__ = ["CompressionModel", "ConditioningAttributes", "MultiBandDiffusion"]
 
