@@ -34,7 +34,7 @@ from omegaconf import DictConfig
 from transformers import EncodecModel
 from transformers.utils import logging as transformers_logging
 
-__all__ = ["CompressionModel", "ConditioningAttributes", "MultiBandDiffusion"]
+__all__ = ["CompressionModel", "ConditioningAttributes", "MultiBandDiffusion", "builders"]
 
 
 class _AnyFolder(list[str]):
