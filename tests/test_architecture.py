@@ -1,0 +1,75 @@
+"""The shape of the house: who may import whom, and what the project's files promise each other."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+PACKAGE = Path("musicgen_service")
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def importers(*names: str) -> set[str]:
+    return {
+        str(module.relative_to(PACKAGE))
+        for module in MODULES
+        if any(name.partition(".")[0] in names for name in imports_of(module))
+    }
+
+
+def test_one_door_leads_to_audiocraft() -> None:
+    assert importers("audiocraft", "torchaudio", "demucs") == {"models/audiocraft_door.py"}
+
+
+def test_pydub_stays_in_encoding() -> None:
+    assert importers("pydub") == {"audio/encoding.py"}
+
+
+LAYERS = {
+    "audio": ("service", "paths", "models", "engine", "analysis", "request", "cli"),
+    "engine": ("service", "paths", "request", "cli", "analysis", "audio"),
+    "analysis": ("service", "paths", "request", "cli", "engine"),
+    "models": ("service", "paths", "request", "cli", "analysis", "audio"),
+    "paths": ("service", "cli"),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_downwards(layer: str) -> None:
+    forbidden = {f"musicgen_service.{name}" for name in LAYERS[layer]}
+    for module in (PACKAGE / layer).glob("*.py"):
+        for name in imports_of(module):
+            assert not any(name == f or name.startswith(f + ".") for f in forbidden), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("file", sorted(Path().glob("requirements*.txt")), ids=str)
+def test_requirements_are_pinned_exactly(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if line and not line.startswith(("#", "-r"))]
+    assert lines and all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+
+
+def test_the_container_installs_what_the_makefile_installs() -> None:
+    config = yaml.safe_load(Path("cog.yaml").read_text())
+    [audiocraft] = re.findall(r"^audiocraft==\S+", Path("requirements-audiocraft.txt").read_text(), re.M)
+    assert config["build"]["run"] == [f"pip install --no-deps {audiocraft}"]
+    assert config["build"]["python_requirements"] == "requirements.txt"
+    cog = f"cog=={config['build']['sdk_version']}"
+    assert cog in Path("requirements.txt").read_text().split()
+    assert config["run"] == "predict.py:Predictor"
+
+
+def test_text_outside_the_code_names_no_machine() -> None:
+    for file in [*Path().glob("*.md"), *Path("demo").rglob("*.md"), *Path("weights").glob("*.md")]:
+        assert not re.search(r"/(home|work|root|tmp)/", file.read_text()), file

@@ -1,0 +1,92 @@
+"""predict.py as Cog's build reads it, against the run-time's schema and the rules of requests."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicgen_service import schema
+from musicgen_service.request import FIELDS
+from tests import static_schema
+from tests.static_schema import Trap
+
+SOURCE = Path("predict.py").read_text()
+PREDICTOR = (
+    "from cog import BaseRunner, Input\nclass Predictor(BaseRunner):\n    def run(self, {}) -> list[Path]: ...\n"
+)
+
+
+def test_the_source_gives_the_schema_of_the_run_time() -> None:
+    schemas = schema.build("predict.py:Predictor")["components"]["schemas"]
+    inputs, enums, output = static_schema.read(SOURCE)
+    assert inputs == schemas["Input"]
+    assert {name: schemas[name] for name in enums} == enums
+    assert output == schemas["Output"]
+
+
+def test_the_inputs_are_those_of_requests_in_their_order() -> None:
+    inputs, _, _ = static_schema.read(SOURCE)
+    assert list(inputs["properties"]) == list(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_input_has_the_bounds_of_its_field(name: str) -> None:
+    inputs, enums, _ = static_schema.read(SOURCE)
+    entry, field = inputs["properties"][name], FIELDS[name]
+    assert entry.get("default") == field.default
+    assert (entry.get("minimum"), entry.get("maximum")) == (field.minimum, field.maximum)
+    assert tuple(enums[name]["enum"] if name in enums else ()) == (field.choices or ())
+
+
+def test_nothing_is_required() -> None:
+    assert "required" not in schema.build("predict.py:Predictor")["components"]["schemas"]["Input"]
+
+
+TRAPS = {
+    "an imported choice": 'x: str = Input(description="d", default="a", choices=NAMES)',
+    "computed choices": 'x: str = Input(description="d", default="a", choices=sorted(["a"]))',
+    "a default by name": 'x: int = Input(description="d", default=DEFAULT)',
+    "a computed default": 'x: float = Input(description="d", default=1/3)',
+    "a bound by name": 'x: int = Input(description="d", default=1, ge=LOW)',
+    "a computed bound": 'x: int = Input(description="d", default=1, le=2*3)',
+    "a positional default": 'x: int = Input(5, description="d")',
+    "None without Optional": 'x: int = Input(description="d", default=None)',
+    "an f-string": 'x: int = Input(description=f"d{1}", default=1)',
+    "a description by name": "x: int = Input(description=TEXT, default=1)",
+    "a description in pieces": 'x: int = Input(description="a " "b", default=1)',
+    "a description in brackets": 'x: int = Input(description=("a " "b"), default=1)',
+    "an escape": r'x: int = Input(description="a\nb", default=1)',
+    "no description": "x: int = Input(default=1)",
+    "no type": 'x = Input(description="d", default=1)',
+    "a Literal": 'x: Literal["a"] = Input(description="d", default="a")',
+    "a union": 'x: Path | str = Input(description="d", default="a")',
+    "keyword arguments": '**x: int',
+    "keyword-only": '*, x: int = Input(description="d", default=1)',
+    "a plain default": "x: int = 5",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parameter", TRAPS.values(), ids=TRAPS.keys())
+def test_every_trap_of_the_static_parser_is_seen(parameter: str) -> None:
+    with pytest.raises(Trap):
+        static_schema.read(PREDICTOR.format(parameter))
+
+
+def test_the_schema_file_is_written_where_the_server_looks(tmp_path: Path) -> None:
+    path = schema.write(tmp_path)
+    assert path == tmp_path / ".cog" / "openapi_schema.json"
+    assert [file.name for file in path.parent.iterdir()] == ["openapi_schema.json"]
+
+
+def test_a_failure_inside_is_shown_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    from predict import Predictor
+
+    class Broken:
+        def generate(self, _inputs: dict[str, Any]) -> None:
+            raise RuntimeError("the disk is full")
+
+    predictor = Predictor()
+    predictor.service = Broken()  # type: ignore[assignment]
+    with pytest.raises(RuntimeError):
+        predictor.run(**{name: field.default for name, field in FIELDS.items()})
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,250 @@
+"""The rules of a request, each with its sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.request import FIELDS, MAX_SEED, GenerationRequest, RequestError
+
+PRESENT = ["small", "stereo-melody", "demo"]
+
+
+def settle(**inputs: Any) -> GenerationRequest:
+    return GenerationRequest.from_inputs(inputs, PRESENT)
+
+
+def problems(**inputs: Any) -> list[str]:
+    with pytest.raises(RequestError) as refused:
+        settle(**inputs)
+    return refused.value.problems
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    """Three seconds of a tone."""
+    path = tmp_path / "song.wav"
+    soundfile.write(path, 0.1 * np.sin(np.arange(3 * 8000) * 0.3), 8000)
+    return path
+
+
+def test_a_prompt_alone_is_enough() -> None:
+    request = settle(prompt="jazz")
+    assert (request.task, request.model_version, request.duration) == ("text", "stereo-melody", 8.0)
+    assert 1 <= request.seed <= MAX_SEED
+
+
+def test_missing_and_null_inputs_take_their_defaults() -> None:
+    assert settle(prompt="jazz", seed=1) == settle(**{name: None for name in FIELDS} | {"prompt": "jazz", "seed": 1})
+
+
+@pytest.mark.parametrize("seed", [None, 0, -1])
+def test_an_open_seed_is_drawn_anew(seed: int | None) -> None:
+    assert settle(prompt="jazz", seed=seed).seed != settle(prompt="jazz", seed=seed).seed
+
+
+def test_a_request_of_musicgen_custom_is_accepted_unchanged(song: Path) -> None:
+    request = settle(
+        model_version="stereo-melody",
+        prompt="jazz",
+        input_audio=song,
+        duration=8,
+        continuation=False,
+        continuation_start=0,
+        multi_band_diffusion=False,
+        normalization_strategy="loudness",
+        top_k=250,
+        top_p=0,
+        temperature=1,
+        classifier_free_guidance=3,
+        output_format="mp3",
+        seed=7,
+    )
+    assert (request.task, request.variations) == ("melody", 1)
+
+
+def test_whole_numbers_may_arrive_as_floats() -> None:
+    request = settle(prompt="jazz", top_k=50.0, variations=2.0, seed=9.0)
+    assert [type(value) for value in (request.top_k, request.variations, request.seed)] == [int, int, int]
+
+
+NUMBERS = {name: field for name, field in FIELDS.items() if field.kind in (int, float)}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_held_to_their_bounds(name: str) -> None:
+    field = NUMBERS[name]
+    assert field.minimum is not None and field.maximum is not None
+    for outside in (field.minimum - 1, field.maximum + 1, float("nan"), float("inf"), -float("inf"), 10**400):
+        [sentence] = problems(prompt="jazz", **{name: outside})
+        assert sentence.startswith(f"{name} must be a") and " from " in sentence
+    for inside in (field.minimum, field.maximum):
+        request = settle(prompt="jazz", **{name: inside})
+        if (name, inside) not in {("seed", -1), ("seed", 0), ("continuation_end", -1)}:
+            assert getattr(request, name) == inside
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["8", True, [8], {"a": 1}, b"8"])
+def test_numbers_must_be_numbers(name: str, value: Any) -> None:
+    assert problems(prompt="jazz", **{name: value})[0].startswith(f"{name} must be a")
+
+
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.kind is int])
+def test_whole_numbers_must_be_whole(name: str) -> None:
+    assert "whole number" in problems(prompt="jazz", **{name: 1.5})[0]
+
+
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.choices])
+def test_choices_are_listed_when_missed(name: str) -> None:
+    choices = FIELDS[name].choices
+    assert choices is not None
+    assert problems(prompt="jazz", **{name: "NOPE"}) == [f"{name} must be one of {', '.join(choices)}, not 'NOPE'."]
+
+
+@pytest.mark.parametrize("value", ["true", 1, 0])
+def test_flags_are_true_or_false(value: Any) -> None:
+    assert "must be true or false" in problems(prompt="jazz", continuation=value)[0]
+
+
+def test_a_bare_string_is_no_file() -> None:
+    assert problems(input_audio="/etc/passwd") == [
+        "input_audio must be an http(s) URL or a data URI, not '/etc/passwd'."
+    ]
+
+
+def test_unknown_inputs_are_named() -> None:
+    assert problems(prompt="jazz", tempo=90) == ["There is no input 'tempo'."]
+
+
+@pytest.mark.parametrize("prompt", [None, "", "  \n"])
+def test_something_must_be_asked_for(prompt: str | None) -> None:
+    assert problems(prompt=prompt) == ["Give a prompt, input_audio, or both."]
+
+
+@pytest.mark.parametrize("task", ["melody", "continuation", "encode-decode"])
+def test_tasks_on_audio_need_audio(task: str) -> None:
+    assert problems(prompt="jazz", task=task) == [f"Task '{task}' needs input_audio."]
+
+
+def test_continuation_needs_audio() -> None:
+    assert problems(prompt="jazz", continuation=True) == ["Task 'continuation' needs input_audio."]
+
+
+def test_text_takes_no_audio(song: Path) -> None:
+    assert problems(prompt="jazz", task="text", input_audio=song)[0].startswith("Task 'text' takes no input_audio")
+
+
+def test_continuation_contradicts_other_tasks(song: Path) -> None:
+    assert problems(task="melody", continuation=True, input_audio=song) == [
+        "continuation is true but task is 'melody': leave one of them out."
+    ]
+
+
+@pytest.mark.parametrize("task", ["loop", "remix"])
+def test_what_is_not_built_yet_says_so(task: str) -> None:
+    assert f"Task '{task}' is not available yet" in problems(prompt="jazz", task=task)[0]
+
+
+def test_a_text_model_takes_no_melody(song: Path) -> None:
+    [sentence] = problems(model_version="small", input_audio=song)
+    assert sentence.startswith("Model 'small' takes no melody: use one of melody, ")
+
+
+def test_an_absent_model_comes_with_the_command_that_fetches_it() -> None:
+    [sentence] = problems(prompt="jazz", model_version="large")
+    assert sentence.endswith("run `python -m musicgen_service weights fetch large`.")
+
+
+def test_no_model_at_all_is_said() -> None:
+    with pytest.raises(RequestError, match="weights fetch small"):
+        GenerationRequest.from_inputs({"prompt": "jazz"}, [])
+
+
+def test_diffusion_needs_the_released_codec() -> None:
+    assert "released codec only" in problems(prompt="jazz", model_version="demo", multi_band_diffusion=True)[0]
+    assert settle(prompt="jazz", model_version="stereo-melody", multi_band_diffusion=True).multi_band_diffusion
+
+
+def test_start_comes_before_end(song: Path) -> None:
+    for start, end in ((2, 1), (1, 1)):
+        [sentence] = problems(input_audio=song, continuation=True, continuation_start=start, continuation_end=end)
+        assert sentence == f"continuation_start ({start} s) must be before continuation_end ({end} s)."
+
+
+def test_start_lies_within_the_file(song: Path) -> None:
+    [sentence] = problems(input_audio=song, continuation=True, continuation_start=3)
+    assert sentence == "continuation_start (3 s) is beyond the end of input_audio (3 s)."
+
+
+def test_an_end_beyond_the_file_is_the_end_of_the_file(song: Path) -> None:
+    assert settle(input_audio=song, continuation=True, continuation_end=30).continuation_end == 30
+
+
+@pytest.mark.parametrize("end", [None, -1])
+def test_an_open_end_is_the_end_of_the_file(song: Path, end: float | None) -> None:
+    assert settle(input_audio=song, continuation=True, continuation_end=end).continuation_end is None
+
+
+def test_an_end_is_not_otherwise_negative(song: Path) -> None:
+    assert "must be -1" in problems(input_audio=song, continuation_end=-0.5)[0]
+
+
+def test_a_continuation_is_longer_than_what_it_continues(song: Path) -> None:
+    [sentence] = problems(input_audio=song, continuation=True, duration=3)
+    assert "is 3 s long, so duration (the total length) must be more" in sentence
+    assert settle(input_audio=song, continuation=True, duration=3, continuation_start=1).duration == 3
+
+
+def test_a_file_that_is_no_audio_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "song.wav"
+    page.write_text("<html>not found</html>")
+    assert problems(input_audio=page)[0].startswith("input_audio cannot be used: the file is not audio")
+
+
+def test_an_endless_prompt_is_refused() -> None:
+    assert problems(prompt="x" * 5001) == ["The prompt has 5001 characters; at most 5000 are allowed."]
+
+
+def test_bpm_joins_the_description_once() -> None:
+    assert settle(prompt="jazz", bpm=92).description == "jazz, 92 bpm"
+    assert settle(prompt="jazz, 92 BPM", bpm=92).description == "jazz, 92 BPM"
+    assert settle(prompt="jazz").description == "jazz"
+
+
+def test_bpm_and_prompt_do_not_contradict() -> None:
+    assert problems(prompt="jazz at 120 bpm", bpm=90) == [
+        "The prompt says 120 bpm but bpm is 90: leave one of them out."
+    ]
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    found = problems(
+        prompt="jazz 120 bpm", bpm=90, top_k=-1, model_version="large", output_format="aiff", continuation=True
+    )
+    assert len(found) == 5
+    with pytest.raises(RequestError, match=r"^2 problems: \(1\) duration .* \(2\) Give a prompt"):
+        settle(duration=0)
+
+
+def test_auto_takes_the_best_model_that_can() -> None:
+    def chosen(*present: str, **inputs: Any) -> str:
+        return GenerationRequest.from_inputs({"prompt": "jazz"} | inputs, list(present)).model_version
+
+    assert chosen("demo", "small") == "small"
+    assert chosen("large", "stereo-medium", "stereo-melody") == "large"
+    assert chosen("large", "stereo-large", "stereo-melody-large") == "stereo-large"
+    assert chosen("demo") == "demo"
+
+
+def test_auto_for_a_melody_takes_a_melody_model(song: Path) -> None:
+    request = GenerationRequest.from_inputs({"input_audio": song}, ["large", "melody", "demo"])
+    assert request.model_version == "melody"
+
+
+def test_every_checkpoint_can_be_asked_for() -> None:
+    for name in CHECKPOINTS:
+        assert GenerationRequest.from_inputs({"prompt": "x", "model_version": name}, [name]).model_version == name
