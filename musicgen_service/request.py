@@ -20,7 +20,7 @@ from musicgen_service.models.store import fetch_hint
 TASKS = ("auto", "text", "melody", "continuation", "loop", "remix", "encode-decode")
 MODEL_VERSIONS = ("auto", *catalogue.CHECKPOINTS)
 NORMALIZATION_STRATEGIES = ("loudness", "clip", "peak", "rms")
-MAX_PROMPT = 5_000
+MAX_PROMPT = 4_000
 MAX_SEED = 2**32 - 1
 
 _TASKS_WITH_AUDIO = ("melody", "continuation", "remix", "encode-decode")
@@ -233,6 +233,8 @@ def _prompt_problems(values: dict[str, Any]) -> list[str]:
     problems = []
     if len(prompt) > MAX_PROMPT:
         problems.append(f"The prompt has {len(prompt)} characters; at most {MAX_PROMPT} are allowed.")
+    if any("\ud800" <= character <= "\udfff" for character in prompt):
+        problems.append("The prompt holds half characters (unpaired surrogates): send valid Unicode text.")
     named = _TEMPO.search(prompt)
     if bpm is not None and named and float(named[1]) != bpm:
         problems.append(f"The prompt says {named[0]} but bpm is {bpm:g}: leave one of them out.")

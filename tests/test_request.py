@@ -206,7 +206,11 @@ def test_a_file_that_is_no_audio_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_endless_prompt_is_refused() -> None:
-    assert problems(prompt="x" * 5001) == ["The prompt has 5001 characters; at most 5000 are allowed."]
+    assert problems(prompt="x" * 4001) == ["The prompt has 4001 characters; at most 4000 are allowed."]
+
+
+def test_a_prompt_is_valid_text() -> None:
+    assert "unpaired surrogates" in problems(prompt="jazz \ud83c")[0]
 
 
 def test_bpm_joins_the_description_once() -> None:

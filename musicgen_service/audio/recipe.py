@@ -1,6 +1,6 @@
 """How a clip was made, kept in the file's own tags.
 
-The recipe is one JSON object in the comment tag, in ASCII so that every format keeps it unchanged.
+The recipe is one JSON object in the comment tag.
 """
 
 import json
@@ -25,8 +25,10 @@ class RecipeError(ValueError):
 
 def tags(inputs: Mapping[str, Any]) -> dict[str, str]:
     """The tags of a clip made from these inputs."""
-    title = " ".join(str(inputs.get("prompt") or inputs["task"]).split())[:_TITLE_LENGTH]
-    comment = json.dumps({_MARK: __version__, **inputs})
+    words = " ".join((inputs.get("prompt") or "").split())
+    title = "".join(character for character in words if character.isprintable())[:_TITLE_LENGTH] or inputs["task"]
+    # As UTF-8, not escaped: a wav file holds no more than 32 KB here.
+    comment = json.dumps({_MARK: __version__, **inputs}, ensure_ascii=False)
     return {"title": title, "comment": comment, "software": f"musicgen-service {__version__}"}
 
 
@@ -69,7 +71,7 @@ def _sndfile_comment(path: Path) -> str:
 
 
 def _ffmpeg_comment(path: Path) -> str:
-    """ffmpeg writes an mp3's comment into a frame that libsndfile does not read."""
+    """For an mp3, and for a wav whose comment is longer than the 2 KB that libsndfile reads."""
     try:
         text = ffmpeg.run(["-i", str(path.resolve()), "-f", "ffmetadata", "pipe:1"]).decode()
     except ffmpeg.FfmpegError:

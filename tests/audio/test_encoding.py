@@ -1,0 +1,76 @@
+"""Files are whole, exact in length, tagged, and the same every time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicgen_service.audio import encoding, reading
+from musicgen_service.audio.encoding import FORMATS, EncodingError
+from tests.audio.sounds import RATE, tone
+
+TAGS = {"title": "jazz", "comment": "{}", "software": "test"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("samples", [100, 12_345, 70_001])
+def test_length_and_channels_survive(tmp_path: Path, name: str, channels: int, samples: int) -> None:
+    path = tmp_path / f"clip.{name}"
+    encoding.write(tone(3, channels)[:, :samples], RATE, path, TAGS)
+    assert soundfile.info(path).frames == samples
+    assert reading.read(path).samples.shape == (channels, samples)
+    assert soundfile.info(path).samplerate == RATE
+
+
+@pytest.mark.parametrize(("name", "error"), [("wav", 1e-4), ("flac", 1e-4), ("mp3", 0.02), ("ogg", 0.05)])
+def test_the_sound_survives(tmp_path: Path, name: str, error: float) -> None:
+    sound = tone(2, 2)
+    encoding.write(sound, RATE, tmp_path / f"clip.{name}", TAGS)
+    assert np.abs(reading.read(tmp_path / f"clip.{name}").samples - sound).max() < error
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_clip_gives_the_same_audio(tmp_path: Path, name: str) -> None:
+    first, second = tmp_path / f"a.{name}", tmp_path / f"b.{name}"
+    for path in (first, second):
+        encoding.write(tone(1), RATE, path, TAGS)
+    assert np.array_equal(reading.read(first).samples, reading.read(second).samples)
+    if name != "ogg":  # whose container numbers its streams at random
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_wav_is_16_bit_and_mp3_has_320_kbit(tmp_path: Path) -> None:
+    for name in ("wav", "mp3"):
+        encoding.write(tone(4, 2), RATE, tmp_path / f"clip.{name}", TAGS)
+    assert soundfile.info(tmp_path / "clip.wav").subtype == "PCM_16"
+    assert (tmp_path / "clip.mp3").stat().st_size * 8 / 4 == pytest.approx(320_000, rel=0.05)
+
+
+def test_long_ogg_files_are_written(tmp_path: Path) -> None:
+    encoding.write(tone(120, 2), RATE, tmp_path / "clip.ogg", TAGS)
+    assert soundfile.info(tmp_path / "clip.ogg").frames == 120 * RATE
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_failed_write_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EncodingError, match=f"clip.{name} could not be written"):
+        encoding.write(tone(1), RATE, tmp_path / "missing" / f"clip.{name}", TAGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(soundfile.SoundFile, "write", full)
+    monkeypatch.setattr(encoding.AudioSegment, "export", full)
+    with pytest.raises(EncodingError, match="No space left"):
+        encoding.write(tone(1), RATE, tmp_path / f"clip.{name}", TAGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_beyond_one_are_clamped() -> None:
+    assert encoding.to_int16(np.array([[2.0, -2.0, 0.0]], np.float32)).tolist() == [[32767], [-32767], [0]]

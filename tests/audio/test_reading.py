@@ -1,0 +1,120 @@
+"""Audio of any common kind comes in; anything else is refused in a sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicgen_service.audio import ffmpeg, reading
+from musicgen_service.audio.reading import Audio, AudioError
+from tests.audio.sounds import RATE, tone
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, tone(2, 2).T, RATE)
+    return path
+
+
+@pytest.mark.parametrize("name", ["flac", "ogg", "mp3"])
+def test_what_libsndfile_knows(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"song.{name}"
+    soundfile.write(path, tone(2, 2).T, RATE)
+    assert reading.read(path).samples.shape == (2, 2 * RATE)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("m4a", "aac"), ("webm", "libopus"), ("mka", "libvorbis"), ("wma", "wmav2")]
+)
+def test_what_only_ffmpeg_knows(wav: Path, tmp_path: Path, name: str, codec: str) -> None:
+    path = tmp_path / f"song.{name}"
+    ffmpeg.run(["-i", str(wav), "-c:a", codec, str(path)])
+    audio = reading.read(path)
+    assert audio.samples.shape[0] == 2 and audio.seconds == pytest.approx(2, abs=0.15)
+    assert reading.seconds(path) == audio.seconds
+
+
+def test_cover_art_does_not_get_in_the_way(wav: Path, tmp_path: Path) -> None:
+    picture, song = tmp_path / "cover.png", tmp_path / "song.mp3"
+    ffmpeg.run(["-f", "lavfi", "-i", "color=red:s=64x64:d=1", "-frames:v", "1", str(picture)])
+    ffmpeg.run(["-i", str(wav), "-i", str(picture), "-map", "0:a", "-map", "1:v", "-c:v", "mjpeg", str(song)])
+    assert reading.read(song).seconds == pytest.approx(2, abs=0.05)
+
+
+def test_the_name_of_a_file_means_nothing(wav: Path, tmp_path: Path) -> None:
+    nameless = tmp_path / "upload"
+    wav.rename(nameless)
+    assert reading.read(nameless).seconds == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"<html></html>", b"RIFF", bytes(5000), b"#EXTM3U\nhttp://127.0.0.1/a.ts\n"])
+def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "song.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match="not audio that can be decoded"):
+        reading.read(path)
+
+
+def test_an_empty_recording_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, np.zeros((0, 1)), RATE)
+    with pytest.raises(AudioError, match="holds no sound"):
+        reading.read(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_must_be_numbers(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, np.array([0.1, value, 0.1]), RATE, subtype="FLOAT")
+    with pytest.raises(AudioError, match="not numbers"):
+        reading.read(path)
+
+
+def test_limits_name_what_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, np.zeros((100, 9)), RATE)
+    with pytest.raises(AudioError, match="9 channels; 1 to 8 are allowed"):
+        reading.read(path)
+    soundfile.write(path, np.zeros(100), 4000)
+    with pytest.raises(AudioError, match="4000 samples per second; 8000 to 192000"):
+        reading.read(path)
+    soundfile.write(path, np.zeros(8000 * 901, np.int16), 8000)
+    with pytest.raises(AudioError, match="longer than 15 minutes"):
+        reading.read(path)
+
+
+def test_a_long_file_through_ffmpeg_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "song.mka"
+    ffmpeg.run(["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "2000", "-c:a", "libvorbis", str(path)])
+    with pytest.raises(AudioError, match="longer than 15 minutes"):
+        reading.seconds(path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("wanted", [1, 2])
+def test_channels_and_rate_are_converted(channels: int, wanted: int) -> None:
+    converted = Audio(tone(1, channels, rate=44_100), 44_100).convert(RATE, wanted)
+    assert converted.samples.shape == (wanted, RATE)
+    assert converted.samples.dtype == np.float32
+
+
+def test_mono_is_the_mean_and_stereo_is_doubled() -> None:
+    stereo = Audio(np.array([[0.2, 0.4], [0.4, 0.0]], np.float32), RATE)
+    assert stereo.convert(RATE, 1).samples == pytest.approx(np.array([[0.3, 0.2]]))
+    mono = stereo.convert(RATE, 1).convert(RATE, 2).samples
+    assert np.array_equal(mono[0], mono[1])
+
+
+def test_resampling_keeps_the_pitch() -> None:
+    time = np.arange(44_100) / 44_100
+    converted = Audio(np.sin(2 * np.pi * 1000 * time)[None].astype(np.float32), 44_100).convert(RATE, 1)
+    assert np.abs(np.fft.rfft(converted.samples[0])).argmax() == 1000
+
+
+def test_slices_are_in_seconds() -> None:
+    audio = Audio(tone(3), RATE)
+    assert audio.slice(1, 2).seconds == 1
+    assert audio.slice(1, None).seconds == 2
+    assert audio.slice(1, 60).seconds == 2

@@ -1,0 +1,62 @@
+"""A clip carries how it was made, in every format, and gives the command back."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from musicgen_service.audio import encoding, recipe
+from musicgen_service.audio.encoding import FORMATS
+from musicgen_service.cli import parse_inputs
+from musicgen_service.request import MAX_PROMPT
+from tests.audio.sounds import RATE, tone
+
+AWKWARD = "r&b = \"so; #1\" \\ 'fun' naïve 爵士 🎷\n; [tag]\nx=y $HOME `ls`"
+
+
+def written(folder: Path, name: str, **inputs: Any) -> dict[str, Any]:
+    path = folder / f"clip.{name}"
+    tags = recipe.tags({"task": "text", "output_format": name} | inputs)
+    encoding.write(tone(0.2), RATE, path, tags)
+    return recipe.read(path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_keeps_the_recipe(tmp_path: Path, name: str) -> None:
+    found = written(tmp_path, name, prompt=AWKWARD, seed=2**32 - 1, temperature=0.5, continuation=False)
+    assert found["prompt"] == AWKWARD
+    assert (found["seed"], found["temperature"], found["continuation"]) == (2**32 - 1, 0.5, False)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_longest_prompt_fits(tmp_path: Path, name: str) -> None:
+    for prompt in ("🎷" * MAX_PROMPT, "\x00" * MAX_PROMPT):
+        assert written(tmp_path, name, prompt=prompt, seed=1)["prompt"] == prompt
+
+
+def test_the_command_says_the_same_again(tmp_path: Path) -> None:
+    found = written(tmp_path, "wav", prompt=AWKWARD, seed=3, continuation=False, bpm=None)
+    words = shlex.split(recipe.command(found))
+    assert words[:4] == ["python", "-m", "musicgen_service", "predict"]
+    pairs = [words[index + 1] for index, word in enumerate(words) if word == "-i"]
+    expected = {"task": "text", "output_format": "wav", "prompt": AWKWARD, "seed": 3, "continuation": False}
+    assert parse_inputs(pairs) == expected
+
+
+def test_input_audio_is_named_as_a_file() -> None:
+    text = recipe.command({"input_audio": "my song.wav", "input_audio_sha256": "00", "output_format": "mp3"})
+    assert "'input_audio=@my song.wav'" in text and "00" not in text
+
+
+def test_a_stranger_has_no_recipe(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.wav", tmp_path / "plain.wav"):
+        if path.name == "plain.wav":
+            soundfile.write(path, tone(0.1)[0], RATE)
+        with pytest.raises(recipe.RecipeError, match="carries no recipe"):
+            recipe.read(path)
+
+
+def test_title_is_short_and_one_line() -> None:
+    assert recipe.tags({"prompt": "a\nb " * 100, "task": "text"})["title"] == ("a b " * 25)
