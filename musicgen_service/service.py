@@ -16,9 +16,10 @@ from musicgen_service.audio import encoding, loudness, reading, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.models import audiocraft_door as door
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
+from musicgen_service.models.hub import sha256
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.memory import LoadedModels, budget_from_environment
-from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint, sha256
+from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 from musicgen_service.outputs import Outputs
 from musicgen_service.paths import continuation, melody, roundtrip, text
 from musicgen_service.paths.job import Job

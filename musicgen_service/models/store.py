@@ -1,21 +1,14 @@
 """The weights folder: what is in it, whether it is whole, and how more gets there."""
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from collections.abc import Iterator
 from pathlib import Path
 
-from musicgen_service.models.catalogue import (
-    CHECKPOINT_FILES,
-    CHECKPOINTS,
-    COMPONENTS,
-    Checkpoint,
-    Component,
-)
+from musicgen_service.models import hub
+from musicgen_service.models.catalogue import CHECKPOINT_FILES, CHECKPOINTS, COMPONENTS, Checkpoint, Component
+from musicgen_service.models.hub import sha256
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial"
@@ -23,17 +16,6 @@ _PARTIAL = ".partial"
 
 class WeightsError(RuntimeError):
     """Weights are missing, damaged or could not be fetched; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of a hub repository: its path there, its size in bytes and how to check its content."""
-
-    path: str
-    size: int
-    algorithm: str
-    """`sha256` for large files, `git` for small ones (the SHA-1 that git gives a blob)."""
-    digest: str
 
 
 class WeightStore:
@@ -65,7 +47,7 @@ class WeightStore:
         folder = self.path(name)
         if name in CHECKPOINTS:
             return all((folder / file).is_file() for file in CHECKPOINT_FILES)
-        return folder.is_dir() and any(folder.iterdir())
+        return name in COMPONENTS and all(any(folder.glob(pattern)) for pattern in COMPONENTS[name].files)
 
     def require(self, name: str) -> Path:
         """The folder of a checkpoint or part whose files have their recorded sizes.
@@ -87,7 +69,10 @@ class WeightStore:
         """Problems found by reading every file of `name`; empty when all checksums agree."""
         if not self.has(name):
             return [f"{name}: not here"]
-        manifest = self._manifest(name)
+        try:
+            manifest = self._manifest(name)
+        except WeightsError as error:
+            return [str(error)]
         if not manifest:
             return [f"{name}: no {MANIFEST}, nothing to compare with"]
         problems = []
@@ -127,98 +112,61 @@ class WeightStore:
                 f"'{name}' is not a known checkpoint: use one of {', '.join([*CHECKPOINTS, *COMPONENTS])}."
             )
         for item in wanted:
-            if self.has(item.name) and not self._damaged(item.name):
+            if self._is_whole(item.name):
                 yield f"{item.name}: already here"
-                continue
-            self._fetch_one(item)
-            yield f"{item.name}: fetched from {item.hub_id} ({item.licence})"
+            else:
+                yield from self._fetch_one(item)
+                yield f"{item.name}: complete, checksums agree"
         if not wanted:
             yield f"{name}: part of this repository"
 
-    def _damaged(self, name: str) -> bool:
-        return bool(self._manifest(name)) and bool(self.verify(name))
+    def _is_whole(self, name: str) -> bool:
+        """Whether `name` is here and nothing speaks against it."""
+        return self.has(name) and (not (self.path(name) / MANIFEST).is_file() or not self.verify(name))
 
-    def _fetch_one(self, item: Checkpoint | Component) -> None:
-        # Imported here: the hub client takes a second to import and only this command needs it.
-        from huggingface_hub import HfApi, hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
+    def _fetch_one(self, item: Checkpoint | Component) -> Iterator[str]:
+        from huggingface_hub.utils._fixes import WeakFileLock
 
         assert item.hub_id is not None
-        patterns = item.files if isinstance(item, Component) else CHECKPOINT_FILES
         partial = self.root / _PARTIAL / item.name
         partial.mkdir(parents=True, exist_ok=True)
         try:
-            info = HfApi().model_info(item.hub_id, files_metadata=True)
-            files = _matching(_remote_files(info.siblings or []), patterns, item.hub_id)
-            for file in files:
-                hf_hub_download(item.hub_id, file.path, revision=info.sha, local_dir=partial)
-        except (HfHubHTTPError, OSError) as error:
-            raise WeightsError(f"'{item.name}' could not be fetched from {item.hub_id}: {error}") from error
-        for file in files:
-            path = partial / file.path
-            if path.stat().st_size != file.size or _digest(path, file.algorithm) != file.digest:
-                path.unlink()
-                raise WeightsError(
-                    f"{file.path} of {item.hub_id} arrived damaged and was discarded: fetch '{item.name}' again."
-                )
-        shutil.rmtree(partial / ".cache", ignore_errors=True)
-        _write_manifest(partial, source=item.hub_id, revision=info.sha or "")
-        target = self.path(item.name)
+            with WeakFileLock(partial.with_suffix(".lock")):
+                files = hub.find(item.hub_id, item.files if isinstance(item, Component) else CHECKPOINT_FILES)
+                size = sum(file.size for file in files)
+                yield f"{item.name}: fetching {size / 1e6:,.0f} MB from {item.hub_id} ({item.licence})"
+                for file in files:
+                    hub.download(file, partial / file.path)
+                self._put_in_place(partial, item, files[0].revision)
+        except hub.HubError as error:
+            raise WeightsError(f"{error}: {fetch_hint(item.name)} to go on.") from error
+
+    def _put_in_place(self, partial: Path, item: Checkpoint | Component, revision: str) -> None:
+        """Give a complete folder its name, in one step; what had the name before goes."""
+        for left_over in partial.rglob("*.unfinished"):
+            left_over.unlink()
+        _write_manifest(partial, source=item.hub_id or "", revision=revision)
+        target, replaced = self.path(item.name), partial.with_suffix(".replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(replaced)
         partial.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def _manifest(self, name: str) -> dict[str, dict[str, object]]:
         file = self.path(name) / MANIFEST
         if not file.is_file():
             return {}
-        files: dict[str, dict[str, object]] = json.loads(file.read_text())["files"]
-        return files
+        try:
+            files: dict[str, dict[str, object]] = json.loads(file.read_text())["files"]
+            return {path: {"size": entry["size"], "sha256": entry["sha256"]} for path, entry in files.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise WeightsError(f"'{name}' is damaged ({MANIFEST} cannot be read): {fetch_hint(name)}.") from None
 
 
 def fetch_hint(name: str) -> str:
     """The command that brings `name`, as the end of a sentence."""
     return f"run `python -m musicgen_service weights fetch {name}`"
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    if algorithm == "sha256":
-        return sha256(path)
-    # git names a blob by the SHA-1 of this header and its content; the hub does the same for small files.
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def _remote_files(siblings: Iterable[object]) -> list[RemoteFile]:
-    files = []
-    for sibling in siblings:
-        lfs = getattr(sibling, "lfs", None)
-        algorithm, digest = ("sha256", lfs.sha256) if lfs else ("git", getattr(sibling, "blob_id", ""))
-        files.append(
-            RemoteFile(
-                path=getattr(sibling, "rfilename", ""),
-                size=getattr(sibling, "size", 0),
-                algorithm=algorithm,
-                digest=digest,
-            )
-        )
-    return files
-
-
-def _matching(files: list[RemoteFile], patterns: tuple[str, ...], hub_id: str) -> list[RemoteFile]:
-    chosen = []
-    for pattern in patterns:
-        matches = [file for file in files if fnmatch(file.path, pattern)]
-        if not matches:
-            raise WeightsError(f"{hub_id} has no file {pattern}.")
-        chosen += matches
-    return chosen
 
 
 def _write_manifest(folder: Path, source: str, revision: str) -> None:
