@@ -1,0 +1,148 @@
+"""Starts the language model with clocks: heads that know a beat ago, a bar ago and the melody's now.
+
+A small transformer learns to continue a texture in minutes, but that "90 bpm" means "as 33 frames ago" is a
+product of a word and a position, which it does not find in hours. The product can be written down. Positions are
+sums of sinusoids, so moving a position by a lag is a rotation; a feed-forward layer can hold one rotation per
+tempo and let the tempo's own word choose which. What is set here are starting values: training moves all of them.
+
+Layer 0, head 0 fetches the tempo word; head 1 looks at the given melody where the music now is. Layer 0's
+feed-forward writes where a beat ago was, layer 1's head 0 looks there; layer 1's feed-forward moves that pointer to
+a bar ago, layer 2's head 0 looks there.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demo.text import TEMPI
+
+FRAMES_PER_MINUTE = 50 * 60
+WAVES = range(0, 80, 4)  # the positional frequencies that locate a frame: periods of 6 to 540 frames
+MELODY_WAVES = range(8, 88, 4)
+MELODY_STRIDE = 6.4  # frames to one step of the melody prefix
+TYPICAL_WORDS = 11  # the prompt's length where the melody head starts from
+BEATS_PER_BAR = 4
+_WORD, _POINTER = 2.4, 1.6  # how strongly words and pointers are written
+_SHARPNESS = 20.0  # attention logit of a head at the frame it points to
+
+
+class _Channels:
+    """Which residual channels hold what. Positions are [cosines | sines], fastest first; the slowest hardly move
+    over a clip, so their channels are free to carry words and pointers."""
+
+    def __init__(self, width: int) -> None:
+        self.half = width // 2
+        self.frequencies = 10_000.0 ** (-torch.arange(self.half) / (self.half - 1))
+        self.constant = range(self.half - 5, self.half)  # cosines that stay near 1
+        sines, cosines = range(width - len(TEMPI), width), range(self.half - 40, self.half - 5)
+        self.tempo = list(sines)
+        spare = range(width - len(TEMPI) - (2 * len(WAVES) - len(cosines)), width - len(TEMPI))
+        self.pointer = [*cosines, *spare]
+        self.mark = 0  # on words, whose own positions matter to nobody
+
+    def waves(self, waves: range) -> list[int]:
+        """Channels of the cosines and then the sines of some frequencies."""
+        return [*waves, *(self.half + wave for wave in waves)]
+
+
+def _rotation(frequencies: Tensor, shift: float) -> Tensor:
+    """Takes [cosines, sines] at position t to those at position t + shift, ``[2n, 2n]``."""
+    cosine, sine = torch.diag(torch.cos(frequencies * shift)), torch.diag(torch.sin(frequencies * shift))
+    return torch.cat([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)])
+
+
+@torch.no_grad()
+def wind_up(lm: Any) -> None:
+    """Writes the clocks into a new language model of at least 3 layers."""
+    layers, width = lm.transformer.layers, lm.dim
+    channels = _Channels(width)
+    _write_words(lm.condition_provider.conditioners["description"].output_proj, channels)
+    _fetch_tempo(layers[0], channels)
+    _align_melody(layers[0], channels)
+    previous = 0.0
+    for number, beats in ((0, 1), (1, BEATS_PER_BAR)):
+        _point_back(layers[number], channels, previous, beats)
+        _look_back(layers[number + 1], channels)
+        previous = beats
+
+
+def _head(layer: Any, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Views of a head's query, key and value weights ``[size, width]`` and output weights ``[width, size]``."""
+    attention = layer.self_attn
+    size = attention.embed_dim // attention.num_heads
+    rows = slice(head * size, (head + 1) * size)
+    query, key, value = attention.in_proj_weight.data.chunk(3)
+    return query[rows], key[rows], value[rows], attention.out_proj.weight.data[:, rows]
+
+
+def _write_words(projection: torch.nn.Linear, channels: _Channels) -> None:
+    weight, count = projection.weight.data, len(TEMPI)
+    weight[[*channels.tempo, channels.mark]] = 0
+    weight[channels.tempo, range(count)] = _WORD / 8  # T5's last norm leaves 8 where a number's embedding is not 0
+    weight[channels.mark, count] = 3 * _WORD / 8
+
+
+def _fetch_tempo(layer: Any, channels: _Channels) -> None:
+    """Head 0: every frame attends to the word marked as a tempo and takes its one-hot."""
+    query, key, value, output = _head(layer, 0)
+    for weight in (query, key, value, output):
+        weight.zero_()
+    query[0, list(channels.constant)] = 1.0
+    key[0, channels.mark] = 1.8
+    value[range(len(TEMPI)), channels.tempo] = 1.0
+    output[channels.tempo, range(len(TEMPI))] = 0.8
+
+
+def _align_melody(layer: Any, channels: _Channels) -> None:
+    """Head 1: a frame attends to the step of the melody prefix that sounds at the same time.
+
+    Frequencies fall by the same ratio from one to the next, so some number of steps down the list they are
+    slower by just the melody's stride: a frame's phase there is its melody step's phase here.
+    """
+    query, key, _, _ = _head(layer, 1)
+    steps = round(
+        MELODY_STRIDE**1.0
+        and torch.log(torch.tensor(MELODY_STRIDE)).item()
+        / torch.log(10_000 ** torch.tensor(1 / (channels.half - 1))).item()
+    )
+    slow = range(MELODY_WAVES.start + steps, MELODY_WAVES.stop + steps, MELODY_WAVES.step)
+    prefix = 157 + TYPICAL_WORDS
+    query.zero_()
+    key.zero_()
+    gain = (0.7 * _SHARPNESS / len(MELODY_WAVES) / 1.8) ** 0.5 * query.shape[0] ** 0.25
+    shift = _rotation(channels.frequencies[list(slow)], -prefix)
+    query[:, channels.waves(slow)] = gain * shift
+    key[range(query.shape[0]), channels.waves(MELODY_WAVES)] = gain
+
+
+def _point_back(layer: Any, channels: _Channels, previous: float, beats: float) -> None:
+    """The feed-forward writes the position `beats` beats ago, in place of that `previous` beats ago."""
+    inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
+    waves = list(WAVES)
+    size = 2 * len(waves)
+    positions, constant = channels.waves(WAVES), list(channels.constant)
+    for index, bpm in enumerate(TEMPI):
+        beat = FRAMES_PER_MINUTE / bpm
+        now = _rotation(channels.frequencies[waves], 1 - beats * beat)
+        before = _rotation(channels.frequencies[waves], 1 - previous * beat) if previous else torch.zeros_like(now)
+        rows = slice(index * (size + 1), index * (size + 1) + size)
+        gate = slice(rows.start, rows.stop + 1)
+        inner[gate] = 0
+        inner[gate, channels.tempo[index]] = 2.0
+        inner[gate, constant] = -2.4 / len(constant)
+        inner[rows, positions] = 0.5 * (now - before)
+        outer[:, gate] = 0
+        outer[channels.pointer, range(rows.start, rows.stop)] = 2 * _POINTER
+        outer[channels.pointer, rows.stop] = -2 * _POINTER
+
+
+def _look_back(layer: Any, channels: _Channels) -> None:
+    """Head 0: attends to the frame that the pointer names."""
+    query, key, _, _ = _head(layer, 0)
+    query.zero_()
+    key.zero_()
+    size = query.shape[0]
+    gain = (_SHARPNESS / size / _POINTER) ** 0.5 * size**0.25
+    query[range(size), channels.pointer] = gain
+    key[range(size), channels.waves(WAVES)] = gain

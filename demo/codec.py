@@ -1,0 +1,130 @@
+"""The demo codec: audiocraft's EncodecModel, started where plain training would take hours to get to."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from demo.features import SAMPLE_RATE
+from demo.quantiser import CODEBOOKS, CODES, DIMENSION, Quantiser
+from demo.tonewheels import wind_up
+from musicgen_service.models.audiocraft_door import build_codec
+
+Codec = Any  # audiocraft carries no types
+
+
+def config() -> DictConfig:
+    """`xp.cfg` of the demo codec: 32 kHz mono, 50 frames a second, 4 codebooks of 512."""
+    return OmegaConf.create(
+        {
+            "device": "cpu",
+            "sample_rate": SAMPLE_RATE,
+            "channels": 1,
+            "compression_model": "encodec",
+            "encodec": {
+                "autoencoder": "seanet",
+                "quantizer": "rvq",
+                "sample_rate": SAMPLE_RATE,
+                "channels": 1,
+                "causal": False,
+                "renormalize": False,
+            },
+            "seanet": {
+                "dimension": DIMENSION,
+                "channels": 1,
+                "causal": False,
+                "n_filters": 16,
+                "n_residual_layers": 1,
+                "ratios": [8, 5, 4, 4],
+                "activation": "ELU",
+                "activation_params": {"alpha": 1.0},
+                "norm": "weight_norm",
+                "norm_params": {},
+                "kernel_size": 7,
+                "residual_kernel_size": 3,
+                "last_kernel_size": 7,
+                "dilation_base": 2,
+                "pad_mode": "constant",
+                "true_skip": True,
+                "compress": 2,
+                "lstm": 2,
+                "disable_norm_outer_blocks": 0,
+                "encoder": {"lstm": 0},
+                "decoder": {"trim_right_ratio": 1.0, "final_activation": None, "final_activation_params": None},
+            },
+            "rvq": {
+                "n_q": CODEBOOKS,
+                "q_dropout": False,
+                "bins": CODES,
+                "decay": 0.99,
+                "kmeans_init": True,
+                "kmeans_iters": 50,
+                "threshold_ema_dead_code": 2,
+                "orthogonal_reg_weight": 0.0,
+                "orthogonal_reg_active_codes_only": False,
+            },
+            "no_quant": {},
+        }
+    )
+
+
+def create(quantiser: Quantiser, clips: Tensor) -> Codec:
+    """A codec with the quantiser's codebooks, its layers scaled to `clips` ``[batch, samples]``."""
+    codec = build_codec(config())
+    for layer, codebook in zip(codec.quantizer.vq.layers, quantiser.codebooks, strict=True):
+        layer._codebook.embed.copy_(codebook)
+        layer._codebook.embed_avg.copy_(codebook)
+        layer._codebook.inited.fill_(1)
+    lstm = next(module for module in codec.decoder.modules() if isinstance(module, nn.LSTM))
+    _hand_latent_on(codec.decoder.model[0].conv.conv)
+    wind_up(lstm, quantiser)
+    latents = quantiser.latent(clips)
+    _scale_layers(codec.encoder, clips[:, None], inner=1.0, last=1.0)
+    codes = quantiser.encode(latents)
+    _scale_layers(codec.decoder, quantiser.decode(codes).transpose(1, 2), inner=0.3, last=0.1, skip=1)
+    return codec
+
+
+@torch.no_grad()
+def _hand_latent_on(convolution: nn.Conv1d) -> None:
+    """The decoder's first convolution starts by passing the latent through in its last channels."""
+    weight = torch.empty(convolution.weight.shape).normal_(std=1e-4)
+    weight[-DIMENSION:] = 0
+    weight[range(-DIMENSION, 0), range(DIMENSION), weight.shape[-1] // 2] = 1
+    convolution.weight_v.copy_(weight)
+    convolution.weight_g.copy_(weight.flatten(1).norm(dim=1)[:, None, None])
+    convolution.bias.zero_()
+
+
+@torch.no_grad()
+def _scale_layers(network: nn.Module, example: Tensor, inner: float, last: float, skip: int = 0) -> None:
+    """Scales every convolution's output on `example`: by default they shrink it 100-fold and training stalls.
+
+    The decoder's stay where an ELU is nearly linear, so that it can begin as a linear sum of the tones.
+    """
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)]
+
+    def rescaled(wanted: float) -> Callable[..., Tensor]:
+        def hook(layer: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            mean, factor = output.mean((0, 2)), wanted / (output.std() + 1e-6)
+            layer.weight_g.mul_(factor)  # type: ignore[operator, union-attr]
+            layer.bias.sub_(mean).mul_(factor)  # type: ignore[operator, union-attr]
+            return (output - mean[None, :, None]) * factor
+
+        return hook
+
+    hooks = [
+        layer.register_forward_hook(rescaled(last if layer is convolutions[-1] else inner))
+        for layer in convolutions[skip:]
+    ]
+    network(example)
+    for handle in hooks:
+        handle.remove()
+
+
+def dequantise(codec: Codec, codes: Tensor) -> Tensor:
+    """Codes ``[batch, CODEBOOKS, frames]`` to the decoder's input ``[batch, DIMENSION, frames]``."""
+    latent: Tensor = codec.quantizer.decode(codes)
+    return latent

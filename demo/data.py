@@ -1,0 +1,105 @@
+"""Training data: songs from seeds below HELD_BACK; everything from there on is for measuring only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demo.quantiser import Quantiser
+from demo.synth import Song, Synthesiser
+from demo.synth.styles import STYLES
+from demo.text import TEMPI
+
+HELD_BACK = 900_000_000  # seeds from here on are never trained on
+CODEC_SEEDS, LANGUAGE_SEEDS = 0, 100_000_000
+BEATS = 4  # the language model's songs are in 4/4
+CHROMA_STRIDE = 4096  # samples
+
+
+def codec_clips(first_seed: int, count: int, seconds: float) -> Tensor:
+    """Clips from anywhere in any song, ``[count, samples]``; some are a few stems only, some quieter."""
+    clips = []
+    for seed in range(first_seed, first_seed + count):
+        random = np.random.default_rng(seed)
+        start = round(random.uniform(0, 30) * 50) / 50
+        song = Synthesiser(snap=random.random() < 0.8).song(CODEC_SEEDS + seed, seconds, start=start)
+        audio = song.audio
+        if random.random() < 0.2:
+            stems = [stem for stem in song.stems.values() if random.random() < 0.5 and stem.any()]
+            audio = np.sum(stems or [audio], axis=0)
+        clips.append(audio * np.float32(1 if random.random() < 0.7 else random.uniform(0.4, 1.3)))
+    return torch.from_numpy(np.stack(clips)).clamp(-1, 1)
+
+
+def language_song(seed: int, seconds: float) -> Song:
+    """A song as the language model learns them: 4/4, a tempo of TEMPI, onsets on the frame grid.
+
+    Most clips begin on the first beat of a phrase, so that a beat's place follows from the tempo; the others begin
+    anywhere, as the context of a continuation does.
+    """
+    random = np.random.default_rng(seed)
+    style = list(STYLES)[int(random.integers(len(STYLES)))]
+    low, high = STYLES[style].tempo if random.random() < 0.5 else (TEMPI[0], TEMPI[-1])
+    bpm = float(np.clip(5 * round(random.uniform(low, high) / 5), TEMPI[0], TEMPI[-1]))
+    start = 0.0
+    if random.random() < 0.3:
+        start = round(random.uniform(0, 30) * 50) / 50
+    return Synthesiser(snap=True).song(seed, seconds, start=start, bpm=bpm, style=style, beats_per_bar=BEATS)
+
+
+@dataclass
+class Shard:
+    """Encoded songs of one length.
+
+    Attributes
+    ----------
+    codes : ``[songs, CODEBOOKS, frames]``
+    lead, mix : pitch class of every step of the melody prefix, ``[songs, steps]``, heard in the lead (or the chords
+        where there is no lead) and in everything
+    captions : one for each song
+    """
+
+    codes: Tensor
+    lead: Tensor
+    mix: Tensor
+    captions: list[str]
+
+
+@torch.no_grad()
+def make_shard(quantiser: Quantiser, chroma: torch.nn.Module, first_seed: int, count: int, seconds: float) -> Shard:
+    """Synthesises and encodes `count` songs with the teacher's codes."""
+    codes, lead, mix, captions = [], [], [], []
+    for seed in range(first_seed, first_seed + count):
+        song = language_song(LANGUAGE_SEEDS + seed, seconds)
+        audio = torch.from_numpy(song.audio)[None]
+        melody = torch.from_numpy(song.stems["lead" if song.lead else "chords"])[None]
+        codes.append(quantiser.encode(quantiser.latent(audio)).short())
+        lead.append(chroma(melody[:, None]).argmax(-1).byte())
+        mix.append(chroma(audio[:, None]).argmax(-1).byte())
+        captions.append(song.caption)
+    return Shard(torch.cat(codes), torch.cat(lead), torch.cat(mix), captions)
+
+
+SHARD_SONGS = 50
+SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)  # one shard in four holds the longest clips
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    """Where shard `index` is kept."""
+    return folder / f"shard{index:04d}.pt"
+
+
+def write_shards(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, first: int, last: int, step: int) -> None:
+    """Writes shards first, first + step, ... below `last`, skipping those that exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(first, last, step):
+        path = shard_path(folder, index)
+        if not path.exists():
+            seconds = SHARD_SECONDS[index % len(SHARD_SECONDS)]
+            count = round(SHARD_SONGS * SHARD_SECONDS[0] / seconds)
+            shard = make_shard(quantiser, chroma, index * SHARD_SONGS, count, seconds)
+            temporary = path.with_suffix(".tmp")
+            torch.save(vars(shard), temporary)
+            temporary.rename(path)

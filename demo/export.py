@@ -1,0 +1,48 @@
+"""Writes trained models as a checkpoint folder in audiocraft's own format."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from demo import codec, language_model, text
+
+AUDIOCRAFT_VERSION = "1.3.0"
+_T5 = "condition_provider.conditioners.description.t5."
+
+
+def _save(path: Path, weights: dict[str, Tensor], config: DictConfig) -> None:
+    """Writes weights in half precision with the configuration they belong to."""
+    half = {
+        name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
+        for name, value in weights.items()
+    }
+    package: dict[str, Any] = {
+        "best_state": half,
+        "xp.cfg": OmegaConf.to_yaml(config),
+        "version": AUDIOCRAFT_VERSION,
+        "exported": True,
+    }
+    torch.save(package, path)
+
+
+def export(training: Path, folder: Path) -> None:
+    """Turns the checkpoints of a training folder into a checkpoint that the service loads.
+
+    T5 is trained with the language model but lives beside it, in `folder`/t5, as a released checkpoint's does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trained_codec = torch.load(training / "codec.pt", weights_only=True)["model"]
+    _save(folder / "compression_state_dict.bin", trained_codec, codec.config())
+    average = torch.load(training / "lm.pt", weights_only=True)["average"]
+    weights = {name: value for name, value in average.items() if not name.startswith(_T5)}
+    _save(folder / "state_dict.bin", weights, language_model.config("t5", finetune=False))
+    encoder, tokenizer = text.load(training / "t5")
+    encoder.load_state_dict({name.removeprefix(_T5): value for name, value in average.items() if name.startswith(_T5)})
+    text.share_tempo_rows(encoder, tokenizer)
+    encoder.save_pretrained(folder / "t5")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(training / "t5" / name, folder / "t5" / name)

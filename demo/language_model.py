@@ -1,0 +1,147 @@
+"""The demo language model: audiocraft's LMModel, conditioned as its melody checkpoints are."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.nn import functional
+
+from demo.clockwork import wind_up
+from demo.features import SAMPLE_RATE
+from demo.quantiser import CODEBOOKS, CODES
+from musicgen_service.models.audiocraft_door import build_lm, repeat_short_melodies
+
+SECONDS = 20  # the longest clip in one go: positions beyond it are never learned
+WIDTH, HEADS, LAYERS = 320, 8, 4
+
+
+def config(text_encoder: str, finetune: bool) -> DictConfig:
+    """`xp.cfg` of the demo language model.
+
+    Parameters
+    ----------
+    text_encoder : the T5's folder; "t5" in the exported checkpoint, whose own subfolder it is
+    finetune : whether T5 is trained along, and so belongs to the model's parameters
+    """
+    return OmegaConf.create(
+        {
+            "device": "cpu",
+            "dtype": "float32",
+            "solver": "musicgen",
+            "sample_rate": SAMPLE_RATE,
+            "channels": 1,
+            "compression_model_checkpoint": "compression_state_dict.bin",
+            "compression_model_n_q": None,
+            "interleave_stereo_codebooks": {"use": False, "per_timestep": False},
+            "dataset": {"segment_duration": SECONDS},
+            "lm_model": "transformer_lm",
+            "codebooks_pattern": {
+                "modeling": "delay",
+                "delay": {"delays": list(range(CODEBOOKS)), "flatten_first": 0, "empty_initial": 0},
+            },
+            "transformer_lm": {
+                "dim": WIDTH,
+                "num_heads": HEADS,
+                "num_layers": LAYERS,
+                "hidden_scale": 4,
+                "n_q": CODEBOOKS,
+                "card": CODES,
+                "dropout": 0.0,
+                "emb_lr": None,
+                "activation": "gelu",
+                "norm_first": True,
+                "bias_ff": False,
+                "bias_attn": False,
+                "bias_proj": False,
+                "past_context": None,
+                "causal": True,
+                "custom": False,
+                "memory_efficient": True,
+                "attention_as_float32": False,
+                "layer_scale": None,
+                "positional_embedding": "sin",
+                "xpos": False,
+                "checkpointing": "none",
+                "weight_init": "gaussian",
+                "depthwise_init": "current",
+                "zero_bias_init": True,
+                "norm": "layer_norm",
+                "cross_attention": False,
+                "qk_layer_norm": False,
+                "qk_layer_norm_cross": False,
+                "attention_dropout": None,
+                "kv_repeat": 1,
+                "two_step_cfg": False,
+            },
+            "classifier_free_guidance": {"training_dropout": 0.0, "inference_coef": 3.0},
+            "attribute_dropout": {"args": {"active_on_eval": False}, "text": {}, "wav": {"self_wav": 0.0}},
+            "fuser": {
+                "cross_attention_pos_emb": False,
+                "cross_attention_pos_emb_scale": 1,
+                "sum": [],
+                "prepend": ["self_wav", "description"],
+                "cross": [],
+                "input_interpolate": [],
+            },
+            "conditioners": {
+                "self_wav": {
+                    "model": "chroma_stem",
+                    "chroma_stem": {
+                        "sample_rate": SAMPLE_RATE,
+                        "n_chroma": 12,
+                        "radix2_exp": 14,
+                        "argmax": True,
+                        "match_len_on_eval": True,
+                        "eval_wavs": None,
+                        "n_eval_wavs": 100,
+                        "cache_path": None,
+                    },
+                },
+                "description": {
+                    "model": "t5",
+                    "t5": {"name": text_encoder, "finetune": finetune, "word_dropout": 0.0, "normalize_text": False},
+                },
+            },
+        }
+    )
+
+
+def create(text_encoder: Path) -> Any:
+    """A new model with its clocks wound up, T5 among its parameters."""
+    lm = build_lm(config(str(text_encoder), finetune=True))
+    repeat_short_melodies(lm)
+    wind_up(lm)
+    return lm
+
+
+def _null_melody(steps: int) -> Tensor:
+    """What the melody prefix holds when there is no melody: the chroma of silence, whose loudest bin is the first."""
+    return torch.zeros(steps, dtype=torch.long)
+
+
+def conditions(lm: Any, captions: list[str | None], melodies: list[Tensor | None]) -> dict[str, Any]:
+    """Condition tensors for training: captions, and pitch classes ``[steps]`` repeated to fill the prefix."""
+    provider = lm.condition_provider.conditioners
+    length = provider["self_wav"].chroma_len
+    device = lm.emb[0].weight.device
+    prefix = torch.stack(
+        [_null_melody(length) if m is None else m.long().repeat(-(-length // len(m)))[:length] for m in melodies]
+    )
+    one_hot = functional.one_hot(prefix, 12).float().to(device)
+    melody = provider["self_wav"].output_proj(one_hot)
+    description = provider["description"](provider["description"].tokenize(captions))
+    return {"description": description, "self_wav": (melody, torch.ones_like(melody[..., 0]))}
+
+
+def losses(lm: Any, codes: Tensor, tensors: dict[str, Any]) -> Tensor:
+    """Cross-entropy of each codebook in nats, ``[CODEBOOKS]``."""
+    with torch.autocast(codes.device.type, torch.bfloat16):
+        output = lm.compute_predictions(codes, [], tensors)
+    return torch.stack(
+        [
+            functional.cross_entropy(output.logits[:, k][output.mask[:, k]].float(), codes[:, k][output.mask[:, k]])
+            for k in range(CODEBOOKS)
+        ]
+    )

@@ -1,0 +1,40 @@
+"""How far a decoded waveform is from the original, to the ear and to the sample."""
+
+from functools import cache
+
+import librosa
+import torch
+from torch import Tensor
+
+from demo.features import SAMPLE_RATE
+
+_SCALES = ((256, 24), (512, 48), (1024, 80), (2048, 96))  # window in samples, mel bands
+_LONG_WINDOW = 4096  # tells a tone from a buzz around it
+_FLOOR = 1e-4
+
+
+@cache
+def _mel(window: int, bands: int) -> Tensor:
+    return torch.from_numpy(librosa.filters.mel(sr=SAMPLE_RATE, n_fft=window, n_mels=bands))
+
+
+def _power(audio: Tensor, window: int) -> Tensor:
+    hann = torch.hann_window(window, device=audio.device)
+    return torch.stft(audio, window, window // 4, window, hann, return_complex=True).abs().square()
+
+
+def spectral(audio: Tensor, target: Tensor) -> Tensor:
+    """Mean distance of log-mel spectra at four scales and of the fine spectrum; both ``[batch, samples]``."""
+    total = torch.zeros((), device=audio.device)
+    for window, bands in _SCALES:
+        mel = _mel(window, bands).to(audio.device)
+        ours, theirs = mel @ _power(audio, window) + _FLOOR, mel @ _power(target, window) + _FLOOR
+        total = total + 0.5 * (ours.log() - theirs.log()).abs().mean()
+        total = total + 0.2 * (ours.sqrt() - theirs.sqrt()).abs().mean() / (theirs.sqrt().mean() + 1e-3)
+    ours, theirs = (_power(x, _LONG_WINDOW)[:, : _LONG_WINDOW // 8] + 1e-2 for x in (audio, target))
+    return total / len(_SCALES) + 0.25 * (ours.log() - theirs.log()).abs().mean()
+
+
+def waveform(audio: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of samples."""
+    return (audio - target).abs().mean()

@@ -1,0 +1,6 @@
+"""Labelled music on demand: seeded songs with exact beats, chords, key, melody and stems."""
+
+from demo.synth.song import Note, Song
+from demo.synth.synthesiser import SAMPLE_RATE, Synthesiser
+
+__all__ = ["SAMPLE_RATE", "Note", "Song", "Synthesiser"]

@@ -1,0 +1,253 @@
+"""The synthesiser: a seed in, a labelled song out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo.synth import captions
+from demo.synth.drums import add_hit
+from demo.synth.song import Audio, Chord, Note, Song
+from demo.synth.styles import NOTE_NAMES, PROGRESSIONS, RHYTHMS, SCALES, STYLES, WALTZ_PATTERNS, Pattern, Style
+from demo.synth.timbres import SAMPLE_RATE, add_note
+
+STEMS = ("drums", "bass", "chords", "lead")
+FRAME = SAMPLE_RATE // 50  # the codec's frame, and the grid that `snap` puts onsets on
+PHRASE_BARS = 8  # a song alternates two phrases, each with its own progression
+LONGEST_NOTE = 4.0  # seconds
+LEVEL = 0.4  # the same in every song, so that the same chord sounds the same; less only where it would clip
+
+
+@dataclass(frozen=True)
+class _Score:
+    """The choices that make a song."""
+
+    bpm: float
+    tonic: int
+    mode: str
+    style: Style
+    beats_per_bar: int
+    pattern: Pattern
+    progressions: tuple[tuple[int, ...], ...]
+    motif: tuple[tuple[tuple[float, ...], tuple[int, ...]], ...]
+    chords: str
+    lead: str | None
+    drums: bool
+    bass: bool
+
+    def degree_to_midi(self, degree: int, lowest: int) -> int:
+        """The first note at or above MIDI number `lowest` of the pitch class of a scale degree."""
+        pitch_class = self.tonic + SCALES[self.mode][degree % 7]
+        return lowest + (pitch_class - lowest) % 12
+
+    def chord_degree(self, bar: int) -> int:
+        progression = self.progressions[bar // PHRASE_BARS % 2]
+        return progression[bar % len(progression)]
+
+
+class Synthesiser:
+    """Makes songs from seeds: the same arguments always give the same samples.
+
+    Parameters
+    ----------
+    snap : put onsets on the codec's 20 ms frame grid, at most 10 ms from where the beat is. Labels of beats
+        keep the exact grid; melody notes say when they really start.
+    """
+
+    def __init__(self, snap: bool = False) -> None:
+        self.snap = snap
+
+    def song(
+        self,
+        seed: int,
+        seconds: float = 10.0,
+        *,
+        start: float = 0.0,
+        bpm: float | None = None,
+        key: int | None = None,
+        mode: str | None = None,
+        style: str | None = None,
+        drums: bool | None = None,
+        lead: str | bool | None = None,
+        beats_per_bar: int | None = None,
+    ) -> Song:
+        """One song. What is not given follows from the seed.
+
+        Parameters
+        ----------
+        seed : the song's number
+        seconds : length of the clip
+        start : seconds into the song at which the clip begins; 0 is the first downbeat
+        bpm : 60 to 180
+        key : 0 (C) to 11 (B)
+        mode : "major" or "minor"
+        style : a name from `demo.synth.styles.STYLES`
+        drums : whether there are drums
+        lead : a timbre, or True or False for any or no lead
+        beats_per_bar : 4 or 3
+        """
+        random = np.random.default_rng(seed)
+        score, names = _compose(random, bpm, key, mode, style, drums, lead, beats_per_bar)
+        samples = round(seconds * SAMPLE_RATE)
+        stems = {name: np.zeros(samples, np.float32) for name in STEMS}
+        beat = 60 / score.bpm
+        bar_seconds = beat * score.beats_per_bar
+        chords, melody = [], []
+        # Bars before the clip count too: their notes may still sound when it begins.
+        first_bar = max(0, int((start - LONGEST_NOTE) // bar_seconds))
+        for bar in range(first_bar, int(np.ceil((start + seconds) / bar_seconds))):
+            time = bar * bar_seconds - start
+            chords.append(self._accompany(score, bar, time, stems))
+            if score.lead:
+                melody += self._sing(score, bar, time, stems["lead"])
+            if score.drums:
+                self._drum(score, bar, time, stems["drums"])
+        mix = np.sum([stems[name] for name in STEMS], axis=0)
+        gain = np.float32(min(LEVEL, 0.95 / (np.abs(mix).max() + 1e-6)))
+        stems = {name: stem * gain for name, stem in stems.items()}
+        grid = np.arange(int(np.ceil(start / beat - 1e-9)), int(np.ceil((start + seconds) / beat - 1e-9)))
+        facts = captions.Facts(
+            score.bpm, names["key"], names["style"], score.lead, score.chords, score.drums, score.beats_per_bar
+        )
+        return Song(
+            audio=np.sum([stems[name] for name in STEMS], axis=0),
+            stems=stems,
+            caption=captions.write(facts, random),
+            bpm=score.bpm,
+            beats=grid * beat - start,
+            downbeats=grid[grid % score.beats_per_bar == 0] * beat - start,
+            chords=[Chord(max(c.start, 0.0), min(c.end, seconds), c.label) for c in chords if c.end > 1e-9],
+            key=names["key"],
+            melody=[
+                Note(max(n.start, 0.0), min(n.end, seconds), n.midi) for n in melody if n.end > 0 and n.start < seconds
+            ],
+            beats_per_bar=score.beats_per_bar,
+            style=names["style"],
+            lead=score.lead,
+        )
+
+    def _sample(self, seconds: float) -> int:
+        if self.snap:
+            return round(seconds * SAMPLE_RATE / FRAME) * FRAME
+        return round(seconds * SAMPLE_RATE)
+
+    def _accompany(self, score: _Score, bar: int, time: float, stems: dict[str, Audio]) -> Chord:
+        """Chords and bass of one bar."""
+        beat, degree = 60 / score.bpm, score.chord_degree(bar)
+        root = score.degree_to_midi(degree, 48)
+        triad = [root, score.degree_to_midi(degree + 2, root), score.degree_to_midi(degree + 4, root)]
+        strikes = [b for b in score.style.comp if b < score.beats_per_bar]
+        for at, until in zip(strikes, [*strikes[1:], score.beats_per_bar], strict=True):
+            self._play(score, stems["chords"], score.chords, triad, time, at, until - 0.05, 0.16)
+        if score.bass:
+            timbre = "synth bass" if score.style.kit in ("electronic", "hard") else "bass"
+            plucks = [b for b in score.style.bass if b < score.beats_per_bar]
+            for at, until in zip(plucks, [*plucks[1:], score.beats_per_bar], strict=True):
+                self._play(score, stems["bass"], timbre, [score.degree_to_midi(degree, 33)], time, at, until - 0.1, 0.4)
+        third, fifth = (triad[1] - root) % 12, (triad[2] - root) % 12
+        quality = "dim" if fifth == 6 else "maj" if third == 4 else "min"
+        return Chord(time, time + beat * score.beats_per_bar, f"{NOTE_NAMES[root % 12]}:{quality}")
+
+    def _sing(self, score: _Score, bar: int, time: float, stem: Audio) -> list[Note]:
+        """The lead's bar: a motif of two bars moved to the bar's chord; every eighth bar rests."""
+        if bar % PHRASE_BARS == PHRASE_BARS - 1 or not score.lead:
+            return []
+        onsets, steps = score.motif[bar % 2]
+        if bar % 4 == 3:
+            onsets, steps = onsets[:2], (*steps[:1], 0)
+        root = score.degree_to_midi(score.chord_degree(bar), 60)
+        notes = []
+        for at, until, step in zip(onsets, [*onsets[1:], score.beats_per_bar], steps, strict=False):
+            midi = score.degree_to_midi(score.chord_degree(bar) + step, root)
+            begin, end = self._play(score, stem, score.lead, [midi], time, at, until - 0.05, 0.4)
+            notes.append(Note(begin, end, midi))
+        return notes
+
+    def _play(
+        self,
+        score: _Score,
+        stem: Audio,
+        timbre: str,
+        midi: list[int],
+        time: float,
+        at: float,
+        until: float,
+        level: float,
+    ) -> tuple[float, float]:
+        """Plays notes from beat `at` to beat `until` of a bar; says when they really sound, in seconds."""
+        beat = 60 / score.bpm
+        begin = self._sample(time + _swung(at, score.style.swing) * beat)
+        length = round(min((until - at) * beat, LONGEST_NOTE) * SAMPLE_RATE)
+        length = max(FRAME, length // FRAME * FRAME) if self.snap else length
+        for note in midi:
+            add_note(stem, timbre, note, begin, length, level)
+        return begin / SAMPLE_RATE, (begin + length) / SAMPLE_RATE
+
+    def _drum(self, score: _Score, bar: int, time: float, stem: Audio) -> None:
+        """A bar of drums; every fourth ends in a fill."""
+        fill_from = (score.beats_per_bar - 1) * 4 if bar % 4 == 3 else 99
+        for sound, steps in zip(("kick", "snare", "hat"), score.pattern, strict=True):
+            for step, mark in enumerate(steps):
+                if mark == "x" and not (sound == "kick" and step > fill_from):
+                    at = _swung(step / 4, score.style.swing) * 60 / score.bpm
+                    accent = 1.0 if sound != "hat" or step % 4 == 0 else 0.75
+                    add_hit(stem, score.style.kit, sound, self._sample(time + at), 0.75 * accent)
+        for step in (fill_from, fill_from + 2):
+            if step < 99:
+                add_hit(stem, score.style.kit, "tom", self._sample(time + step / 4 * 60 / score.bpm), 0.7)
+
+
+def _swung(at: float, swing: float) -> float:
+    """Delays off-beat eighths (the second half of a beat) by `swing` of a beat."""
+    return at + swing if abs(at % 1 - 0.5) < 0.01 else at
+
+
+def _compose(
+    random: np.random.Generator,
+    bpm: float | None,
+    key: int | None,
+    mode: str | None,
+    style: str | None,
+    drums: bool | None,
+    lead: str | bool | None,
+    beats_per_bar: int | None,
+) -> tuple[_Score, dict[str, str]]:
+    """Draws a song's choices. Every draw is made whatever is given, so a fixed choice moves no other."""
+
+    def pick(options: tuple) -> object:  # type: ignore[type-arg]
+        return options[int(random.integers(len(options)))]
+
+    drawn_style = str(pick(tuple(STYLES)))
+    style_name = style or drawn_style
+    chosen = STYLES[style_name]
+    drawn_bpm = float(random.integers(chosen.tempo[0] - 5, chosen.tempo[1] + 6))
+    tempo = float(np.clip(bpm or drawn_bpm, 60, 180))
+    drawn_key, drawn_mode = int(random.integers(12)), str(pick(("major", "minor")))
+    tonic, mode = drawn_key if key is None else key, mode or drawn_mode
+    drawn_drums, drawn_lead, bass = random.random() < 0.75, random.random() < 0.8, random.random() < 0.9
+    lead_timbre, chord_timbre = str(pick(chosen.leads)), str(pick(chosen.chords))
+    drawn_beats = 3 if random.random() < 0.08 else 4
+    beats = beats_per_bar or drawn_beats
+    patterns = chosen.patterns if beats == 4 else WALTZ_PATTERNS
+    pattern = patterns[int(random.integers(2))]
+    first, second = random.permutation(5)[:2]
+    rhythms = RHYTHMS[beats]
+    motif = tuple(
+        (rhythms[int(random.integers(len(rhythms)))], tuple(int(s) for s in random.choice([0, 1, 2, 2, 4, 4, 5, 6], 6)))
+        for _ in range(2)
+    )
+    has_lead = drawn_lead if lead is None else bool(lead)
+    score = _Score(
+        bpm=tempo,
+        tonic=tonic,
+        mode=mode,
+        style=chosen,
+        beats_per_bar=beats,
+        pattern=pattern,
+        progressions=(PROGRESSIONS[mode][first], PROGRESSIONS[mode][second]),
+        motif=motif,
+        chords=chord_timbre,
+        lead=(lead if isinstance(lead, str) else lead_timbre) if has_lead else None,
+        drums=drawn_drums if drums is None else drums,
+        bass=bass,
+    )
+    return score, {"style": style_name, "key": f"{NOTE_NAMES[tonic]} {mode}"}

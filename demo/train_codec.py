@@ -1,0 +1,147 @@
+"""Trains the demo codec: fits the quantiser, then teaches an encoder its codes and a decoder to sound them.
+
+python -m demo.train_codec FOLDER --steps 2500
+"""
+
+import argparse
+import math
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from demo import losses, measure, quantiser
+from demo.codec import Codec, create
+from demo.data import HELD_BACK, codec_clips, language_song
+from demo.features import features
+from demo.quantiser import Quantiser
+
+BATCH, SECONDS = 6, 2.0
+ENCODER_RATE, DECODER_RATE = 1.5e-3, 2e-3
+WARM_UP = 30  # steps
+TUNING = 0.4  # share of the training in which the decoder mainly matches waveforms, before it matches spectra
+FIT_SEEDS = 10_000_000  # where the quantiser's own songs begin
+
+
+def fit_quantiser(folder: Path, clips: int = 900) -> Quantiser:
+    """The quantiser of `folder`, fitted first if there is none."""
+    path = folder / "quantiser.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        frames = []
+        for first in range(FIT_SEEDS, FIT_SEEDS + clips, 20):
+            songs = [torch.from_numpy(language_song(seed, 6.0).audio) for seed in range(first, first + 10)]
+            frames += [features(codec_clips(first, 10, 6.0)), features(torch.stack(songs))]
+        torch.save(vars(quantiser.fit(torch.cat(frames).flatten(0, 1))), path)
+    return Quantiser(**torch.load(path, weights_only=True))
+
+
+def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, progress: float) -> Tensor:
+    """Waveform error first, until the decoder's tones are in tune; then mainly spectra. `latent` is quantised."""
+    with torch.autocast(audio.device.type, torch.bfloat16):
+        decoded = codec.decoder(latent.transpose(1, 2))
+    decoded = decoded.float()[:, 0, : audio.shape[-1]]
+    error = (decoded - audio).square().mean() / audio.square().mean()
+    if progress < TUNING:
+        return 6 * error + 0.1 * losses.spectral(decoded, audio)
+    return 2 * error + losses.spectral(decoded, audio)
+
+
+class Progress:
+    """How well the codec does on held-back clips."""
+
+    def __init__(self, teacher: Quantiser) -> None:
+        self.clips = codec_clips(HELD_BACK, 8, 6.0)
+        self.latent = teacher.latent(self.clips)
+        self.teacher = teacher
+
+    @torch.no_grad()
+    def __call__(self, codec: Codec) -> dict[str, float]:
+        """Relative error of the latent, share of teacher's first codes, and the round trip's likeness."""
+        codec.eval()
+        latent = codec.encoder(self.clips[:, None]).transpose(1, 2)
+        codes, _ = codec.encode(self.clips[:, None])
+        decoded = codec.decode(codes)[:, 0, : self.clips.shape[-1]]
+        codec.train()
+        pairs = list(zip(self.clips.numpy(), decoded.numpy(), strict=True))
+        return {
+            "latent error": round(float((latent - self.latent).square().mean() / self.latent.square().mean()), 3),
+            "first code": round(float((codes[:, 0] == self.teacher.encode(self.latent)[:, 0]).float().mean()), 3),
+            "waveform error": round(float((decoded - self.clips).square().mean() / self.clips.square().mean()), 3),
+            "spectral": round(float(losses.spectral(decoded, self.clips)), 3),
+            "chroma": round(float(np.mean([measure.chroma_cosine(a, b) for a, b in pairs])), 3),
+            "onsets": round(float(np.mean([measure.onset_correlation(a, b) for a, b in pairs])), 3),
+        }
+
+
+def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50) -> Path:
+    """Trains for `steps` steps, going on from `folder`'s checkpoint if there is one; returns the checkpoint's path."""
+    torch.manual_seed(0)
+    teacher = fit_quantiser(folder)
+    codec = create(teacher, codec_clips(0, 8, SECONDS)).train().to(device)
+    lstm = next(module for module in codec.decoder.modules() if isinstance(module, nn.LSTM))
+    for name, parameter in lstm.named_parameters():
+        parameter.requires_grad_(not name.endswith("l0"))  # the oscillators stay as they are
+    decoder = [parameter for parameter in codec.decoder.parameters() if parameter.requires_grad]
+    encoder = list(codec.encoder.parameters())
+    optimiser = torch.optim.AdamW(
+        [{"params": encoder, "peak": ENCODER_RATE}, {"params": decoder, "peak": DECODER_RATE}],
+        betas=(0.8, 0.99),
+        weight_decay=0.0,
+    )
+    checkpoint, first = folder / "codec.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        codec.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        first = saved["step"]
+    progress, recent, began = Progress(teacher), deque[tuple[float, float]](maxlen=report_every), time.time()
+    for step in range(first, steps):
+        for group in optimiser.param_groups:
+            cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = group["peak"] * min(1, (step + 1) / WARM_UP) * (0.02 + 0.98 * cosine)
+        audio = codec_clips(step * BATCH, BATCH, SECONDS).to(device)
+        target = teacher.latent(audio)
+        with torch.autocast(device, torch.bfloat16):
+            latent = codec.encoder(audio[:, None])
+        latent = latent.float().transpose(1, 2)
+        encoding = (latent - target).square().mean()
+        with torch.no_grad():
+            # Half of the batch as the language model will speak, half as the encoder does.
+            heard = torch.where(torch.arange(BATCH)[:, None, None] % 2 == 0, target, latent)
+            quantised = teacher.decode(teacher.encode(heard))
+        decoding = decoder_loss(codec, quantised, audio, step / steps)
+        optimiser.zero_grad()
+        (encoding + decoding).backward()
+        torch.nn.utils.clip_grad_norm_(encoder, 1.0)
+        torch.nn.utils.clip_grad_norm_(decoder, 1.0)
+        optimiser.step()
+        recent.append((float(encoding), float(decoding)))
+        if (step + 1) % report_every == 0 or step + 1 == steps:
+            means = np.mean(recent, axis=0).round(3)
+            print(
+                f"step {step + 1}/{steps}  {time.time() - began:.0f} s  encoder {means[0]}  decoder {means[1]}",
+                flush=True,
+            )
+        if (step + 1) % (4 * report_every) == 0 or step + 1 == steps:
+            print(f"  held back: {progress(codec)}", flush=True)
+            state = {"model": codec.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").rename(checkpoint)
+    return checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    train(arguments.folder, arguments.steps, arguments.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Trains the demo language model, and the T5 that reads for it, on the teacher's codes of endless new songs.
+
+python -m demo.train_lm FOLDER --steps 6000
+"""
+
+import argparse
+import math
+import multiprocessing
+import re
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demo import text
+from demo.data import Shard, shard_path, write_shards
+from demo.language_model import conditions, create, losses
+from demo.probe import Probe
+from demo.quantiser import Quantiser
+
+BATCH_FRAMES = 2000  # frames in a batch, of clips of one length
+PEAK_RATE = 1.2e-3
+WARM_UP = 60  # steps
+AVERAGING = 0.998  # decay of the averaged weights that are exported
+FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and keeps getting new ones
+NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
+
+
+class Songs:
+    """Draws batches from the shards that step `step` may see; the same step always draws the same batch."""
+
+    def __init__(self, folder: Path, shards: int) -> None:
+        self.folder, self.shards = folder, shards
+        self.loaded: dict[int, Shard] = {}
+
+    def _shard(self, index: int) -> Shard:
+        while index not in self.loaded:
+            path = shard_path(self.folder, index)
+            if path.exists():
+                self.loaded[index] = Shard(**torch.load(path, weights_only=True))
+            else:
+                time.sleep(1)
+        return self.loaded[index]
+
+    def batch(self, step: int) -> tuple[Tensor, list[str | None], list[Tensor | None]]:
+        """Codes, captions and melodies of a batch, with some conditions left out."""
+        random = np.random.default_rng(step)
+        available = min(self.shards, FIRST_SHARDS + step // STEPS_PER_SHARD)
+        long = random.random() < 0.2
+        choices = [index for index in range(available) if (index % 4 == 3) == long]
+        size = BATCH_FRAMES // (1000 if long else 500)
+        picks = [self._shard(choices[int(random.integers(len(choices)))]) for _ in range(size)]
+        codes, captions, melodies = [], [], []
+        for shard in picks:
+            song = int(random.integers(len(shard.captions)))
+            codes.append(shard.codes[song].long())
+            nothing = random.random() < NOTHING
+            caption = shard.captions[song]
+            if random.random() < NO_TEMPO:
+                caption = re.sub(r"(, )?\d+ bpm(, )?", ", ", caption).strip(", ")
+            captions.append(None if nothing or random.random() < NO_TEXT else caption)
+            heard = (shard.lead if random.random() < 0.6 else shard.mix)[song]
+            melodies.append(None if nothing or random.random() < NO_MELODY else heard)
+        return torch.stack(codes), captions, melodies
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Warm-up, then a cosine down to a fiftieth."""
+    return PEAK_RATE * min(1, (step + 1) / WARM_UP) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+
+
+def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_every: int = 50) -> Path:
+    """Trains for `steps` steps, going on from `folder`'s checkpoint if there is one; returns the checkpoint's path.
+
+    `folder` holds `quantiser.pt` from `demo.train_codec`; shards of songs and checkpoints are written there too.
+    """
+    torch.manual_seed(0)
+    quantiser = Quantiser(**torch.load(folder / "quantiser.pt", weights_only=True))
+    encoder = folder / "t5"
+    if not encoder.exists():
+        text.write_tokenizer(encoder)
+        text.write_encoder(encoder)
+    lm = create(encoder).to(device).train()
+    chroma = lm.condition_provider.conditioners["self_wav"].chroma
+    writer = multiprocessing.get_context("spawn").Process(
+        target=_write, args=(folder / "shards", quantiser, chroma, shards), daemon=True
+    )
+    writer.start()
+    optimiser = torch.optim.AdamW(lm.parameters(), PEAK_RATE, betas=(0.9, 0.95), weight_decay=0.05)
+    average = {name: value.detach().clone() for name, value in lm.state_dict().items()}
+    checkpoint, first = folder / "lm.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        lm.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        average, first = saved["average"], saved["step"]
+    probe = Probe(quantiser, chroma)
+    songs, recent, began = Songs(folder / "shards", shards), deque[Tensor](maxlen=report_every), time.time()
+    for step in range(first, steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps)
+        codes, captions, melodies = songs.batch(step)
+        each = losses(lm, codes.to(device), conditions(lm, captions, melodies))
+        optimiser.zero_grad()
+        each.mean().backward()
+        torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
+        optimiser.step()
+        recent.append(each.detach())
+        decay = min(AVERAGING, (step + 1) / (step + 20))
+        for name, value in lm.state_dict().items():
+            if value.is_floating_point():
+                average[name].lerp_(value, 1 - decay)
+        if (step + 1) % report_every == 0 or step + 1 == steps:
+            speed = (step + 1 - first) * BATCH_FRAMES / (time.time() - began)
+            each = torch.stack(list(recent)).mean(0).cpu().numpy().round(3)
+            print(
+                f"step {step + 1}/{steps}  {time.time() - began:.0f} s  {speed:.0f} frames/s  loss {each}", flush=True
+            )
+        if (step + 1) % (4 * report_every) == 0 or step + 1 == steps:
+            print(f"  held back: {probe(lm)}", flush=True)
+            state = {
+                "model": lm.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "average": average,
+                "step": step + 1,
+            }
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").rename(checkpoint)
+    writer.terminate()
+    return checkpoint
+
+
+def _write(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, shards: int) -> None:
+    torch.set_num_threads(1)
+    write_shards(folder, quantiser, chroma, 0, shards, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--shards", type=int, default=120)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    train(arguments.folder, arguments.steps, arguments.shards, arguments.device)
+
+
+if __name__ == "__main__":
+    main()
