@@ -14,7 +14,7 @@ import torch
 from musicgen_service.analysis import stems
 from musicgen_service.audio import encoding, loudness, reading, recipe
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
 from musicgen_service.models.hub import sha256
 from musicgen_service.models.loading import MusicModel
@@ -130,7 +130,7 @@ class MusicGenService:
             log(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix")
             return lambda audio: audio
         if self._separator is None:
-            self._separator = door.load_separator(self.store.require(SEPARATOR))
+            self._separator = loading.load_separator(self.store)
         return lambda audio: stems.melodic(audio, self._separator, self.device)
 
 

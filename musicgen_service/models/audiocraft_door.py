@@ -99,7 +99,7 @@ def load_hub_codec(folder: Path) -> CompressionModel:
 
 def fit_codec(codec: CompressionModel, config: DictConfig) -> CompressionModel:
     """The codec as the language model of `config` uses it: interleaved left and right when stereo."""
-    return builders.get_wrapped_compression_model(codec, config)
+    return builders.get_wrapped_compression_model(codec, config).eval()
 
 
 def repeat_short_melodies(lm: Any) -> None:

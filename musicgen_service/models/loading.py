@@ -17,10 +17,11 @@ from musicgen_service.engine import pieces
 from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_door as door
-from musicgen_service.models.catalogue import CHECKPOINTS, CODEC, DIFFUSION, T5
+from musicgen_service.models.catalogue import CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
+_REASON_LENGTH = 120
 _TRAINING_ONLY = ("conditioners.self_wav.chroma_stem.cache_path", "conditioners.args")
 
 
@@ -77,7 +78,7 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
         When a file is missing, damaged, or not a MusicGen checkpoint.
     """
     folder = store.require(name)
-    try:
+    with _damage_named(name):
         lm = _load_lm(folder, store, device)
         codec = door.fit_codec(_load_codec(folder, store, device), lm.cfg)
         takes_melody = "self_wav" in lm.condition_provider.conditioners
@@ -95,10 +96,6 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
             takes_melody=takes_melody,
             device=device,
         )
-    except (KeyError, EOFError, OSError, RuntimeError, omegaconf.errors.OmegaConfBaseException) as error:
-        if isinstance(error, (WeightsError, torch.OutOfMemoryError)):
-            raise
-        raise WeightsError(f"'{name}' could not be loaded ({error}): {fetch_hint(name)}.") from error
 
 
 def load_diffusion(model: MusicModel, store: WeightStore) -> Any:
@@ -107,13 +104,22 @@ def load_diffusion(model: MusicModel, store: WeightStore) -> Any:
     Raises
     ------
     WeightsError
-        When its weights are not here.
+        When its weights are not here or damaged.
     """
     file = store.require(DIFFUSION) / _DIFFUSION_FILE
-    with torch.serialization.safe_globals(_config_classes()):
-        package = torch.load(file, map_location="cpu", weights_only=True)
-    mono = getattr(model.codec, "model", None) if model.channels == 2 else model.codec
-    return door.load_diffusion(package, mono or model.codec, model.device)
+    with _damage_named(DIFFUSION):
+        with torch.serialization.safe_globals(_config_classes()):
+            package = torch.load(file, map_location="cpu", weights_only=True)
+        mono = getattr(model.codec, "model", None) if model.channels == 2 else model.codec
+        with _without_initialisation():
+            return door.load_diffusion(package, mono or model.codec, model.device)
+
+
+def load_separator(store: WeightStore) -> Any:
+    """Demucs, which takes a recording apart; raises as `load_diffusion` does."""
+    folder = store.require(SEPARATOR)
+    with _damage_named(SEPARATOR):
+        return door.load_separator(folder)
 
 
 def memory_needed(name: str, store: WeightStore, device: torch.device) -> int:
@@ -158,8 +164,11 @@ def _load_codec(folder: Path, store: WeightStore, device: torch.device) -> Any:
     return codec.eval()
 
 
-def _read(file: Path) -> Any:
-    return torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+def _read(file: Path) -> dict[str, Any]:
+    package = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    if not isinstance(package, dict):
+        raise TypeError(f"{file.name} holds no checkpoint")
+    return package
 
 
 def _assign(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
@@ -168,11 +177,32 @@ def _assign(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     Every tensor is copied, once: the file may be replaced while the service runs.
     """
     own = module.state_dict()
-    unknown, missing = state.keys() - own.keys(), own.keys() - state.keys()
-    if unknown or missing:
-        raise RuntimeError(f"its tensors are not those of its configuration: {sorted(unknown | missing)[:3]} ...")
+    wrong = sorted(
+        name
+        for name in state.keys() | own.keys()
+        if name not in state or name not in own or state[name].shape != own[name].shape
+    )
+    if wrong:
+        raise RuntimeError(f"its tensors are not those of its configuration: {', '.join(wrong[:3])} ...")
     copies = {name: torch.empty_like(own[name]).copy_(tensor) for name, tensor in state.items()}
     module.load_state_dict(copies, assign=True)
+
+
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Whatever a damaged file makes its reader raise, as one sentence about `name`.
+
+    The readers of pickles, zip archives, YAML, JSON and safetensors have no error in common.
+    """
+    try:
+        yield
+    except (WeightsError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:_REASON_LENGTH].rstrip(".")
+        raise WeightsError(
+            f"'{name}' could not be loaded ({type(error).__name__}: {reason}): {fetch_hint(name)}."
+        ) from error
 
 
 @contextmanager
@@ -183,10 +213,12 @@ def _without_initialisation() -> Iterator[None]:
         return tensor
 
     names = ("kaiming_uniform_", "uniform_", "normal_", "trunc_normal_")
+    places = [(torch.nn.init, name) for name in names]
+    places.append((torch.nn.modules.activation, "xavier_uniform_"))  # attention imports it by name
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # audiocraft uses torch's older weight_norm
-        for name in names:
-            stack.enter_context(patch.object(torch.nn.init, name, leave))
+        for module, name in places:
+            stack.enter_context(patch.object(module, name, leave))
         yield
 
 

@@ -1,0 +1,260 @@
+"""From a folder to a model: what is equal to audiocraft's own loader, and what damage leads to."""
+
+import json
+import pickle
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models import loading
+from musicgen_service.models.catalogue import CODEC, DIFFUSION, SEPARATOR, T5
+from musicgen_service.models.store import WeightsError, WeightStore
+
+CPU = torch.device("cpu")
+KINDS = ["small", "melody", "stereo-small", "stereo-melody"]
+
+
+@pytest.fixture
+def own(weights: Path, tmp_path: Path) -> WeightStore:
+    """`small` and its text encoder in a folder that a test may damage."""
+    for name in ("small", T5):
+        shutil.copytree(weights / name, tmp_path / name)
+    return WeightStore(tmp_path)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_model_is_what_its_name_says(store: WeightStore, name: str) -> None:
+    model = loading.load_model(name, store, CPU)
+    assert model.sample_rate == 32_000
+    assert model.frame_rate == 50
+    assert model.hop == 640
+    assert model.window == 1500
+    assert model.channels == (2 if "stereo" in name else 1)
+    assert model.takes_melody == ("melody" in name)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_weights_equal_those_of_audiocrafts_loader(
+    store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")  # the engine keeps weights in a form of its own
+    ours = loading.load_model(name, store, CPU)
+    codec, lm = _loaded_by_audiocraft(store, name)
+    _assert_same_state(ours.lm.state_dict(), lm.state_dict())
+    _assert_same_state(getattr(ours.codec, "model", ours.codec).state_dict(), codec.state_dict())
+    assert not ours.lm.training
+    assert not ours.codec.training
+
+
+def test_loading_draws_no_random_numbers(store: WeightStore) -> None:
+    before = torch.get_rng_state()
+    for name in KINDS:
+        loading.load_model(name, store, CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_loading_asks_nothing_of_the_network(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_arguments: object) -> None:
+        raise AssertionError("something wants the network")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    model = loading.load_model("melody", store, CPU)
+    loading.load_diffusion(model, store)
+    loading.load_separator(store)
+
+
+def test_a_model_does_not_need_its_files_any_more(own: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are mapped into memory while they are read; replacing them later must change nothing."""
+    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
+    model = loading.load_model("small", own, CPU)
+    before = {name: tensor.clone() for name, tensor in model.lm.state_dict().items()}
+    for file in own.path("small").iterdir():
+        file.write_bytes(b"\xff" * file.stat().st_size)
+    _assert_same_state(model.lm.state_dict(), before)
+
+
+def test_a_codec_may_be_a_pointer_to_the_hub(own: WeightStore) -> None:
+    """As in the released checkpoints of 2023: the codec is named, and stored in transformers' format."""
+    from transformers import EncodecConfig, EncodecModel
+
+    shape: dict[str, Any] = {"num_filters": 4, "hidden_size": 32, "codebook_dim": 32, "codebook_size": 128}
+    config = EncodecConfig(
+        sampling_rate=32_000,
+        audio_channels=1,
+        normalize=False,
+        chunk_length_s=None,
+        upsampling_ratios=[8, 5, 4, 4],
+        num_residual_layers=1,
+        use_causal_conv=False,
+        norm_type="weight_norm",
+        pad_mode="reflect",
+        # 4 codebooks of 7 bits, 50 times a second.
+        target_bandwidths=[1.4],
+        **shape,
+    )
+    torch.manual_seed(5)
+    EncodecModel(config).save_pretrained(own.path(CODEC))
+    torch.save({"pretrained": "facebook/encodec_32khz"}, own.path("small") / "compression_state_dict.bin")
+    model = loading.load_model("small", own, CPU)
+    sound = 0.1 * torch.randn(1, 32_000)
+    codes = model.encode(sound)
+    assert codes.shape == (4, 50)
+    assert model.decode(codes).shape == (1, 32_000)
+
+
+def test_a_text_encoder_may_lie_inside_the_checkpoint(own: WeightStore) -> None:
+    shutil.move(own.path(T5), own.path("small") / T5)
+    assert loading.load_model("small", own, CPU).window == 1500
+
+
+def test_the_released_tokenizer_needs_tokenizer_json_alone(tmp_path: Path) -> None:
+    """transformers rebuilds a T5 tokenizer from parts of tokenizer.json; the ids must be those of the file.
+
+    The released folder also has spiece.model, which is not fetched.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import T5Tokenizer
+
+    marks = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    vocabulary = [(mark, 0.0) for mark in marks.values()]
+    vocabulary += [(word, -4.0) for word in ("\u2581", "\u2581lofi", "\u2581rock")]
+    vocabulary += [(letter, -9.0) for letter in "abcdefghijklmnopqrstuvwxyz,.0123456789"]
+    sentinels = [f"<extra_id_{number}>" for number in range(100)]
+    released = Tokenizer(models.Unigram(vocabulary, unk_id=2))
+    spaces = pre_tokenizers.Metaspace(prepend_scheme="always")
+    released.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), spaces])
+    released.decoder = decoders.Metaspace(prepend_scheme="always")
+    released.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    released.add_special_tokens([*marks.values(), *sentinels])
+    released.save(str(tmp_path / "tokenizer.json"))
+    settings = {"additional_special_tokens": sentinels, "extra_ids": 100, "model_max_length": 512, **marks}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = T5Tokenizer.from_pretrained(tmp_path)
+    for text in ("lofi rock, 90 bpm.", "  two  spaces ", "Größe!", ""):
+        assert tokenizer(text)["input_ids"] == released.encode(text).ids
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "a web page": lambda _: b"<html>Service Unavailable</html>",
+    "half": lambda content: content[: len(content) // 2],
+    "short": lambda content: content[:-100],
+    "flipped": lambda content: content[:200] + bytes([content[200] ^ 255]) + content[201:],
+    "a pickle": lambda _: pickle.dumps(print),
+}
+
+
+@pytest.mark.parametrize("file", ["state_dict.bin", "compression_state_dict.bin"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=list(DAMAGE))
+def test_a_damaged_checkpoint_is_a_weights_error(own: WeightStore, file: str, damage: Callable[[bytes], bytes]) -> None:
+    path = own.path("small") / file
+    path.write_bytes(damage(path.read_bytes()))
+    _assert_refused(own)
+
+
+CONTENT = {
+    "no parts": {"a": 1},
+    "a list": [1, 2],
+    "a tensor": torch.ones(3),
+    "no configuration": {"xp.cfg": None, "best_state": {}},
+    "not YAML": {"xp.cfg": "a: [", "best_state": {}},
+    "another configuration": {"xp.cfg": "a: 1", "best_state": {}},
+}
+
+
+@pytest.mark.parametrize("file", ["state_dict.bin", "compression_state_dict.bin"])
+@pytest.mark.parametrize("content", CONTENT.values(), ids=list(CONTENT))
+def test_another_kind_of_file_is_a_weights_error(own: WeightStore, file: str, content: object) -> None:
+    torch.save(content, own.path("small") / file)
+    _assert_refused(own)
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "another shape"])
+def test_tensors_of_another_model_are_a_weights_error(own: WeightStore, change: str) -> None:
+    path = own.path("small") / "state_dict.bin"
+    package = torch.load(path, weights_only=True)
+    state = package["best_state"]
+    if change == "missing":
+        del state["out_norm.weight"]
+    elif change == "unknown":
+        state["out_norm.other"] = torch.ones(64)
+    else:
+        # A tensor of one number would be spread over the whole of its place.
+        state["out_norm.weight"] = torch.ones(1)
+    torch.save(package, path)
+    with pytest.raises(WeightsError, match=r"its tensors are not those of its configuration: out_norm\."):
+        loading.load_model("small", own, CPU)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["empty", "a web page", "half", "gone"])
+def test_a_damaged_text_encoder_is_a_weights_error(own: WeightStore, file: str, damage: str) -> None:
+    path = own.path(T5) / file
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    _assert_refused(own)
+
+
+@pytest.mark.parametrize("name", [DIFFUSION, SEPARATOR])
+@pytest.mark.parametrize("damage", ["empty", "a web page", "half"])
+def test_damaged_shared_parts_are_a_weights_error(weights: Path, own: WeightStore, name: str, damage: str) -> None:
+    model = loading.load_model("small", own, CPU)
+    shutil.copytree(weights / name, own.path(name))
+    path = max(own.path(name).iterdir(), key=lambda file: file.stat().st_size)
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(WeightsError, match=f"'{name}' could not be loaded"):
+        if name == DIFFUSION:
+            loading.load_diffusion(model, own)
+        else:
+            loading.load_separator(own)
+
+
+@pytest.mark.parametrize("name", ["small", DIFFUSION, SEPARATOR])
+def test_missing_weights_say_how_to_get_them(weights: Path, tmp_path: Path, name: str) -> None:
+    empty = WeightStore(tmp_path)
+    with pytest.raises(WeightsError, match=rf"'{name}' is not in the weights folder: run `.* fetch {name}`"):
+        if name == DIFFUSION:
+            loading.load_diffusion(loading.load_model("small", WeightStore(weights), CPU), empty)
+        elif name == SEPARATOR:
+            loading.load_separator(empty)
+        else:
+            loading.load_model(name, empty, CPU)
+
+
+def _assert_refused(store: WeightStore) -> None:
+    with pytest.raises(WeightsError, match="weights fetch") as raised:
+        loading.load_model("small", store, CPU)
+    assert "\n" not in str(raised.value)
+
+
+def _assert_same_state(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert ours[name].dtype == tensor.dtype, name
+        assert torch.equal(ours[name], tensor), name
+
+
+def _loaded_by_audiocraft(store: WeightStore, name: str) -> tuple[Any, Any]:
+    """Codec and language model as audiocraft loads them from the folder, but for where T5 lies."""
+    from audiocraft.models import loaders
+    from omegaconf import OmegaConf
+
+    package = torch.load(store.path(name) / "state_dict.bin", weights_only=True)
+    config = OmegaConf.create(package["xp.cfg"])
+    config.conditioners.description.t5.name = str(store.path(T5))
+    package["xp.cfg"] = OmegaConf.to_yaml(config)
+    folder = store.path(name)
+    with pytest.MonkeyPatch.context() as patch, door._without_separator():
+        patch.setattr(loaders, "load_lm_model_ckpt", lambda *_args, **_kwargs: package)
+        lm = loaders.load_lm_model(folder, device="cpu")
+        codec = loaders.load_compression_model(folder, device="cpu")
+    return codec, lm
