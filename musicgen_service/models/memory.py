@@ -1,6 +1,7 @@
 """Which models stay loaded: the most recently used ones that fit the memory set aside for them."""
 
 import gc
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
 from musicgen_service.models.loading import MusicModel
-from musicgen_service.models.store import WeightStore
+from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
 
 GB = 10**9
@@ -32,7 +33,7 @@ class _Entry:
     size: int
 
 
-class ModelTooLarge(RuntimeError):
+class ModelTooLarge(WeightsError):
     """The model does not fit the memory that models may take."""
 
 
@@ -102,12 +103,28 @@ class LoadedModels:
 
 
 def budget_from_environment(device: torch.device) -> int:
-    """`MUSICGEN_MEMORY_GB` in bytes, or most of what is free on the device."""
+    """`MUSICGEN_MEMORY_GB` in bytes, or most of what is free on the device.
+
+    Raises
+    ------
+    WeightsError
+        When the setting is not a number above 0.
+    """
     setting = os.environ.get("MUSICGEN_MEMORY_GB")
     if setting:
-        return int(float(setting) * GB)
+        return int(_gigabytes(setting) * GB)
     free: Callable[[], int] = _free_on_gpu if device.type == "cuda" else _free_in_container
     return int(free() * _SHARE)
+
+
+def _gigabytes(setting: str) -> float:
+    try:
+        number = float(setting)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise WeightsError(f"MUSICGEN_MEMORY_GB must be a number of gigabytes above 0, not '{setting}'.")
+    return number
 
 
 def _free_on_gpu() -> int:

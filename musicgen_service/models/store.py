@@ -15,7 +15,7 @@ _PARTIAL = ".partial"
 
 
 class WeightsError(RuntimeError):
-    """Weights are missing, damaged or could not be fetched; the message says what to do."""
+    """Weights are missing, damaged, too large or could not be fetched; the message says what to do."""
 
 
 class WeightStore:

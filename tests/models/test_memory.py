@@ -1,0 +1,113 @@
+"""Which models stay in memory."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from musicgen_service.models import loading
+from musicgen_service.models.catalogue import DIFFUSION
+from musicgen_service.models.memory import GB, LoadedModels, ModelTooLarge, budget_from_environment
+from musicgen_service.models.store import WeightsError, WeightStore
+
+CPU = torch.device("cpu")
+
+
+def _size(store: WeightStore, *names: str) -> int:
+    return sum(loading.memory_needed(name, store, CPU) for name in names)
+
+
+def test_a_loaded_model_is_not_loaded_again(store: WeightStore) -> None:
+    models = LoadedModels(store, CPU, GB)
+    assert models.get("small") is models.get("small")
+    assert models.names() == ["small"]
+
+
+def test_the_least_recently_used_model_makes_room(store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
+    models = LoadedModels(store, CPU, _size(store, "small", "melody", "stereo-small"))
+    for name in ("small", "melody", "stereo-small", "small"):
+        models.get(name)
+    assert models.names() == ["melody", "stereo-small", "small"]
+    models.get("stereo-melody")
+    assert "melody" not in models.names()
+    assert models.names()[-2:] == ["small", "stereo-melody"]
+    assert "dropped 'melody' to make room for 'stereo-melody'" in capsys.readouterr().err
+
+
+def test_only_as_many_as_needed_are_dropped(store: WeightStore) -> None:
+    models = LoadedModels(store, CPU, _size(store, "small", "stereo-small"))
+    models.get("small")
+    models.get("stereo-small")
+    models.get("melody")
+    assert models.names() == ["stereo-small", "melody"]
+
+
+def test_a_model_that_never_fits_is_refused_before_it_is_read(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = LoadedModels(store, CPU, _size(store, "small"))
+    small = models.get("small")
+    monkeypatch.setattr(loading, "load_model", lambda *_arguments: pytest.fail("it was read"))
+    sentence = r"'stereo-small' needs about 0\.0 GB and models may take 0\.0 GB here \(MUSICGEN_MEMORY_GB\)"
+    with pytest.raises(ModelTooLarge, match=sentence):
+        models.get("stereo-small")
+    assert models.get("small") is small
+
+
+def test_diffusion_stays_beside_its_model(store: WeightStore) -> None:
+    part = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
+    models = LoadedModels(store, CPU, _size(store, "small") + part)
+    models.get("melody")
+    diffusion = models.diffusion("small")
+    assert models.names() == ["small", f"{DIFFUSION} for small"]
+    assert models.diffusion("small") is diffusion
+
+
+def test_diffusion_that_does_not_fit_beside_its_model_is_refused(store: WeightStore) -> None:
+    models = LoadedModels(store, CPU, _size(store, "small") + 1000)
+    with pytest.raises(ModelTooLarge, match=f"'{DIFFUSION} for small' needs about"):
+        models.diffusion("small")
+    assert models.names() == ["small"]
+
+
+def test_a_model_that_fails_to_load_leaves_the_others(weights: Path, tmp_path: Path) -> None:
+    for name in ("small", "stereo-small", "t5-base"):
+        shutil.copytree(weights / name, tmp_path / name)
+    (tmp_path / "stereo-small" / "state_dict.bin").write_bytes(b"garbage")
+    models = LoadedModels(WeightStore(tmp_path), CPU, GB)
+    small = models.get("small")
+    with pytest.raises(WeightsError):
+        models.get("stereo-small")
+    assert models.names() == ["small"]
+    assert models.get("small") is small
+    shutil.copy(weights / "stereo-small" / "state_dict.bin", tmp_path / "stereo-small")
+    assert models.get("stereo-small").channels == 2
+
+
+def test_everything_can_be_dropped(store: WeightStore) -> None:
+    models = LoadedModels(store, CPU, GB)
+    models.get("small")
+    models.clear()
+    assert models.names() == []
+
+
+def test_the_budget_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_MEMORY_GB", "1.5")
+    assert budget_from_environment(CPU) == 1_500_000_000
+
+
+def test_the_budget_leaves_some_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    monkeypatch.delenv("MUSICGEN_MEMORY_GB", raising=False)
+    assert 0 < budget_from_environment(CPU) < psutil.virtual_memory().available
+
+
+@pytest.mark.parametrize("setting", ["lots", "nan", "-1", "0", "inf"])
+def test_a_budget_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv("MUSICGEN_MEMORY_GB", setting)
+    with pytest.raises(
+        WeightsError, match=f"MUSICGEN_MEMORY_GB must be a number of gigabytes above 0, not '{setting}'"
+    ):
+        budget_from_environment(CPU)
