@@ -210,6 +210,8 @@ def build_checkpoint(
             codec_state[key] = torch.ones_like(value)
         elif key.endswith("_codebook.embed"):
             codec_state[key] = torch.randn_like(value)
+        elif key.startswith("decoder.") and key.endswith(".bias"):
+            codec_state[key] = torch.zeros_like(value)  # random ones would add up to a constant, not a sound
     _save(codec_state, codec_cfg, folder / "compression_state_dict.bin")
     return folder
 

@@ -15,7 +15,7 @@ with warnings.catch_warnings():
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
 MP3_BITRATE = "320k"
-_OGG_QUALITY = 0.2
+_OGG_QUALITY = 0.1
 """libsndfile's compression level: 0 is the best quality, 1 the smallest file."""
 
 

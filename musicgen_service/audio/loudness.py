@@ -17,6 +17,8 @@ SILENCE_RMS = 2e-3
 
 _TOLERANCE_LU = 0.02
 _MAX_ROUNDS = 12
+_MAX_CORRECTION_DB = 12.0
+"""A clip that clamping leaves quieter than this could make up for is more noise than music: it stays quieter."""
 
 
 def normalise(samples: np.ndarray, rate: int, strategy: str) -> np.ndarray:
@@ -60,15 +62,19 @@ def integrated_loudness(samples: np.ndarray, rate: int) -> float:
 def _to_loudness(samples: np.ndarray, rate: int) -> np.ndarray:
     if _rms(samples) < SILENCE_RMS:
         return _clamp(samples)
-    gain_db, result = 0.0, samples
+    measured = integrated_loudness(samples, rate)
+    if not np.isfinite(measured):
+        return _clamp(samples)
+    gain_db = wanted_db = TARGET_LUFS - measured
+    result = _clamp(samples * np.float32(_amplitude(gain_db)))
     for _ in range(_MAX_ROUNDS):
+        # Clamping takes some loudness away again, so the gain is raised until what is left measures right.
         error = TARGET_LUFS - integrated_loudness(result, rate)
-        if not np.isfinite(error) or abs(error) <= _TOLERANCE_LU:
+        if abs(error) <= _TOLERANCE_LU or gain_db >= wanted_db + _MAX_CORRECTION_DB:
             break
-        # Clamping takes some loudness away again, so the gain is corrected until what is left measures right.
-        gain_db += error
+        gain_db = min(gain_db + error, wanted_db + _MAX_CORRECTION_DB)
         result = _clamp(samples * np.float32(_amplitude(gain_db)))
-    return _clamp(result)
+    return result
 
 
 def _clamp(samples: np.ndarray) -> np.ndarray:

@@ -1,0 +1,85 @@
+"""Windows: any length, nothing lost between them, and audiocraft's own scheme where it works."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from musicgen_service.engine.interface import OnStep, Sampling
+from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.models.store import WeightStore
+from musicgen_service.paths import windows
+
+CPU = torch.device("cpu")
+
+
+class Counting:
+    """A generator whose token is its position in the clip, so that a lost or doubled frame shows."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int, int]] = []
+
+    def generate(
+        self, conditions: Any, prompt: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
+    ) -> torch.Tensor:
+        known = 0 if prompt is None else prompt.shape[-1]
+        assert known < length, "nothing to generate"
+        self.calls.append((conditions, known, length))
+        on_step(1, 1)
+        tokens = torch.arange(conditions, conditions + length).repeat(4, 1)
+        if prompt is not None:
+            assert torch.equal(prompt, tokens[:, :known])
+        return tokens
+
+
+@pytest.fixture(scope="module")
+def melody_model(store: WeightStore) -> MusicModel:
+    return load_model("melody", store, CPU)
+
+
+def counted(model: MusicModel, length: int, prompt: int = 0) -> tuple[torch.Tensor, Counting, list[float]]:
+    counting, reports = Counting(), []
+    known = torch.arange(prompt).repeat(4, 1) if prompt else None
+    tokens = windows.generate_tokens(
+        replace(model, generator=counting), lambda start: start, known, length, Sampling(), reports.append
+    )
+    return tokens, counting, reports
+
+
+@pytest.mark.parametrize("length", [1, 50, 1499, 1500, 1501, 1863, 2265, 2444, 2445, 6000, 30_000])
+@pytest.mark.parametrize("prompt", [0, 10, 600, 1499])
+def test_no_frame_is_lost_or_doubled(melody_model: MusicModel, length: int, prompt: int) -> None:
+    if prompt >= length:
+        pytest.skip("the prompt is already that long")
+    tokens, counting, reports = counted(melody_model, length, prompt)
+    assert torch.equal(tokens, torch.arange(length).repeat(4, 1))
+    assert all(window <= 1500 for _, _, window in counting.calls)
+    assert reports == sorted(reports) and reports[-1] == pytest.approx(1.0)
+
+
+def test_windows_advance_by_18_seconds_and_keep_12(melody_model: MusicModel) -> None:
+    _, counting, _ = counted(melody_model, 3000)
+    assert counting.calls == [(0, 0, 1500), (900, 600, 1500), (1800, 600, 1200)]
+
+
+def test_long_clips_have_the_tokens_of_audiocraft(
+    melody_model: MusicModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from audiocraft.models import MusicGen
+
+    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
+    reference = MusicGen("tiny", melody_model.codec, load_model("melody", store, CPU).lm)
+    reference.set_generation_params(duration=42.0, top_k=50)
+    wav = torch.randn(1, 5 * 32_000, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(4)
+    attributes, _ = reference._prepare_tokens_and_attributes(["rock song"], None, [wav])
+    expected = reference._generate_tokens(attributes, None)
+
+    def conditions_at(frame: int) -> Any:
+        positions = (torch.arange(1500 * 640) + frame * 640) % wav.shape[-1]
+        return melody_model.conditions("rock song", wav[:, positions])
+
+    torch.manual_seed(4)
+    tokens = windows.generate_tokens(melody_model, conditions_at, None, 2100, Sampling(top_k=50), lambda _: None)
+    assert torch.equal(tokens, expected[0])

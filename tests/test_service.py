@@ -1,0 +1,266 @@
+"""The service from inputs to files, in process, on tiny checkpoints of all four kinds."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyloudnorm
+import pytest
+import soundfile
+import torch
+
+from musicgen_service.audio import reading, recipe
+from musicgen_service.cli import parse_inputs
+from musicgen_service.models.store import WeightsError
+from musicgen_service.paths import job
+from musicgen_service.request import RequestError
+from musicgen_service.service import MusicGenService, variation_seed
+from tests.audio.sounds import RATE, tone
+
+MODELS = {"small": 1, "melody": 1, "stereo-small": 2, "stereo-melody": 2}
+
+
+@pytest.fixture(scope="module")
+def service(weights: Path) -> Iterator[MusicGenService]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSICGEN_WEIGHTS", str(weights))
+        patch.setenv("MUSICGEN_MODELS", "small, stereo-melody")
+        service = MusicGenService()
+        service.setup()
+        yield service
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, tone(1.5, 2, rate=44_100).T, 44_100)
+    return path
+
+
+def made(service: MusicGenService, **inputs: Any) -> list[Path]:
+    files, _ = service.generate({"seed": 5, "duration": 1} | inputs)
+    return files
+
+
+def samples_of(path: Path) -> np.ndarray:
+    return reading.read(path).samples
+
+
+def test_setup_loads_the_models_asked_for(service: MusicGenService) -> None:
+    assert {"small", "stereo-melody"} <= set(service._models.names())
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("seconds", [1, 1.37])
+def test_text_gives_exactly_the_length_asked_for(service: MusicGenService, model: str, seconds: float) -> None:
+    [file] = made(service, prompt="rock", model_version=model, duration=seconds)
+    assert samples_of(file).shape == (MODELS[model], round(seconds * RATE))
+    assert soundfile.info(file).samplerate == RATE
+
+
+@pytest.mark.parametrize("model", ["melody", "stereo-melody"])
+def test_melody_gives_exactly_the_length_asked_for(service: MusicGenService, model: str, song: Path) -> None:
+    [file] = made(service, input_audio=song, model_version=model, duration=2.2)
+    assert samples_of(file).shape == (MODELS[model], round(2.2 * RATE))
+
+
+def test_the_melody_is_heard(
+    service: MusicGenService, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A separator with random weights would make noise of either melody.
+    monkeypatch.setattr(service, "_melody_of", lambda _model: lambda audio: audio)
+    other = tmp_path / "other.wav"
+    soundfile.write(other, np.sin(np.arange(2 * RATE) * 0.2), RATE)
+    first, second = (samples_of(made(service, input_audio=path, model_version="melody")[0]) for path in (song, other))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_continuation_keeps_what_it_continues(service: MusicGenService, model: str, song: Path) -> None:
+    [file] = made(
+        service,
+        input_audio=song,
+        continuation=True,
+        model_version=model,
+        duration=2.5,
+        normalization_strategy="clip",
+    )
+    clip, given = samples_of(file), reading.read(song).convert(RATE, MODELS[model]).samples
+    assert clip.shape == (MODELS[model], round(2.5 * RATE))
+    faded = round(0.01 * RATE)
+    assert np.abs(clip[:, : given.shape[1] - faded] - given[:, :-faded]).max() < 2e-4
+    assert np.abs(clip[:, given.shape[1] :]).max() > 0.01
+
+
+def test_a_continuation_may_begin_within_the_file(service: MusicGenService, song: Path) -> None:
+    inputs = {"input_audio": song, "continuation": True, "model_version": "small", "normalization_strategy": "clip"}
+    [file] = made(service, **inputs, continuation_start=0.5, continuation_end=1.0)
+    given = reading.read(song).slice(0.5, 1.0).convert(RATE, 1).samples
+    assert np.abs(samples_of(file)[:, :15_000] - given[:, :15_000]).max() < 2e-4
+
+
+@pytest.mark.parametrize("seconds", [0.015, 0.51])
+def test_a_continuation_goes_on_from_very_little(service: MusicGenService, song: Path, seconds: float) -> None:
+    [file] = made(service, input_audio=song, continuation=True, model_version="small", continuation_end=seconds)
+    assert samples_of(file).shape == (1, RATE)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_encode_decode_is_as_long_as_its_input(service: MusicGenService, model: str, song: Path) -> None:
+    [file] = made(service, input_audio=song, task="encode-decode", model_version=model)
+    assert samples_of(file).shape == (MODELS[model], round(1.5 * RATE))
+
+
+@pytest.mark.parametrize("model", ["small", "stereo-small"])
+def test_diffusion_decodes_mono_and_stereo(service: MusicGenService, model: str) -> None:
+    plain, diffused = (
+        samples_of(made(service, prompt="rock", model_version=model, multi_band_diffusion=flag)[0])
+        for flag in (False, True)
+    )
+    assert diffused.shape == plain.shape
+    assert np.abs(diffused - plain).max() > 0.01
+    assert np.isfinite(diffused).all() and np.abs(diffused).max() > 0.01
+
+
+@pytest.mark.parametrize(("strategy", "name"), itertools.product(["loudness", "rms"], ["wav", "mp3", "flac"]))
+def test_the_level_is_right(service: MusicGenService, strategy: str, name: str) -> None:
+    # Vorbis takes some of the noise away that random weights make; the tests with the demo cover ogg.
+    [file] = made(service, prompt="rock", normalization_strategy=strategy, output_format=name, duration=3)
+    sound = samples_of(file)
+    assert file.suffix == f".{name}" and soundfile.info(file).frames == 3 * RATE
+    if strategy == "loudness":
+        assert pyloudnorm.Meter(RATE).integrated_loudness(sound.T) == pytest.approx(-14, abs=0.1)
+    else:
+        assert 20 * np.log10(np.sqrt(np.mean(sound.mean(axis=0) ** 2))) == pytest.approx(-18, abs=0.1)
+
+
+@pytest.mark.parametrize("task", ["text", "melody", "continuation", "encode-decode"])
+def test_the_same_seed_gives_the_same_bytes(service: MusicGenService, task: str, song: Path) -> None:
+    inputs = {"task": task, "model_version": "stereo-melody", "duration": 2} | (
+        {"prompt": "rock"} if task == "text" else {"input_audio": song}
+    )
+    first, second = (made(service, **inputs)[0].read_bytes() for _ in range(2))
+    assert first == second
+
+
+def test_another_seed_gives_another_clip(service: MusicGenService) -> None:
+    first, second = (made(service, prompt="rock", seed=seed)[0].read_bytes() for seed in (5, 6))
+    assert first != second
+
+
+def test_each_variation_can_be_made_alone(service: MusicGenService) -> None:
+    files, seeds = service.generate({"prompt": "rock", "seed": 5, "duration": 1, "variations": 3})
+    assert seeds == [variation_seed(5, index) for index in range(3)] and len(set(seeds)) == 3
+    assert [file.name for file in files] == sorted(file.name for file in files)
+    sounds = [samples_of(file) for file in files]
+    for seed, sound in zip(seeds, sounds, strict=True):
+        assert np.array_equal(samples_of(made(service, prompt="rock", seed=seed)[0]), sound)
+
+
+def test_a_file_carries_the_recipe_that_makes_it_again(service: MusicGenService, tmp_path: Path) -> None:
+    [file] = made(service, prompt="rock & roll, 'live'", bpm=92, temperature=0.7, top_k=40, variations=1)
+    found, sound = recipe.read(file), samples_of(file)
+    words = recipe.command(found)
+    assert "seed=5" in words
+    inputs = {name: value for name, value in found.items() if value is not None and name != "musicgen_service"}
+    again = parse_inputs([f"{name}={value}" for name, value in inputs.items()])
+    assert np.array_equal(samples_of(made(service, **again)[0]), sound)
+
+
+def test_the_recipe_names_the_audio_by_its_checksum(service: MusicGenService, song: Path) -> None:
+    [file] = made(service, input_audio=song, model_version="melody")
+    found = recipe.read(file)
+    assert found["input_audio"] == "song.wav" and len(found["input_audio_sha256"]) == 64
+
+
+def test_only_the_newest_request_keeps_its_files(service: MusicGenService) -> None:
+    [first] = made(service, prompt="rock")
+    [second] = made(service, prompt="rock")
+    assert not first.exists() and second.exists()
+
+
+class Cancelled(BaseException):
+    """As Cog's: not an Exception, raised at any moment."""
+
+
+@pytest.mark.parametrize("when", [0.0, 0.5, 1.0])
+def test_cancelling_leaves_no_file_and_a_working_service(
+    service: MusicGenService, when: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = made(service, prompt="rock")[0].read_bytes()
+
+    def cancel(_progress: object, fraction: float) -> None:
+        if fraction >= when:
+            raise Cancelled
+
+    with monkeypatch.context() as patch:
+        patch.setattr("musicgen_service.progress.Progress.part_done", cancel)
+        with pytest.raises(Cancelled):
+            made(service, prompt="rock")
+    assert not list(service._outputs._own.rglob("*.wav"))
+    assert made(service, prompt="rock")[0].read_bytes() == expected
+
+
+def test_running_out_of_memory_frees_the_models_and_goes_on(
+    service: MusicGenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_job: job.Job, _tokens: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job.Job, "sound", fail)
+        with pytest.raises(torch.OutOfMemoryError):
+            made(service, prompt="rock")
+    assert service._models.names() == []
+    assert made(service, prompt="rock")
+
+
+def test_a_refused_request_changes_nothing(service: MusicGenService) -> None:
+    [file] = made(service, prompt="rock")
+    with pytest.raises(RequestError):
+        made(service, prompt="rock", top_k=-1)
+    assert file.exists()
+
+
+def test_progress_is_told_in_percent(service: MusicGenService, capsys: pytest.CaptureFixture[str]) -> None:
+    made(service, prompt="rock", variations=2)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" %")]
+    assert told == [f"{percent} %" for percent in range(10, 101, 10)]
+
+
+@pytest.mark.parametrize("seconds", [31, 45.3])
+def test_clips_longer_than_a_window(service: MusicGenService, seconds: float) -> None:
+    [file] = made(service, prompt="rock", model_version="small", duration=seconds)
+    assert soundfile.info(file).frames == round(seconds * RATE)
+
+
+def test_a_long_recording_is_kept_whole(service: MusicGenService, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, tone(40)[0] * np.linspace(0.1, 1, 40 * RATE), RATE)
+    [file] = made(
+        service,
+        input_audio=path,
+        continuation=True,
+        model_version="small",
+        duration=42,
+        normalization_strategy="clip",
+    )
+    clip, given = samples_of(file), reading.read(path).samples
+    assert clip.shape == (1, 42 * RATE)
+    assert np.abs(clip[:, : 40 * RATE - 320] - given[:, :-320]).max() < 2e-4
+
+
+def test_an_empty_weights_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("MUSICGEN_MODELS", raising=False)
+    with pytest.raises(WeightsError, match="There is no checkpoint in"):
+        MusicGenService().setup()
+
+
+def test_a_model_that_is_not_known_is_said(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(weights))
+    monkeypatch.setenv("MUSICGEN_MODELS", "tiny")
+    with pytest.raises(WeightsError, match="MUSICGEN_MODELS names 'tiny'"):
+        MusicGenService().setup()
