@@ -1,0 +1,50 @@
+"""One real server for all tests that do not end it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.audio.sounds import drums, tone
+from tests.e2e.harness import PROJECT, Server, data_uri, serving
+
+SONG_SECONDS = 1.5
+
+
+@pytest.fixture(scope="session")
+def folder_to_serve(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoints, the shipped one, and one that is damaged (`medium`)."""
+    folder = tmp_path_factory.mktemp("served")
+    for path in weights.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "demo").symlink_to(PROJECT / "weights" / "demo")
+    (folder / "medium").mkdir()
+    for name in ("state_dict.bin", "compression_state_dict.bin"):
+        (folder / "medium" / name).write_bytes(b"not a checkpoint")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(folder_to_serve: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that `serve` starts."""
+    command = ["-m", "musicgen_service", "serve", "--port"]
+    temp = tmp_path_factory.mktemp("server") / "temp"
+    with serving(command, PROJECT, temp, MUSICGEN_WEIGHTS=str(folder_to_serve), MUSICGEN_MODELS="small") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def song_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stereo recording at 44.1 kHz: a chord on the left, drums on the right."""
+    path = tmp_path_factory.mktemp("song") / "song.wav"
+    left, right = (sound(SONG_SECONDS, rate=44_100)[0] for sound in (tone, drums))
+    soundfile.write(path, np.stack([left, right], axis=1), 44_100)
+    return path
+
+
+@pytest.fixture(scope="session")
+def song(song_file: Path) -> str:
+    """That recording as a data URI."""
+    return data_uri(song_file)

@@ -1,0 +1,191 @@
+"""Starts the real server and talks to it over HTTP, as a client would."""
+
+import base64
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import soundfile
+
+PROJECT = Path(__file__).resolve().parents[2]
+PATIENCE = 120.0
+"""Seconds after which a wait is a failure; a busy machine needs some."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An audio file from a reply."""
+
+    mime: str
+    content: bytes
+    samples: np.ndarray
+    """[samples, channels]"""
+    rate: int
+
+    @classmethod
+    def from_uri(cls, uri: str) -> "Clip":
+        """The file in a data URI."""
+        head, _, body = uri.partition(";base64,")
+        content = base64.b64decode(body)
+        samples, rate = soundfile.read(io.BytesIO(content), always_2d=True)
+        return cls(head.removeprefix("data:"), content, samples, rate)
+
+    @property
+    def channels(self) -> int:
+        return self.samples.shape[1]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, its process and its own temporary folder."""
+
+    client: httpx.Client
+    process: subprocess.Popen[bytes]
+    temp: Path
+    log: Path
+
+    def post(self, body: dict[str, Any], **headers: str) -> httpx.Response:
+        """POST /predictions."""
+        return self.client.post("/predictions", json=body, headers=headers)
+
+    def predict(self, **inputs: Any) -> dict[str, Any]:
+        """The reply to one prediction, whether it succeeded or failed."""
+        # The reply to the request before arrives a moment before its slot is free.
+        wait_until(lambda: self.status() == "READY")
+        response = self.post({"input": inputs})
+        assert response.status_code == 200, response.text
+        reply: dict[str, Any] = response.json()
+        return reply
+
+    def make(self, **inputs: Any) -> list[Clip]:
+        """The clips of a prediction that succeeds."""
+        reply = self.predict(**inputs)
+        assert reply["status"] == "succeeded", reply
+        return [Clip.from_uri(uri) for uri in reply["output"]]
+
+    def status(self) -> str:
+        """What the server says of its health."""
+        return str(self.client.get("/health-check").json()["status"])
+
+    def files(self) -> list[Path]:
+        """Every file in the server's temporary folder."""
+        return [path for path in self.temp.rglob("*") if path.is_file()]
+
+    def stop(self) -> int:
+        """End the server as an operator would, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def serving(command: list[str], folder: Path, temp: Path, **settings: str) -> Iterator[Server]:
+    """A server started in `folder` by a command that ends with its port, ready when the block begins."""
+    port = free_port()
+    log = temp.with_suffix(".log")
+    temp.mkdir(exist_ok=True)
+    environment = os.environ | {"TMPDIR": str(temp), "OMP_NUM_THREADS": "1", "PORT": str(port)} | settings
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, *command, *([str(port)] if command[-1] == "--port" else [])],
+            cwd=folder,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            server = Server(client, process, temp, log)
+            _wait_until_ready(server)
+            yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_ready(server: Server) -> None:
+    def ready() -> bool:
+        assert server.process.poll() is None, server.log.read_text()
+        try:
+            status = server.status()
+        except httpx.TransportError:
+            return False
+        assert status in ("STARTING", "READY"), server.log.read_text()
+        return status == "READY"
+
+    wait_until(ready)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def in_background(work: Callable[[], None]) -> Iterator[None]:
+    """Do the work beside the block; the block ends when both have."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(PATIENCE)
+
+
+@contextmanager
+def file_server(folder: Path) -> Iterator[str]:
+    """Serves the files of a folder; gives its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    with http_server(partial(Quiet, directory=str(folder))) as address:
+        yield address
+
+
+@contextmanager
+def http_server(handler: Any) -> Iterator[str]:
+    """A server on the loopback interface; gives its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def data_uri(path: Path) -> str:
+    """A file as a client sends it."""
+    return f"data:audio/wav;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,126 @@
+"""Requests that end early, at the same time, or after the client has gone."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.harness import Clip, Server, http_server, in_background, wait_until
+
+SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}
+LONG = SHORT | {"duration": 600}
+"""Takes minutes, even with a tiny checkpoint."""
+
+
+def is_free(server: Server) -> bool:
+    return server.status() == "READY"
+
+
+def begin(server: Server) -> int:
+    """Wait until the server is free, and return how long its log is."""
+    wait_until(lambda: is_free(server))
+    return len(server.log.read_text())
+
+
+def wait_for(task: str, server: Server, told: int) -> None:
+    """Wait until a request for the task has been taken up, as the log beyond `told` says."""
+    wait_until(lambda: f"task {task}" in server.log.read_text()[told:])
+
+
+def test_a_cancelled_request_ends_within_a_second_and_leaves_nothing(server: Server, song: str) -> None:
+    replies: list[dict[str, Any]] = []
+
+    def long_request() -> None:
+        replies.append(server.post({"id": "long", "input": LONG | {"input_audio": song, "continuation": True}}).json())
+
+    told = begin(server)
+    with in_background(long_request):
+        wait_for("continuation", server, told)
+        cancelled = time.monotonic()
+        assert server.client.post("/predictions/long/cancel").status_code == 200
+        wait_until(lambda: is_free(server))
+        assert time.monotonic() - cancelled < 1
+    assert replies[0]["status"] == "canceled"
+    assert server.files() == []
+    assert server.make(**SHORT)
+
+
+def test_cancelling_what_does_not_run_is_not_found(server: Server) -> None:
+    assert server.client.post("/predictions/nothing/cancel").status_code == 404
+
+
+def test_a_client_that_goes_away_cancels_its_request(server: Server) -> None:
+    told = begin(server)
+    with pytest.raises(httpx.ReadTimeout):
+        server.client.post("/predictions", json={"input": LONG}, timeout=0.5)
+    wait_for("text", server, told)
+    wait_until(lambda: is_free(server))
+    assert server.make(**SHORT)
+
+
+def test_of_two_clients_at_once_one_is_served_and_one_asks_again(server: Server) -> None:
+    told = begin(server)
+    replies: list[httpx.Response] = []
+    with in_background(lambda: replies.append(server.post({"id": "first", "input": LONG}))):
+        wait_for("text", server, told)
+        second = server.post({"input": SHORT})
+        assert second.status_code == 409
+        assert "At capacity" in second.json()["error"]
+        server.client.post("/predictions/first/cancel")
+    assert server.make(**SHORT)
+
+
+def test_two_clients_in_turn_get_what_each_asked_for(server: Server) -> None:
+    clips: dict[int, Clip] = {}
+
+    def ask(seed: int) -> None:
+        while (response := server.post({"input": SHORT | {"seed": seed}})).status_code == 409:
+            time.sleep(0.02)
+        clips[seed] = Clip.from_uri(response.json()["output"][0])
+
+    wait_until(lambda: is_free(server))
+    with in_background(lambda: ask(1)), in_background(lambda: ask(2)):
+        pass
+    for seed, clip in clips.items():
+        assert server.make(**SHORT, seed=seed)[0].content == clip.content
+    assert sorted(clips) == [1, 2]
+
+
+def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:
+    events: list[dict[str, Any]] = []
+    completed = threading.Event()
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            events.append(json.loads(body))
+            self.send_response(200)
+            self.end_headers()
+            if events[-1]["status"] in ("succeeded", "failed"):
+                completed.set()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    begin(server)
+    with http_server(Hook) as address:
+        body = {"id": "later", "input": SHORT | {"seed": 5}, "webhook": address}
+        response = server.post(body, Prefer="respond-async")
+        assert response.status_code == 202
+        assert response.json()["id"] == "later"
+        assert completed.wait(60)
+    assert events[-1]["status"] == "succeeded"
+    assert events[-1]["metrics"]["seed"] == 5
+    [uri] = events[-1]["output"]
+    assert Clip.from_uri(uri).content == server.make(**SHORT, seed=5)[0].content
+
+
+def test_only_the_newest_requests_files_are_kept(server: Server, song: str) -> None:
+    server.make(**SHORT, variations=3)
+    server.make(input_audio=song, task="encode-decode", model_version="small")
+    wait_until(lambda: is_free(server))
+    assert [path.suffix for path in server.files()] == [".wav"]

@@ -1,0 +1,77 @@
+"""A server that ends and starts again, and one that has no schema file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import PROJECT, Clip, Server, serving
+
+SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the predictor and no `.cog/openapi_schema.json`, as a server by hand may have it."""
+    folder = tmp_path_factory.mktemp("bare")
+    for name in ("predict.py", "musicgen_service"):
+        (folder / name).symlink_to(PROJECT / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Starts Cog's server in that folder; each time with the same temporary folder."""
+    import os
+    import sys
+
+    settings = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
+        "MUSICGEN_WEIGHTS": str(weights),
+        "MUSICGEN_MODELS": "small",
+    }
+    temp = tmp_path_factory.mktemp("process") / "temp"
+    return lambda: serving(["-m", "cog.server.http", "--host", "127.0.0.1"], bare, temp, **settings)
+
+
+@pytest.fixture(scope="module")
+def server(start: Any) -> Iterator[Server]:
+    with start() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"model_version": "tiny"}, "model_version must be one of auto, small,"),
+        ({"duration": "abc"}, "duration must be a number from 1 to 600, not 'abc'."),
+        ({"duration": 601}, "duration must be a number from 1 to 600, not 601."),
+        ({"seed": 1.5}, "seed must be a whole number from -1 to 4294967295, not 1.5."),
+        ({"continuation": 1}, "continuation must be true or false, not 1."),
+        ({"input_audio": "/etc/passwd"}, "input_audio must be an http(s) URL or a data URI, not '/etc/passwd'."),
+        ({"duration": 0, "top_p": 2}, "2 problems: (1) duration must be"),
+    ],
+)
+def test_rules_hold_without_a_schema_file(server: Server, inputs: dict[str, Any], sentence: str) -> None:
+    reply = server.predict(**SHORT | inputs)
+    assert reply["status"] == "failed"
+    assert sentence in reply["error"]
+
+
+def test_null_is_an_input_left_out_without_a_schema_file(server: Server) -> None:
+    assert server.make(**SHORT, bpm=None, continuation_end=None)
+
+
+def test_it_stops_when_told_and_starts_again(server: Server, start: Any) -> None:
+    [before] = server.make(**SHORT, seed=5)
+    assert len(server.files()) == 1
+    server.stop()
+    with pytest.raises(Exception, match="refused"):
+        server.status()
+    with start() as again:
+        assert again.files() == []  # what the ended process had made is gone
+        [after] = again.make(**SHORT, seed=5)
+    assert isinstance(after, Clip)
+    assert after.content == before.content

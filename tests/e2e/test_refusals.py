@@ -1,0 +1,115 @@
+"""What is refused, how that is said, and that the server goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicgen_service.request import FIELDS
+from tests.e2e.harness import Server, file_server, wait_until
+
+SMALL = {"prompt": "rock", "model_version": "small", "duration": 1}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "field", "reason"),
+    [
+        ({"model_version": "tiny"}, "model_version", "is not one of"),
+        ({"task": "sing"}, "task", "is not one of"),
+        ({"output_format": "aiff"}, "output_format", "is not one of"),
+        ({"duration": 0.5}, "duration", "minimum"),
+        ({"duration": 601}, "duration", "maximum"),
+        ({"top_p": 1.5}, "top_p", "maximum"),
+        ({"seed": -2}, "seed", "minimum"),
+        ({"variations": 21}, "variations", "maximum"),
+        ({"variations": 1.5}, "variations", "integer"),
+        ({"duration": "8"}, "duration", "number"),
+        ({"multi_band_diffusion": 1}, "multi_band_diffusion", "boolean"),
+        ({"prompt": 5}, "prompt", "string"),
+        ({"bpm": None}, "bpm", "null"),
+    ],
+)
+def test_the_schema_refuses(server: Server, inputs: dict[str, Any], field: str, reason: str) -> None:
+    response = server.post({"input": SMALL | inputs})
+    assert response.status_code == 422
+    [detail] = response.json()["detail"]
+    assert detail["loc"] == ["body", "input", field]
+    assert reason in detail["msg"]
+
+
+def test_the_schema_reports_every_problem(server: Server) -> None:
+    response = server.post({"input": {"duration": 0, "top_k": "many"}})
+    assert response.status_code == 422
+    assert {detail["loc"][2] for detail in response.json()["detail"]} == {"duration", "top_k"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({}, "Give a prompt, input_audio, or both."),
+        ({"prompt": "  "}, "Give a prompt, input_audio, or both."),
+        ({"task": "continuation", "prompt": "rock"}, "Task 'continuation' needs input_audio."),
+        ({"task": "loop", "prompt": "rock"}, "Task 'loop' is not available yet"),
+        ({"prompt": "rock", "model_version": "large"}, "Model 'large' is not in the weights folder (present: small,"),
+        ({"input_audio": "/etc/passwd"}, "input_audio must be an http(s) URL or a data URI, not '/etc/passwd'."),
+        ({"input_audio": "file:///etc/passwd"}, "input_audio must be an http(s) URL or a data URI"),
+        (
+            {"input_audio": "data:audio/wav;base64,bm8gYXVkaW8="},
+            "input_audio cannot be used: the file is not audio that can be decoded",
+        ),
+        ({"prompt": "90 bpm", "bpm": 100}, "The prompt says 90 bpm but bpm is 100: leave one of them out."),
+    ],
+)
+def test_rules_between_inputs_fail_with_a_sentence(server: Server, inputs: dict[str, Any], sentence: str) -> None:
+    reply = server.predict(**{"model_version": "melody" if "input_audio" in inputs else "small"} | inputs)
+    assert reply["status"] == "failed"
+    assert sentence in reply["error"]
+    assert server.make(**SMALL)
+
+
+def test_every_problem_is_reported_at_once(server: Server, song: str) -> None:
+    reply = server.predict(
+        model_version="small", task="melody", input_audio=song, continuation_start=100, prompt="90 bpm", bpm=100
+    )
+    assert "3 problems: (1)" in reply["error"]
+    assert "takes no melody" in reply["error"]
+    assert "beyond the end of input_audio (1.5 s)" in reply["error"]
+
+
+def test_a_damaged_checkpoint_fails_alone(server: Server) -> None:
+    reply = server.predict(**SMALL | {"model_version": "medium"})
+    assert reply["status"] == "failed"
+    assert "'medium' could not be loaded" in reply["error"]
+    assert "weights fetch medium" in reply["error"]
+    assert server.make(**SMALL)
+
+
+def test_a_link_that_leads_nowhere_fails(server: Server, song_file: Path) -> None:
+    with file_server(song_file.parent) as address:
+        reply = server.predict(**SMALL | {"input_audio": f"{address}/nothing.wav"})
+    assert reply["status"] == "failed"
+    assert "404" in reply["error"]
+
+
+def test_a_field_that_is_not_known_is_ignored(server: Server) -> None:
+    assert server.make(**SMALL, mood="happy")
+
+
+def test_whole_numbers_may_come_as_floats(server: Server) -> None:
+    assert len(server.make(**SMALL, variations=2.0, seed=5.0, top_k=100.0)) == 2
+
+
+def test_bodies_that_are_no_request(server: Server) -> None:
+    wait_until(lambda: server.status() == "READY")
+    for content, kind, status in ((b"{", "application/json", 400), (b"{}", "text/plain", 415)):
+        response = server.client.post("/predictions", content=content, headers={"Content-Type": kind})
+        assert response.status_code == status
+    assert server.post({"input": 5}).status_code == 422
+
+
+def test_the_schema_has_every_input_in_order(server: Server) -> None:
+    schema = server.client.get("/openapi.json").json()
+    inputs = schema["components"]["schemas"]["Input"]["properties"]
+    in_order = sorted(inputs, key=lambda name: int(inputs[name]["x-order"]))
+    assert in_order == list(FIELDS)
+    assert schema["components"]["schemas"]["Output"]["items"] == {"type": "string", "format": "uri"}
