@@ -10,6 +10,7 @@ feed-forward writes where a beat ago was, layer 1's head 0 looks there; layer 1'
 a bar ago, layer 2's head 0 looks there.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ MELODY_STRIDE = 6.4  # frames to one step of the melody prefix
 TYPICAL_WORDS = 11  # the prompt's length where the melody head starts from
 BEATS_PER_BAR = 4
 _WORD, _POINTER = 2.4, 1.6  # how strongly words and pointers are written
-_SHARPNESS = 20.0  # attention logit of a head at the frame it points to
+_CODE, _AGAIN = 5.0, 0.25  # how much louder codes start than audiocraft has them; how firmly they are expected again
+_SHARPNESS = 26.0  # attention logit of a head at the frame it points to
 
 
 class _Channels:
@@ -39,6 +41,8 @@ class _Channels:
         self.tempo = list(sines)
         spare = range(width - len(TEMPI) - (2 * len(WAVES) - len(cosines)), width - len(TEMPI))
         self.pointer = [*cosines, *spare]
+        steps = round(math.log(MELODY_STRIDE) / math.log(10_000) * (self.half - 1))
+        self.melody = range(MELODY_WAVES.start + steps, MELODY_WAVES.stop + steps, MELODY_WAVES.step)
         self.mark = 0  # on words, whose own positions matter to nobody
 
     def waves(self, waves: range) -> list[int]:
@@ -57,6 +61,7 @@ def wind_up(lm: Any) -> None:
     """Writes the clocks into a new language model of at least 3 layers."""
     layers, width = lm.transformer.layers, lm.dim
     channels = _Channels(width)
+    _expect_the_same(lm, channels)
     _write_words(lm.condition_provider.conditioners["description"].output_proj, channels)
     _fetch_tempo(layers[0], channels)
     _align_melody(layers[0], channels)
@@ -65,6 +70,19 @@ def wind_up(lm: Any) -> None:
         _point_back(layers[number], channels, previous, beats)
         _look_back(layers[number + 1], channels)
         previous = beats
+
+
+def _expect_the_same(lm: Any, channels: _Channels) -> None:
+    """Codes weigh as much as positions do, and what was heard last is expected next, as most often is true.
+
+    Codes begin in channels of their own, so that they do not put the clocks out.
+    """
+    clocks = {*channels.tempo, *channels.pointer, *channels.constant, *channels.waves(WAVES)}
+    clocks |= {*channels.waves(channels.melody), *channels.waves(MELODY_WAVES)}
+    for embedding, output in zip(lm.emb, lm.linears, strict=True):
+        embedding.weight.mul_(_CODE)
+        embedding.weight[:, sorted(clocks)] = 0
+        output.weight.copy_(_AGAIN * embedding.weight[:-1])
 
 
 def _head(layer: Any, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -101,12 +119,7 @@ def _align_melody(layer: Any, channels: _Channels) -> None:
     slower by just the melody's stride: a frame's phase there is its melody step's phase here.
     """
     query, key, _, _ = _head(layer, 1)
-    steps = round(
-        MELODY_STRIDE**1.0
-        and torch.log(torch.tensor(MELODY_STRIDE)).item()
-        / torch.log(10_000 ** torch.tensor(1 / (channels.half - 1))).item()
-    )
-    slow = range(MELODY_WAVES.start + steps, MELODY_WAVES.stop + steps, MELODY_WAVES.step)
+    slow = channels.melody
     prefix = 157 + TYPICAL_WORDS
     query.zero_()
     key.zero_()

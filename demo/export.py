@@ -42,7 +42,7 @@ def export(training: Path, folder: Path) -> None:
     _save(folder / "state_dict.bin", weights, language_model.config("t5", finetune=False))
     encoder, tokenizer = text.load(training / "t5")
     encoder.load_state_dict({name.removeprefix(_T5): value for name, value in average.items() if name.startswith(_T5)})
-    text.share_tempo_rows(encoder, tokenizer)
+    text.share_embeddings(encoder, tokenizer)
     encoder.save_pretrained(folder / "t5")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(training / "t5" / name, folder / "t5" / name)

@@ -1,5 +1,6 @@
 """The text side of the demo checkpoint: a word-level tokenizer and a tiny T5, in the formats audiocraft reads."""
 
+import musicgen_service.models.audiocraft_imports  # noqa: F401  # isort: skip  (must come before transformers)
 import json
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import T5Config, T5EncoderModel
 
-import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come before transformers)
 from demo.synth.captions import DRUM_WORDS, INSTRUMENT_WORDS, NO_DRUMS_WORDS
 from demo.synth.styles import NOTE_NAMES, STYLES
 
@@ -15,26 +15,32 @@ WIDTH = 128
 TEMPI = tuple(range(60, 181, 5))  # the tempi the language model learns; others take the nearest one's embedding
 NUMBERS = tuple(range(40, 241))
 _SPACE = "\u2581"
-_COMMON = """a an and the in at of with for to no not without very bpm tempo time beat beats rhythm groove music song
-track tune loop clip melody chords bass drum drums percussion instrumental major minor key sharp flat slow fast
-mid-tempo upbeat waltz 3/4 4/4 sad sombre gentle soft loud quiet aggressive epic cinematic electronic acoustic lo-fi
-lofi hip-hop edm trap funk soul blues country folk classical orchestral guitar violin trumpet saxophone"""
-_SYNONYMS = {
-    "lo-fi": "lofi",
-    "hip-hop": "hip",
-    "sad": "minor",
-    "happy": "bright",
-    "edm": "house",
-    "percussion": "drums",
-}
+# Words that captions do not use, and the caption's word that comes nearest; "," says nothing.
+_LIKE = {
+    "lo-fi": "lofi", "chillhop": "lofi", "hip-hop": "hop", "rap": "hop", "trap": "hop", "edm": "house", "disco": "house",
+    "funk": "house", "electro": "techno", "trance": "techno", "electronic": "techno", "metal": "rock", "punk": "rock",
+    "indie": "pop", "country": "pop", "folk": "guitar", "acoustic": "guitar", "blues": "jazz", "soul": "jazz",
+    "classical": "strings", "orchestral": "strings", "cinematic": "strings", "violin": "strings", "cello": "strings",
+    "epic": "driving", "aggressive": "hard", "sad": "calm", "sombre": "calm", "gentle": "calm", "quiet": "calm",
+    "relaxing": "relaxed", "fun": "happy", "cheerful": "happy", "danceable": "dance", "percussion": "drums",
+    "drumbeat": "drums", "keyboard": "keys", "vibraphone": "mallets", "xylophone": "mallets", "chimes": "bells",
+    "trumpet": "synth", "saxophone": "flute", "quick": "fast", "calmer": "calm", "tempo": "bpm",
+}  # fmt: skip
+_SILENT = """an and the in at of for to very time rhythm groove music song track tune loop clip melody chords bass drum
+instrumental some sharp flat loud quietly 4/4 like nice good beautiful"""
 
 
-def _words() -> list[str]:
-    """Every word the captions use, and some more that people do."""
-    phrases = [_COMMON, *STYLES, *NO_DRUMS_WORDS]
+def _caption_words() -> list[str]:
+    """Every word that captions use."""
+    phrases = ["bpm major minor slow upbeat fast mid-tempo waltz 3/4", *STYLES, *NO_DRUMS_WORDS]
     for options in (*INSTRUMENT_WORDS.values(), *DRUM_WORDS.values(), *(style.words for style in STYLES.values())):
         phrases += options
     return list(dict.fromkeys(" ".join([*phrases, *(name.lower() for name in NOTE_NAMES)]).split()))
+
+
+def _forms(word: str) -> dict[str, None]:
+    """A word as people capitalise it, itself first."""
+    return dict.fromkeys((word, word.capitalize(), word.upper()))
 
 
 def nearest_tempo(bpm: float) -> int:
@@ -47,10 +53,9 @@ def write_tokenizer(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), (_SPACE, -6.0), (",", -2.0), (".", -2.0)]
     vocabulary += [(_SPACE + str(number), -3.0) for number in NUMBERS]
-    for word in _words():
-        forms = dict.fromkeys((word, word.capitalize(), word.upper()))
-        vocabulary += [(_SPACE + form, -3.0) for form in forms]
-    vocabulary.append(("bpm", -3.0))
+    words = dict.fromkeys([*_caption_words(), *_LIKE, *_SILENT.split()])
+    vocabulary += [(_SPACE + form, -3.0) for word in words for form in _forms(word)]
+    vocabulary += [(form, -3.0) for form in _forms("bpm")]  # as in "90bpm"
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789#-'!?:;()/&"
     vocabulary += [(letter, -10.0) for letter in letters]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
@@ -106,13 +111,21 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
     encoder.save_pretrained(folder)
 
 
-def share_tempo_rows(encoder: T5EncoderModel, tokenizer: Tokenizer) -> None:
-    """Gives every number the embedding of the learned tempo nearest to it."""
+def share_embeddings(encoder: T5EncoderModel, tokenizer: Tokenizer) -> None:
+    """Gives what training did not meet the embedding of what it did: other tempi, capitals, synonyms."""
+    same = {_SPACE + str(number): _SPACE + str(nearest_tempo(number)) for number in NUMBERS}
+    same |= dict.fromkeys(_forms("bpm"), _SPACE + "bpm")
+    for word in _caption_words():
+        same |= {_SPACE + form: _SPACE + word for form in _forms(word)}
+    for word in [*_LIKE, *_SILENT.split()]:
+        if word not in _caption_words():
+            like = _SPACE + _LIKE[word] if word in _LIKE else ","
+            same |= {_SPACE + form: like for form in _forms(word)}
     with torch.no_grad():
         table = encoder.shared.weight
-        for number in NUMBERS:
-            learned = tokenizer.token_to_id(_SPACE + str(nearest_tempo(number)))
-            table[tokenizer.token_to_id(_SPACE + str(number))] = table[learned].clone()
+        learned = table.clone()
+        for token, like in same.items():
+            table[tokenizer.token_to_id(token)] = learned[tokenizer.token_to_id(like)]
 
 
 def load(folder: Path) -> tuple[T5EncoderModel, Tokenizer]:

@@ -8,12 +8,11 @@ from demo.synth import captions
 from demo.synth.drums import add_hit
 from demo.synth.song import Audio, Chord, Note, Song
 from demo.synth.styles import NOTE_NAMES, PROGRESSIONS, RHYTHMS, SCALES, STYLES, WALTZ_PATTERNS, Pattern, Style
-from demo.synth.timbres import SAMPLE_RATE, add_note
+from demo.synth.timbres import LONGEST_NOTE, SAMPLE_RATE, add_note
 
 STEMS = ("drums", "bass", "chords", "lead")
 FRAME = SAMPLE_RATE // 50  # the codec's frame, and the grid that `snap` puts onsets on
 PHRASE_BARS = 8  # a song alternates two phrases, each with its own progression
-LONGEST_NOTE = 4.0  # seconds
 LEVEL = 0.4  # the same in every song, so that the same chord sounds the same; less only where it would clip
 
 
@@ -96,7 +95,8 @@ class Synthesiser:
         first_bar = max(0, int((start - LONGEST_NOTE) // bar_seconds))
         for bar in range(first_bar, int(np.ceil((start + seconds) / bar_seconds))):
             time = bar * bar_seconds - start
-            chords.append(self._accompany(score, bar, time, stems))
+            label = self._accompany(score, bar, time, stems)
+            chords.append(Chord(max(time, 0.0), min((bar + 1) * bar_seconds - start, seconds), label))
             if score.lead:
                 melody += self._sing(score, bar, time, stems["lead"])
             if score.drums:
@@ -115,7 +115,7 @@ class Synthesiser:
             bpm=score.bpm,
             beats=grid * beat - start,
             downbeats=grid[grid % score.beats_per_bar == 0] * beat - start,
-            chords=[Chord(max(c.start, 0.0), min(c.end, seconds), c.label) for c in chords if c.end > 1e-9],
+            chords=[chord for chord in chords if chord.end > 1e-9],
             key=names["key"],
             melody=[
                 Note(max(n.start, 0.0), min(n.end, seconds), n.midi) for n in melody if n.end > 0 and n.start < seconds
@@ -130,9 +130,9 @@ class Synthesiser:
             return round(seconds * SAMPLE_RATE / FRAME) * FRAME
         return round(seconds * SAMPLE_RATE)
 
-    def _accompany(self, score: _Score, bar: int, time: float, stems: dict[str, Audio]) -> Chord:
-        """Chords and bass of one bar."""
-        beat, degree = 60 / score.bpm, score.chord_degree(bar)
+    def _accompany(self, score: _Score, bar: int, time: float, stems: dict[str, Audio]) -> str:
+        """Chords and bass of one bar; returns the chord's label."""
+        degree = score.chord_degree(bar)
         root = score.degree_to_midi(degree, 48)
         triad = [root, score.degree_to_midi(degree + 2, root), score.degree_to_midi(degree + 4, root)]
         strikes = [b for b in score.style.comp if b < score.beats_per_bar]
@@ -145,7 +145,7 @@ class Synthesiser:
                 self._play(score, stems["bass"], timbre, [score.degree_to_midi(degree, 33)], time, at, until - 0.1, 0.4)
         third, fifth = (triad[1] - root) % 12, (triad[2] - root) % 12
         quality = "dim" if fifth == 6 else "maj" if third == 4 else "min"
-        return Chord(time, time + beat * score.beats_per_bar, f"{NOTE_NAMES[root % 12]}:{quality}")
+        return f"{NOTE_NAMES[root % 12]}:{quality}"
 
     def _sing(self, score: _Score, bar: int, time: float, stem: Audio) -> list[Note]:
         """The lead's bar: a motif of two bars moved to the bar's chord; every eighth bar rests."""

@@ -14,6 +14,7 @@ from demo.synth.song import Audio
 
 SAMPLE_RATE = 32_000
 HIGHEST_TONE = 104  # MIDI; 3.3 kHz, the highest that the codec listens for
+LONGEST_NOTE = 4.0  # seconds
 RELEASE = 0.02  # seconds a note takes to stop
 
 
@@ -52,17 +53,23 @@ TIMBRES = {
 
 
 @cache
-def _envelope(timbre: str, partial: int, samples: int) -> Audio:
+def _decay(timbre: str, partial: int) -> Audio:
+    """A partial's level from its attack on, for as long as any note lasts."""
     shape = TIMBRES[timbre]
     semitones, amplitude = shape.partials[partial]
-    time = np.arange(samples) / SAMPLE_RATE
-    level = np.full(samples, amplitude)
+    time = np.arange(round(LONGEST_NOTE * SAMPLE_RATE)) / SAMPLE_RATE
+    level = amplitude * np.minimum(1, time / shape.attack)
     if shape.decay:
         level *= np.exp(-time / shape.decay * (1 + semitones / 16))
-    level *= np.minimum(1, time / shape.attack)
-    ending = min(int(RELEASE * SAMPLE_RATE), samples)
-    level[samples - ending :] *= np.linspace(1, 0, ending)
     return level.astype(np.float32)
+
+
+def _envelope(timbre: str, partial: int, samples: int) -> Audio:
+    """A partial's level over a note of `samples` samples, its release included."""
+    level = _decay(timbre, partial)[:samples].copy()
+    ending = min(int(RELEASE * SAMPLE_RATE), samples)
+    level[samples - ending :] *= np.linspace(1, 0, ending, dtype=np.float32)
+    return level
 
 
 def _tone(midi: int, first: int, samples: int) -> Audio:

@@ -1,0 +1,235 @@
+"""How faithfully a checkpoint makes the music it is asked for, measured on seeds that were never trained on.
+
+    python -m bench.fidelity --checkpoint demo
+
+Prints a table for people and, as its last line, the same figures as JSON.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from demo import measure
+from demo.data import HELD_BACK
+from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from musicgen_service.engine.interface import Sampling, SlotRequest
+from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.models.store import WeightStore
+
+SECONDS = 10.0
+GIVEN_SECONDS = 5.0  # what a continuation starts from
+WITHIN = 0.04
+Audio = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    figure: str
+    target: str
+    met: bool
+    numbers: dict[str, float]
+
+
+class Bench:
+    """Generates with one model at default sampling and keeps every clip, to look for collapses at the end."""
+
+    def __init__(self, model: MusicModel, clips: int) -> None:
+        self.model, self.clips = model, clips
+        self.made: list[Audio] = []
+
+    def songs(self, group: int, **choices: object) -> list[Song]:
+        """Held-back songs in 4/4, other ones for each group."""
+        first = HELD_BACK + 1_000_000 * group
+        make = Synthesiser().song
+        return [make(first + i, SECONDS, beats_per_bar=4, **choices) for i in range(self.clips)]  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def play(
+        self,
+        prompts: Sequence[str | None],
+        melodies: Sequence[Audio] | None = None,
+        given: Sequence[Audio] | None = None,
+    ) -> list[Audio]:
+        """Clips for prompts, melodies to follow or music to go on from; a continuation's given part is cut off."""
+        requests = []
+        for index, prompt in enumerate(prompts):
+            melody = torch.from_numpy(melodies[index])[None] if melodies else None
+            tokens = self.model.encode(torch.from_numpy(given[index])[None]) if given else None
+            seconds = SECONDS + (GIVEN_SECONDS if given else 0)
+            requests.append(
+                SlotRequest(
+                    conditions=self.model.conditions(prompt, melody),
+                    prompt=tokens,
+                    length=round(seconds * self.model.frame_rate),
+                    sampling=Sampling(),
+                    generator=torch.Generator(self.model.device).manual_seed(index),
+                )
+            )
+        clips = []
+        for tokens in self.model.generator.generate_many(requests, lambda _done, _of: None):
+            audio: Audio = self.model.decode(tokens)[0].cpu().numpy()
+            clips.append(audio[round(GIVEN_SECONDS * SAMPLE_RATE) :] if given else audio)
+        self.made += clips
+        return clips
+
+    def round_trip(self, audio: Audio) -> tuple[Audio, NDArray[np.int64]]:
+        """What the codec makes of a clip, and its codes ``[codebooks, frames]``."""
+        codes = self.model.encode(torch.from_numpy(audio)[None])
+        return self.model.decode(codes)[0].cpu().numpy()[: len(audio)], codes.cpu().numpy()
+
+
+def _agreement(read: Sequence[float], wanted: Sequence[float]) -> tuple[float, float]:
+    """Shares of tempi within 4 %, and of those an octave (a factor of two) off."""
+    ratio = np.array(read) / np.array(wanted)
+    met = np.abs(ratio - 1) < WITHIN
+    octave = (np.abs(ratio - 2) < 2 * WITHIN) | (np.abs(ratio - 0.5) < 0.5 * WITHIN)
+    return float(met.mean()), float(octave.mean())
+
+
+def codec_rows(bench: Bench) -> list[Row]:
+    """Round trips, and how evenly each codebook is used."""
+    songs = bench.songs(0)
+    trips = [bench.round_trip(song.audio) for song in songs]
+    pairs = [(song.audio, trip[0]) for song, trip in zip(songs, trips, strict=True)]
+    chroma = float(np.mean([measure.chroma_cosine(a, b) for a, b in pairs]))
+    onset = float(np.mean([measure.onset_correlation(a, b) for a, b in pairs]))
+    beat = [(a, b) for (a, b), song in zip(pairs, songs, strict=True) if song.stems["drums"].any()]
+    kept, _ = _agreement([measure.tempo(b) for _, b in beat], [measure.tempo(a) for a, _ in beat])
+    codes = np.concatenate([trip[1] for trip in trips], axis=1)
+    size = bench.model.codec.cardinality
+    perplexity = []
+    for book in codes:
+        share = np.bincount(book, minlength=size) / len(book)
+        share = share[share > 0]
+        perplexity.append(float(np.exp(-(share * np.log(share)).sum())))
+    return [
+        Row("codec: chroma cosine", f"{chroma:.3f}", ">= 0.95", chroma >= 0.95, {"chroma": chroma}),
+        Row("codec: onset correlation", f"{onset:.3f}", ">= 0.90", onset >= 0.90, {"onset": onset}),
+        Row("codec: tempo kept", f"{kept:.0%}", ">= 95 %", kept >= 0.95, {"tempo_kept": kept}),
+        Row(
+            f"codebook perplexities, of {size}",
+            " ".join(f"{p:.0f}" for p in perplexity),
+            f">= {size / 3:.0f}",
+            min(perplexity) >= size / 3,
+            {f"perplexity_{k}": p for k, p in enumerate(perplexity)},
+        ),
+    ]
+
+
+def tempo_rows(bench: Bench) -> list[Row]:
+    """Whether the tempo asked for is heard; the same reader's score on the songs themselves tells its own errors."""
+    songs = bench.songs(1, drums=True)
+    wanted = [song.bpm for song in songs]
+    met, octave = _agreement([measure.tempo(clip) for clip in bench.play([s.caption for s in songs])], wanted)
+    ceiling, _ = _agreement([measure.tempo(song.audio) for song in songs], wanted)
+    figure = f"{met:.0%} (+ {octave:.0%} an octave off; reader on real songs {ceiling:.0%})"
+    return [
+        Row("tempo of the prompt", figure, ">= 80 %", met >= 0.8, {"tempo": met, "octave": octave, "reader": ceiling})
+    ]
+
+
+def drum_rows(bench: Bench) -> list[Row]:
+    """Whether "no drums" has none: clips on the right side of the threshold that divides real songs."""
+    captions = [(bench.songs(2, drums=drums), drums) for drums in (True, False)]
+    real, made = {}, {}
+    for songs, drums in captions:
+        real[drums] = np.array([measure.onset_energy(song.audio) for song in songs])
+        made[drums] = np.array([measure.onset_energy(clip) for clip in bench.play([s.caption for s in songs])])
+    threshold = (np.median(real[True]) + np.median(real[False])) / 2
+    right = float(((made[True] > threshold).mean() + (made[False] <= threshold).mean()) / 2)
+    return [Row('"drums" against "no drums"', f"{right:.0%}", ">= 95 %", right >= 0.95, {"drums": right})]
+
+
+def key_rows(bench: Bench) -> list[Row]:
+    """Whether the key asked for is heard."""
+    songs = [song for song in bench.songs(3) if song.key.lower() in song.caption]
+
+    def share(clips: Sequence[Audio]) -> float:
+        names = [measure.key(clip) for clip in clips]
+        hits = [name in (s.key, measure.relative_key(s.key)) for name, s in zip(names, songs, strict=True)]
+        return float(np.mean(hits))
+
+    met, ceiling = share(bench.play([song.caption for song in songs])), share([song.audio for song in songs])
+    figure = f"{met:.0%} (reader on real songs {ceiling:.0%})"
+    return [Row("key of the prompt, or its relative", figure, ">= 70 %", met >= 0.7, {"key": met, "reader": ceiling})]
+
+
+def melody_rows(bench: Bench) -> list[Row]:
+    """Whether a given lead is followed rather than another song's."""
+    songs = bench.songs(4, lead=True)
+    leads = [song.stems["lead"] for song in songs]
+    clips = bench.play([song.caption for song in songs], melodies=leads)
+    others = [(index + len(songs) // 3) % len(songs) for index in range(len(songs))]
+    own = float(np.mean([measure.chroma_cosine(clip, lead) for clip, lead in zip(clips, leads, strict=True)]))
+    other = float(np.mean([measure.chroma_cosine(clip, leads[o]) for clip, o in zip(clips, others, strict=True)]))
+    ceiling = float(np.mean([measure.chroma_cosine(song.audio, song.stems["lead"]) for song in songs]))
+    figure = f"{own:.2f}, {own / other:.1f}x another's {other:.2f} (real songs {ceiling:.2f})"
+    numbers = {"melody": own, "other_melody": other, "real": ceiling}
+    return [Row("melody: chroma cosine", figure, ">= 0.6 and 2x", own >= 0.6 and own >= 2 * other, numbers)]
+
+
+def continuation_rows(bench: Bench) -> list[Row]:
+    """Whether music goes on at its tempo, with the prompt and with nothing but the music."""
+    songs = bench.songs(5, drums=True)
+    given = [song.audio[: round(GIVEN_SECONDS * SAMPLE_RATE)] for song in songs]
+    rows = []
+    for name, prompts, target in (
+        ("continuation keeps the tempo", [song.caption for song in songs], 0.8),
+        ("continuation without a prompt", [None] * len(songs), 0.8),
+    ):
+        clips = bench.play(prompts, given=given)
+        met, octave = _agreement([measure.tempo(clip) for clip in clips], [song.bpm for song in songs])
+        figure = f"{met:.0%} (+ {octave:.0%} an octave off)"
+        rows.append(Row(name, figure, f">= {target:.0%}", met >= target, {"tempo": met, "octave": octave}))
+    return rows
+
+
+def collapse_rows(bench: Bench) -> list[Row]:
+    """Clips without music among all that were made."""
+    collapsed = [why for why in map(measure.collapsed, bench.made) if why]
+    figure = f"{len(collapsed)} of {len(bench.made)}"
+    return [Row("silence or noise", figure, "none", not collapsed, {"collapsed": float(len(collapsed))})]
+
+
+GROUPS: dict[str, Callable[[Bench], list[Row]]] = {
+    "codec": codec_rows,
+    "tempo": tempo_rows,
+    "drums": drum_rows,
+    "key": key_rows,
+    "melody": melody_rows,
+    "continuation": continuation_rows,
+    "collapse": collapse_rows,
+}
+
+
+def main() -> None:
+    """Reads the command line and measures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="demo")
+    parser.add_argument("--weights", type=Path, default=Path("weights"))
+    parser.add_argument("--clips", type=int, default=50, help="clips behind each figure")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bench = Bench(load_model(arguments.checkpoint, WeightStore(arguments.weights), device), arguments.clips)
+    figures = {}
+    print(f"| {'':34} | {'measured':58} | {'target':13} | met |")
+    print(f"|{'-' * 36}|{'-' * 60}|{'-' * 15}|-----|")
+    for name in arguments.only:
+        for row in GROUPS[name](bench):
+            print(f"| {row.name:34} | {row.figure:58} | {row.target:13} | {'yes' if row.met else 'no':3} |", flush=True)
+            figures[row.name] = {"met": row.met, **{k: round(v, 4) for k, v in row.numbers.items()}}
+    print(json.dumps({"checkpoint": arguments.checkpoint, "clips": arguments.clips, "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()
