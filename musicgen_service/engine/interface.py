@@ -1,6 +1,6 @@
 """What generates tokens, seen from outside: the reference loop and the engine both fit it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,8 +24,48 @@ class Sampling:
     """Classifier-free guidance: how far to go from the unconditional towards the conditional logits."""
 
 
+@dataclass(frozen=True)
+class Conditioning:
+    """What one sequence is conditioned on, as tensors.
+
+    Attributes
+    ----------
+    text : float [length, dim], seen through cross-attention by the conditional row, or None
+    prefix : float [2, length, dim], which the conditional and the unconditional row begin with, or None
+    """
+
+    text: torch.Tensor | None
+    prefix: torch.Tensor | None
+
+    @property
+    def text_length(self) -> int:
+        """Positions of the text."""
+        return 0 if self.text is None else self.text.shape[0]
+
+    @property
+    def prefix_length(self) -> int:
+        """Positions of the prefix."""
+        return 0 if self.prefix is None else self.prefix.shape[1]
+
+
+@dataclass(frozen=True)
+class SlotRequest:
+    """One of several sequences that are generated together, each as if it were alone."""
+
+    conditions: Any
+    """What the clip is conditioned on, made by `audiocraft_door.conditions`."""
+    prompt: torch.Tensor | None
+    """Tokens [codebooks, frames] to go on from, or None."""
+    length: int
+    """Frames in all, the prompt's included."""
+    sampling: Sampling
+    """How its tokens are drawn."""
+    generator: torch.Generator
+    """Its own random numbers, on the model's device; seeded with s they are those of `torch.manual_seed(s)`."""
+
+
 class TokenGenerator(Protocol):
-    """Continues a sequence of audio tokens within one window of the model."""
+    """Continues sequences of audio tokens within one window of the model."""
 
     def generate(
         self, conditions: Any, prompt: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
@@ -43,5 +83,19 @@ class TokenGenerator(Protocol):
         Returns
         -------
         int64 tensor [codebooks, length], which begins with the prompt
+        """
+        ...
+
+    def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
+        """Generate tokens for several independent requests.
+
+        Parameters
+        ----------
+        requests : any number; none of them affects another's tokens
+        on_step : see `OnStep`; steps are counted over all requests
+
+        Returns
+        -------
+        int64 tensors [codebooks, length], in the order of the requests
         """
         ...

@@ -1,10 +1,11 @@
 """audiocraft's own token loop behind our interface: the reference for speed and for tokens."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from musicgen_service.engine.interface import OnStep, Sampling
+from musicgen_service.engine.interface import OnStep, Sampling, SlotRequest
 
 
 class ReferenceLoop:
@@ -35,3 +36,35 @@ class ReferenceLoop:
                 callback=on_step,
             )
         return tokens[0]
+
+    def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
+        """See `TokenGenerator.generate_many`; one request after the other."""
+        tokens = []
+        for index, request in enumerate(requests):
+
+            def on_own_step(done: int, steps: int, index: int = index) -> None:
+                on_step(index * steps + done, len(requests) * steps)
+
+            with torch.random.fork_rng():
+                _take_state(request.generator)
+                tokens.append(
+                    self.generate(request.conditions, request.prompt, request.length, request.sampling, on_own_step)
+                )
+                _give_state(request.generator)
+        return tokens
+
+
+def _take_state(generator: torch.Generator) -> None:
+    """Let torch's global generator go on from where a generator is."""
+    if generator.device.type == "cuda":
+        torch.cuda.set_rng_state(generator.get_state(), generator.device)
+    else:
+        torch.set_rng_state(generator.get_state())
+
+
+def _give_state(generator: torch.Generator) -> None:
+    """Let a generator go on from where torch's global generator is."""
+    if generator.device.type == "cuda":
+        generator.set_state(torch.cuda.get_rng_state(generator.device))
+    else:
+        generator.set_state(torch.get_rng_state())

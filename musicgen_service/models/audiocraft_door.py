@@ -34,6 +34,8 @@ from omegaconf import DictConfig
 from transformers import EncodecModel
 from transformers.utils import logging as transformers_logging
 
+from musicgen_service.engine.interface import Conditioning
+
 __all__ = ["CompressionModel", "ConditioningAttributes", "MultiBandDiffusion", "builders"]
 
 
@@ -128,11 +130,21 @@ def conditions(
     return attributes
 
 
-def condition_tensors(lm: Any, attributes: list[ConditioningAttributes]) -> dict[str, Any]:
-    """Conditions as tensors by name, `(embedding [2B, length, width], mask)`: B rows, then their B null rows."""
-    null = ClassifierFreeGuidanceDropout(p=1.0)(attributes)
-    tensors: dict[str, Any] = lm.condition_provider(lm.condition_provider.tokenize(attributes + null))
-    return tensors
+@torch.no_grad()
+def conditioning(lm: Any, attributes: ConditioningAttributes) -> Conditioning:
+    """Conditions of one clip as the engine takes them: tensors, by the way they enter the network."""
+    null = ClassifierFreeGuidanceDropout(p=1.0)([attributes])
+    device = next(lm.condition_provider.parameters()).device
+    with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
+        tensors = lm.condition_provider(lm.condition_provider.tokenize([attributes, *null]))
+    text, prefix = None, None
+    for name, (embedding, _mask) in tensors.items():
+        if lm.fuser.cond2fuse[name] == "cross":
+            # The unconditional row's text is all zeros, and what is seen of it too: it is left out.
+            text = embedding[0]
+        else:
+            prefix = embedding if prefix is None else torch.cat([embedding, prefix], dim=1)
+    return Conditioning(text, prefix)
 
 
 def load_diffusion(package: dict[Any, Any], codec: CompressionModel, device: torch.device) -> MultiBandDiffusion:

@@ -1,10 +1,12 @@
 """From a checkpoint folder to a model in memory, at close to the speed of reading the files."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +15,8 @@ import omegaconf
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from musicgen_service.engine import pieces
+from musicgen_service.engine import pieces, precision, weights
+from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_door as door
@@ -88,7 +91,7 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
             name=name,
             lm=lm,
             codec=codec,
-            generator=ReferenceLoop(lm),
+            generator=_generator(lm, device),
             sample_rate=int(codec.sample_rate),
             channels=int(codec.channels),
             frame_rate=int(codec.frame_rate),
@@ -139,7 +142,9 @@ def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
     package = _read(folder / "state_dict.bin")
     config = OmegaConf.create(package["xp.cfg"])
     config.device = str(device)
-    config.dtype = "float32" if device.type == "cpu" else "float16"
+    # Built as it is stored; the engine or the reference loop widens what it has to.
+    stored: torch.dtype = package["best_state"]["transformer.layers.0.linear1.weight"].dtype
+    config.dtype = str(stored).removeprefix("torch.")
     for option in _TRAINING_ONLY:
         _remove(config, option)
     text_encoder = config.conditioners.description.t5
@@ -150,6 +155,13 @@ def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
     _assign(lm, package["best_state"])
     lm.cfg = config
     return lm.eval()
+
+
+def _generator(lm: Any, device: torch.device) -> TokenGenerator:
+    """The engine; audiocraft's own loop for a network that the engine does not know, or as `MUSICGEN_ENGINE` says."""
+    if os.environ.get("MUSICGEN_ENGINE") == "reference" or not weights.is_supported(lm):
+        return ReferenceLoop(lm.float() if device.type == "cpu" else lm)
+    return Engine(lm, partial(door.conditioning, lm), precision.choose(device))
 
 
 def _load_codec(folder: Path, store: WeightStore, device: torch.device) -> Any:

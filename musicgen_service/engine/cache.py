@@ -1,0 +1,50 @@
+"""Keys and values of every slot, in one buffer that stays where it is."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """Sizes of a `KeyValueCache`."""
+
+    layers: int
+    slots: int
+    rows: int
+    """Rows per slot: the conditional and the unconditional one, or the conditional one alone."""
+    heads: int
+    capacity: int
+    """Positions that fit."""
+    width: int
+    """Numbers per head."""
+
+
+class KeyValueCache:
+    """What rows attend to, position by position.
+
+    Attributes
+    ----------
+    buffer : float tensor [layers, slots, rows, 2 (keys, values), heads, capacity, width]
+    """
+
+    def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
+        sizes = (shape.layers, shape.slots, shape.rows, 2, shape.heads, shape.capacity, shape.width)
+        # A GPU multiplies what a mask hides by zero, so that must be a number. A CPU reads only what was
+        # written, and memory that nothing touched is not even taken.
+        make = torch.zeros if device.type == "cuda" else torch.empty
+        self.shape = shape
+        self.buffer = make(sizes, dtype=dtype, device=device)
+
+    def fill(self, layer: int, slot: int, keys_values: torch.Tensor) -> None:
+        """Put [rows, 2, heads, positions, width] at the start of a slot."""
+        self.buffer[layer, slot, :, :, :, : keys_values.shape[-2]] = keys_values
+
+    def held(self, slot: int, length: int) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        """Keys and values [rows, heads, length, width] of a slot's first positions, layer by layer."""
+        keys, values = self.buffer[:, slot, :, :, :, :length].unbind(2)
+        return keys.unbind(0), values.unbind(0)
+
+    def places(self, slot: int, position: int) -> tuple[torch.Tensor, ...]:
+        """Where a slot's keys and values [rows, 2, heads, width] of one position go, layer by layer."""
+        return self.buffer[:, slot, :, :, :, position].unbind(0)

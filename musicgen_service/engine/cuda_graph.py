@@ -1,0 +1,67 @@
+"""A decoding step as a CUDA graph: recorded once, then launched whole."""
+
+import logging
+import os
+from collections.abc import Callable, Hashable
+
+import torch
+
+_WARM_UPS = 2
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger("musicgen_service")
+
+
+class StepGraphs:
+    """Runs steps by replaying what was recorded of the same kind of step.
+
+    A step is thousands of small kernels, and a GPU finishes them faster than Python launches them.
+    `MUSICGEN_CUDA_GRAPH=0` runs every step eagerly, as happens after a recording that failed.
+
+    Parameters
+    ----------
+    device : where the steps run
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._enabled = device.type == "cuda" and os.environ.get("MUSICGEN_CUDA_GRAPH", "1") != "0"
+        self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
+        self._seen: dict[Hashable, int] = {}
+
+    def run(self, kind: Hashable, step: Callable[[], None]) -> None:
+        """Run a step.
+
+        Parameters
+        ----------
+        kind : what distinguishes it from steps that have other shapes
+        step : the step; it reads and writes tensors that stay in place, and does nothing on the host
+        """
+        if kind in self._graphs:
+            self._graphs[kind].replay()
+            return
+        seen = self._seen[kind] = self._seen.get(kind, 0) + 1
+        if not self._enabled or seen <= _WARM_UPS:
+            # The first runs also let the libraries choose their kernels, which must not happen in a recording.
+            step()
+            return
+        graph = self._record(step)
+        if graph is None:
+            step()
+            return
+        self._graphs[kind] = graph
+        graph.replay()
+
+    def _record(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+        graph = torch.cuda.CUDAGraph()
+        pool = next(iter(self._graphs.values())).pool() if self._graphs else None
+        try:
+            with torch.cuda.graph(graph, pool=pool):
+                step()
+        except RuntimeError as error:
+            self._enabled = False
+            torch.cuda.synchronize(self._device)
+            _log().warning("steps run eagerly, because recording one as a CUDA graph failed: %s", error)
+            return None
+        return graph

@@ -1,0 +1,175 @@
+"""What the decoder's rows attend to: while a slot is filled, on a CPU step, and on a GPU step.
+
+The decoder works on rows [rows, dim]. A step has two rows per slot, the conditional one first; filling a
+slot has all positions of its conditional row, then all of its unconditional row.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+from musicgen_service.engine.cache import KeyValueCache
+
+
+class Memory(Protocol):
+    """Attention of some rows, layer by layer."""
+
+    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """Remember what rows [rows, 3 * dim] (queries, keys, values) bring, and attend: [rows, dim]."""
+        ...
+
+    def conditional(self, x: torch.Tensor) -> torch.Tensor:
+        """The rows that see the text, as a view of `x`: an unconditional row's text is zero, and so is its effect."""
+        ...
+
+    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """Attend to the text, conditional rows only: [rows, dim] to [rows, dim]."""
+        ...
+
+
+class Filling:
+    """One slot takes in a prefix and a prompt at once.
+
+    Parameters
+    ----------
+    cache, text : what the slot remembers and the text it sees (None for models without cross-attention)
+    text_length : positions of the text
+    """
+
+    def __init__(self, cache: KeyValueCache, text: KeyValueCache | None, slot: int, text_length: int) -> None:
+        self._cache = cache
+        self._slot = slot
+        self._text = text.held(slot, text_length) if text else None
+
+    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        shape = self._cache.shape
+        split = projected.view(2, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
+        self._cache.fill(layer, self._slot, split[:, 1:])
+        queries, keys, values = split.unbind(1)
+        out = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        return out.transpose(1, 2).reshape(projected.shape[0], -1)
+
+    def conditional(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        return x[: x.shape[0] // 2]
+
+    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        assert self._text is not None
+        keys, values = self._text[0][layer], self._text[1][layer]
+        heads = queries.view(1, queries.shape[0], keys.shape[1], -1).transpose(1, 2)
+        out = functional.scaled_dot_product_attention(heads, keys, values)
+        return out.transpose(1, 2).reshape(queries.shape)
+
+
+class Exact:
+    """A step on a CPU: every slot attends by itself over exactly what it holds.
+
+    torch splits the work of one call by its whole batch, which changes the order of sums, so only calls
+    of one slot each give numbers that do not depend on the neighbours.
+
+    Parameters
+    ----------
+    lengths : positions that each slot holds with this step's, 0 for a slot that is idle
+    text_lengths : positions of each slot's text
+    """
+
+    def __init__(
+        self,
+        cache: KeyValueCache,
+        text: KeyValueCache | None,
+        lengths: Sequence[int],
+        text_lengths: Sequence[int],
+    ) -> None:
+        self._shape = cache.shape
+        self._active = [slot for slot, length in enumerate(lengths) if length]
+        self._places = {slot: cache.places(slot, lengths[slot] - 1) for slot in self._active}
+        self._held = {slot: cache.held(slot, lengths[slot]) for slot in self._active}
+        self._text = {slot: text.held(slot, text_lengths[slot]) for slot in self._active} if text else {}
+
+    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        shape = self._shape
+        split = projected.view(-1, shape.rows, 3, shape.heads, 1, shape.width)
+        out = torch.zeros_like(split[:, :, 0])
+        for slot in self._active:
+            self._places[slot][layer].copy_(split[slot, :, 1:, :, 0])
+            keys, values = self._held[slot]
+            out[slot] = functional.scaled_dot_product_attention(split[slot, :, 0], keys[layer], values[layer])
+        return out.view(projected.shape[0], -1)
+
+    def conditional(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        return x[::2]
+
+    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        heads = queries.view(-1, 1, self._shape.heads, 1, self._shape.width)
+        out = torch.zeros_like(heads)
+        for slot in self._active:
+            keys, values = self._text[slot]
+            out[slot] = functional.scaled_dot_product_attention(heads[slot], keys[layer], values[layer])
+        return out.view(queries.shape)
+
+
+class Masked:
+    """A step on a GPU: all slots attend in one call, and a mask hides what a slot does not hold.
+
+    Every tensor here has the same shape and place at every step, so that the step can be captured.
+
+    Parameters
+    ----------
+    positions : int64 [slots], where this step's keys and values go
+    text_lengths : int64 [slots]
+    reach : positions that the call covers, at least what any slot holds
+    """
+
+    def __init__(
+        self,
+        cache: KeyValueCache,
+        text: KeyValueCache | None,
+        positions: torch.Tensor,
+        text_lengths: torch.Tensor,
+        reach: int,
+    ) -> None:
+        self._slots = positions.shape[0]
+        self._index = torch.arange(self._slots, device=positions.device)
+        self._positions = positions
+        self._cache = cache
+        self._reach = reach
+        self._text = text
+        self._mask = _visible(positions + 1, reach)
+        self._text_mask = _visible(text_lengths, text.shape.capacity) if text else None
+
+    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        shape = self._cache.shape
+        split = projected.view(self._slots, shape.rows, 3, shape.heads, shape.width)
+        buffer = self._cache.buffer[layer, : self._slots]
+        buffer[self._index, :, :, :, self._positions] = split[:, :, 1:]
+        keys, values = buffer[:, :, :, :, : self._reach].flatten(0, 1).unbind(1)
+        queries = split[:, :, 0].reshape(-1, shape.heads, 1, shape.width)
+        mask = self._mask.repeat_interleave(shape.rows, 0)
+        out = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return out.view(projected.shape[0], -1)
+
+    def conditional(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        return x[::2]
+
+    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """See `Memory`."""
+        assert self._text is not None
+        shape = self._text.shape
+        keys, values = self._text.buffer[layer, : self._slots, 0].unbind(1)
+        heads = queries.view(-1, shape.heads, 1, shape.width)
+        out = functional.scaled_dot_product_attention(heads, keys, values, attn_mask=self._text_mask)
+        return out.view(queries.shape)
+
+
+def _visible(lengths: torch.Tensor, reach: int) -> torch.Tensor:
+    """Which of `reach` positions each slot may see: bool [slots, 1, 1, reach]."""
+    return (torch.arange(reach, device=lengths.device) < lengths[:, None])[:, None, None]

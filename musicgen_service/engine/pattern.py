@@ -1,0 +1,53 @@
+"""The delay pattern: codebook k runs some frames behind the first, so that one step can predict all codebooks."""
+
+from collections.abc import Sequence
+
+import torch
+
+UNKNOWN = -1
+"""Stands in a sequence where a token is still to be generated."""
+
+
+class DelayPattern:
+    """Lays frames out in columns, one column per step of the decoder.
+
+    Column 0 is empty; column s holds, for codebook k, the token of frame `s - 1 - delays[k]`. Cells
+    outside the clip hold the special token (section 2.2 of arXiv:2306.05284).
+
+    Parameters
+    ----------
+    delays : frames that each codebook runs behind, `(0, 1, 2, 3)` mono, `(0, 0, 1, 1, 2, 2, 3, 3)` stereo
+    special : the token that stands for "none"
+    """
+
+    def __init__(self, delays: Sequence[int], special: int) -> None:
+        self.delays = tuple(delays)
+        self.special = special
+
+    def columns(self, length: int) -> int:
+        """Columns that `length` frames take."""
+        return length + max(self.delays) + 1
+
+    def layout(self, prompt: torch.Tensor | None, length: int) -> torch.Tensor:
+        """Columns before generation: the prompt where it is known, `UNKNOWN` where tokens are to come.
+
+        Parameters
+        ----------
+        prompt : int64 [codebooks, frames], fewer frames than `length`, or None
+
+        Returns
+        -------
+        int64 tensor [codebooks, columns], on the CPU
+        """
+        columns = torch.full((len(self.delays), self.columns(length)), self.special)
+        for codebook, delay in enumerate(self.delays):
+            row = columns[codebook, 1 + delay : 1 + delay + length]
+            row.fill_(UNKNOWN)
+            if prompt is not None:
+                row[: prompt.shape[-1]] = prompt[codebook]
+        return columns
+
+    def frames(self, columns: torch.Tensor, length: int) -> torch.Tensor:
+        """The tokens [codebooks, length] that lie in columns [codebooks, at least `columns(length)`]."""
+        rows = [columns[k, 1 + delay : 1 + delay + length] for k, delay in enumerate(self.delays)]
+        return torch.stack(rows)

@@ -1,0 +1,67 @@
+"""Which numbers the decoder computes with on a machine."""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+
+from musicgen_service.engine.linear import HalfStored, Linear, Plain, Reordered
+
+
+class Precision(StrEnum):
+    """How the decoder computes."""
+
+    EXACT = "exact"
+    """float32 throughout: the tokens of audiocraft."""
+    BF16 = "bf16"
+    """bfloat16 throughout, sampling in float32."""
+    HALF = "half"
+    """float16 throughout, sampling in float32; on a GPU."""
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """A precision on a device: what weights are kept as, and what lies between them."""
+
+    precision: Precision
+    device: torch.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of everything that is not a matrix of weights."""
+        return {Precision.BF16: torch.bfloat16, Precision.HALF: torch.float16}.get(self.precision, torch.float32)
+
+    def store(self, weight: torch.Tensor) -> Linear:
+        """Keep a matrix [outputs, inputs] in the form its products are fastest in."""
+        if self.device.type == "cuda":
+            return Plain(weight.to(self.dtype).contiguous())
+        fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
+        if self.precision is Precision.EXACT and fbgemm and _is_half(weight):
+            return HalfStored(weight)
+        return Reordered(weight.to(self.dtype))
+
+
+def _is_half(weight: torch.Tensor) -> bool:
+    """Whether float16 holds a weight without loss."""
+    return weight.dtype is torch.float16 or torch.equal(weight.half().to(weight.dtype), weight)
+
+
+def choose(device: torch.device) -> Precision:
+    """The precision set by `MUSICGEN_PRECISION`, or the fastest one that passes the quality check here.
+
+    Raises
+    ------
+    ValueError
+        When the setting is not one of `Precision`, or not one for this device.
+    """
+    setting = os.environ.get("MUSICGEN_PRECISION", "")
+    if not setting:
+        return Precision.HALF if device.type == "cuda" else Precision.EXACT
+    try:
+        precision = Precision(setting)
+    except ValueError:
+        raise ValueError(f"MUSICGEN_PRECISION={setting}: choose one of {', '.join(Precision)}") from None
+    if precision is Precision.HALF and device.type == "cpu":
+        raise ValueError("MUSICGEN_PRECISION=half needs a GPU")
+    return precision

@@ -1,0 +1,83 @@
+"""Drawing tokens from logits, with the arithmetic of audiocraft and random numbers handed in."""
+
+from dataclasses import dataclass
+
+import torch
+
+from musicgen_service.engine.interface import Sampling
+
+
+@dataclass(frozen=True)
+class Controls:
+    """How each slot draws; every tensor is float32 or int64 [slots, 1, 1]."""
+
+    top_k: torch.Tensor
+    top_p: torch.Tensor
+    temperature: torch.Tensor
+    guidance: torch.Tensor
+
+    @staticmethod
+    def create(slots: int, device: torch.device) -> "Controls":
+        """Room for some slots."""
+        whole = torch.zeros(slots, 1, 1, dtype=torch.int64, device=device)
+        return Controls(whole, *(torch.zeros(slots, 1, 1, device=device) for _ in range(3)))
+
+    def set(self, slot: int, sampling: Sampling) -> None:
+        """Fix how one slot draws."""
+        self.top_k[slot] = sampling.top_k
+        self.top_p[slot] = sampling.top_p
+        self.temperature[slot] = sampling.temperature
+        self.guidance[slot] = sampling.guidance
+
+    def first(self, slots: int) -> "Controls":
+        """Those of the first slots."""
+        return Controls(*(tensor[:slots] for tensor in (self.top_k, self.top_p, self.temperature, self.guidance)))
+
+
+def guide(logits: torch.Tensor, controls: Controls) -> torch.Tensor:
+    """Classifier-free guidance: [slots, 2, codebooks, card] to [slots, codebooks, card]."""
+    conditional, unconditional = logits.unbind(1)
+    return unconditional + (conditional - unconditional) * controls.guidance
+
+
+def draw(logits: torch.Tensor, noise: torch.Tensor, controls: Controls, most: int, nucleus: bool) -> torch.Tensor:
+    """Draw one token per slot and codebook.
+
+    Parameters
+    ----------
+    logits : float32 [slots, codebooks, card]
+    noise : exponential random numbers of that shape. The largest `probability / noise` is a draw from the
+        probabilities (Gumbel-max), and it is how `torch.multinomial` draws one sample
+    most : the largest `top_k` of any slot, 0 when none has one
+    nucleus : whether any slot has a `top_p`
+
+    Returns
+    -------
+    int64 tensor [slots, codebooks]
+    """
+    greedy = controls.temperature == 0
+    probabilities = torch.softmax(logits / controls.temperature.masked_fill(greedy, 1.0), dim=-1)
+    tokens = _draw_top_k(probabilities, noise, controls.top_k, most)
+    if nucleus:
+        by_nucleus = _draw_top_p(probabilities, noise, controls.top_p)
+        tokens = torch.where(controls.top_p > 0, by_nucleus, tokens)
+    return torch.where(greedy, logits.argmax(-1, keepdim=True), tokens)[..., 0]
+
+
+def _draw_top_k(probabilities: torch.Tensor, noise: torch.Tensor, top_k: torch.Tensor, most: int) -> torch.Tensor:
+    if most == 0:
+        return (probabilities / noise).argmax(-1, keepdim=True)
+    most = min(most, probabilities.shape[-1])
+    ranked = probabilities.topk(most, dim=-1).values
+    last = (top_k.clamp(1, most) - 1).expand(*probabilities.shape[:-1], 1)
+    limited = top_k > 0
+    # Everything that ties with the k-th value stays, as in audiocraft.
+    kept = probabilities * (probabilities >= ranked.gather(-1, last).where(limited, 0.0)).float()
+    total = kept.sum(dim=-1, keepdim=True).where(limited, 1.0)
+    return (kept / total / noise).argmax(-1, keepdim=True)
+
+
+def _draw_top_p(probabilities: torch.Tensor, noise: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
+    ranked, order = probabilities.sort(dim=-1, descending=True)
+    kept = ranked * ~(ranked.cumsum(-1) - ranked > top_p)
+    return order.gather(-1, (kept / kept.sum(dim=-1, keepdim=True) / noise).argmax(-1, keepdim=True))

@@ -1,0 +1,39 @@
+"""What engine tests share: every kind of model twice, with audiocraft's own loop and with the engine."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from musicgen_service.models import loading
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.store import WeightStore
+
+KINDS = ("small", "melody", "stereo-small", "stereo-melody")
+
+
+@dataclass
+class Pair:
+    """One checkpoint behind both generators."""
+
+    reference: MusicModel
+    model: MusicModel
+
+    @property
+    def melody(self) -> torch.Tensor | None:
+        """Two seconds of sound to follow, for models that can."""
+        return torch.sin(torch.arange(64_000) * 0.08)[None] if self.model.takes_melody else None
+
+
+def load(store: WeightStore, name: str, engine: str = "", precision: str = "exact") -> MusicModel:
+    """A model with the generator that the environment would choose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSICGEN_ENGINE", engine)
+        patch.setenv("MUSICGEN_PRECISION", precision)
+        return loading.load_model(name, store, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def pairs(store: WeightStore) -> dict[str, Pair]:
+    """A pair of every kind."""
+    return {name: Pair(load(store, name, "reference"), load(store, name)) for name in KINDS}

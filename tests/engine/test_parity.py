@@ -1,0 +1,122 @@
+"""The engine in exact mode gives the tokens that audiocraft's own loop gives."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from musicgen_service.engine.interface import Sampling
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.paths import windows
+from tests.engine.conftest import KINDS, Pair
+
+TEXT = "a slow rock song with guitar and drums"
+CARD = 128
+
+
+def generate(
+    model: MusicModel,
+    melody: torch.Tensor | None,
+    prompt: torch.Tensor | None,
+    length: int,
+    sampling: Sampling,
+    seed: int,
+) -> torch.Tensor:
+    torch.manual_seed(seed)
+    conditions = model.conditions(TEXT, melody)
+    return model.generator.generate(conditions, prompt, length, sampling, lambda *_: None)
+
+
+def assert_same(
+    pair: Pair, sampling: Sampling, prompt: torch.Tensor | None = None, length: int = 40, seed: int = 1
+) -> None:
+    tokens = [generate(model, pair.melody, prompt, length, sampling, seed) for model in (pair.reference, pair.model)]
+    assert torch.equal(*tokens)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(top_k=0),
+        Sampling(top_k=1),
+        Sampling(top_k=5000),
+        Sampling(top_p=0.8),
+        Sampling(top_p=0.8, top_k=3, temperature=1.4),
+        Sampling(temperature=0.0),
+        Sampling(temperature=0.7, top_k=20),
+        Sampling(guidance=1.0),
+        Sampling(guidance=0.0),
+        Sampling(guidance=7.5),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_way_of_drawing(pairs: dict[str, Pair], kind: str, sampling: Sampling) -> None:
+    assert_same(pairs[kind], sampling)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 2**31, 2**40 + 7])
+@pytest.mark.parametrize("kind", KINDS)
+def test_seeds(pairs: dict[str, Pair], kind: str, seed: int) -> None:
+    assert_same(pairs[kind], Sampling(), seed=seed)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 39])
+@pytest.mark.parametrize("kind", KINDS)
+def test_continuation(pairs: dict[str, Pair], kind: str, frames: int) -> None:
+    codebooks = 8 if "stereo" in kind else 4
+    prompt = torch.randint(0, CARD, (codebooks, frames), generator=torch.Generator().manual_seed(frames))
+    assert_same(pairs[kind], Sampling(), prompt)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_clips_shorter_than_the_delays(pairs: dict[str, Pair], length: int) -> None:
+    assert_same(pairs["stereo-small"], Sampling(), length=length)
+
+
+@pytest.mark.parametrize("text", [None, "", "guitar", "rock " * 60])
+def test_no_text_and_long_text(pairs: dict[str, Pair], text: str | None) -> None:
+    tokens = []
+    for model in (pairs["small"].reference, pairs["small"].model):
+        torch.manual_seed(4)
+        conditions = model.conditions(text)
+        tokens.append(model.generator.generate(conditions, None, 20, Sampling(), lambda *_: None))
+    assert torch.equal(*tokens)
+
+
+def assert_same_chain(pair: Pair, window: int, length: int) -> None:
+    chains = []
+    for model in (pair.reference, pair.model):
+        windowed = dataclasses.replace(model, window=window)
+        conditions = model.conditions(TEXT, pair.melody)
+        torch.manual_seed(9)
+
+        def same(_start: int, conditions: object = conditions) -> object:
+            return conditions
+
+        chains.append(windows.generate_tokens(windowed, same, None, length, Sampling(), lambda _: None))
+    assert torch.equal(*chains)
+
+
+@pytest.mark.parametrize("kind", ["small", "stereo-melody"])
+def test_windows_in_a_chain(pairs: dict[str, Pair], kind: str) -> None:
+    # MusicGen's scheme at a tenth of its length.
+    assert_same_chain(pairs[kind], window=150, length=300)
+
+
+def test_a_minute_in_windows_of_thirty_seconds(pairs: dict[str, Pair]) -> None:
+    assert_same_chain(pairs["small"], window=1500, length=3000)
+
+
+def test_progress_counts_the_steps_of_audiocraft(pairs: dict[str, Pair]) -> None:
+    told: list[list[tuple[int, int]]] = []
+    for model in (pairs["small"].reference, pairs["small"].model):
+        steps: list[tuple[int, int]] = []
+        prompt = torch.zeros(4, 3, dtype=torch.int64)
+        model.generator.generate(
+            model.conditions(TEXT), prompt, 10, Sampling(), lambda *step, to=steps: to.append(step)
+        )
+        told.append(steps)
+    assert told[0] == told[1]
+    assert told[1][-1] == (10, 10)

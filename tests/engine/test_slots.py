@@ -1,0 +1,148 @@
+"""Requests that share steps: none of them notices the others."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from musicgen_service.engine import slots as slots_module
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Sampling, SlotRequest
+from musicgen_service.engine.slots import Slots
+from musicgen_service.models.loading import MusicModel
+from tests.engine.conftest import KINDS, Pair
+
+
+def requests_for(model: MusicModel, melody: torch.Tensor | None) -> list[SlotRequest]:
+    """Ten requests that have nothing in common but the model."""
+    samplings = [
+        Sampling(),
+        Sampling(top_k=5, guidance=1.0),
+        Sampling(top_p=0.9),
+        Sampling(temperature=0.0),
+        Sampling(temperature=1.5, top_k=0),
+    ]
+    codebooks = 4 * model.channels
+    requests = []
+    for index in range(10):
+        text = "rock song with guitar , drums and bass".rsplit(maxsplit=index % 4)[0]
+        prompt = torch.randint(0, 128, (codebooks, index), generator=torch.Generator().manual_seed(index))
+        requests.append(
+            SlotRequest(
+                conditions=model.conditions(text, melody),
+                prompt=prompt if index else None,
+                length=20 + 7 * index,
+                sampling=samplings[index % len(samplings)],
+                generator=torch.Generator().manual_seed(100 + index),
+            )
+        )
+    return requests
+
+
+def alone(model: MusicModel, requests: Sequence[SlotRequest]) -> list[torch.Tensor]:
+    tokens = []
+    for index, request in enumerate(requests):
+        torch.manual_seed(100 + index)
+        tokens.append(
+            model.generator.generate(
+                request.conditions, request.prompt, request.length, request.sampling, lambda *_: None
+            )
+        )
+    return tokens
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_together_as_alone_as_in_audiocraft(pairs: dict[str, Pair], kind: str) -> None:
+    pair = pairs[kind]
+    together = pair.model.generator.generate_many(requests_for(pair.model, pair.melody), lambda *_: None)
+    requests = requests_for(pair.model, pair.melody)
+    for model in (pair.model, pair.reference):
+        assert all(map(torch.equal, together, alone(model, requests)))
+
+
+def test_beyond_half_a_thousand_positions(pairs: dict[str, Pair]) -> None:
+    # torch's attention works in blocks of 512 keys, and splits them differently for other batches.
+    model = pairs["small"].model
+    requests = [
+        SlotRequest(model.conditions("guitar"), None, 600, Sampling(), torch.Generator().manual_seed(100 + index))
+        for index in range(3)
+    ]
+    together = model.generator.generate_many(requests, lambda *_: None)
+    assert all(map(torch.equal, together, alone(model, requests)))
+
+
+def test_the_reference_loop_draws_as_the_engine(pairs: dict[str, Pair]) -> None:
+    pair = pairs["small"]
+    both = []
+    for model in (pair.model, pair.reference):
+        requests = requests_for(model, None)[:4]
+        # Twice, so that a generator goes on where the first call left it.
+        both.append([model.generator.generate_many(requests, lambda *_: None) for _ in range(2)])
+    for ours, theirs in zip(both[0], both[1], strict=True):
+        assert all(map(torch.equal, ours, theirs))
+
+
+def test_joining_late_and_leaving_early(pairs: dict[str, Pair]) -> None:
+    model = pairs["small"].model
+    engine = model.generator
+    assert isinstance(engine, Engine)
+    requests = requests_for(model, None)[:3]
+    expected = alone(model, requests)
+    conditionings = engine._conditionings(requests)
+    slots = Slots(engine._decoder, engine._pattern, slots_module.Buffers(engine._decoder, 3, 256, 256))
+
+    def join(index: int) -> None:
+        request = requests[index]
+        slots.join(index, conditionings[index], request.prompt, request.length, request.sampling, request.generator)
+
+    join(0)
+    join(2)
+    for _ in range(5):
+        slots.step()
+    join(1)
+    for _ in range(4):
+        slots.step()
+    slots.leave(2)
+    complete: list[int] = []
+    while len(complete) < 2:
+        complete += slots.step()
+    for index in (0, 1):
+        assert torch.equal(slots.tokens(index), expected[index])
+
+
+def test_progress_counts_all_requests(pairs: dict[str, Pair]) -> None:
+    model = pairs["small"].model
+    requests = requests_for(model, None)
+    told: list[tuple[int, int]] = []
+    model.generator.generate_many(requests, lambda *step: told.append(step))
+    steps = sum(request.length + 3 - index for index, request in enumerate(requests))
+    assert told[-1] == (steps, steps)
+    assert all(a < b for (a, _), (b, _) in itertools.pairwise(told))
+
+
+class Cancelled(BaseException):
+    """As Cog raises it: at any time, and not an Exception."""
+
+
+@pytest.mark.parametrize("at", [1, 30, 300])
+def test_a_cancelled_call_leaves_nothing_behind(pairs: dict[str, Pair], at: int) -> None:
+    model = pairs["small"].model
+    requests = requests_for(model, None)
+    expected = alone(model, requests)
+
+    def cancel(done: int, _total: int) -> None:
+        if done >= at:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        model.generator.generate_many(requests_for(model, None), cancel)
+    assert all(map(torch.equal, model.generator.generate_many(requests_for(model, None), lambda *_: None), expected))
+
+
+def test_a_prompt_as_long_as_the_clip_is_refused(pairs: dict[str, Pair]) -> None:
+    model = pairs["small"].model
+    with pytest.raises(ValueError, match="not shorter"):
+        model.generator.generate(
+            model.conditions("guitar"), torch.zeros(4, 10, dtype=torch.int64), 10, Sampling(), lambda *_: None
+        )
