@@ -129,7 +129,7 @@ def _list_weights(_options: argparse.Namespace) -> None:
 
 def _fetch_weights(options: argparse.Namespace) -> None:
     for line in WeightStore.from_environment().fetch(options.name):
-        print(line)
+        print(line, flush=True)
 
 
 def _verify_weights(options: argparse.Namespace) -> None:

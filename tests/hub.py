@@ -30,19 +30,24 @@ class Hub:
     ----------
     repositories : content by file name, by repository
     break_at : files whose connection breaks at this byte, once
+    stall_at : files that stop arriving at this byte, until `recover`
     stays_down : whether a file whose connection broke is out of reach from then on
     corrupt : files sent with one wrong byte
     status : files, or repositories, answered with this HTTP status alone
     asked : every request for content, in order
+    stalled : set when a file has stopped arriving
     """
 
     url: str = ""
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
     break_at: dict[str, int] = field(default_factory=dict)
+    stall_at: dict[str, int] = field(default_factory=dict)
     stays_down: bool = True
     corrupt: set[str] = field(default_factory=set)
     status: dict[str, int] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    stalled: threading.Event = field(default_factory=threading.Event)
+    recovered: threading.Event = field(default_factory=threading.Event)
 
     def add(self, repository: str, folder: Path) -> None:
         """Publish the files of a folder."""
@@ -50,8 +55,9 @@ class Hub:
 
     def recover(self) -> None:
         """Work again, and forget what was asked."""
-        for switches in (self.break_at, self.corrupt, self.status, self.asked):
+        for switches in (self.break_at, self.stall_at, self.corrupt, self.status, self.asked):
             switches.clear()
+        self.recovered.set()
 
     def information(self, repository: str) -> dict[str, object]:
         """What the hub tells of a repository when asked for the metadata of its files."""
@@ -169,6 +175,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[start : hub.break_at.pop(name)])
             if hub.stays_down:
                 hub.status[name] = 503
+            self.close_connection = True
+        elif name in hub.stall_at:
+            self.wfile.write(content[start : hub.stall_at[name]])
+            hub.stalled.set()
+            hub.recovered.wait(60)
             self.close_connection = True
         else:
             self.wfile.write(content[start:])

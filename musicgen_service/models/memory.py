@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 class _Entry:
     value: Any
     size: int
+    beside: str | None
+    """The model that `value` refers to, and would keep in memory."""
 
 
 class ModelTooLarge(WeightsError):
@@ -94,12 +96,17 @@ class LoadedModels:
                 )
             while sum(entry.size for entry in self._loaded.values()) + needed > self._budget:
                 # `beside` was used just now, so it is last in line.
-                dropped, _ = self._loaded.popitem(last=False)
-                log(f"dropped '{dropped}' to make room for '{key}'")
-                _release()
-            self._loaded[key] = _Entry(load(), needed)
+                log(f"dropped '{self._drop_oldest()}' to make room for '{key}'")
+            self._loaded[key] = _Entry(load(), needed, beside)
         self._loaded.move_to_end(key)
         return self._loaded[key].value
+
+    def _drop_oldest(self) -> str:
+        dropped, _ = self._loaded.popitem(last=False)
+        for key in [key for key, entry in self._loaded.items() if entry.beside == dropped]:
+            del self._loaded[key]
+        _release()
+        return dropped
 
 
 def budget_from_environment(device: torch.device) -> int:

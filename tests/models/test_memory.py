@@ -1,6 +1,7 @@
 """Which models stay in memory."""
 
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,18 @@ def test_diffusion_stays_beside_its_model(store: WeightStore) -> None:
     diffusion = models.diffusion("small")
     assert models.names() == ["small", f"{DIFFUSION} for small"]
     assert models.diffusion("small") is diffusion
+
+
+def test_what_is_dropped_is_freed_with_the_diffusion_that_refers_to_it(store: WeightStore) -> None:
+    diffusion = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
+    models = LoadedModels(store, CPU, _size(store, "small") + diffusion)
+    model = models.get("small")
+    parts = [weakref.ref(part) for part in (model.lm, model.codec, model.generator)]
+    del model
+    models.diffusion("small")
+    models.get("melody")
+    assert models.names() == ["melody"]
+    assert [part() for part in parts] == [None, None, None]
 
 
 def test_diffusion_that_does_not_fit_beside_its_model_is_refused(store: WeightStore) -> None:

@@ -1,7 +1,11 @@
 """The weights folder and what fetches into it, against a hub on this machine."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
 from musicgen_service.models.store import MANIFEST, WeightsError, WeightStore
 from tests import hub as stand_in
+from tests.e2e.harness import wait_until
 from tests.hub import Asked, Hub
 
 CODEC = {"config.json": b"{}\n", "model.safetensors": b"codec" * 1000}
@@ -234,6 +239,29 @@ def test_weights_made_elsewhere_are_recorded_and_verified(weights: Path, store: 
     assert store.verify("small") == ["small: no manifest.json, nothing to compare with"]
     store.write_manifest("small")
     assert store.verify("small") == []
+
+
+def test_a_fetch_that_is_interrupted_goes_on_where_it_was(hub: Hub, store: WeightStore) -> None:
+    """The command as an operator runs it, ended by Ctrl-C and given again."""
+    chunk = 10 * 2**20  # the client writes this much at a time
+    content = bytes(2 * chunk + 1000)
+    hub.repositories["facebook/encodec_32khz"]["model.safetensors"] = content
+    hub.stall_at["model.safetensors"] = chunk + 1000
+    command = [sys.executable, "-m", "musicgen_service", "weights", "fetch", "encodec_32khz"]
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "MUSICGEN_WEIGHTS": str(store.root)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert hub.stalled.wait(60)
+    wait_until(lambda: any(path.stat().st_size == chunk for path in store.root.rglob("*.unfinished")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.endswith("interrupted\n")
+    assert "Traceback" not in errors
+    assert not store.has("encodec_32khz")
+    hub.recover()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert hub.asked == [Asked("model.safetensors", chunk)]
+    assert store.verify("encodec_32khz") == []
 
 
 class TestCommandLine:
