@@ -92,8 +92,10 @@ class Server:
 
 
 @contextmanager
-def serving(command: list[str], folder: Path, temp: Path, **settings: str) -> Iterator[Server]:
-    """A server started in `folder` by a command that ends with its port, ready when the block begins."""
+def serving(
+    command: list[str], folder: Path, temp: Path, *, status: str = "READY", **settings: str
+) -> Iterator[Server]:
+    """A server started in `folder`, which has this status when the block begins; `--port` gets a free one."""
     port = free_port()
     log = temp.with_suffix(".log")
     temp.mkdir(exist_ok=True)
@@ -110,7 +112,7 @@ def serving(command: list[str], folder: Path, temp: Path, **settings: str) -> It
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
             server = Server(client, process, temp, log)
-            _wait_until_ready(server)
+            _wait_for_status(server, status)
             yield server
     finally:
         process.terminate()
@@ -121,17 +123,17 @@ def serving(command: list[str], folder: Path, temp: Path, **settings: str) -> It
             process.wait()
 
 
-def _wait_until_ready(server: Server) -> None:
-    def ready() -> bool:
+def _wait_for_status(server: Server, expected: str) -> None:
+    def reached() -> bool:
         assert server.process.poll() is None, server.log.read_text()
         try:
             status = server.status()
         except httpx.TransportError:
             return False
-        assert status in ("STARTING", "READY"), server.log.read_text()
-        return status == "READY"
+        assert status in ("STARTING", expected), server.log.read_text()
+        return status == expected
 
-    wait_until(ready)
+    wait_until(reached)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

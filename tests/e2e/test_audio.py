@@ -57,11 +57,12 @@ def test_stereo_models_give_two_channels(server: Server, song: str, task: str) -
     assert task == "encode-decode" or not np.array_equal(clip.samples[:, 0], clip.samples[:, 1])
 
 
-def test_multi_band_diffusion_decodes(server: Server) -> None:
-    inputs = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 7}
+@pytest.mark.parametrize("model", ["small", "stereo-small"])
+def test_multi_band_diffusion_decodes(server: Server, model: str) -> None:
+    inputs = {"prompt": "rock", "model_version": model, "duration": 1, "seed": 7}
     [clip] = server.make(**inputs, multi_band_diffusion=True)
     [plain] = server.make(**inputs)
-    assert clip.samples.shape == plain.samples.shape == (RATE, 1)
+    assert clip.samples.shape == plain.samples.shape == (RATE, CHECKPOINTS[model].channels)
     assert not np.array_equal(clip.samples, plain.samples)
 
 

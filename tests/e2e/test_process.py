@@ -1,6 +1,9 @@
 """A server that ends and starts again, and one that has no schema file."""
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pytest
 
 from tests.e2e.harness import PROJECT, Clip, Server, serving
 
+Start = Callable[..., AbstractContextManager[Server]]
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}
 
 
@@ -21,11 +25,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
     """Starts Cog's server in that folder; each time with the same temporary folder."""
-    import os
-    import sys
-
     settings = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
@@ -33,11 +34,15 @@ def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -
         "MUSICGEN_MODELS": "small",
     }
     temp = tmp_path_factory.mktemp("process") / "temp"
-    return lambda: serving(["-m", "cog.server.http", "--host", "127.0.0.1"], bare, temp, **settings)
+
+    def start(**changes: str) -> AbstractContextManager[Server]:
+        return serving(["-m", "cog.server.http", "--host", "127.0.0.1"], bare, temp, **settings | changes)
+
+    return start
 
 
 @pytest.fixture(scope="module")
-def server(start: Any) -> Iterator[Server]:
+def server(start: Start) -> Iterator[Server]:
     with start() as running:
         yield running
 
@@ -64,7 +69,7 @@ def test_null_is_an_input_left_out_without_a_schema_file(server: Server) -> None
     assert server.make(**SHORT, bpm=None, continuation_end=None)
 
 
-def test_it_stops_when_told_and_starts_again(server: Server, start: Any) -> None:
+def test_it_stops_when_told_and_starts_again(server: Server, start: Start) -> None:
     [before] = server.make(**SHORT, seed=5)
     assert len(server.files()) == 1
     server.stop()
@@ -75,3 +80,11 @@ def test_it_stops_when_told_and_starts_again(server: Server, start: Any) -> None
         [after] = again.make(**SHORT, seed=5)
     assert isinstance(after, Clip)
     assert after.content == before.content
+
+
+def test_a_server_without_its_model_says_so(start: Start) -> None:
+    with start(status="SETUP_FAILED", MUSICGEN_MODELS="large") as failed:
+        sentence = "'large' is not in the weights folder: run `python -m musicgen_service weights fetch large`"
+        assert sentence in failed.client.get("/health-check").json()["setup"]["logs"]
+        assert sentence in failed.log.read_text()
+        assert failed.post({"input": SHORT}).status_code == 503
