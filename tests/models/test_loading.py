@@ -114,7 +114,8 @@ def test_a_text_encoder_may_lie_inside_the_checkpoint(own: WeightStore) -> None:
     assert loading.load_model("small", own, CPU).window == 1500
 
 
-def test_the_released_tokenizer_needs_tokenizer_json_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_marks", [True, False])
+def test_the_released_tokenizer_needs_tokenizer_json_alone(tmp_path: Path, has_marks: bool) -> None:
     """transformers rebuilds a T5 tokenizer from parts of tokenizer.json; the ids must be those of the file.
 
     The released folder also has spiece.model, which is not fetched.
@@ -134,7 +135,9 @@ def test_the_released_tokenizer_needs_tokenizer_json_alone(tmp_path: Path) -> No
     released.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     released.add_special_tokens([*marks.values(), *sentinels])
     released.save(str(tmp_path / "tokenizer.json"))
-    settings = {"additional_special_tokens": sentinels, "extra_ids": 100, "model_max_length": 512, **marks}
+    settings: dict[str, object] = {"model_max_length": 512}
+    if has_marks:
+        settings |= {"additional_special_tokens": sentinels, "extra_ids": 100, **marks}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     tokenizer = T5Tokenizer.from_pretrained(tmp_path)
     for text in ("lofi rock, 90 bpm.", "  two  spaces ", "Größe!", ""):
