@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from musicgen_service.paths.job import Job
 from musicgen_service.progress import Progress, log
 from musicgen_service.request import MAX_SEED, GenerationRequest
 
-_PATHS: dict[str, Callable[[Job], np.ndarray]] = {
+_PATHS: dict[str, Callable[[Job], Iterator[np.ndarray]]] = {
     "text": text.generate,
     "melody": melody.generate,
     "continuation": continuation.generate,
@@ -88,7 +87,7 @@ class MusicGenService:
         """
         request = GenerationRequest.from_inputs(inputs, self.store.present())
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
-        progress = Progress(request.variations)
+        progress = Progress()
         folder = self._outputs.new_folder()
         try:
             return self._make_clips(request, folder, progress)
@@ -109,18 +108,14 @@ class MusicGenService:
             audio = reading.read(request.input_audio)
             audio = audio.slice(request.continuation_start, request.continuation_end)
         decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
-        job = Job(request, model, audio, decode, self._melody_of(model), progress.part_done)
-        files, seeds = [], []
-        for index in range(request.variations):
-            seed = variation_seed(request.seed, index)
-            _seed_everything(seed)
-            samples = _PATHS[request.task](job)
-            samples = loudness.normalise(samples, model.sample_rate, request.normalization_strategy)
-            path = folder / f"{request.task}-{request.seed}-{index + 1:02d}.{request.output_format}"
-            encoding.write(samples, model.sample_rate, path, recipe.tags(_recipe(request, seed)))
+        seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
+        job = Job(request, model, seeds, audio, decode, self._melody_of(model), progress.report)
+        files = []
+        for number, (seed, samples) in enumerate(zip(seeds, _PATHS[request.task](job), strict=True), 1):
+            level = loudness.normalise(samples, model.sample_rate, request.normalization_strategy)
+            path = folder / f"{request.task}-{request.seed}-{number:02d}.{request.output_format}"
+            encoding.write(level, model.sample_rate, path, recipe.tags(_recipe(request, seed)))
             files.append(path)
-            seeds.append(seed)
-            progress.next_part()
         return files, seeds
 
     def _melody_of(self, model: MusicModel) -> Callable[[Audio], Audio]:
@@ -132,12 +127,6 @@ class MusicGenService:
         if self._separator is None:
             self._separator = loading.load_separator(self.store)
         return lambda audio: stems.melodic(audio, self._separator, self.device)
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def _recipe(request: GenerationRequest, seed: int) -> dict[str, Any]:

@@ -191,12 +191,12 @@ def test_cancelling_leaves_no_file_and_a_working_service(
 ) -> None:
     expected = made(service, prompt="rock")[0].read_bytes()
 
-    def cancel(_progress: object, fraction: float) -> None:
-        if fraction >= when:
+    def cancel(_progress: object, share: float) -> None:
+        if share >= when:
             raise Cancelled
 
     with monkeypatch.context() as patch:
-        patch.setattr("musicgen_service.progress.Progress.part_done", cancel)
+        patch.setattr("musicgen_service.progress.Progress.report", cancel)
         with pytest.raises(Cancelled):
             made(service, prompt="rock")
     assert not list(service._outputs._own.rglob("*.wav"))
@@ -206,7 +206,7 @@ def test_cancelling_leaves_no_file_and_a_working_service(
 def test_running_out_of_memory_frees_the_models_and_goes_on(
     service: MusicGenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_job: job.Job, _tokens: torch.Tensor) -> None:
+    def fail(_job: job.Job, _tokens: torch.Tensor, _seed: int) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:

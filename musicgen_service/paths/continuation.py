@@ -1,5 +1,7 @@
 """Going on from given audio, which is kept as it is at the start of the clip."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -10,8 +12,8 @@ _FADE = 0.01
 """Seconds over which the given audio gives way to the codec's version of it, just before the new music."""
 
 
-def generate(job: Job) -> np.ndarray:
-    """A clip [channels, samples]: the given audio, then new music up to the length asked for.
+def generate(job: Job) -> Iterator[np.ndarray]:
+    """Clips [channels, samples]: the given audio, then new music up to the length asked for.
 
     Audio longer than a window is continued from its last seconds.
     """
@@ -23,9 +25,9 @@ def generate(job: Job) -> np.ndarray:
     prompt = None
     if heard:
         prompt = model.encode(torch.from_numpy(given[:, first * model.hop : heard * model.hop]))
-    tokens = windows.generate_tokens(model, lambda _: conditions, prompt, job.frames - first, job.sampling, job.report)
-    made = job.sound(tokens)[:, : job.samples - first * model.hop]
-    return _joined(given, made, first * model.hop, round(_FADE * model.sample_rate))
+    offset = first * model.hop
+    for sound in job.sounds(lambda _: conditions, prompt, job.frames - first):
+        yield _joined(given, sound[:, : job.samples - offset], offset, round(_FADE * model.sample_rate))
 
 
 def _joined(given: np.ndarray, made: np.ndarray, offset: int, fade: int) -> np.ndarray:

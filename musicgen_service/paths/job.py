@@ -1,7 +1,8 @@
 """What every path is given, and what they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,15 +10,17 @@ import torch
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Sampling
 from musicgen_service.models.loading import MusicModel
+from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.request import GenerationRequest
 
 
 @dataclass(frozen=True)
 class Job:
-    """One clip to make.
+    """The clips to make for one request.
 
     Attributes
     ----------
+    seeds : one for each clip
     audio : the part of the client's audio to use, at its own rate; None without input audio
     decode : tokens [codebooks, frames] to audio [channels, frames * hop], by codec or by diffusion
     melody : the instruments that carry the melody of an Audio
@@ -26,6 +29,7 @@ class Job:
 
     request: GenerationRequest
     model: MusicModel
+    seeds: Sequence[int]
     audio: Audio | None
     decode: Callable[[torch.Tensor], torch.Tensor]
     melody: Callable[[Audio], Audio]
@@ -52,7 +56,16 @@ class Job:
         assert self.audio is not None, "the request was checked to have audio"
         return self.audio
 
-    def sound(self, tokens: torch.Tensor) -> np.ndarray:
+    def sounds(
+        self, conditions_at: Callable[[int], Any], prompt: torch.Tensor | None, frames: int
+    ) -> Iterator[np.ndarray]:
+        """Generate and decode: for each seed a float32 array [channels, frames * hop]; see `generate_tokens`."""
+        clips = generate_tokens(self.model, conditions_at, prompt, frames, self.sampling, self.seeds, self.report)
+        for seed, tokens in zip(self.seeds, clips, strict=True):
+            yield self.sound(tokens, seed)
+
+    def sound(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
         """Tokens to a float32 array [channels, frames * hop] without infinities or NaN."""
+        torch.manual_seed(seed)  # diffusion draws its noise here
         audio = self.decode(tokens).float().cpu().numpy()
         return np.nan_to_num(audio, nan=0.0, posinf=1.0, neginf=-1.0)

@@ -1,24 +1,24 @@
 """Text and a melody to music: the clip follows the pitch classes of the given audio."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from musicgen_service.paths import windows
 from musicgen_service.paths.job import Job
 
 
-def generate(job: Job) -> np.ndarray:
-    """A clip [channels, samples] of exactly the length asked for; a shorter melody repeats."""
+def generate(job: Job) -> Iterator[np.ndarray]:
+    """Clips [channels, samples] of exactly the length asked for; a shorter melody repeats."""
     model = job.model
     melody = torch.from_numpy(job.melody(job.required_audio()).convert(model.sample_rate, 1).samples)
 
     def conditions_at(frame: int) -> Any:
         return model.conditions(job.request.description, _part(melody, frame, job))
 
-    tokens = windows.generate_tokens(model, conditions_at, None, job.frames, job.sampling, job.report)
-    return job.sound(tokens)[:, : job.samples]
+    for sound in job.sounds(conditions_at, None, job.frames):
+        yield sound[:, : job.samples]
 
 
 def _part(melody: torch.Tensor, frame: int, job: Job) -> torch.Tensor:

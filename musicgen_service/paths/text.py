@@ -1,13 +1,14 @@
 """Text to music."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from musicgen_service.paths import windows
 from musicgen_service.paths.job import Job
 
 
-def generate(job: Job) -> np.ndarray:
-    """A clip [channels, samples] of exactly the length asked for, from its description."""
+def generate(job: Job) -> Iterator[np.ndarray]:
+    """Clips [channels, samples] of exactly the length asked for, from their description."""
     conditions = job.model.conditions(job.request.description)
-    tokens = windows.generate_tokens(job.model, lambda _: conditions, None, job.frames, job.sampling, job.report)
-    return job.sound(tokens)[:, : job.samples]
+    for sound in job.sounds(lambda _: conditions, None, job.frames):
+        yield sound[:, : job.samples]

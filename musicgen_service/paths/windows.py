@@ -5,12 +5,12 @@ window after the first starts with the last part of what is there and adds to it
 in frames throughout, so that no fraction of a second is lost on the way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from musicgen_service.engine.interface import Sampling
+from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.models.loading import MusicModel
 
 KEPT = 0.4
@@ -28,32 +28,42 @@ def generate_tokens(
     prompt: torch.Tensor | None,
     length: int,
     sampling: Sampling,
+    seeds: Sequence[int],
     report: Callable[[float], None],
-) -> torch.Tensor:
-    """Generate tokens for any length.
+) -> list[torch.Tensor]:
+    """Generate tokens for any length, for several clips at once.
 
     Parameters
     ----------
     conditions_at : conditions of the window that starts at a given frame
     prompt : tokens [codebooks, frames] to go on from, fewer than a window, or None
     length : frames in all, the prompt's included
+    seeds : one for each clip; a clip depends on its own seed alone
     report : told the share (0 to 1) of new frames that are done
 
     Returns
     -------
-    int64 tensor [codebooks, length], which begins with the prompt
+    int64 tensors [codebooks, length], one for each seed, which begin with the prompt
     """
-    start, tokens = 0, prompt
+    generators = [torch.Generator(model.device).manual_seed(seed) for seed in seeds]
     begun_with = 0 if prompt is None else prompt.shape[-1]
-    while tokens is None or tokens.shape[-1] < length:
-        done = 0 if tokens is None else tokens.shape[-1]
+    clips: list[torch.Tensor | None] = [prompt] * len(seeds)
+    start, done = 0, begun_with
+    while done < length:
         stop = min(length, start + model.window)
+        conditions = conditions_at(start)
 
         def on_step(step: int, steps: int, done: int = done, stop: int = stop) -> None:
             report((done - begun_with + (stop - done) * step / steps) / (length - begun_with))
 
-        context = None if tokens is None else tokens[:, start:]
-        window = model.generator.generate(conditions_at(start), context, stop - start, sampling, on_step)
-        tokens = window if tokens is None else torch.cat([tokens[:, :start], window], dim=-1)
-        start = stop - context_frames(model)
-    return tokens
+        requests = [
+            SlotRequest(conditions, None if clip is None else clip[:, start:], stop - start, sampling, generator)
+            for clip, generator in zip(clips, generators, strict=True)
+        ]
+        windows = model.generator.generate_many(requests, on_step)
+        clips = [
+            window if clip is None else torch.cat([clip[:, :start], window], dim=-1)
+            for clip, window in zip(clips, windows, strict=True)
+        ]
+        start, done = stop - context_frames(model), stop
+    return [clip for clip in clips if clip is not None]

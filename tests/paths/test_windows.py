@@ -1,12 +1,13 @@
 """Windows: any length, nothing lost between them, and audiocraft's own scheme where it works."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from musicgen_service.engine.interface import OnStep, Sampling
+from musicgen_service.engine.interface import OnStep, Sampling, SlotRequest
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore
 from musicgen_service.paths import windows
@@ -20,17 +21,17 @@ class Counting:
     def __init__(self) -> None:
         self.calls: list[tuple[int, int, int]] = []
 
-    def generate(
-        self, conditions: Any, prompt: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
-    ) -> torch.Tensor:
+    def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
+        [request] = requests
+        start, prompt, length = request.conditions, request.prompt, request.length
         known = 0 if prompt is None else prompt.shape[-1]
         assert known < length, "nothing to generate"
-        self.calls.append((conditions, known, length))
+        self.calls.append((start, known, length))
         on_step(1, 1)
-        tokens = torch.arange(conditions, conditions + length).repeat(4, 1)
+        tokens = torch.arange(start, start + length).repeat(4, 1)
         if prompt is not None:
             assert torch.equal(prompt, tokens[:, :known])
-        return tokens
+        return [tokens]
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +42,26 @@ def melody_model(store: WeightStore) -> MusicModel:
 def counted(model: MusicModel, length: int, prompt: int = 0) -> tuple[torch.Tensor, Counting, list[float]]:
     counting, reports = Counting(), []
     known = torch.arange(prompt).repeat(4, 1) if prompt else None
-    tokens = windows.generate_tokens(
-        replace(model, generator=counting), lambda start: start, known, length, Sampling(), reports.append
+    [tokens] = windows.generate_tokens(
+        replace(model, generator=counting),
+        lambda start: start,
+        known,
+        length,
+        Sampling(),
+        [0],
+        reports.append,  # type: ignore[arg-type]
     )
     return tokens, counting, reports
 
 
-@pytest.mark.parametrize("length", [1, 50, 1499, 1500, 1501, 1863, 2265, 2444, 2445, 6000, 30_000])
-@pytest.mark.parametrize("prompt", [0, 10, 600, 1499])
+LENGTHS = (1, 50, 1499, 1500, 1501, 1863, 2265, 2444, 2445, 6000, 30_000)
+PROMPTS = (0, 10, 600, 1499)
+
+
+@pytest.mark.parametrize(
+    ("length", "prompt"), [(length, prompt) for length in LENGTHS for prompt in PROMPTS if prompt < length]
+)
 def test_no_frame_is_lost_or_doubled(melody_model: MusicModel, length: int, prompt: int) -> None:
-    if prompt >= length:
-        pytest.skip("the prompt is already that long")
     tokens, counting, reports = counted(melody_model, length, prompt)
     assert torch.equal(tokens, torch.arange(length).repeat(4, 1))
     assert all(window <= 1500 for _, _, window in counting.calls)
@@ -80,6 +90,6 @@ def test_long_clips_have_the_tokens_of_audiocraft(
         positions = (torch.arange(1500 * 640) + frame * 640) % wav.shape[-1]
         return melody_model.conditions("rock song", wav[:, positions])
 
-    torch.manual_seed(4)
-    tokens = windows.generate_tokens(melody_model, conditions_at, None, 2100, Sampling(top_k=50), lambda _: None)
+    sampling = Sampling(top_k=50)
+    [tokens] = windows.generate_tokens(melody_model, conditions_at, None, 2100, sampling, [4], lambda _: None)
     assert torch.equal(tokens, expected[0])
