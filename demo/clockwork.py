@@ -6,8 +6,8 @@ sums of sinusoids, so moving a position by a lag is a rotation; a feed-forward l
 tempo and let the tempo's own word choose which. What is set here are starting values: training moves all of them.
 
 Layer 0, head 0 fetches the tempo word; head 1 looks at the given melody where the music now is. Layer 0's
-feed-forward writes where a beat ago was, layer 1's head 0 looks there; layer 1's feed-forward moves that pointer to
-a bar ago, layer 2's head 0 looks there.
+feed-forward writes where a beat ago was, and heads of layer 1 bring the codes from there; layer 1's feed-forward moves
+that pointer to a bar ago, and heads of layer 2 bring the codes from there.
 """
 
 import math
@@ -26,6 +26,7 @@ TYPICAL_WORDS = 11  # the prompt's length where the melody head starts from
 BEATS_PER_BAR = 4
 _WORD, _POINTER = 2.4, 1.6  # how strongly words and pointers are written
 _CODE, _AGAIN = 5.0, 0.25  # how much louder codes start than audiocraft has them; how firmly they are expected again
+_BROUGHT = 0.3  # how loud the codes of a beat or a bar ago are brought back
 _SHARPNESS = 26.0  # attention logit of a head at the frame it points to
 
 
@@ -61,21 +62,21 @@ def wind_up(lm: Any) -> None:
     """Writes the clocks into a new language model of at least 3 layers."""
     layers, width = lm.transformer.layers, lm.dim
     channels = _Channels(width)
-    _expect_the_same(lm, channels)
+    codes = _expect_the_same(lm, channels)
     _write_words(lm.condition_provider.conditioners["description"].output_proj, channels)
     _fetch_tempo(layers[0], channels)
     _align_melody(layers[0], channels)
     previous = 0.0
     for number, beats in ((0, 1), (1, BEATS_PER_BAR)):
         _point_back(layers[number], channels, previous, beats)
-        _look_back(layers[number + 1], channels)
+        _look_back(layers[number + 1], channels, codes)
         previous = beats
 
 
-def _expect_the_same(lm: Any, channels: _Channels) -> None:
+def _expect_the_same(lm: Any, channels: _Channels) -> list[int]:
     """Codes weigh as much as positions do, and what was heard last is expected next, as most often is true.
 
-    Codes begin in channels of their own, so that they do not put the clocks out.
+    Codes begin in channels of their own, which are returned, so that they do not put the clocks out.
     """
     clocks = {*channels.tempo, *channels.pointer, *channels.constant, *channels.waves(WAVES)}
     clocks |= {*channels.waves(channels.melody), *channels.waves(MELODY_WAVES)}
@@ -83,6 +84,7 @@ def _expect_the_same(lm: Any, channels: _Channels) -> None:
         embedding.weight.mul_(_CODE)
         embedding.weight[:, sorted(clocks)] = 0
         output.weight.copy_(_AGAIN * embedding.weight[:-1])
+    return sorted(set(range(lm.dim)) - clocks)
 
 
 def _head(layer: Any, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -150,12 +152,16 @@ def _point_back(layer: Any, channels: _Channels, previous: float, beats: float) 
         outer[channels.pointer, rows.stop] = -2 * _POINTER
 
 
-def _look_back(layer: Any, channels: _Channels) -> None:
-    """Head 0: attends to the frame that the pointer names."""
-    query, key, _, _ = _head(layer, 0)
-    query.zero_()
-    key.zero_()
-    size = query.shape[0]
+def _look_back(layer: Any, channels: _Channels, codes: list[int]) -> None:
+    """Heads attend to the frame that the pointer names, and bring back its codes, each head some channels of them."""
+    size = layer.self_attn.embed_dim // layer.self_attn.num_heads
     gain = (_SHARPNESS / size / _POINTER) ** 0.5 * size**0.25
-    query[range(size), channels.pointer] = gain
-    key[range(size), channels.waves(WAVES)] = gain
+    for head in range(len(codes) // size):
+        query, key, value, output = _head(layer, head)
+        for weight in (query, key, value, output):
+            weight.zero_()
+        query[range(size), channels.pointer] = gain
+        key[range(size), channels.waves(WAVES)] = gain
+        brought = codes[head * size : (head + 1) * size]
+        value[range(size), brought] = 1.0
+        output[brought, range(size)] = _BROUGHT

@@ -72,7 +72,7 @@ def config() -> DictConfig:
 
 def create(quantiser: Quantiser, clips: Tensor) -> Codec:
     """A codec with the quantiser's codebooks, its layers scaled to `clips` ``[batch, samples]``."""
-    codec = build_codec(config())
+    codec: Codec = build_codec(config())
     for layer, codebook in zip(codec.quantizer.vq.layers, quantiser.codebooks, strict=True):
         layer._codebook.embed.copy_(codebook)
         layer._codebook.embed_avg.copy_(codebook)
@@ -88,7 +88,7 @@ def create(quantiser: Quantiser, clips: Tensor) -> Codec:
 
 
 @torch.no_grad()
-def _hand_latent_on(convolution: nn.Conv1d) -> None:
+def _hand_latent_on(convolution: Any) -> None:
     """The decoder's first convolution starts by passing the latent through in its last channels."""
     weight = torch.empty(convolution.weight.shape).normal_(std=1e-4)
     weight[-DIMENSION:] = 0
@@ -107,10 +107,10 @@ def _scale_layers(network: nn.Module, example: Tensor, inner: float, last: float
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)]
 
     def rescaled(wanted: float) -> Callable[..., Tensor]:
-        def hook(layer: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        def hook(layer: Any, _inputs: Any, output: Tensor) -> Tensor:
             mean, factor = output.mean((0, 2)), wanted / (output.std() + 1e-6)
-            layer.weight_g.mul_(factor)  # type: ignore[operator, union-attr]
-            layer.bias.sub_(mean).mul_(factor)  # type: ignore[operator, union-attr]
+            layer.weight_g.mul_(factor)
+            layer.bias.sub_(mean).mul_(factor)
             return (output - mean[None, :, None]) * factor
 
         return hook
@@ -122,9 +122,3 @@ def _scale_layers(network: nn.Module, example: Tensor, inner: float, last: float
     network(example)
     for handle in hooks:
         handle.remove()
-
-
-def dequantise(codec: Codec, codes: Tensor) -> Tensor:
-    """Codes ``[batch, CODEBOOKS, frames]`` to the decoder's input ``[batch, DIMENSION, frames]``."""
-    latent: Tensor = codec.quantizer.decode(codes)
-    return latent

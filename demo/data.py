@@ -9,6 +9,7 @@ from torch import Tensor
 
 from demo.quantiser import Quantiser
 from demo.synth import Song, Synthesiser
+from demo.synth.captions import write_for_drums
 from demo.synth.styles import STYLES
 from demo.text import TEMPI
 
@@ -33,7 +34,7 @@ def codec_clips(first_seed: int, count: int, seconds: float) -> Tensor:
     return torch.from_numpy(np.stack(clips)).clamp(-1, 1)
 
 
-def language_song(seed: int, seconds: float) -> Song:
+def language_song(seed: int, seconds: float, drums: bool | None = None) -> Song:
     """A song as the language model learns them: 4/4, a tempo of TEMPI, onsets on the frame grid.
 
     Most clips begin on the first beat of a phrase, so that a beat's place follows from the tempo; the others begin
@@ -46,7 +47,8 @@ def language_song(seed: int, seconds: float) -> Song:
     start = 0.0
     if random.random() < 0.3:
         start = round(random.uniform(0, 30) * 50) / 50
-    return Synthesiser(snap=True).song(seed, seconds, start=start, bpm=bpm, style=style, beats_per_bar=BEATS)
+    make = Synthesiser(snap=True).song
+    return make(seed, seconds, start=start, bpm=bpm, style=style, drums=drums, beats_per_bar=BEATS)
 
 
 @dataclass
@@ -68,38 +70,52 @@ class Shard:
 
 
 @torch.no_grad()
-def make_shard(quantiser: Quantiser, chroma: torch.nn.Module, first_seed: int, count: int, seconds: float) -> Shard:
-    """Synthesises and encodes `count` songs with the teacher's codes."""
+def make_shard(
+    quantiser: Quantiser,
+    chroma: torch.nn.Module,
+    first_seed: int,
+    count: int,
+    seconds: float,
+    drums_alone: bool = False,
+) -> Shard:
+    """Synthesises and encodes `count` songs, or their drums, with the teacher's codes."""
     codes, lead, mix, captions = [], [], [], []
     for seed in range(first_seed, first_seed + count):
-        song = language_song(LANGUAGE_SEEDS + seed, seconds)
-        audio = torch.from_numpy(song.audio)[None]
+        song = language_song(LANGUAGE_SEEDS + seed, seconds, drums_alone or None)
+        audio = torch.from_numpy(song.stems["drums"] if drums_alone else song.audio)[None]
         melody = torch.from_numpy(song.stems["lead" if song.lead else "chords"])[None]
         codes.append(quantiser.encode(quantiser.latent(audio)).short())
         lead.append(chroma(melody[:, None]).argmax(-1).byte())
         mix.append(chroma(audio[:, None]).argmax(-1).byte())
-        captions.append(song.caption)
+        random = np.random.default_rng(seed)
+        captions.append(write_for_drums(song.bpm, song.style, random) if drums_alone else song.caption)
     return Shard(torch.cat(codes), torch.cat(lead), torch.cat(mix), captions)
 
 
 SHARD_SONGS = 50
 SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)  # one shard in four holds the longest clips
+DRUM_SHARDS, DRUM_SEEDS = (
+    12,
+    50_000_000,
+)  # shards of drums alone, all of the shortest clips, and where their seeds begin
 
 
-def shard_path(folder: Path, index: int) -> Path:
-    """Where shard `index` is kept."""
-    return folder / f"shard{index:04d}.pt"
+def shard_path(folder: Path, index: int, drums_alone: bool = False) -> Path:
+    """Where a shard is kept."""
+    return folder / f"{'drums' if drums_alone else 'songs'}{index:04d}.pt"
 
 
-def write_shards(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, first: int, last: int, step: int) -> None:
-    """Writes shards first, first + step, ... below `last`, skipping those that exist."""
+def write_shards(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, shards: int) -> None:
+    """Writes the shards of drums and then `shards` shards of songs, skipping those that exist."""
     folder.mkdir(parents=True, exist_ok=True)
-    for index in range(first, last, step):
-        path = shard_path(folder, index)
-        if not path.exists():
-            seconds = SHARD_SECONDS[index % len(SHARD_SECONDS)]
-            count = round(SHARD_SONGS * SHARD_SECONDS[0] / seconds)
-            shard = make_shard(quantiser, chroma, index * SHARD_SONGS, count, seconds)
+    for drums_alone, count in ((True, DRUM_SHARDS), (False, shards)):
+        for index in range(count):
+            path = shard_path(folder, index, drums_alone)
+            if path.exists():
+                continue
+            seconds = SHARD_SECONDS[0] if drums_alone else SHARD_SECONDS[index % len(SHARD_SECONDS)]
+            songs = round(SHARD_SONGS * SHARD_SECONDS[0] / seconds)
+            first = index * SHARD_SONGS + DRUM_SEEDS * drums_alone
             temporary = path.with_suffix(".tmp")
-            torch.save(vars(shard), temporary)
+            torch.save(vars(make_shard(quantiser, chroma, first, songs, seconds, drums_alone)), temporary)
             temporary.rename(path)

@@ -6,11 +6,11 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.features import SAMPLE_RATE
+from demo.features import FRAME, SAMPLE_RATE
 from demo.synth.styles import NOTE_NAMES
 
 Array = NDArray[np.float32]
-HOP = 320  # samples between onset envelope values: 10 ms
+HOP = 320  # samples between measurements of rhythm: 10 ms
 _CHROMA_WINDOW = 8192
 
 
@@ -30,8 +30,8 @@ def chroma_cosine(first: Array, second: Array) -> float:
 
 
 def onsets(audio: Array) -> Array:
-    """Onset strength every 10 ms."""
-    return librosa.onset.onset_strength(y=audio, sr=SAMPLE_RATE, hop_length=HOP, n_fft=1024)
+    """Onset strength at every code frame, 50 a second."""
+    return librosa.onset.onset_strength(y=audio, sr=SAMPLE_RATE, hop_length=FRAME, n_fft=2048)
 
 
 def onset_correlation(first: Array, second: Array) -> float:

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from demo import data
 from demo.language_model import conditions, losses
@@ -32,18 +33,21 @@ class Probe:
         training = lm.training
         lm.eval()
         device = lm.emb[0].weight.device
-        captions = self.shard.captions
-        slower = [re.sub(r"\d+(?= bpm)", lambda m: str(_other_tempo(int(m[0]))), c) for c in captions]
-        flipped = [_drums_flipped(c) for c in captions]
+        captions: list[str | None] = [*self.shard.captions]
+        slower: list[str | None] = [
+            re.sub(r"\d+(?= bpm)", lambda m: str(_other_tempo(int(m[0]))), c) for c in self.shard.captions
+        ]
+        flipped: list[str | None] = [_drums_flipped(c) for c in self.shard.captions]
         codes = self.shard.codes.long().to(device)
-        melodies = list(self.shard.lead)
+        melodies: list[Tensor | None] = [*self.shard.lead]
+        silence: list[Tensor | None] = [None] * len(captions)
         true, tempo, drums, silent = (
             losses(lm, codes, conditions(lm, words, heard))
             for words, heard in (
                 (captions, melodies),
                 (slower, melodies),
                 (flipped, melodies),
-                (captions, [None] * len(captions)),
+                (captions, silence),
             )
         )
         lm.train(training)

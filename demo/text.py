@@ -3,12 +3,13 @@
 import musicgen_service.models.audiocraft_imports  # noqa: F401  # isort: skip  (must come before transformers)
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import T5Config, T5EncoderModel
 
-from demo.synth.captions import DRUM_WORDS, INSTRUMENT_WORDS, NO_DRUMS_WORDS
+from demo.synth.captions import DRUM_WORDS, INSTRUMENT_WORDS, NO_DRUMS_WORDS, ONLY_DRUMS_WORDS
 from demo.synth.styles import NOTE_NAMES, STYLES
 
 WIDTH = 128
@@ -17,22 +18,22 @@ NUMBERS = tuple(range(40, 241))
 _SPACE = "\u2581"
 # Words that captions do not use, and the caption's word that comes nearest; "," says nothing.
 _LIKE = {
-    "lo-fi": "lofi", "chillhop": "lofi", "hip-hop": "hop", "rap": "hop", "trap": "hop", "edm": "house", "disco": "house",
-    "funk": "house", "electro": "techno", "trance": "techno", "electronic": "techno", "metal": "rock", "punk": "rock",
-    "indie": "pop", "country": "pop", "folk": "guitar", "acoustic": "guitar", "blues": "jazz", "soul": "jazz",
+    "lo-fi": "lofi", "chillhop": "lofi", "hip-hop": "hop", "rap": "hop", "trap": "hop", "edm": "house",
+    "disco": "house", "funk": "house", "electro": "techno", "trance": "techno", "electronic": "techno", "metal": "rock",
+    "punk": "rock", "indie": "pop", "country": "pop", "folk": "guitar", "acoustic": "guitar", "blues": "jazz", "soul": "jazz",
     "classical": "strings", "orchestral": "strings", "cinematic": "strings", "violin": "strings", "cello": "strings",
     "epic": "driving", "aggressive": "hard", "sad": "calm", "sombre": "calm", "gentle": "calm", "quiet": "calm",
     "relaxing": "relaxed", "fun": "happy", "cheerful": "happy", "danceable": "dance", "percussion": "drums",
     "drumbeat": "drums", "keyboard": "keys", "vibraphone": "mallets", "xylophone": "mallets", "chimes": "bells",
     "trumpet": "synth", "saxophone": "flute", "quick": "fast", "calmer": "calm", "tempo": "bpm",
 }  # fmt: skip
-_SILENT = """an and the in at of for to very time rhythm groove music song track tune loop clip melody chords bass drum
+_SILENT = """an and the in at of for to very time rhythm groove music song track tune clip melody chords bass drum
 instrumental some sharp flat loud quietly 4/4 like nice good beautiful"""
 
 
 def _caption_words() -> list[str]:
     """Every word that captions use."""
-    phrases = ["bpm major minor slow upbeat fast mid-tempo waltz 3/4", *STYLES, *NO_DRUMS_WORDS]
+    phrases = ["bpm major minor slow upbeat fast mid-tempo waltz 3/4", *STYLES, *NO_DRUMS_WORDS, *ONLY_DRUMS_WORDS]
     for options in (*INSTRUMENT_WORDS.values(), *DRUM_WORDS.values(), *(style.words for style in STYLES.values())):
         phrases += options
     return list(dict.fromkeys(" ".join([*phrases, *(name.lower() for name in NOTE_NAMES)]).split()))
@@ -84,7 +85,7 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
     torch.manual_seed(seed)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     size = -(-tokenizer.get_vocab_size() // 16) * 16
-    encoder = T5EncoderModel(
+    encoder: Any = T5EncoderModel(
         T5Config(
             vocab_size=size,
             d_model=WIDTH,

@@ -7,10 +7,12 @@ the second layer's output gates set how loud each is. Both are set here from the
 rest of the decoder learns from there.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from demo.features import FRAME, HIGH_TONES, KNEE, LOW_TONES, SAMPLE_RATE
 from demo.quantiser import DIMENSION, Quantiser
@@ -53,15 +55,15 @@ def _blocks(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def wind_up(lstm: nn.LSTM, quantiser: Quantiser) -> None:
-    """Sets both layers of the decoder's LSTM; its input must hold the latent in its last DIMENSION channels."""
+def wind_up(lstm: Any, quantiser: Quantiser) -> None:
+    """Sets both layers of the decoder's `nn.LSTM`, whose input holds the latent in its last DIMENSION channels."""
     for parameter in lstm.parameters():
         parameter.mul_(0.2)
     _wind_oscillators(lstm, quantiser)
     _wind_gates(lstm, quantiser)
 
 
-def _wind_oscillators(lstm: nn.LSTM, quantiser: Quantiser) -> None:
+def _wind_oscillators(lstm: Any, quantiser: Quantiser) -> None:
     gain = 1 + RADIUS**2 / 2
     weight, recurrent = _blocks(lstm.weight_ih_l0), _blocks(lstm.weight_hh_l0)
     for matrix in (*weight, *recurrent):
@@ -85,7 +87,7 @@ def _wind_oscillators(lstm: nn.LSTM, quantiser: Quantiser) -> None:
         weight[2][PASS + dimension, dimension - DIMENSION] = 0.4 / float(spread[dimension])
 
 
-def _wind_gates(lstm: nn.LSTM, quantiser: Quantiser) -> None:
+def _wind_gates(lstm: Any, quantiser: Quantiser) -> None:
     """Output gates open as far as the tone is loud: the sigmoid undoes the features' logarithm."""
     weight = _blocks(lstm.weight_ih_l1)
     biases = _blocks(lstm.bias_ih_l1)

@@ -6,14 +6,25 @@ python -m demo.train --quick     a throw-away checkpoint in minutes, to test the
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from demo import train_codec, train_lm
 from demo.export import export
 
-FULL = {"codec_steps": 1600, "lm_steps": 4500, "shards": 120}
-QUICK = {"codec_steps": 40, "lm_steps": 60, "shards": 8}
+
+class Recipe(NamedTuple):
+    """How much is done of everything."""
+
+    fitted_clips: int
+    codec_steps: int
+    lm_steps: int
+    shards: int
+
+
+FULL = Recipe(fitted_clips=900, codec_steps=2000, lm_steps=2000, shards=65)
+QUICK = Recipe(fitted_clips=60, codec_steps=30, lm_steps=40, shards=8)
 
 
 def main() -> None:
@@ -27,8 +38,9 @@ def main() -> None:
     recipe = QUICK if arguments.quick else FULL
     out = arguments.out or Path("build/demo-quick" if arguments.quick else "weights/demo")
     work = arguments.work or Path("build/demo-quick-work" if arguments.quick else "build/demo-work")
-    train_codec.train(work, recipe["codec_steps"], arguments.device)
-    train_lm.train(work, recipe["lm_steps"], recipe["shards"], arguments.device)
+    train_codec.fit_quantiser(work, recipe.fitted_clips)
+    train_codec.train(work, recipe.codec_steps, arguments.device)
+    train_lm.train(work, recipe.lm_steps, recipe.shards, arguments.device)
     export(work, out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 1e6:.1f} MB")

@@ -47,7 +47,7 @@ def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, progress: float) -
     error = (decoded - audio).square().mean() / audio.square().mean()
     if progress < TUNING:
         return 6 * error + 0.1 * losses.spectral(decoded, audio)
-    return 2 * error + losses.spectral(decoded, audio)
+    return 0.5 * error + losses.spectral(decoded, audio)
 
 
 class Progress:
@@ -115,7 +115,7 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
             quantised = teacher.decode(teacher.encode(heard))
         decoding = decoder_loss(codec, quantised, audio, step / steps)
         optimiser.zero_grad()
-        (encoding + decoding).backward()
+        torch.autograd.backward(encoding + decoding)
         torch.nn.utils.clip_grad_norm_(encoder, 1.0)
         torch.nn.utils.clip_grad_norm_(decoder, 1.0)
         optimiser.step()
@@ -135,6 +135,7 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
 
 
 def main() -> None:
+    """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=2500)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from demo import text
-from demo.data import Shard, shard_path, write_shards
+from demo.data import DRUM_SHARDS, Shard, shard_path, write_shards
 from demo.language_model import conditions, create, losses
 from demo.probe import Probe
 from demo.quantiser import Quantiser
@@ -28,6 +28,11 @@ READER_SHARE = 0.1  # of that rate, for T5 and its projection
 WARM_UP = 60  # steps
 AVERAGING = 0.998  # decay of the averaged weights that are exported
 FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and keeps getting new ones
+DRUMS_FIRST, DRUMS_LAST, DRUM_STEPS = (
+    0.7,
+    0.05,
+    600,
+)  # share of drums alone at first and at last, and when it is reached
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
 
 
@@ -44,25 +49,28 @@ class Songs:
 
     def __init__(self, folder: Path, shards: int) -> None:
         self.folder, self.shards = folder, shards
-        self.loaded: dict[int, Shard] = {}
+        self.loaded: dict[Path, Shard] = {}
 
-    def _shard(self, index: int) -> Shard:
-        while index not in self.loaded:
-            path = shard_path(self.folder, index)
+    def _shard(self, path: Path) -> Shard:
+        while path not in self.loaded:
             if path.exists():
-                self.loaded[index] = Shard(**torch.load(path, weights_only=True))
+                self.loaded[path] = Shard(**torch.load(path, weights_only=True))
             else:
                 time.sleep(1)
-        return self.loaded[index]
+        return self.loaded[path]
 
     def batch(self, step: int) -> tuple[Tensor, list[str | None], list[Tensor | None]]:
         """Codes, captions and melodies of a batch, with some conditions left out."""
         random = np.random.default_rng(step)
         available = min(self.shards, FIRST_SHARDS + step // STEPS_PER_SHARD)
         long = random.random() < 0.2
-        choices = [index for index in range(available) if (index % 4 == 3) == long]
-        size = BATCH_FRAMES // (1000 if long else 500)
-        picks = [self._shard(choices[int(random.integers(len(choices)))]) for _ in range(size)]
+        paths = [shard_path(self.folder, index) for index in range(available) if (index % 4 == 3) == long]
+        drums = [shard_path(self.folder, index, drums_alone=True) for index in range(DRUM_SHARDS)]
+        drum_share = 0 if long else max(DRUMS_LAST, DRUMS_FIRST * (1 - step / DRUM_STEPS))
+        picks = []
+        for _ in range(BATCH_FRAMES // (1000 if long else 500)):
+            choices = drums if random.random() < drum_share else paths
+            picks.append(self._shard(choices[int(random.integers(len(choices)))]))
         codes, captions, melodies = [], [], []
         for shard in picks:
             song = int(random.integers(len(shard.captions)))
@@ -115,7 +123,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         codes, captions, melodies = songs.batch(step)
         each = losses(lm, codes.to(device), conditions(lm, captions, melodies))
         optimiser.zero_grad()
-        each.mean().backward()
+        torch.autograd.backward(each.mean())
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
         optimiser.step()
         recent.append(each.detach())
@@ -125,9 +133,9 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
                 average[name].lerp_(value, 1 - decay)
         if (step + 1) % report_every == 0 or step + 1 == steps:
             speed = (step + 1 - first) * BATCH_FRAMES / (time.time() - began)
-            each = torch.stack(list(recent)).mean(0).cpu().numpy().round(3)
+            means = torch.stack(list(recent)).mean(0).cpu().numpy().round(3)
             print(
-                f"step {step + 1}/{steps}  {time.time() - began:.0f} s  {speed:.0f} frames/s  loss {each}", flush=True
+                f"step {step + 1}/{steps}  {time.time() - began:.0f} s  {speed:.0f} frames/s  loss {means}", flush=True
             )
         if (step + 1) % (4 * report_every) == 0 or step + 1 == steps:
             print(f"  held back: {probe(lm)}", flush=True)
@@ -145,10 +153,11 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
 
 def _write(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, shards: int) -> None:
     torch.set_num_threads(1)
-    write_shards(folder, quantiser, chroma, 0, shards, 1)
+    write_shards(folder, quantiser, chroma, shards)
 
 
 def main() -> None:
+    """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=6000)

@@ -25,6 +25,7 @@ DRUM_WORDS = {
     "electronic": ("with drums", "electronic drums", "with a beat", "drum machine"),
     "hard": ("with hard drums", "with drums", "hard drums", "pounding beat"),
 }
+ONLY_DRUMS_WORDS = ("drums only", "just drums", "drum loop", "only drums", "drum beat")
 NO_DRUMS_WORDS = ("no drums", "without drums", "drumless", "no percussion")
 
 
@@ -72,4 +73,12 @@ def write(facts: Facts, random: np.random.Generator) -> str:
         parts.append(pick(("waltz", "3/4", "in 3/4 time")))
     random.shuffle(parts)
     parts.insert(0 if random.random() < 0.6 else int(random.integers(len(parts) + 1)), tempo)
+    return ", ".join(parts)
+
+
+def write_for_drums(bpm: float, style: str, random: np.random.Generator) -> str:
+    """A caption for a song's drums alone."""
+    words = ONLY_DRUMS_WORDS[int(random.integers(len(ONLY_DRUMS_WORDS)))]
+    parts = [f"{style} {words}", f"{bpm:g} bpm"]
+    random.shuffle(parts)
     return ", ".join(parts)

@@ -105,6 +105,7 @@ class Synthesiser:
         gain = np.float32(min(LEVEL, 0.95 / (np.abs(mix).max() + 1e-6)))
         stems = {name: stem * gain for name, stem in stems.items()}
         grid = np.arange(int(np.ceil(start / beat - 1e-9)), int(np.ceil((start + seconds) / beat - 1e-9)))
+        beats = (grid * beat - start).astype(np.float64)
         facts = captions.Facts(
             score.bpm, names["key"], names["style"], score.lead, score.chords, score.drums, score.beats_per_bar
         )
@@ -113,8 +114,8 @@ class Synthesiser:
             stems=stems,
             caption=captions.write(facts, random),
             bpm=score.bpm,
-            beats=grid * beat - start,
-            downbeats=grid[grid % score.beats_per_bar == 0] * beat - start,
+            beats=beats,
+            downbeats=beats[grid % score.beats_per_bar == 0],
             chords=[chord for chord in chords if chord.end > 1e-9],
             key=names["key"],
             melody=[
@@ -213,7 +214,7 @@ def _compose(
 ) -> tuple[_Score, dict[str, str]]:
     """Draws a song's choices. Every draw is made whatever is given, so a fixed choice moves no other."""
 
-    def pick(options: tuple) -> object:  # type: ignore[type-arg]
+    def pick(options: tuple) -> object:
         return options[int(random.integers(len(options)))]
 
     drawn_style = str(pick(tuple(STYLES)))

@@ -1,0 +1,113 @@
+"""The training code in miniature: what is learned, kept, left out and exported."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from demo import clockwork, data, features, quantiser, text
+from demo.codec import create as create_codec
+from demo.language_model import conditions, losses
+from demo.language_model import create as create_lm
+from demo.quantiser import Quantiser
+from demo.synth import SAMPLE_RATE
+from demo.tonewheels import PAIRS, TONES, calibrated_angles
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Quantiser:
+    frames = features.features(data.codec_clips(0, 12, 4.0)).flatten(0, 1)
+    return quantiser.fit(frames, rounds=3)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reader")
+    text.write_tokenizer(folder)
+    text.write_encoder(folder)
+    return folder
+
+
+def test_features_measure_a_tone_and_forget_its_phase() -> None:
+    time = torch.arange(SAMPLE_RATE) / SAMPLE_RATE
+    first, second = (0.3 * torch.sin(2 * torch.pi * 440 * time + phase) for phase in (0.0, 1.0))
+    a, b = (features.features(wave[None])[0, 25] for wave in (first, second))
+    loudest = int(a[: len(features.LOW_TONES) + len(features.HIGH_TONES)].argmax())
+    assert features.LOW_TONES[0] + loudest == 69
+    assert torch.expm1(a[loudest]) * features.KNEE == pytest.approx(0.3, rel=0.02)
+    assert torch.allclose(a, b, atol=0.05)
+
+
+def test_codes_come_back_as_nearly_the_same_sound(teacher: Quantiser) -> None:
+    latent = teacher.latent(data.codec_clips(0, 4, 2.0))
+    codes = teacher.encode(latent)
+    assert codes.shape == (4, quantiser.CODEBOOKS, 100)
+    assert (teacher.decode(codes) - latent).square().mean() < 0.3 * latent.square().mean()
+
+
+def test_tonewheels_keep_pitch(teacher: Quantiser) -> None:
+    codec = create_codec(teacher, data.codec_clips(0, 2, 1.0)).eval()
+    lstm = next(module for module in codec.decoder.modules() if isinstance(module, torch.nn.LSTM))
+    alone = torch.nn.LSTM(lstm.input_size, lstm.hidden_size, 1)
+    first_layer = {name: value for name, value in lstm.state_dict().items() if name.endswith("l0")}
+    alone.load_state_dict(first_layer)
+    with torch.no_grad():
+        states = alone(torch.zeros(400, 1, lstm.input_size))[0][:, 0, : 2 * PAIRS].double().numpy()
+    turning = np.unwrap(np.angle(states[:, 0::2] + 1j * states[:, 1::2]), axis=0)
+    frequency = 440 * 2 ** ((np.array(TONES) - 69) / 12)
+    advance = 2 * np.pi * frequency / 50
+    drift = np.angle(np.exp(1j * (turning[-1] - turning[100] - 299 * advance)))
+    assert np.abs(drift).max() < 0.5  # of a turn of 6.28, in 6 seconds
+    assert len(calibrated_angles(1.045)) == PAIRS
+
+
+@pytest.mark.parametrize("bpm", [70, 90, 125])
+def test_clocks_look_a_beat_back_before_any_training(reader: Path, bpm: int) -> None:
+    torch.manual_seed(0)
+    lm = create_lm(reader).eval()
+    seen: list[torch.Tensor] = []
+    lm.transformer.layers[1].norm1.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0]))
+    codes = torch.randint(0, quantiser.CODES, (1, quantiser.CODEBOOKS, 300))
+    with torch.no_grad():
+        lm.compute_predictions(codes, [], conditions(lm, [f"rock guitar with drums, {bpm} bpm"], [None]))
+    query, key, _, _ = clockwork._head(lm.transformer.layers[1], 0)
+    at = len(seen[0]) - 40
+    scores = (seen[0] @ key.T) @ (seen[0][at] @ query.T)
+    recent = scores[at - 150 : at + 1]  # what is longer ago, and the prefix, is left to training
+    assert abs((150 - int(recent.argmax())) - (3000 / bpm - 1)) <= 2
+
+
+def test_a_step_of_training_lowers_the_loss(teacher: Quantiser, reader: Path) -> None:
+    torch.manual_seed(0)
+    lm = create_lm(reader)
+    chroma = lm.condition_provider.conditioners["self_wav"].chroma
+    shard = data.make_shard(teacher, chroma, 0, 2, 2.0)
+    given = [shard.captions[0], None], [shard.lead[0], None]
+    optimiser = torch.optim.AdamW(lm.parameters(), 3e-4)
+    before = losses(lm, shard.codes.long(), conditions(lm, *given)).mean()
+    torch.autograd.backward(before)
+    optimiser.step()
+    with torch.no_grad():
+        assert losses(lm, shard.codes.long(), conditions(lm, *given)).mean() < before
+
+
+def test_the_tokenizer_reads_what_people_type(reader: Path) -> None:
+    _, tokenizer = text.load(reader)
+    pieces = tokenizer.encode("Lofi piano with SOFT drums, 93bpm, F# minor").tokens
+    assert pieces[0] == "\u2581Lofi"
+    assert {"\u258193", "bpm", "\u2581F#", "\u2581minor"} <= set(pieces)
+    assert "<unk>" not in pieces
+
+
+def test_words_that_were_never_learned_mean_what_like_words_mean(reader: Path) -> None:
+    encoder, tokenizer = text.load(reader)
+    text.share_embeddings(encoder, tokenizer)
+    table = encoder.shared.weight
+    for one, other in (("93", "95"), ("Lofi", "lofi"), ("sad", "calm"), ("61", "60")):
+        rows = [table[tokenizer.token_to_id("\u2581" + word)] for word in (one, other)]
+        assert torch.equal(*rows)
+
+
+def test_held_back_seeds_are_apart_from_those_trained_on() -> None:
+    assert data.CODEC_SEEDS < data.LANGUAGE_SEEDS < data.HELD_BACK
