@@ -17,7 +17,10 @@ class Component:
     name: str
     hub_id: str
     files: tuple[str, ...]
-    """Shell patterns of the files to fetch; each must match at least one."""
+    """Shell patterns of the files to fetch, each with its alternatives in order, separated by `|`.
+
+    The first alternative that the repository has is fetched; an empty last one lets it be absent.
+    """
     licence: str
 
 
@@ -56,10 +59,15 @@ COMPONENTS = {
         Component(
             T5,
             "google-t5/t5-base",
-            ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"),
+            ("config.json", "tokenizer.json", "tokenizer_config.json|", "model.safetensors|pytorch_model.bin"),
             "Apache-2.0",
         ),
-        Component(CODEC, "facebook/encodec_32khz", ("config.json", "model.safetensors"), WEIGHTS_LICENCE),
+        Component(
+            CODEC,
+            "facebook/encodec_32khz",
+            ("config.json", "model.safetensors|pytorch_model.bin"),
+            WEIGHTS_LICENCE,
+        ),
         Component(SEPARATOR, "adefossez/HTDemucs", ("htdemucs.yaml", "*.safetensors"), "MIT"),
         Component(DIFFUSION, "facebook/multiband-diffusion", ("mbd_musicgen_32khz.th",), WEIGHTS_LICENCE),
     )

@@ -27,7 +27,7 @@ class RemoteFile:
 
 
 def find(repository: str, patterns: tuple[str, ...]) -> list[RemoteFile]:
-    """Files of a repository that match these shell patterns.
+    """Files of a repository that match these patterns (see `catalogue.Component.files`).
 
     Raises
     ------
@@ -45,10 +45,15 @@ def find(repository: str, patterns: tuple[str, ...]) -> list[RemoteFile]:
         files.append(
             RemoteFile(repository, info.sha or "main", sibling.rfilename, sibling.size or 0, algorithm, digest)
         )
-    for pattern in patterns:
-        if not any(fnmatch(file.path, pattern) for file in files):
-            raise HubError(f"{repository} has no file {pattern}")
-    return [file for file in files if any(fnmatch(file.path, pattern) for pattern in patterns)]
+    return [file for pattern in patterns for file in _first_match(files, pattern, repository)]
+
+
+def _first_match(files: list[RemoteFile], pattern: str, repository: str) -> list[RemoteFile]:
+    for alternative in pattern.split("|"):
+        matches = [file for file in files if fnmatch(file.path, alternative)]
+        if matches or not alternative:
+            return matches
+    raise HubError(f"{repository} has no file {pattern.replace('|', ' or ')}")
 
 
 def download(file: RemoteFile, target: Path) -> None:

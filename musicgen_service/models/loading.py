@@ -134,7 +134,7 @@ def memory_needed(name: str, store: WeightStore, device: torch.device) -> int:
     size += (folder / "compression_state_dict.bin").stat().st_size
     for part in (T5, CODEC) if CHECKPOINTS[name].hub_id else ():
         if store.has(part):
-            size += sum(file.stat().st_size for file in store.path(part).glob("*.safetensors"))
+            size += sum(file.stat().st_size for file in store.path(part).glob("*model.*"))
     return size
 
 

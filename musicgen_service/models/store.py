@@ -4,7 +4,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
+
+from filelock import FileLock
 
 from musicgen_service.models import hub
 from musicgen_service.models.catalogue import CHECKPOINT_FILES, CHECKPOINTS, COMPONENTS, Checkpoint, Component
@@ -47,7 +50,13 @@ class WeightStore:
         folder = self.path(name)
         if name in CHECKPOINTS:
             return all((folder / file).is_file() for file in CHECKPOINT_FILES)
-        return name in COMPONENTS and all(any(folder.glob(pattern)) for pattern in COMPONENTS[name].files)
+        if name not in COMPONENTS or not folder.is_dir():
+            return False
+        held = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+        return all(
+            any(not option or any(fnmatch(file, option) for file in held) for option in pattern.split("|"))
+            for pattern in COMPONENTS[name].files
+        )
 
     def require(self, name: str) -> Path:
         """The folder of a checkpoint or part whose files have their recorded sizes.
@@ -125,13 +134,11 @@ class WeightStore:
         return self.has(name) and (not (self.path(name) / MANIFEST).is_file() or not self.verify(name))
 
     def _fetch_one(self, item: Checkpoint | Component) -> Iterator[str]:
-        from huggingface_hub.utils._fixes import WeakFileLock
-
         assert item.hub_id is not None
         partial = self.root / _PARTIAL / item.name
         partial.mkdir(parents=True, exist_ok=True)
         try:
-            with WeakFileLock(partial.with_suffix(".lock")):
+            with FileLock(partial.with_suffix(".lock")):
                 files = hub.find(item.hub_id, item.files if isinstance(item, Component) else CHECKPOINT_FILES)
                 size = sum(file.size for file in files)
                 yield f"{item.name}: fetching {size / 1e6:,.0f} MB from {item.hub_id} ({item.licence})"

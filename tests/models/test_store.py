@@ -78,6 +78,24 @@ def test_a_checkpoint_comes_with_all_it_needs(hub: Hub, store: WeightStore) -> N
     assert hub.asked == []
 
 
+def test_older_repositories_have_their_weights_under_another_name(hub: Hub, store: WeightStore) -> None:
+    hub.repositories["facebook/encodec_32khz"] = {"config.json": b"{}", "pytorch_model.bin": STATE}
+    list(store.fetch("encodec_32khz"))
+    assert store.has("encodec_32khz") and (store.path("encodec_32khz") / "pytorch_model.bin").is_file()
+
+
+def test_a_file_that_may_be_absent_is_not_missed(hub: Hub, store: WeightStore) -> None:
+    del hub.repositories["google-t5/t5-base"]["tokenizer_config.json"]
+    list(store.fetch("t5-base"))
+    assert store.has("t5-base")
+
+
+def test_a_file_that_must_be_there_is_named_with_its_alternatives(hub: Hub, store: WeightStore) -> None:
+    hub.repositories["facebook/encodec_32khz"] = {"config.json": b"{}"}
+    with pytest.raises(WeightsError, match=r"has no file model\.safetensors or pytorch_model\.bin"):
+        list(store.fetch("encodec_32khz"))
+
+
 def test_a_melody_checkpoint_comes_with_the_separator(hub: Hub, store: WeightStore) -> None:
     list(store.fetch("melody"))
     assert store.has("htdemucs")
