@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from musicgen_service.engine.interface import OnStep, Sampling, SlotRequest
+from musicgen_service.engine.interface import OnStep, Sampling, SlotRequest, TokenGenerator
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore
 from musicgen_service.paths import windows
@@ -40,16 +40,12 @@ def melody_model(store: WeightStore) -> MusicModel:
 
 
 def counted(model: MusicModel, length: int, prompt: int = 0) -> tuple[torch.Tensor, Counting, list[float]]:
-    counting, reports = Counting(), []
+    counting = Counting()
+    reports: list[float] = []
     known = torch.arange(prompt).repeat(4, 1) if prompt else None
+    counted_model = replace(model, generator=cast(TokenGenerator, counting))
     [tokens] = windows.generate_tokens(
-        replace(model, generator=counting),
-        lambda start: start,
-        known,
-        length,
-        Sampling(),
-        [0],
-        reports.append,  # type: ignore[arg-type]
+        counted_model, lambda start: start, known, length, Sampling(), [0], reports.append
     )
     return tokens, counting, reports
 
@@ -76,7 +72,7 @@ def test_windows_advance_by_18_seconds_and_keep_12(melody_model: MusicModel) -> 
 def test_long_clips_have_the_tokens_of_audiocraft(
     melody_model: MusicModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audiocraft.models import MusicGen
+    from audiocraft.models.musicgen import MusicGen
 
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
     reference = MusicGen("tiny", melody_model.codec, load_model("melody", store, CPU).lm)
