@@ -1,6 +1,6 @@
 """The engine: generates tokens for one sequence or many, several times faster than audiocraft's own loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -71,6 +71,47 @@ class Engine:
             pace.keep()
             on_step(done, total)
         return [tokens[index] for index in range(len(requests))]
+
+    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
+        """Generate the tokens of one request, and hand them out while more are being made.
+
+        Nothing else may be generated before the last chunk is out or the iterator is closed.
+
+        Parameters
+        ----------
+        chunk : frames at a time; the last chunk has the rest
+
+        Yields
+        ------
+        int64 tensors [codebooks, frames], beginning with the prompt
+        """
+        conditionings = self._conditionings([request])
+        slots = Slots(self._decoder, self._pattern, self._room([request], conditionings))
+        slots.join(0, conditionings[0], request.prompt, request.length, request.sampling, request.generator)
+        given, complete = 0, False
+        while not complete:
+            complete = bool(slots.step())
+            tokens = slots.tokens(0, given)
+            if tokens.shape[-1] >= chunk or complete:
+                given += tokens.shape[-1]
+                yield tokens
+
+    def score(self, conditions: Any, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
+        """The logits that every one of the given tokens would have been drawn from.
+
+        Parameters
+        ----------
+        tokens : int64 [codebooks, frames]
+        guidance : see `Sampling`
+
+        Returns
+        -------
+        float32 tensor [codebooks, frames, card]
+        """
+        request = SlotRequest(conditions, tokens, tokens.shape[-1], Sampling(), self._default_generator())
+        conditionings = self._conditionings([request])
+        slots = Slots(self._decoder, self._pattern, self._room([request], conditionings))
+        return slots.score(conditionings[0], tokens, guidance)
 
     def _steps(self, request: SlotRequest) -> int:
         known = 0 if request.prompt is None else request.prompt.shape[-1]

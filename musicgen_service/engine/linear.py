@@ -45,6 +45,20 @@ class HalfStored:
         return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
 
 
+class Int8Stored:
+    """A bfloat16 product whose weight is stored as int8 with a scale per output."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        weight = weight.float()
+        scale = (weight.abs().amax(dim=1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
+        self._weight = (weight / scale[:, None]).round().to(torch.int8)
+        self._scale = scale.bfloat16()
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Linear`."""
+        return torch.ops.aten._weight_int8pack_mm(x.contiguous(), self._weight, self._scale)
+
+
 class Reordered:
     """The weight, float32 or bfloat16, in oneDNN's own layout for few rows."""
 

@@ -48,6 +48,6 @@ class DelayPattern:
         return columns
 
     def frames(self, columns: torch.Tensor, length: int) -> torch.Tensor:
-        """The tokens [codebooks, length] that lie in columns [codebooks, at least `columns(length)`]."""
+        """What lies in columns [codebooks, columns, ...], frame by frame [codebooks, length, ...]."""
         rows = [columns[k, 1 + delay : 1 + delay + length] for k, delay in enumerate(self.delays)]
         return torch.stack(rows)

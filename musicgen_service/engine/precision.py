@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import torch
 
-from musicgen_service.engine.linear import HalfStored, Linear, Plain, Reordered
+from musicgen_service.engine.linear import HalfStored, Int8Stored, Linear, Plain, Reordered
 
 
 class Precision(StrEnum):
@@ -16,6 +16,8 @@ class Precision(StrEnum):
     """float32 throughout: the tokens of audiocraft."""
     BF16 = "bf16"
     """bfloat16 throughout, sampling in float32."""
+    INT8 = "int8"
+    """Weights of 8 bits with a scale per output, everything else as in `bf16`: the least memory; on a CPU."""
     HALF = "half"
     """float16 throughout, sampling in float32; on a GPU."""
 
@@ -30,12 +32,20 @@ class Numerics:
     @property
     def dtype(self) -> torch.dtype:
         """Of everything that is not a matrix of weights."""
-        return {Precision.BF16: torch.bfloat16, Precision.HALF: torch.float16}.get(self.precision, torch.float32)
+        match self.precision:
+            case Precision.BF16 | Precision.INT8:
+                return torch.bfloat16
+            case Precision.HALF:
+                return torch.float16
+            case _:
+                return torch.float32
 
     def store(self, weight: torch.Tensor) -> Linear:
         """Keep a matrix [outputs, inputs] in the form its products are fastest in."""
         if self.device.type == "cuda":
             return Plain(weight.to(self.dtype).contiguous())
+        if self.precision is Precision.INT8:
+            return Int8Stored(weight)
         fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
         if self.precision is Precision.EXACT and fbgemm and _is_half(weight):
             return HalfStored(weight)
@@ -62,6 +72,7 @@ def choose(device: torch.device) -> Precision:
         precision = Precision(setting)
     except ValueError:
         raise ValueError(f"MUSICGEN_PRECISION={setting}: choose one of {', '.join(Precision)}") from None
-    if precision is Precision.HALF and device.type == "cpu":
-        raise ValueError("MUSICGEN_PRECISION=half needs a GPU")
+    unfit = Precision.HALF if device.type == "cpu" else Precision.INT8
+    if precision is unfit:
+        raise ValueError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device")
     return precision

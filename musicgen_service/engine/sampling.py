@@ -34,10 +34,9 @@ class Controls:
         return Controls(*(tensor[:slots] for tensor in (self.top_k, self.top_p, self.temperature, self.guidance)))
 
 
-def guide(logits: torch.Tensor, controls: Controls) -> torch.Tensor:
-    """Classifier-free guidance: [slots, 2, codebooks, card] to [slots, codebooks, card]."""
-    conditional, unconditional = logits.unbind(1)
-    return unconditional + (conditional - unconditional) * controls.guidance
+def guide(conditional: torch.Tensor, unconditional: torch.Tensor, guidance: torch.Tensor | float) -> torch.Tensor:
+    """Classifier-free guidance, on logits of any shape."""
+    return unconditional + (conditional - unconditional) * guidance
 
 
 def draw(logits: torch.Tensor, noise: torch.Tensor, controls: Controls, most: int, nucleus: bool) -> torch.Tensor:

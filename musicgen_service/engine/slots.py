@@ -106,9 +106,7 @@ class Slots:
         buffers = self._buffers
         layout = self._pattern.layout(prompt, length)
         buffers.tokens[slot, :, : layout.shape[1]] = layout.to(self._decoder.device)
-        if conditioning.text is not None:
-            self._take_in_text(slot, conditioning.text)
-        held = self._take_in_columns(slot, conditioning, prompt_length)
+        held = self._take_in(slot, conditioning, prompt_length).shape[0] // 2
         buffers.controls.set(slot, sampling)
         buffers.column[slot] = prompt_length
         buffers.position[slot] = held
@@ -148,9 +146,25 @@ class Slots:
             self._stop(slot)
         return complete
 
-    def tokens(self, slot: int) -> torch.Tensor:
-        """The frames int64 [codebooks, length] of a complete slot."""
-        return self._pattern.frames(self._buffers.tokens[slot], self._runs[slot].length).clone()
+    def tokens(self, slot: int, start: int = 0) -> torch.Tensor:
+        """The frames int64 [codebooks, frames] that a slot has so far, from `start` on."""
+        run = self._runs[slot]
+        known = max(0, run.length - run.steps_left)
+        return self._pattern.frames(self._buffers.tokens[slot], known)[:, start:].clone()
+
+    @torch.inference_mode()
+    def score(self, conditioning: Conditioning, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
+        """What the network would have drawn given tokens from: see `Engine.score`; takes slot 0."""
+        length = tokens.shape[-1]
+        layout = self._pattern.layout(tokens, length)
+        columns = layout.shape[1] - 1
+        self._buffers.tokens[0, :, : columns + 1] = layout.to(self._decoder.device)
+        hidden = self._take_in(0, conditioning, columns)
+        logits = self._decoder.logits(hidden).view(2, -1, *self._buffers.noise.shape[1:])[:, -columns:]
+        guided = guide(logits[0], logits[1], guidance)
+        # The logits of a column are about the next one, and `frames` looks for a column's own.
+        following = torch.cat([guided[:1], guided]).transpose(0, 1)
+        return self._pattern.frames(following, length)
 
     def leave(self, slot: int) -> None:
         """Free a slot, complete or not."""
@@ -170,20 +184,26 @@ class Slots:
             split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
             cache.fill(index, slot, split.permute(0, 2, 3, 1, 4))
 
-    def _take_in_columns(self, slot: int, conditioning: Conditioning, columns: int) -> int:
-        """Pass the prefix and the columns before the one to predict from through the network, all at once."""
+    def _take_in(self, slot: int, conditioning: Conditioning, columns: int) -> torch.Tensor:
+        """Pass the text, the prefix and the first columns of a slot through the network, all at once.
+
+        Returns
+        -------
+        float tensor [2 * positions, dim], the conditional row's positions first
+        """
+        if conditioning.text is not None:
+            self._take_in_text(slot, conditioning.text)
         parts = [] if conditioning.prefix is None else [conditioning.prefix.to(self._decoder.dtype)]
         if columns:
             embedded = self._decoder.embed(self._buffers.tokens[slot, :, :columns].T)
             parts.append(embedded.expand(2, -1, -1))
         if not parts:
-            return 0
+            return self._decoder.at(torch.empty(0, dtype=torch.int64, device=self._decoder.device))
         x = torch.cat(parts, dim=1)
         positions = torch.arange(x.shape[1], device=x.device)
         x = x + self._decoder.at(positions)
         filling = Filling(self._buffers.cache, self._buffers.text, slot, conditioning.text_length)
-        self._decoder.run(x.flatten(0, 1), filling)
-        return x.shape[1]
+        return self._decoder.run(x.flatten(0, 1), filling)
 
     def _step_on_gpu(self, count: int, held: int, most: int, nucleus: bool) -> None:
         buffers = self._buffers
@@ -206,9 +226,9 @@ class Slots:
         x = decoder.embed(tokens.gather(2, here)[..., 0]) + decoder.at(position)
         hidden = decoder.run(x.repeat_interleave(2, 0), memory)
         controls = buffers.controls.first(count)
-        drawable = buffers.noise.shape[1:]
-        logits = guide(decoder.logits(hidden).view(count, 2, *drawable), controls)
-        drawn = draw(logits, buffers.noise[:count], controls, most, nucleus)
+        logits = decoder.logits(hidden).view(count, 2, *buffers.noise.shape[1:])
+        guided = guide(logits[:, 0], logits[:, 1], controls.guidance)
+        drawn = draw(guided, buffers.noise[:count], controls, most, nucleus)
         following = tokens.gather(2, here + 1)
         tokens.scatter_(2, here + 1, torch.where(following == UNKNOWN, drawn[..., None], following))
         column += buffers.running[:count]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_service.engine.linear import HalfStored, Linear, Reordered
+from musicgen_service.engine.linear import HalfStored, Int8Stored, Linear, Reordered
 
 SHAPES = [(192, 64), (4096, 1024), (1024, 4096)]
 ROWS = [1, 2, 3, 4, 7, 8, 16, 31, 64, 300]
@@ -19,18 +19,21 @@ def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, to
         "half stored": (HalfStored(half), half, rows),
         "float32": (Reordered(weight), weight, rows),
         "bfloat16": (Reordered(weight.bfloat16()), weight.bfloat16(), rows.bfloat16()),
+        "int8": (Int8Stored(half), half, rows.bfloat16()),
     }
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-@pytest.mark.parametrize(("form", "tolerance"), [("half stored", 1e-5), ("float32", 1e-5), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize(
+    ("form", "tolerance"), [("half stored", 1e-5), ("float32", 1e-5), ("bfloat16", 2e-2), ("int8", 6e-2)]
+)
 def test_it_is_the_product(outputs: int, inputs: int, form: str, tolerance: float) -> None:
     linear, weight, rows = forms(outputs, inputs)[form]
     torch.testing.assert_close(linear(rows).double(), rows.double() @ weight.double().T, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-@pytest.mark.parametrize("form", ["half stored", "float32", "bfloat16"])
+@pytest.mark.parametrize("form", ["half stored", "float32", "bfloat16", "int8"])
 def test_a_row_does_not_depend_on_its_neighbours(outputs: int, inputs: int, form: str) -> None:
     linear, _, rows = forms(outputs, inputs)[form]
     everything = linear(rows)

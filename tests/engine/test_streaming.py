@@ -1,0 +1,72 @@
+"""Sound while tokens are still being made, and the same sound in pieces as at once."""
+
+import pytest
+import torch
+
+from musicgen_service.engine import pieces
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Sampling, SlotRequest
+from musicgen_service.models.loading import MusicModel
+from tests.engine.conftest import KINDS, Pair
+
+
+def codes_for(model: MusicModel, frames: int) -> torch.Tensor:
+    return torch.randint(0, 128, (4 * model.channels, frames), generator=torch.Generator().manual_seed(8))
+
+
+@torch.no_grad()
+def at_once(model: MusicModel, codes: torch.Tensor) -> torch.Tensor:
+    audio: torch.Tensor = model.codec.decode(codes[None], None)[0]
+    return audio
+
+
+@pytest.mark.parametrize("kind", ["small", "stereo-small"])
+@pytest.mark.parametrize("arriving", [1, 7, 50, 400])
+def test_streamed_sound_is_the_sound(pairs: dict[str, Pair], kind: str, arriving: int) -> None:
+    model = pairs[kind].model
+    codes = codes_for(model, 400)
+    parts = [codes[:, start : start + arriving] for start in range(0, 400, arriving)]
+    with torch.no_grad():
+        chunks = list(pieces.stream(lambda piece: model.codec.decode(piece, None), parts, model.hop, 60))
+    assert [chunk.shape[-1] // model.hop for chunk in chunks] == [60] * 6 + [40]
+    torch.testing.assert_close(torch.cat(chunks, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 59, 60, 61, 67, 68, 69])
+def test_lengths_around_a_piece(pairs: dict[str, Pair], frames: int) -> None:
+    model = pairs["small"].model
+    codes = codes_for(model, frames)
+    with torch.no_grad():
+        chunks = list(pieces.stream(lambda piece: model.codec.decode(piece, None), [codes], model.hop, 60))
+    torch.testing.assert_close(torch.cat(chunks, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
+
+
+def test_long_sound_there_and_back(pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = pairs["small"].model
+    codes = codes_for(model, 500)
+    audio = at_once(model, codes)
+    with torch.no_grad():
+        again = model.codec.encode(audio[None])[0][0]
+    monkeypatch.setattr(pieces, "PIECE", 150)
+    torch.testing.assert_close(model.decode(codes), audio, atol=1e-5, rtol=0)
+    assert torch.equal(model.encode(audio), again)
+
+
+def test_nothing_gives_nothing(pairs: dict[str, Pair]) -> None:
+    assert list(pieces.stream(lambda piece: piece, [], 640)) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("prompted", [0, 12])
+def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted: int) -> None:
+    model, melody = pairs[kind].model, pairs[kind].melody
+    engine = model.generator
+    assert isinstance(engine, Engine)
+    prompt = codes_for(model, prompted) if prompted else None
+    conditions = model.conditions("jazz", melody)
+    torch.manual_seed(5)
+    whole = engine.generate(conditions, prompt, 50, Sampling(), lambda *_: None)
+    request = SlotRequest(conditions, prompt, 50, Sampling(), torch.Generator().manual_seed(5))
+    chunks = list(engine.stream(request, 20))
+    assert [chunk.shape[-1] for chunk in chunks] == [20, 20, 10]
+    assert torch.equal(torch.cat(chunks, dim=-1), whole)
