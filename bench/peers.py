@@ -1,0 +1,99 @@
+"""What the engine is raced against: audiocraft's own loop and transformers' MusicGen, on the same weights."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from transformers import DynamicCache, EncoderDecoderCache, MusicgenDecoderConfig, MusicgenForCausalLM
+
+from musicgen_service.engine.interface import OnStep
+
+_RENAMED = {
+    "norm1": "self_attn_layer_norm",
+    "norm_cross": "encoder_attn_layer_norm",
+    "norm2": "final_layer_norm",
+    "linear1": "fc1",
+    "linear2": "fc2",
+    "cross_attention": "encoder_attn",
+    "linears": "lm_heads",
+    "emb": "model.decoder.embed_tokens",
+    "out_norm": "model.decoder.layer_norm",
+    "transformer": "model.decoder",
+}
+
+
+def in_transformers(lm: Any) -> MusicgenForCausalLM:
+    """A text model of audiocraft's as transformers' MusicGen, with copies of its weights, in float32.
+
+    Parameters
+    ----------
+    lm : audiocraft's `LMModel` with its decoder still in it
+    """
+    layers = lm.transformer.layers
+    config = MusicgenDecoderConfig(
+        vocab_size=lm.card,
+        max_position_embeddings=2048,
+        num_hidden_layers=len(layers),
+        ffn_dim=layers[0].linear1.weight.shape[0],
+        num_attention_heads=layers[0].self_attn.num_heads,
+        hidden_size=lm.dim,
+        num_codebooks=lm.n_q,
+        audio_channels=1,
+        pad_token_id=lm.card,
+        bos_token_id=lm.card,
+        dropout=0.0,
+        layerdrop=0.0,
+    )
+    model = MusicgenForCausalLM(config)
+    state = _renamed({name: tensor for name, tensor in lm.state_dict().items() if "condition_provider" not in name})
+    missing, unknown = model.load_state_dict(state, strict=False)
+    if unknown or any("embed_positions" not in name for name in missing):
+        raise ValueError(f"weights that do not fit: {[*missing, *unknown][:3]}")
+    model.train(False)
+    return model
+
+
+@torch.no_grad()
+def generate(
+    model: MusicgenForCausalLM,
+    text: torch.Tensor,
+    length: int,
+    guidance: float,
+    pick: Callable[[torch.Tensor], torch.Tensor],
+    on_step: OnStep,
+) -> torch.Tensor:
+    """Tokens [codebooks, length] from transformers' network, cache and delay pattern.
+
+    Its own `generate` wants a text encoder that pads and a codec behind; this is the loop inside.
+
+    Parameters
+    ----------
+    text : the projected text [positions, dim], without padding, as audiocraft attends to it
+    pick : from guided logits [codebooks, card] to tokens [codebooks]
+    """
+    books, pad, columns = model.config.num_codebooks, model.config.vocab_size, length + model.config.num_codebooks
+    start = torch.full((books, 1), pad)
+    tokens, mask = model.build_delay_pattern_mask(start, pad, columns)  # type: ignore[arg-type]
+    states = torch.stack([text, torch.zeros_like(text)])
+    cache = EncoderDecoderCache(DynamicCache(config=model.config), DynamicCache(config=model.config))
+    for column in range(1, columns):
+        rows = tokens[:, -1:].repeat(2, 1)
+        logits = model(input_ids=rows, encoder_hidden_states=states, past_key_values=cache, use_cache=True).logits
+        conditional, unconditional = logits[:, -1].view(2, books, -1)
+        picked = pick(unconditional + (conditional - unconditional) * guidance)
+        following = torch.cat([tokens, picked[:, None]], dim=-1)
+        tokens = model.apply_delay_pattern_mask(following, mask)  # type: ignore[no-untyped-call]
+        on_step(column, columns - 1)
+    return tokens[mask == -1].view(books, length)
+
+
+def _renamed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    renamed = {}
+    for name, tensor in state.items():
+        parts = ".".join(_RENAMED.get(part, part) for part in name.split("."))
+        if parts.endswith("in_proj_weight"):
+            for letter, part in zip("qkv", tensor.chunk(3), strict=True):
+                renamed[parts.replace("in_proj_weight", f"{letter}_proj.weight")] = part
+        else:
+            renamed[parts] = tensor
+    return renamed

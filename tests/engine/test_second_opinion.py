@@ -1,0 +1,23 @@
+"""transformers' MusicGen, an implementation of its own, gives the engine's likeliest tokens on the same weights."""
+
+import pytest
+import torch
+
+from bench import peers
+from musicgen_service.engine.interface import Sampling
+from musicgen_service.models import audiocraft_door as door
+from tests.engine.conftest import Pair
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_likeliest_tokens(pairs: dict[str, Pair], guidance: float) -> None:
+    reference, model = pairs["small"].reference, pairs["small"].model
+    conditions = model.conditions("a fast jazz song with piano")
+    sampling = Sampling(temperature=0.0, guidance=guidance)
+    ours = model.generator.generate(conditions, None, 60, sampling, lambda *_: None)
+    text = door.conditioning(reference.lm, conditions).text
+    assert text is not None
+    theirs = peers.generate(
+        peers.in_transformers(reference.lm), text, 60, guidance, lambda logits: logits.argmax(-1), lambda *_: None
+    )
+    assert torch.equal(ours, theirs)
