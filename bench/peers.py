@@ -3,6 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+# audiocraft's door first: it makes torchaudio, which transformers looks for, importable beside a CPU's torch.
+import musicgen_service.models.audiocraft_door  # noqa: F401
+
+# isort: split
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, MusicgenDecoderConfig, MusicgenForCausalLM
 

@@ -86,6 +86,7 @@ class Exact:
     ) -> None:
         self._shape = cache.shape
         self._active = [slot for slot, length in enumerate(lengths) if length]
+        self._make = torch.empty_like if all(lengths) else torch.zeros_like
         self._places = {slot: cache.places(slot, lengths[slot] - 1) for slot in self._active}
         self._held = {slot: cache.held(slot, lengths[slot]) for slot in self._active}
         self._text = {slot: text.held(slot, text_lengths[slot]) for slot in self._active} if text else {}
@@ -94,7 +95,7 @@ class Exact:
         """See `Memory`."""
         shape = self._shape
         split = projected.view(-1, shape.rows, 3, shape.heads, 1, shape.width)
-        out = torch.zeros_like(split[:, :, 0])
+        out = self._make(split[:, :, 0])
         for slot in self._active:
             self._places[slot][layer].copy_(split[slot, :, 1:, :, 0])
             keys, values = self._held[slot]
@@ -108,7 +109,7 @@ class Exact:
     def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """See `Memory`."""
         heads = queries.view(-1, 1, self._shape.heads, 1, self._shape.width)
-        out = torch.zeros_like(heads)
+        out = self._make(heads)
         for slot in self._active:
             keys, values = self._text[slot]
             out[slot] = functional.scaled_dot_product_attention(heads[slot], keys[layer], values[layer])

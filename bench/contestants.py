@@ -1,0 +1,93 @@
+"""The same random checkpoint behind every implementation and precision that is raced."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from bench import peers
+from musicgen_service.engine.interface import OnStep, Sampling
+from musicgen_service.engine.precision import Precision
+from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.models.store import WeightStore
+from tests import checkpoints
+
+SIZES = {
+    "tiny": checkpoints.TINY,
+    "small": checkpoints.SMALL,
+    "medium": {"dim": 1536, "num_heads": 24, "num_layers": 48},
+    "large": {"dim": 2048, "num_heads": 32, "num_layers": 48},
+}
+TEXT = "a slow rock song with guitar and drums , 90 bpm"
+
+Run = Callable[[int, OnStep], None]
+"""Generates a number of frames, telling every step."""
+
+
+@contextmanager
+def random_store(size: str) -> Iterator[WeightStore]:
+    """A weights folder with a random text model of a released size, gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        shape = SIZES[size]
+        codec = (4, 32) if size == "tiny" else (64, 128)
+        checkpoints.build_checkpoint(Path(folder), "small", size=shape, card=2048, codec=codec)
+        yield WeightStore(Path(folder))
+
+
+def load(store: WeightStore, device: torch.device, *, engine: str = "", precision: str = "") -> MusicModel:
+    """The model as the environment would have it loaded."""
+    with patch.dict(os.environ, MUSICGEN_ENGINE=engine, MUSICGEN_PRECISION=precision):
+        return load_model("small", store, device)
+
+
+def names(device: torch.device) -> list[str]:
+    """Who can be raced on a device; `ours` first, in its default precision."""
+    if device.type == "cuda":
+        return ["ours half", "ours exact", "audiocraft half", "transformers half"]
+    ours = [f"ours {precision}" for precision in (Precision.EXACT, Precision.BF16, Precision.INT8)]
+    return [*ours, *(f"{peer} {dtype}" for dtype in ("float32", "bf16") for peer in ("audiocraft", "transformers"))]
+
+
+def enter(name: str, store: WeightStore, device: torch.device) -> Run:
+    """Load one of `names`."""
+    maker, precision = name.split()
+    if maker == "ours":
+        return _generator(load(store, device, precision=precision))
+    model = load(store, device, engine="reference")
+    dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "half": torch.float16}[precision]
+    if maker == "audiocraft":
+        # On a GPU audiocraft computes in half precision by itself, under autocast.
+        if device.type == "cpu":
+            model.lm.to(dtype)
+        return _generator(model)
+    return _transformers(model.lm, model.conditions(TEXT), dtype, device)
+
+
+def _generator(model: MusicModel) -> Run:
+    def run(frames: int, on_step: OnStep) -> None:
+        model.generator.generate(model.conditions(TEXT), None, frames, Sampling(), on_step)
+
+    return run
+
+
+def _transformers(lm: Any, conditions: Any, dtype: torch.dtype, device: torch.device) -> Run:
+    text = door.conditioning(lm, conditions).text
+    assert text is not None
+    network: Any = peers.in_transformers(lm)
+    network.to(device=device, dtype=dtype)
+    sampling = Sampling()
+
+    def draw(logits: torch.Tensor) -> torch.Tensor:
+        likeliest = logits.float().softmax(-1).topk(sampling.top_k)
+        return likeliest.indices.gather(-1, torch.multinomial(likeliest.values, 1))[:, 0]
+
+    def run(frames: int, on_step: OnStep) -> None:
+        peers.generate(network, text.to(dtype), frames, sampling.guidance, draw, on_step)
+
+    return run

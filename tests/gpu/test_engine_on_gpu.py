@@ -1,0 +1,99 @@
+"""The engine on a GPU: recorded steps do what eager ones do, and half precision stays close to float32."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from musicgen_service.engine.cuda_graph import StepGraphs
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Sampling, SlotRequest
+from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.models.store import WeightStore
+
+KINDS = ("small", "melody", "stereo-small", "stereo-melody")
+GPU = torch.device("cuda", 0)
+
+
+def load(store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch, **settings: str) -> MusicModel:
+    for setting in ("MUSICGEN_ENGINE", "MUSICGEN_PRECISION", "MUSICGEN_CUDA_GRAPH"):
+        monkeypatch.delenv(setting, raising=False)
+    for setting, value in settings.items():
+        monkeypatch.setenv(setting, value)
+    return load_model(name, store, GPU)
+
+
+def generate(model: MusicModel, count: int = 1, length: int = 60) -> list[torch.Tensor]:
+    melody = torch.sin(torch.arange(64_000) * 0.08)[None] if model.takes_melody else None
+    conditions = model.conditions("a rock song", melody)
+    requests = [
+        SlotRequest(conditions, None, length + 9 * seed, Sampling(), torch.Generator(GPU).manual_seed(seed))
+        for seed in range(count)
+    ]
+    return [tokens.cpu() for tokens in model.generator.generate_many(requests, lambda *_: None)]
+
+
+@pytest.mark.parametrize("precision", ["exact", "half"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_recorded_steps_are_eager_steps(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch, kind: str, precision: str
+) -> None:
+    recorded = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION=precision), count=3)
+    eager = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION=precision, MUSICGEN_CUDA_GRAPH="0"), count=3)
+    assert all(map(torch.equal, recorded, eager))
+
+
+def test_steps_are_recorded_by_default(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[object] = []
+    record = StepGraphs._record
+
+    def remember(self: StepGraphs, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+        graph = record(self, step)
+        recorded.append(graph)
+        return graph
+
+    monkeypatch.setattr(StepGraphs, "_record", remember)
+    generate(load(store, "small", monkeypatch))
+    assert recorded and None not in recorded
+
+
+def test_a_failed_recording_falls_back(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = generate(load(store, "small", monkeypatch))
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("no recording today")
+
+    monkeypatch.setattr(torch.cuda, "graph", fail)
+    assert all(map(torch.equal, generate(load(store, "small", monkeypatch)), expected))
+    assert len([record for record in caplog.records if "no recording today" in record.message]) == 1
+
+
+def test_exact_on_the_gpu_is_exact_on_the_cpu(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(store, "small", monkeypatch, MUSICGEN_PRECISION="exact")
+    engine = model.generator
+    assert isinstance(engine, Engine)
+    tokens = torch.randint(0, 128, (4, 50))
+    on_gpu = engine.score(model.conditions("a rock song"), tokens, 3.0).cpu()
+    monkeypatch.setenv("MUSICGEN_PRECISION", "exact")
+    host = load_model("small", store, torch.device("cpu"))
+    assert isinstance(host.generator, Engine)
+    on_cpu = host.generator.score(host.conditions("a rock song"), tokens, 3.0)
+    torch.testing.assert_close(on_gpu, on_cpu, atol=5e-5, rtol=0)
+
+
+def test_half_precision_stays_close(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = []
+    tokens = torch.randint(0, 128, (4, 50), generator=torch.Generator().manual_seed(0))
+    for precision in ("exact", "half"):
+        model = load(store, "small", monkeypatch, MUSICGEN_PRECISION=precision)
+        assert isinstance(model.generator, Engine)
+        scores.append(model.generator.score(model.conditions("a rock song"), tokens, 3.0))
+    assert (scores[0] - scores[1]).abs().max() < 0.05
+
+
+def test_many_slots_join_and_leave(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = generate(load(store, "small", monkeypatch), count=40, length=20)
+    assert [clip.shape[-1] for clip in clips] == [20 + 9 * seed for seed in range(40)]
+    assert all(0 <= int(clip.min()) and int(clip.max()) < 128 for clip in clips)
