@@ -76,7 +76,7 @@ def generate(
     pick : from guided logits [codebooks, card] to tokens [codebooks]
     """
     books, pad, columns = model.config.num_codebooks, model.config.vocab_size, length + model.config.num_codebooks
-    start = torch.full((books, 1), pad)
+    start = torch.full((books, 1), pad, device=text.device)
     tokens, mask = model.build_delay_pattern_mask(start, pad, columns)  # type: ignore[arg-type]
     states = torch.stack([text, torch.zeros_like(text)])
     cache = EncoderDecoderCache(DynamicCache(config=model.config), DynamicCache(config=model.config))

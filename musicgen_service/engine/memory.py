@@ -143,7 +143,8 @@ class Masked:
         self._reach = reach
         self._text = text
         self._mask = _visible(positions + 1, reach)
-        self._text_mask = _visible(text_lengths, text.shape.capacity) if text else None
+        # An idle slot has no text; seeing one position of nothing keeps its numbers numbers.
+        self._text_mask = _visible(text_lengths.clamp(min=1), text.shape.capacity) if text else None
 
     def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Memory`."""

@@ -69,10 +69,10 @@ def _draw_top_k(probabilities: torch.Tensor, noise: torch.Tensor, top_k: torch.T
     most = min(most, probabilities.shape[-1])
     ranked = probabilities.topk(most, dim=-1).values
     last = (top_k.clamp(1, most) - 1).expand(*probabilities.shape[:-1], 1)
-    limited = top_k > 0
+    unlimited = top_k == 0
     # Everything that ties with the k-th value stays, as in audiocraft.
-    kept = probabilities * (probabilities >= ranked.gather(-1, last).where(limited, 0.0)).float()
-    total = kept.sum(dim=-1, keepdim=True).where(limited, 1.0)
+    kept = probabilities * (probabilities >= ranked.gather(-1, last).masked_fill(unlimited, 0.0)).float()
+    total = kept.sum(dim=-1, keepdim=True).masked_fill(unlimited, 1.0)
     return (kept / total / noise).argmax(-1, keepdim=True)
 
 

@@ -96,4 +96,4 @@ def test_half_precision_stays_close(store: WeightStore, monkeypatch: pytest.Monk
 def test_many_slots_join_and_leave(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = generate(load(store, "small", monkeypatch), count=40, length=20)
     assert [clip.shape[-1] for clip in clips] == [20 + 9 * seed for seed in range(40)]
-    assert all(0 <= int(clip.min()) and int(clip.max()) < 128 for clip in clips)
+    assert all(clip.min() >= 0 and clip.max() < 128 for clip in clips)
