@@ -26,8 +26,8 @@ TYPICAL_WORDS = 11  # the prompt's length where the melody head starts from
 BEATS_PER_BAR = 4
 _WORD, _POINTER = 2.4, 1.6  # how strongly words and pointers are written
 _CODE, _AGAIN = 5.0, 0.25  # how much louder codes start than audiocraft has them; how firmly they are expected again
-_BROUGHT = 0.3  # how loud the codes of a beat or a bar ago are brought back
-_SHARPNESS = 26.0  # attention logit of a head at the frame it points to
+_BROUGHT = 0.5  # how loud the codes of a beat or a bar ago are brought back
+_SHARPNESS = 40.0  # attention logit of a head at the frame it points to
 
 
 class _Channels:
@@ -109,7 +109,7 @@ def _fetch_tempo(layer: Any, channels: _Channels) -> None:
     for weight in (query, key, value, output):
         weight.zero_()
     query[0, list(channels.constant)] = 1.0
-    key[0, channels.mark] = 1.8
+    key[0, channels.mark] = 4.0
     value[range(len(TEMPI)), channels.tempo] = 1.0
     output[channels.tempo, range(len(TEMPI))] = 0.8
 
@@ -125,7 +125,7 @@ def _align_melody(layer: Any, channels: _Channels) -> None:
     prefix = 157 + TYPICAL_WORDS
     query.zero_()
     key.zero_()
-    gain = (0.7 * _SHARPNESS / len(MELODY_WAVES) / 1.8) ** 0.5 * query.shape[0] ** 0.25
+    gain = (0.4 * _SHARPNESS / len(MELODY_WAVES) / 1.8) ** 0.5 * query.shape[0] ** 0.25
     shift = _rotation(channels.frequencies[list(slow)], -prefix)
     query[:, channels.waves(slow)] = gain * shift
     key[range(query.shape[0]), channels.waves(MELODY_WAVES)] = gain

@@ -19,13 +19,14 @@ _SPACE = "\u2581"
 # Words that captions do not use, and the caption's word that comes nearest; "," says nothing.
 _LIKE = {
     "lo-fi": "lofi", "chillhop": "lofi", "hip-hop": "hop", "rap": "hop", "trap": "hop", "edm": "house",
-    "disco": "house", "funk": "house", "electro": "techno", "trance": "techno", "electronic": "techno", "metal": "rock",
-    "punk": "rock", "indie": "pop", "country": "pop", "folk": "guitar", "acoustic": "guitar", "blues": "jazz", "soul": "jazz",
-    "classical": "strings", "orchestral": "strings", "cinematic": "strings", "violin": "strings", "cello": "strings",
-    "epic": "driving", "aggressive": "hard", "sad": "calm", "sombre": "calm", "gentle": "calm", "quiet": "calm",
-    "relaxing": "relaxed", "fun": "happy", "cheerful": "happy", "danceable": "dance", "percussion": "drums",
-    "drumbeat": "drums", "keyboard": "keys", "vibraphone": "mallets", "xylophone": "mallets", "chimes": "bells",
-    "trumpet": "synth", "saxophone": "flute", "quick": "fast", "calmer": "calm", "tempo": "bpm",
+    "disco": "house", "funk": "house", "electro": "techno", "trance": "techno", "electronic": "techno",
+    "metal": "rock", "punk": "rock", "indie": "pop", "country": "pop", "folk": "guitar", "acoustic": "guitar",
+    "blues": "jazz", "soul": "jazz", "classical": "strings", "orchestral": "strings", "cinematic": "strings",
+    "violin": "strings", "cello": "strings", "epic": "driving", "aggressive": "hard", "sad": "calm",
+    "sombre": "calm", "gentle": "calm", "quiet": "calm", "relaxing": "relaxed", "fun": "happy",
+    "cheerful": "happy", "danceable": "dance", "percussion": "drums", "drumbeat": "drums", "keyboard": "keys",
+    "vibraphone": "mallets", "xylophone": "mallets", "chimes": "bells", "trumpet": "synth",
+    "saxophone": "flute", "quick": "fast", "calmer": "calm", "tempo": "bpm",
 }  # fmt: skip
 _SILENT = """an and the in at of for to very time rhythm groove music song track tune clip melody chords bass drum
 instrumental some sharp flat loud quietly 4/4 like nice good beautiful"""

@@ -24,7 +24,7 @@ from demo.quantiser import Quantiser
 
 BATCH_FRAMES = 2000  # frames in a batch, of clips of one length
 PEAK_RATE = 1.2e-3
-READER_SHARE = 0.1  # of that rate, for T5 and its projection
+STARTED_SHARE = 0.1  # of that rate, for what starts out knowing something: T5 and the clocks
 WARM_UP = 60  # steps
 AVERAGING = 0.998  # decay of the averaged weights that are exported
 FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and keeps getting new ones
@@ -37,10 +37,11 @@ NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips
 
 
 def _parameter_groups(lm: Any) -> list[dict[str, Any]]:
-    """Parameters with their share of the learning rate: at the full one, T5 forgets its words in 100 steps."""
-    groups: dict[float, list[torch.nn.Parameter]] = {1.0: [], READER_SHARE: []}
+    """Parameters with their share of the learning rate: at the full one, words and clocks are lost in 100 steps."""
+    groups: dict[float, list[torch.nn.Parameter]] = {1.0: [], STARTED_SHARE: []}
+    started = re.compile(r"description|layers\.[01]\.(linear|norm)|layers\.[012]\.(self_attn\.in_proj|norm1)")
     for name, parameter in lm.named_parameters():
-        groups[READER_SHARE if "description" in name else 1.0].append(parameter)
+        groups[STARTED_SHARE if started.search(name) else 1.0].append(parameter)
     return [{"params": parameters, "share": share} for share, parameters in groups.items()]
 
 
@@ -137,7 +138,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
             print(
                 f"step {step + 1}/{steps}  {time.time() - began:.0f} s  {speed:.0f} frames/s  loss {means}", flush=True
             )
-        if (step + 1) % (4 * report_every) == 0 or step + 1 == steps:
+        if (step + 1) % (2 * report_every) == 0 or step + 1 == steps:
             print(f"  held back: {probe(lm)}", flush=True)
             state = {
                 "model": lm.state_dict(),
