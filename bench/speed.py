@@ -142,7 +142,7 @@ def _first_audio(model: MusicModel, conditions: Any, device: torch.device) -> fl
 def _memory(name: str, store: WeightStore, device: torch.device) -> float:
     """GB that loading and running one contestant takes at most."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    contestants.enter(name, store, device)(FRAME_RATE, lambda *_: None)
+    contestants.enter(name, store, device)(WARM_UP, lambda *_: None)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9

@@ -14,6 +14,8 @@ from musicgen_service.engine.slots import BLOCK, Buffers, Slots
 
 MOST_SLOTS = {"cpu": 8, "cuda": 32}
 """Sequences that share a step at most: beyond, a step takes longer in proportion."""
+_CPU_CACHE = 6 * 2**30
+"""Bytes of keys and values at most on a CPU: eight slots of `small` for 30 s, or two of `large`."""
 _IN_FLIGHT = 8
 """Steps that a GPU may be behind the host, so that progress is true and a cancellation is prompt."""
 
@@ -46,11 +48,12 @@ class Engine:
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`."""
         conditionings = self._conditionings(requests)
-        slots = Slots(self._decoder, self._pattern, self._room(requests, conditionings))
+        buffers = self._room(requests, conditionings)
+        slots = Slots(self._decoder, self._pattern, buffers)
         # The longest first: they set the time, and slots empty from the highest.
         waiting = sorted(range(len(requests)), key=lambda index: self._steps(requests[index]))
         done, total = 0, sum(self._steps(request) for request in requests)
-        free = list(range(min(len(requests), MOST_SLOTS[self._device.type])))
+        free = list(range(buffers.cache.shape.slots))
         in_slot: dict[int, int] = {}
         tokens: dict[int, torch.Tensor] = {}
         pace = _Pace(self._device)
@@ -137,8 +140,16 @@ class Engine:
             self._buffers = None  # the old ones go before the new ones come
             capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (needed, text))
             self._decoder.reserve(capacity)
+            slots = max(1, min(slots, self._affordable(capacity)))
             self._buffers = Buffers(self._decoder, slots, capacity, text_capacity)
         return self._buffers
+
+    def _affordable(self, capacity: int) -> int:
+        """Slots whose keys and values fit the memory set aside for them."""
+        weights = self._decoder.weights
+        slot = 4 * len(weights.layers) * weights.dim * capacity * self._decoder.dtype.itemsize
+        free = torch.cuda.mem_get_info(self._device)[0] // 2 if self._device.type == "cuda" else _CPU_CACHE
+        return free // slot
 
     def _default_generator(self) -> torch.Generator:
         if self._device.type == "cuda":

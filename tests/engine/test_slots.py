@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from musicgen_service.engine import engine as engine_module
 from musicgen_service.engine import slots as slots_module
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Sampling, SlotRequest
@@ -146,3 +147,16 @@ def test_a_prompt_as_long_as_the_clip_is_refused(pairs: dict[str, Pair]) -> None
         model.generator.generate(
             model.conditions("guitar"), torch.zeros(4, 10, dtype=torch.int64), 10, Sampling(), lambda *_: None
         )
+
+
+def test_little_memory_makes_fewer_slots_and_the_same_tokens(
+    pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = pairs["small"].model
+    expected = model.generator.generate_many(requests_for(model, None), lambda *_: None)
+    engine = model.generator
+    assert isinstance(engine, Engine)
+    monkeypatch.setattr(engine_module, "_CPU_CACHE", 2 * 4 * 2 * 64 * 256 * 4)
+    monkeypatch.setattr(engine, "_buffers", None)
+    assert all(map(torch.equal, model.generator.generate_many(requests_for(model, None), lambda *_: None), expected))
+    assert engine._buffers is not None and engine._buffers.cache.shape.slots == 2
