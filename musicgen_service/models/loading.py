@@ -38,6 +38,7 @@ class MusicModel:
     channels : 1 or 2
     frame_rate : tokens per second in each codebook
     window : frames it attends to at most
+    width : of its transformer
     takes_melody : whether it can follow a melody
     """
 
@@ -49,6 +50,7 @@ class MusicModel:
     channels: int
     frame_rate: int
     window: int
+    width: int
     takes_melody: bool
     device: torch.device
 
@@ -96,6 +98,7 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
             channels=int(codec.channels),
             frame_rate=int(codec.frame_rate),
             window=int(lm.cfg.dataset.segment_duration * codec.frame_rate),
+            width=int(lm.dim),
             takes_melody=takes_melody,
             device=device,
         )
