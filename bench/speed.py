@@ -9,7 +9,6 @@ from the 250 likeliest. Prints a table for people and, as its last line, the sam
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -141,11 +140,17 @@ def _first_audio(model: MusicModel, conditions: Any, device: torch.device) -> fl
 
 def _memory(name: str, store: WeightStore, device: torch.device) -> float:
     """GB that loading and running one contestant takes at most."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _most_resident()
     contestants.enter(name, store, device)(WARM_UP, lambda *_: None)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9
+    return (_most_resident() - before) / 1e9
+
+
+def _most_resident() -> int:
+    """Bytes of memory that this process had at most (Linux; `getrusage` would count its parent's too)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def _memory_alone(name: str, store: WeightStore) -> float:

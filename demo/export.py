@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from demo import codec, language_model, text
+from musicgen_service.models.store import WeightStore
 
 AUDIOCRAFT_VERSION = "1.3.0"
 _T5 = "condition_provider.conditioners.description.t5."
@@ -46,3 +47,4 @@ def export(training: Path, folder: Path) -> None:
     encoder.save_pretrained(folder / "t5")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(training / "t5" / name, folder / "t5" / name)
+    WeightStore(folder.parent).write_manifest(folder.name)
