@@ -196,8 +196,15 @@ def test_tensors_of_another_model_are_a_weights_error(own: WeightStore, change: 
         loading.load_model("small", own, CPU)
 
 
-@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
-@pytest.mark.parametrize("damage", ["empty", "a web page", "half", "gone"])
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (file, damage)
+        for file in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+        for damage in ("empty", "a web page", "half", "gone")
+        if (file, damage) != ("tokenizer_config.json", "gone")  # older text encoders have none
+    ],
+)
 def test_a_damaged_text_encoder_is_a_weights_error(own: WeightStore, file: str, damage: str) -> None:
     path = own.path(T5) / file
     if damage == "gone":
