@@ -6,6 +6,7 @@ a separator of its own.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,7 @@ class _FolderWidths(dict[str, int]):
         return int(json.loads((Path(name) / "config.json").read_text())["d_model"])
 
 
+logging.getLogger("audiocraft").setLevel(logging.WARNING)
 # Its bar for every text encoder read would stand between the lines of our own progress.
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -1,6 +1,7 @@
 """The checkpoints this service knows, and the parts they share."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 WEIGHTS_LICENCE = "CC-BY-NC 4.0"
 
@@ -112,6 +113,15 @@ CHECKPOINTS = {
         ),
     )
 }
+
+
+def first_match(pattern: str, files: list[str]) -> list[str] | None:
+    """The files that the first fitting alternative of a pattern names (see `Component.files`); None if none fits."""
+    for alternative in pattern.split("|"):
+        matches = [file for file in files if fnmatch(file, alternative)]
+        if matches or not alternative:
+            return matches
+    return None
 
 
 def best(present: list[str], melody: bool) -> str | None:

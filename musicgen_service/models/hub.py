@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
+
+from musicgen_service.models.catalogue import first_match
 
 
 class HubError(RuntimeError):
@@ -39,21 +40,18 @@ def find(repository: str, patterns: tuple[str, ...]) -> list[RemoteFile]:
 
     with _one_error(repository):
         info = HfApi().model_info(repository, files_metadata=True)
-    files = []
+    files = {}
     for sibling in info.siblings or []:
         algorithm, digest = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git", sibling.blob_id or "")
-        files.append(
-            RemoteFile(repository, info.sha or "main", sibling.rfilename, sibling.size or 0, algorithm, digest)
-        )
-    return [file for pattern in patterns for file in _first_match(files, pattern, repository)]
-
-
-def _first_match(files: list[RemoteFile], pattern: str, repository: str) -> list[RemoteFile]:
-    for alternative in pattern.split("|"):
-        matches = [file for file in files if fnmatch(file.path, alternative)]
-        if matches or not alternative:
-            return matches
-    raise HubError(f"{repository} has no file {pattern.replace('|', ' or ')}")
+        path = sibling.rfilename
+        files[path] = RemoteFile(repository, info.sha or "main", path, sibling.size or 0, algorithm, digest)
+    chosen = []
+    for pattern in patterns:
+        matches = first_match(pattern, list(files))
+        if matches is None:
+            raise HubError(f"{repository} has no file {pattern.replace('|', ' or ')}")
+        chosen += [files[path] for path in matches]
+    return chosen
 
 
 def download(file: RemoteFile, target: Path) -> None:

@@ -1,6 +1,5 @@
 """From a checkpoint folder to a model in memory, at close to the speed of reading the files."""
 
-import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -256,6 +255,3 @@ def _config_classes() -> list[Any]:
 
     builtin: list[Any] = [dict, list, int, float, bool, str, collections.defaultdict, typing.Any]
     return [*builtin, DictConfig, omegaconf.ListConfig, ContainerMetadata, Metadata, AnyNode]
-
-
-logging.getLogger("audiocraft").setLevel(logging.WARNING)

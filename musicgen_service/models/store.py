@@ -4,13 +4,19 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 from filelock import FileLock
 
 from musicgen_service.models import hub
-from musicgen_service.models.catalogue import CHECKPOINT_FILES, CHECKPOINTS, COMPONENTS, Checkpoint, Component
+from musicgen_service.models.catalogue import (
+    CHECKPOINT_FILES,
+    CHECKPOINTS,
+    COMPONENTS,
+    Checkpoint,
+    Component,
+    first_match,
+)
 from musicgen_service.models.hub import sha256
 
 MANIFEST = "manifest.json"
@@ -53,10 +59,7 @@ class WeightStore:
         if name not in COMPONENTS or not folder.is_dir():
             return False
         held = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-        return all(
-            any(not option or any(fnmatch(file, option) for file in held) for option in pattern.split("|"))
-            for pattern in COMPONENTS[name].files
-        )
+        return all(first_match(pattern, held) is not None for pattern in COMPONENTS[name].files)
 
     def require(self, name: str) -> Path:
         """The folder of a checkpoint or part whose files have their recorded sizes.
