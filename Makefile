@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test lint demo-weights clean
+.PHONY: help install run serve test lint demo-weights fuzz clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -36,6 +36,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: $(VENV)/.installed-dev  ## read 10,000 mutated audio files; SEED=n tries others
+	$(BIN)/python -m tests.audio.fuzz 10000 $(or $(SEED),0)
 
 demo-weights: $(VENV)/.installed-dev  ## train the shipped checkpoint anew (hours); QUICK=1 tries the pipeline
 	$(BIN)/python -m demo.train $(if $(QUICK),--quick)

@@ -1,11 +1,19 @@
 """The ffmpeg program that comes with the `imageio-ffmpeg` package, so no system package is needed."""
 
 import subprocess
+import time
 
 import imageio_ffmpeg
 
 TIMEOUT = 120.0
 """Seconds after which a call is given up."""
+MAX_MEMORY = 2**30
+"""Bytes of address space."""
+MAX_FILE = 2**29
+"""Bytes of a file that it writes."""
+
+_GLANCE = 0.05
+"""Seconds between two looks whether the request was cancelled."""
 
 
 class FfmpegError(RuntimeError):
@@ -17,20 +25,48 @@ def path() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def run(arguments: list[str]) -> bytes:
-    """Run ffmpeg and return what it wrote to standard output.
+def run(arguments: list[str], standard_input: bytes | None = None) -> bytes:
+    """Run ffmpeg, limited in time, memory and output, and return what it wrote to standard output.
+
+    It reads and writes local files and pipes only, whatever its input refers to. A cancelled request
+    ends it at once.
 
     Raises
     ------
     FfmpegError
         When it fails or takes longer than `TIMEOUT`.
     """
-    command = [path(), "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
-        raise FfmpegError(f"gave up after {TIMEOUT:.0f} s") from None
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise FfmpegError(lines[-1] if lines else f"exit status {done.returncode}")
-    return done.stdout
+    # A shell sets the limits: Python's own way, between fork and exec, is not safe beside other threads.
+    limits = f"ulimit -v {MAX_MEMORY // 1024}; ulimit -f {MAX_FILE // 512}; ulimit -t {TIMEOUT:.0f}"
+    command = [
+        "sh",
+        "-c",
+        f'{limits}; exec "$@"',
+        "sh",
+        path(),
+        "-nostdin",
+        "-v",
+        "error",
+        "-protocol_whitelist",
+        "file,pipe",
+    ]
+    end = time.monotonic() + TIMEOUT
+    stdin = subprocess.DEVNULL if standard_input is None else subprocess.PIPE
+    with subprocess.Popen(
+        [*command, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            while True:
+                try:
+                    output, complaints = process.communicate(standard_input, timeout=_GLANCE)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > end:
+                        raise FfmpegError(f"gave up after {TIMEOUT:.0f} s") from None
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        lines = complaints.decode(errors="replace").strip().splitlines()
+        raise FfmpegError(lines[-1] if lines else f"exit status {process.returncode}")
+    return output

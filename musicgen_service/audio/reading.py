@@ -1,24 +1,16 @@
 """Audio files of any common kind to float arrays."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from musicgen_service.audio import ffmpeg
+from musicgen_service.audio import gate
+from musicgen_service.audio.gate import AudioError as AudioError
 
-MAX_SECONDS = 15 * 60
-MAX_CHANNELS = 8
-MIN_RATE, MAX_RATE = 8_000, 192_000
-
-
-class AudioError(ValueError):
-    """The file cannot be used as audio; the message says why in one sentence."""
+SILENCE = 1e-4
+"""Peak (-80 dB) below which there is nothing to hear."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,11 @@ class Audio:
     def seconds(self) -> float:
         """Length in seconds."""
         return self.samples.shape[1] / self.rate
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing to hear in it."""
+        return bool(np.abs(self.samples).max(initial=0.0) < SILENCE)
 
     def slice(self, start: float, end: float | None) -> "Audio":
         """The part between `start` and `end` seconds (None: to the end), end clamped to the length."""
@@ -62,61 +59,25 @@ class Audio:
 
 
 def read(path: Path) -> Audio:
-    """Decode a file: libsndfile's formats (wav, flac, ogg, mp3) directly, others through ffmpeg.
+    """Decode a file of any accepted kind (see `gate`), without a constant offset and scaled to ±1.
 
     Raises
     ------
     AudioError
-        When it is not audio, is empty, or is beyond the limits of this module.
+        When it is not audio, is empty, or is beyond the limits of `gate`.
     """
-    with _open(path) as file:
-        samples = file.read(dtype="float32", always_2d=True).T
-        rate = file.samplerate
-    if samples.shape[1] == 0:
-        raise AudioError("the audio file holds no sound.")
-    if not np.isfinite(samples).all():
-        raise AudioError("the audio file holds samples that are not numbers.")
-    return Audio(np.clip(samples, -1.0, 1.0), rate)
+    with gate.decoder(path) as decoder:
+        samples = np.concatenate(list(decoder.blocks())).T
+    samples = _within_one(samples)
+    offset = samples.mean(axis=1, keepdims=True, dtype=np.float64)
+    return Audio(_within_one(samples - offset.astype(np.float32)), decoder.rate)
 
 
 def seconds(path: Path) -> float:
-    """Length of a file in seconds; raises `AudioError` as `read` does."""
-    with _open(path) as file:
-        return float(file.frames / file.samplerate)
+    """Length of a file in seconds, counted by decoding it; raises `AudioError` as `gate` does."""
+    with gate.decoder(path) as decoder:
+        return sum(len(block) for block in decoder.blocks()) / decoder.rate
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[soundfile.SoundFile]:
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
-        with _transcoded(path) as wav, soundfile.SoundFile(wav) as file:
-            yield _checked(file)
-        return
-    with file:
-        yield _checked(file)
-
-
-def _checked(file: soundfile.SoundFile) -> soundfile.SoundFile:
-    if not 1 <= file.channels <= MAX_CHANNELS:
-        raise AudioError(f"the audio file has {file.channels} channels; 1 to {MAX_CHANNELS} are allowed.")
-    if not MIN_RATE <= file.samplerate <= MAX_RATE:
-        raise AudioError(
-            f"the audio file has {file.samplerate} samples per second; {MIN_RATE} to {MAX_RATE} are allowed."
-        )
-    if file.frames > MAX_SECONDS * file.samplerate:
-        raise AudioError(f"the audio file is longer than {MAX_SECONDS // 60} minutes.")
-    return file
-
-
-@contextmanager
-def _transcoded(path: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="musicgen-decode-") as folder:
-        wav = Path(folder) / "audio.wav"
-        # One second over the limit, so that a longer file is seen to be longer.
-        limit = ["-t", str(MAX_SECONDS + 1), "-map", "0:a:0", "-c:a", "pcm_s16le", "-f", "wav"]
-        try:
-            ffmpeg.run(["-i", str(path.resolve()), *limit, str(wav)])
-        except ffmpeg.FfmpegError:
-            raise AudioError("the file is not audio that can be decoded (wav, mp3, flac, ogg, m4a, webm).") from None
-        yield wav
+def _within_one(samples: np.ndarray) -> np.ndarray:
+    return samples / max(1.0, float(np.abs(samples).max()))

@@ -1,0 +1,214 @@
+"""Files that are not music, or lie about being it: name -> (content, what the refusal says)."""
+
+import io
+import random
+import struct
+import zipfile
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+
+from musicgen_service.audio import ffmpeg
+from tests.audio.sounds import tone
+
+RATE = 16_000
+PCM, ADPCM, FLOAT, IMA_ADPCM, GSM = 1, 2, 3, 0x11, 0x31
+NO_AUDIO = "not audio that can be decoded"
+EMPTY = f"holds no sound|{NO_AUDIO}|damaged"
+
+
+def wav(
+    data: bytes = b"\1\0" * 100,
+    *,
+    tag: int = PCM,
+    channels: int = 1,
+    rate: int = RATE,
+    bits: int = 16,
+    claimed: int | None = None,
+    frame: int | None = None,
+) -> bytes:
+    """A wav file whose header says what it is told to say."""
+    frame = channels * bits // 8 if frame is None else frame
+    form = struct.pack("<HHIIHH", tag, channels % 65_536, rate, rate * frame % 2**32, frame % 65_536, bits)
+    size = len(data) if claimed is None else claimed
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", size) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def encoded(container: str, subtype: str, samples: np.ndarray, rate: int = RATE) -> bytes:
+    """Samples [frames, channels] in one of libsndfile's formats."""
+    out = io.BytesIO()
+    with soundfile.SoundFile(out, "w", rate, samples.shape[1], subtype, format=container) as file:
+        for start in range(0, len(samples), rate):
+            file.write(samples[start : start + rate])
+    return out.getvalue()
+
+
+@cache
+def transcoded(suffix: str, codec: str) -> bytes:
+    """A second of music in one of ffmpeg's formats."""
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder) / "a.wav", Path(folder) / f"b.{suffix}"
+        source.write_bytes(encoded("WAV", "PCM_16", tone(1, 2, RATE).T))
+        ffmpeg.run(["-i", str(source), "-c:a", codec, str(target)])
+        return target.read_bytes()
+
+
+@cache
+def good() -> dict[str, bytes]:
+    """A second of music in each accepted format."""
+    sound = tone(1, 2, RATE).T
+    return {
+        "wav": encoded("WAV", "PCM_16", sound),
+        "float.wav": encoded("WAV", "FLOAT", sound),
+        "aiff": encoded("AIFF", "PCM_16", sound),
+        "flac": encoded("FLAC", "PCM_16", sound),
+        "vorbis.ogg": encoded("OGG", "VORBIS", sound),
+        "opus.ogg": encoded("OGG", "OPUS", sound),
+        "mp3": encoded("MP3", "MPEG_LAYER_III", sound),
+        "m4a": transcoded("m4a", "aac"),
+        "webm": transcoded("webm", "libopus"),
+    }
+
+
+def bomb(container: str, subtype: str) -> bytes:
+    """Sixteen minutes of silence, which compresses to next to nothing."""
+    return encoded(container, subtype, np.zeros((16 * 60 * 8000, 1), np.int16), 8000)
+
+
+@cache
+def bad() -> dict[str, tuple[bytes, str]]:
+    """Every file, with what its refusal must match."""
+    return truncated() | lies() | samples() | bombs() | disguises()
+
+
+# Each of these offsets is the end of a field of the header.
+BOUNDARIES = {
+    "wav": (0, 4, 8, 12, 16, 20, 22, 24, 28, 32, 34, 36, 40, 44),
+    "aiff": (4, 8, 12, 16, 20, 22, 26, 28),
+    "flac": (4, 8, 18, 42),
+    "vorbis.ogg": (4, 6, 14, 27, 28, 58),
+    "opus.ogg": (4, 27, 47),
+    "mp3": (1, 4, 36),
+    "m4a": (4, 8, 28, 36, 44),
+    "webm": (4, 5, 12, 40, 64),
+}
+
+
+def truncated() -> dict[str, tuple[bytes, str]]:
+    found = {
+        f"{kind} cut at {offset}": (good()[kind][:offset], EMPTY)
+        for kind, offsets in BOUNDARIES.items()
+        for offset in offsets
+    }
+    return found | {"flac cut in the middle": (good()["flac"][: len(good()["flac"]) // 2], "damaged")}
+
+
+def lies() -> dict[str, tuple[bytes, str]]:
+    return {
+        "no frames": (wav(b""), "holds no sound"),
+        "no frames, 4 GiB claimed": (wav(b"", claimed=2**32 - 1), EMPTY),
+        "no channels": (wav(channels=0, frame=2), EMPTY),
+        "9 channels": (wav(bytes(1800), channels=9), "9 channels; 1 to 8"),
+        "1024 channels": (wav(bytes(204_800), channels=1024), "1024 channels; 1 to 8"),
+        "65535 channels": (wav(bytes(1000), channels=65_535), f"channels|{NO_AUDIO}"),
+        "rate of zero": (wav(rate=0), f"samples per second|{NO_AUDIO}"),
+        "rate of one": (wav(rate=1), "1 samples per second"),
+        "rate below the least": (wav(rate=7_999), "7999 samples per second"),
+        "rate above the most": (wav(rate=192_001), "192001 samples per second"),
+        "rate of 2^31-1": (wav(rate=2**31 - 1), "2147483647 samples per second"),
+        "rate of 2^32-1": (wav(rate=2**32 - 1), f"samples per second|{NO_AUDIO}"),
+        "no bits": (wav(bits=0, frame=0), EMPTY),
+        "64-bit integers": (wav(bits=64), f"{EMPTY}|not accepted"),
+        "unknown code": (wav(tag=0x7777), NO_AUDIO),
+        "ADPCM": (encoded("WAV", "MS_ADPCM", tone(1, 1, RATE).T), "MS_ADPCM is not accepted"),
+        "IMA ADPCM": (encoded("WAV", "IMA_ADPCM", tone(1, 1, RATE).T), "IMA_ADPCM is not accepted"),
+        "GSM": (encoded("WAV", "GSM610", tone(1, 1, RATE).T), "GSM610 is not accepted"),
+        "crafted IMA ADPCM": (wav(bytes(4096), tag=IMA_ADPCM, bits=4, channels=2, frame=7), f"{EMPTY}|not accepted"),
+        "Creative Voice": (encoded("VOC", "PCM_16", tone(1, 1, RATE).T), "VOC PCM_16 is not accepted"),
+        "Matlab": (encoded("MAT5", "PCM_16", tone(1, 1, RATE).T), "MAT5 PCM_16 is not accepted"),
+        "Core Audio ALAC": (encoded("CAF", "ALAC_16", tone(1, 1, RATE).T), "not accepted"),
+    }
+
+
+def samples() -> dict[str, tuple[bytes, str]]:
+    numbers = {"NaN": np.nan, "infinity": np.inf, "-infinity": -np.inf}
+    late = np.zeros(200_000, np.float32)
+    late[-1] = np.nan
+    found = {
+        name: (wav(np.array([0.1, value, 0.1], "<f4").tobytes(), tag=FLOAT, bits=32), "not numbers")
+        for name, value in numbers.items()
+    }
+    return found | {
+        "NaN at the end": (wav(late.tobytes(), tag=FLOAT, bits=32), "not numbers"),
+        "double beyond float": (wav(np.array([0.1, 1e300]).tobytes(), tag=FLOAT, bits=64), "not numbers"),
+    }
+
+
+def bombs() -> dict[str, tuple[bytes, str]]:
+    kinds = (("OGG", "VORBIS"), ("FLAC", "PCM_16"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"))
+    found = {f"{subtype} bomb": (bomb(container, subtype), "longer than 15 minutes") for container, subtype in kinds}
+    wide = encoded("FLAC", "PCM_16", np.zeros((45 * 192_000, 8), np.int16), 192_000)
+    return found | {"8 channels at 192 kHz": (wide, "more than 256 MiB")}
+
+
+def disguises() -> dict[str, tuple[bytes, str]]:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("song.wav", good()["wav"])
+    other = {
+        "nothing": b"",
+        "one byte": b"R",
+        "zeros": bytes(5000),
+        "ones": b"\xff" * 5000,
+        "html": b"<!doctype html><html><body>404 Not Found</body></html>",
+        "json": b'{"error": "not found"}',
+        "text": b"la la la " * 100,
+        "m3u playlist": b"#EXTM3U\nhttp://127.0.0.1/a.ts\n",
+        "hls playlist": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+        "pls playlist": b"[playlist]\nFile1=/etc/passwd\nNumberOfEntries=1\n",
+        "ffconcat script": b"ffconcat version 1.0\nfile '/etc/passwd'\n",
+        "dash manifest": b'<?xml version="1.0"?><MPD><BaseURL>http://127.0.0.1/</BaseURL></MPD>',
+        "sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n",
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+        "png": b"\x89PNG\r\n\x1a\n" + bytes(100),
+        "pdf": b"%PDF-1.7\n" + bytes(100),
+        "elf": b"\x7fELF" + bytes(100),
+        "gzip": b"\x1f\x8b\x08\0" + bytes(100),
+        "pickle": b"cos\nsystem\n(S'true'\ntR.",
+        "midi": b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff\x2f\0",
+        "zip": archive.getvalue(),
+        "cover art alone": b"ID3\4\0\0\0\0\x0f\x7fAPIC\0\0\7\x75\0\0\0image/png\0\3\0\x89PNG" + bytes(2000),
+        "subtitles": b"1\n00:00:00,000 --> 00:00:01,000\nla\n",
+    }
+    noise = {f"random bytes {seed}": random.Random(seed).randbytes(4096) for seed in range(6)}
+    found = {name: (content, NO_AUDIO) for name, content in (other | noise).items()}
+    return found | {
+        "DRM m4a": (good()["m4a"].replace(b"mp4a", b"drms"), "copy-protected"),
+        "encrypted m4a": (good()["m4a"].replace(b"mp4a", b"enca"), "copy-protected"),
+    }
+
+
+@cache
+def odd() -> dict[str, bytes]:
+    """Files that lie or exaggerate and can be read all the same."""
+    picture = b"\xff\xd8\xff" + bytes(50_000)
+    frame = b"\3image/jpeg\0\3\0" + picture
+    tag = b"APIC" + struct.pack(">I", len(frame)) + b"\0\0" + frame
+    size = len(tag)
+    synchsafe = bytes((size >> shift) & 0x7F for shift in (21, 14, 7, 0))
+    return {
+        "claims 4 GiB": wav(claimed=2**32 - 1),
+        "claims nothing of what follows": wav(claimed=100),
+        "odd number of bytes": wav(b"\1" * 201),
+        "17 bits": wav(bits=17, frame=3),
+        "samples of 1e30": wav(np.array([1e30, -1e30, 0.5] * 9, "<f4").tobytes(), tag=FLOAT, bits=32),
+        "the largest floats": wav(np.array([3e38, -3e38, -3e38] * 9, "<f4").tobytes(), tag=FLOAT, bits=32),
+        "all offset": wav(np.full(500, 0.9, "<f4").tobytes(), tag=FLOAT, bits=32),
+        "cover art": b"ID3\3\0\0" + synchsafe + tag + good()["mp3"],
+        "cut in the middle": good()["wav"][:20_001],
+        "junk after the end": good()["wav"] + bytes(1000),
+    }
