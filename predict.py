@@ -5,30 +5,20 @@ Cog's build reads this file without running it, so every input is written out in
 two equal.
 """
 
-import traceback
 from typing import Optional
 
-from cog import BaseRunner, Input, Path
+from cog import Input, Path
 
-from musicgen_service.request import RequestError
+from musicgen_service.runner import ServiceRunner
 
 
-class Predictor(BaseRunner):
+class Predictor(ServiceRunner):
     """Text, melody, continuation and encode-decode with any MusicGen checkpoint."""
-
-    def setup(self) -> None:
-        """Load models into memory."""
-        # Imported here, so that reading the inputs of this class does not load torch.
-        from musicgen_service.service import MusicGenService
-
-        self.service = MusicGenService()
-        self.service.setup()
 
     def run(
         self,
         prompt: Optional[str] = Input(
             description="A description of the music you want to generate.",
-            default=None,
         ),
         model_version: str = Input(
             description="Model to use. 'auto' takes the best one present that can do the task.",
@@ -55,7 +45,6 @@ class Predictor(BaseRunner):
         ),
         input_audio: Optional[Path] = Input(
             description="An audio file to continue, to follow the melody of, or to encode and decode.",
-            default=None,
         ),
         duration: float = Input(
             description="Total length of the output in seconds, continued audio included.",
@@ -75,7 +64,6 @@ class Predictor(BaseRunner):
         ),
         continuation_end: Optional[float] = Input(
             description="Where the part of input_audio to use ends, in seconds. -1 or none: the end of the file.",
-            default=None,
             ge=-1,
             le=900,
         ),
@@ -114,7 +102,6 @@ class Predictor(BaseRunner):
         ),
         bpm: Optional[float] = Input(
             description="Tempo in beats per minute, added to a prompt that names none.",
-            default=None,
             ge=40,
             le=300,
         ),
@@ -143,21 +130,9 @@ class Predictor(BaseRunner):
         ),
         seed: Optional[int] = Input(
             description="Seed of the random numbers. None, 0 or -1: a random one, reported in the metrics.",
-            default=None,
             ge=-1,
             le=4294967295,
         ),
     ) -> list[Path]:
         """Make the clips of one request."""
-        inputs = {name: value for name, value in locals().items() if name != "self"}
-        try:
-            files, seeds = self.service.generate(inputs)
-        except RequestError:
-            raise
-        except Exception:
-            # Cog reports the message of an exception to the client and keeps the traceback to itself.
-            traceback.print_exc()
-            raise
-        self.record_metric("seed", seeds[0])
-        self.record_metric("seeds", seeds)
-        return [Path(file) for file in files]
+        return self.clips(locals())

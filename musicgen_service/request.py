@@ -7,6 +7,7 @@ integer and hands a bare string through for a file; so everything is checked her
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -119,13 +120,7 @@ class GenerationRequest:
         RequestError
             Naming every problem at once.
         """
-        problems = [f"There is no input '{name}'." for name in inputs if name not in FIELDS]
-        values: dict[str, Any] = {}
-        for name, field in FIELDS.items():
-            try:
-                values[name] = _checked(name, field, inputs.get(name))
-            except ValueError as error:
-                problems.append(str(error))
+        values, problems = check(FIELDS, inputs)
         problems += _settle(values, present)
         if problems:
             raise RequestError(problems)
@@ -142,6 +137,21 @@ class GenerationRequest:
     def as_inputs(self) -> dict[str, Any]:
         """The fields by name, as `from_inputs` takes them."""
         return asdict(self)
+
+
+def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The inputs in their fields' types, with defaults for what is missing or None; and what is wrong with the rest.
+
+    A field that failed its check is not among the values.
+    """
+    problems = [f"There is no input '{name}'." for name in inputs if name not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        try:
+            values[name] = _checked(name, field, inputs.get(name))
+        except ValueError as error:
+            problems.append(str(error))
+    return values, problems
 
 
 def _checked(name: str, field: Field, value: Any) -> Any:
@@ -167,14 +177,21 @@ def _checked(name: str, field: Field, value: Any) -> Any:
 
 
 def _checked_number(name: str, field: Field, value: Any) -> int | float:
-    noun = "a whole number" if field.kind is int else "a number"
-    assert field.minimum is not None and field.maximum is not None
+    # Comparisons with these are false for NaN, for infinities and for integers that no float can hold.
+    low = -sys.float_info.max if field.minimum is None else field.minimum
+    high = sys.float_info.max if field.maximum is None else field.maximum
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # The comparison is false for NaN, and for infinities.
-    if not (is_number and field.minimum <= value <= field.maximum) or (field.kind is int and value != int(value)):
-        allowed = f"{noun} from {field.minimum:g} to {field.maximum:.10g}"
-        raise ValueError(f"{name} must be {allowed}, not {_shown(value)}.")
+    if not (is_number and low <= value <= high) or (field.kind is int and value != int(value)):
+        raise ValueError(f"{name} must be {_allowed(field)}, not {_shown(value)}.")
     return field.kind(value)
+
+
+def _allowed(field: Field) -> str:
+    noun = "a whole number" if field.kind is int else "a number"
+    low, high = field.minimum, field.maximum
+    if low is None:
+        return noun if high is None else f"{noun} up to {high:.10g}"
+    return f"{noun} of {low:g} or more" if high is None else f"{noun} from {low:g} to {high:.10g}"
 
 
 def _shown(value: Any) -> str:

@@ -4,9 +4,10 @@
 server without it lets every input through. Source: the schema that Cog 0.23 publishes.
 """
 
+import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from cog import _inspector
 
@@ -34,8 +35,10 @@ def write(folder: Path, predictor: str = "predict.py:Predictor") -> Path:
 def build(predictor: str) -> dict[str, Any]:
     """The schema of a predictor named as in cog.yaml, such as `predict.py:Predictor`."""
     file, _, name = predictor.partition(":")
-    info = _inspector.create_predictor(file.removesuffix(".py").replace("/", "."), name)
+    module = file.removesuffix(".py").replace("/", ".")
+    info = _inspector.create_predictor(module, name)
     inputs, enums = _inputs(info.inputs)
+    runner = getattr(importlib.import_module(module), name)
     return {
         "openapi": "3.0.2",
         "info": {"title": "Cog", "version": "0.1.0"},
@@ -43,7 +46,7 @@ def build(predictor: str) -> dict[str, Any]:
         "components": {
             "schemas": {
                 "Input": inputs,
-                "Output": info.output.json_type(),
+                "Output": _output(info.output.json_type(), get_type_hints(runner.run)["return"]),
                 **enums,
                 "PredictionRequest": _object("PredictionRequest", id=_text("Id"), input=_reference("Input")),
                 "PredictionResponse": _object(
@@ -78,9 +81,9 @@ def _inputs(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             entry["allOf"] = [_reference(name)]
         else:
             entry |= {"title": name.replace("_", " ").title(), **field.type.json_type()}
-        if field.default is not None or optional:
+        if field.default is not None:
             entry["default"] = field.default
-        else:
+        elif not optional:
             required.append(name)
         if optional:
             entry["nullable"] = True
@@ -90,6 +93,12 @@ def _inputs(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         properties[name] = entry
     schema = {"title": "Input", "type": "object", "properties": properties}
     return (schema | {"required": required} if required else schema), enums
+
+
+def _output(schema: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """The schema of an output; of an object's fields those that have a default are not required."""
+    required = [name for name in schema.pop("required", []) if not hasattr(kind, name)]
+    return schema | {"required": required} if required else schema
 
 
 def _predictions() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A reading of predict.py as Cog's build does it: from the source, by literals alone.
+"""A reading of a predictor as Cog's build does it: from the source, by literals alone.
 
 `cog build` never imports the predictor. Whatever is not a plain literal it drops, garbles or refuses;
 here it is refused, so that a test can say where.
@@ -49,22 +49,38 @@ def read(source: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
             entry["allOf"] = [{"$ref": f"#/components/schemas/{parameter.arg}"}]
         else:
             entry |= {"title": parameter.arg.replace("_", " ").title(), **kind}
-        if keywords.get("default") is not None or optional:
-            entry["default"] = keywords.get("default")
+        if keywords.get("default") is not None:
+            entry["default"] = keywords["default"]
         elif "default" in keywords:
-            raise Trap(f"{parameter.arg}: a default of None without Optional makes the input required")
-        else:
+            raise Trap(f"{parameter.arg}: a default of None is published as null, or makes the input required")
+        elif not optional:
             required.append(parameter.arg)
         if optional:
             entry["nullable"] = True
         entry["description"] = keywords["description"]
         entry |= {_BOUNDS[bound]: keywords[bound] for bound in _BOUNDS if bound in keywords}
         properties[parameter.arg] = entry
-    if run.returns is None or ast.unparse(run.returns) != "list[Path]":
-        raise Trap("the output must be list[Path]")
     schema = {"title": "Input", "type": "object", "properties": properties}
-    output = {"title": "Output", "type": "array", "items": _TYPES["Path"]}
-    return schema | ({"required": required} if required else {}), enums, output
+    return schema | ({"required": required} if required else {}), enums, {"title": "Output", **_output(tree, run)}
+
+
+def _output(tree: ast.Module, run: ast.FunctionDef) -> dict[str, Any]:
+    """A file, a list of files, or a class of this source with a file in every field."""
+    name = ast.unparse(run.returns) if run.returns else ""
+    if name == "Path":
+        return _TYPES["Path"]
+    if name == "list[Path]":
+        return {"type": "array", "items": _TYPES["Path"]}
+    models = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    if not models or [ast.unparse(base) for base in models[0].bases] != ["BaseModel"]:
+        raise Trap(f"the output {name} is not a type that is read")
+    properties = {}
+    for field in models[0].body[1:]:  # after the docstring
+        if not (isinstance(field, ast.AnnAssign) and ast.unparse(field) == f"{ast.unparse(field.target)}: Path = None"):
+            raise Trap(f"the output has a field that is no optional file: {ast.unparse(field)}")
+        title = ast.unparse(field.target).replace("_", " ").title()
+        properties[ast.unparse(field.target)] = {"title": title, **_TYPES["Path"]}
+    return {"type": "object", "properties": properties}
 
 
 def _type(parameter: ast.arg) -> tuple[dict[str, str], bool]:

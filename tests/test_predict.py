@@ -50,6 +50,7 @@ TRAPS = {
     "a bound by name": 'x: int = Input(description="d", default=1, ge=LOW)',
     "a computed bound": 'x: int = Input(description="d", default=1, le=2*3)',
     "a positional default": 'x: int = Input(5, description="d")',
+    "None as a default": 'x: Optional[int] = Input(description="d", default=None)',
     "None without Optional": 'x: int = Input(description="d", default=None)',
     "an f-string": 'x: int = Input(description=f"d{1}", default=1)',
     "a description by name": "x: int = Input(description=TEXT, default=1)",

@@ -1,0 +1,58 @@
+"""What every predictor shares: the service behind it, and what it tells of a request."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from cog import BaseRunner, Path
+
+from musicgen_service.request import FIELDS, Field, RequestError
+
+
+class ServiceRunner(BaseRunner):
+    """A Cog predictor whose requests the service carries out; a subclass declares the inputs, in `run`."""
+
+    fields: Mapping[str, Field] = FIELDS
+    """What `run` takes."""
+
+    def setup(self) -> None:
+        """Load models into memory."""
+        # Imported here, so that reading the inputs of a predictor does not load torch.
+        from musicgen_service.service import MusicGenService
+
+        self.service = MusicGenService()
+        self.service.setup()
+
+    def translate(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of `run` in the words of a `GenerationRequest`.
+
+        Raises
+        ------
+        RequestError
+            When there is no such request.
+        """
+        return dict(inputs)
+
+    def clips(self, arguments: Mapping[str, Any]) -> list[Path]:
+        """Carry out what `run` was asked for.
+
+        Parameters
+        ----------
+        arguments : the arguments of `run` by name, `self` among them
+
+        Returns
+        -------
+        The files made; the seed of each is in the response's metrics.
+        """
+        try:
+            inputs = {name: value for name, value in arguments.items() if name != "self"}
+            files, seeds = self.service.generate(self.translate(inputs))
+        except RequestError:
+            raise
+        except Exception:
+            # Cog reports the message of an exception to the client and keeps the traceback to itself.
+            traceback.print_exc()
+            raise
+        self.record_metric("seed", seeds[0])
+        self.record_metric("seeds", seeds)
+        return [Path(file) for file in files]
