@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from musicgen_service.analysis import stems
@@ -21,11 +20,11 @@ from musicgen_service.models.memory import LoadedModels, budget_from_environment
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 from musicgen_service.outputs import Outputs
 from musicgen_service.paths import continuation, melody, roundtrip, text
-from musicgen_service.paths.job import Job
+from musicgen_service.paths.job import Clip, Job
 from musicgen_service.progress import Progress, log
 from musicgen_service.request import MAX_SEED, GenerationRequest
 
-_PATHS: dict[str, Callable[[Job], Iterator[np.ndarray]]] = {
+_PATHS: dict[str, Callable[[Job], Iterator[Clip]]] = {
     "text": text.generate,
     "melody": melody.generate,
     "continuation": continuation.generate,
@@ -116,14 +115,17 @@ class MusicGenService:
             audio = audio.slice(request.continuation_start, request.continuation_end)
         decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
         seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
-        job = Job(request, model, seeds, audio, decode, self._melody_of(model), progress.report)
-        files = []
-        for number, (seed, samples) in enumerate(zip(seeds, _PATHS[request.task](job), strict=True), 1):
-            level = loudness.normalise(samples, model.sample_rate, request.normalization_strategy)
-            path = folder / f"{request.task}-{request.seed}-{number:02d}.{request.output_format}"
-            encoding.write(level, model.sample_rate, path, recipe.tags(_recipe(request, seed)))
+        job = Job(request, model, seeds, audio, decode, self._melody_of(model), self._split, progress.report)
+        files, made_with = [], []
+        for clip in _PATHS[request.task](job):
+            sound = clip.samples
+            if not clip.levelled:
+                sound = loudness.normalise(sound, model.sample_rate, request.normalization_strategy)
+            path = folder / f"{request.task}-{request.seed}-{_label(clip)}.{request.output_format}"
+            encoding.write(sound, model.sample_rate, path, recipe.tags(_recipe(request, clip)))
             files.append(path)
-        return files, seeds
+            made_with.append(clip.seed)
+        return files, made_with
 
     def _melody_of(self, model: MusicModel) -> Callable[[Audio], Audio]:
         if not CHECKPOINTS[model.name].separates_melody:
@@ -131,14 +133,28 @@ class MusicGenService:
         if not self.store.has(SEPARATOR):
             log(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix")
             return lambda audio: audio
+        return lambda audio: stems.melodic(audio, self._loaded_separator(), self.device)
+
+    def _split(self, audio: Audio) -> tuple[Audio, Audio]:
+        return stems.vocals_and_accompaniment(audio, self._loaded_separator(), self.device)
+
+    def _loaded_separator(self) -> Any:
         if self._separator is None:
             self._separator = loading.load_separator(self.store)
-        return lambda audio: stems.melodic(audio, self._separator, self.device)
+        return self._separator
 
 
-def _recipe(request: GenerationRequest, seed: int) -> dict[str, Any]:
-    """What makes one clip again: the request with this clip's seed, alone."""
-    inputs = replace(request, seed=seed, variations=1).as_inputs()
+def _label(clip: Clip) -> str:
+    # An underscore sorts after the full stop, so that a clip comes before its parts.
+    return f"{clip.number:02d}_{clip.part}" if clip.part else f"{clip.number:02d}"
+
+
+def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
+    """What makes one clip again: the request with this clip's seed, alone; a loop's variation needs the loop."""
+    if request.task == "loop":
+        inputs = replace(request, variations=clip.number).as_inputs()
+    else:
+        inputs = replace(request, seed=clip.seed, variations=1).as_inputs()
     if request.input_audio is not None:
         inputs["input_audio"] = request.input_audio.name
         inputs["input_audio_sha256"] = sha256(request.input_audio)

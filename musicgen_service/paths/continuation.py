@@ -1,18 +1,19 @@
 """Going on from given audio, which is kept as it is at the start of the clip."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from musicgen_service.paths import windows
-from musicgen_service.paths.job import Job
+from musicgen_service.paths.job import Clip, Job
 
 _FADE = 0.01
 """Seconds over which the given audio gives way to the codec's version of it, just before the new music."""
 
 
-def generate(job: Job) -> Iterator[np.ndarray]:
+def generate(job: Job) -> Iterator[Clip]:
     """Clips [channels, samples]: the given audio, then new music up to the length asked for.
 
     Audio longer than a window is continued from its last seconds.
@@ -26,8 +27,10 @@ def generate(job: Job) -> Iterator[np.ndarray]:
     if heard:
         prompt = model.encode(torch.from_numpy(given[:, first * model.hop : heard * model.hop]))
     offset = first * model.hop
-    for sound in job.sounds(lambda _: conditions, prompt, job.frames - first):
-        yield _joined(given, sound[:, : job.samples - offset], offset, round(_FADE * model.sample_rate))
+    fade = round(_FADE * model.sample_rate)
+    for clip in job.sounds(lambda _: conditions, prompt, job.frames - first):
+        made = clip.samples[:, : job.samples - offset]
+        yield replace(clip, samples=_joined(given, made, offset, fade))
 
 
 def _joined(given: np.ndarray, made: np.ndarray, offset: int, fade: int) -> np.ndarray:

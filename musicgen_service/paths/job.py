@@ -1,7 +1,7 @@
 """What every path is given, and what they share."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,30 @@ from musicgen_service.request import GenerationRequest
 
 
 @dataclass(frozen=True)
+class Clip:
+    """What a path makes.
+
+    Attributes
+    ----------
+    samples : float32 array [channels, samples] at the model's rate
+    seed : the one it was drawn with
+    number : its place among the request's variations, from 1
+    part : `backing` or `vocals` when it is one part of that variation; empty for the whole
+    levelled : whether it has its level already
+    """
+
+    samples: np.ndarray
+    seed: int
+    number: int
+    part: str = ""
+    levelled: bool = False
+
+    def cut(self, length: int) -> "Clip":
+        """The first `length` samples of it."""
+        return replace(self, samples=self.samples[:, :length])
+
+
+@dataclass(frozen=True)
 class Job:
     """The clips to make for one request.
 
@@ -24,6 +48,7 @@ class Job:
     audio : the part of the client's audio to use, at its own rate; None without input audio
     decode : tokens [codebooks, frames] to audio [channels, frames * hop], by codec or by diffusion
     melody : the instruments that carry the melody of an Audio
+    split : the vocals of an Audio, and everything else in it
     report : told the share (0 to 1) of the work that is done
     """
 
@@ -33,6 +58,7 @@ class Job:
     audio: Audio | None
     decode: Callable[[torch.Tensor], torch.Tensor]
     melody: Callable[[Audio], Audio]
+    split: Callable[[Audio], tuple[Audio, Audio]]
     report: Callable[[float], None]
 
     @property
@@ -58,11 +84,11 @@ class Job:
 
     def sounds(
         self, conditions_at: Callable[[int], Any], prompt: torch.Tensor | None, frames: int
-    ) -> Iterator[np.ndarray]:
-        """Generate and decode: for each seed a float32 array [channels, frames * hop]; see `generate_tokens`."""
-        clips = generate_tokens(self.model, conditions_at, prompt, frames, self.sampling, self.seeds, self.report)
-        for seed, tokens in zip(self.seeds, clips, strict=True):
-            yield self.sound(tokens, seed)
+    ) -> Iterator[Clip]:
+        """Generate and decode: for each seed a clip [channels, frames * hop]; see `generate_tokens`."""
+        tokens = generate_tokens(self.model, conditions_at, prompt, frames, self.sampling, self.seeds, self.report)
+        for number, (seed, clip) in enumerate(zip(self.seeds, tokens, strict=True), 1):
+            yield Clip(self.sound(clip, seed), seed, number)
 
     def sound(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
         """Tokens to a float32 array [channels, frames * hop] without infinities or NaN."""

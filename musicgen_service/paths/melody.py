@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
-from musicgen_service.paths.job import Job
+from musicgen_service.paths.job import Clip, Job
 
 
-def generate(job: Job) -> Iterator[np.ndarray]:
+def generate(job: Job) -> Iterator[Clip]:
     """Clips [channels, samples] of exactly the length asked for; a shorter melody repeats."""
     model = job.model
     melody = torch.from_numpy(job.melody(job.required_audio()).convert(model.sample_rate, 1).samples)
@@ -17,8 +16,8 @@ def generate(job: Job) -> Iterator[np.ndarray]:
     def conditions_at(frame: int) -> Any:
         return model.conditions(job.request.description, _part(melody, frame, job))
 
-    for sound in job.sounds(conditions_at, None, job.frames):
-        yield sound[:, : job.samples]
+    for clip in job.sounds(conditions_at, None, job.frames):
+        yield clip.cut(job.samples)
 
 
 def _part(melody: torch.Tensor, frame: int, job: Job) -> torch.Tensor:
