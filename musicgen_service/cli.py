@@ -5,14 +5,16 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from musicgen_service import systems
 from musicgen_service.audio import reading, recipe
 from musicgen_service.audio.encoding import FORMATS, EncodingError
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
-from musicgen_service.request import FIELDS, GenerationRequest, RequestError
+from musicgen_service.request import FIELDS, Field, RequestError
 
 
 class UsageError(ValueError):
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit("interrupted")
 
 
-def parse_inputs(pairs: list[str]) -> dict[str, Any]:
+def parse_inputs(pairs: list[str], fields: Mapping[str, Field] = FIELDS) -> dict[str, Any]:
     """`name=value` pairs to inputs: numbers and true/false by the field's type, files as `@path`.
 
     Raises
@@ -50,14 +52,13 @@ def parse_inputs(pairs: list[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals:
             raise UsageError(f"'{pair}' is not of the form name=value.")
-        if name not in FIELDS:
-            raise UsageError(f"There is no input '{name}': use some of {', '.join(FIELDS)}.")
-        inputs[name] = _value(name, text)
+        if name not in fields:
+            raise UsageError(f"There is no input '{name}': use some of {', '.join(fields)}.")
+        inputs[name] = _value(name, fields[name].kind, text)
     return inputs
 
 
-def _value(name: str, text: str) -> Any:
-    kind = FIELDS[name].kind
+def _value(name: str, kind: type, text: str) -> Any:
     if kind is Path:
         path = Path(text.removeprefix("@")).expanduser()
         if not path.is_file():
@@ -76,20 +77,17 @@ def _value(name: str, text: str) -> Any:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    inputs = parse_inputs(options.input)
+    predictor = systems.load(options.system)
+    inputs = parse_inputs(options.input, predictor.fields)
     output: Path | None = options.output
     if output is not None and output.suffix[1:] in FORMATS:
         inputs.setdefault("output_format", output.suffix[1:])
     # A request that cannot succeed is refused before anything is loaded, and only its model is loaded.
-    request = GenerationRequest.from_inputs(inputs, WeightStore.from_environment().present())
+    request = predictor.settle(inputs, WeightStore.from_environment().present())
     os.environ["MUSICGEN_MODELS"] = request.model_version
-    # Imported here: torch takes seconds to load, which a mistyped command should not wait for.
-    from predict import Predictor
-
-    predictor = Predictor()
     predictor.setup()
     started = time.monotonic()
-    files = predictor.run(**{name: inputs.get(name, field.default) for name, field in FIELDS.items()})
+    files = predictor.clips(inputs)
     taken = time.monotonic() - started
     for index, file in enumerate(files):
         target = _target(output, file, index if len(files) > 1 else None)
@@ -108,7 +106,7 @@ def _target(output: Path | None, file: Path, index: int | None) -> Path:
 def _serve(options: argparse.Namespace) -> None:
     from musicgen_service.server import serve
 
-    serve(options.host, options.port)
+    serve(options.host, options.port, options.system)
 
 
 def _list_weights(_options: argparse.Namespace) -> None:
@@ -155,15 +153,18 @@ def _recipe(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m musicgen_service", description="MusicGen as one service.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    system: dict[str, Any] = {"dest": "system", "choices": systems.names(), "help": "take the place of this system"}
 
     predict = commands.add_parser("predict", help="make clips: -i prompt='...' -o clip.wav")
     predict.add_argument("-i", "--input", action="append", default=[], metavar="NAME=VALUE", help="files as @path")
     predict.add_argument("-o", "--output", type=Path, help="where to put the clip (numbered when there are several)")
+    predict.add_argument("--as", **system)
     predict.set_defaults(command=_predict)
 
     serve = commands.add_parser("serve", help="answer HTTP requests with Cog's server")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=5000)
+    serve.add_argument("--as", **system)
     serve.set_defaults(command=_serve)
 
     weights = commands.add_parser("weights", help="list, fetch, verify, path").add_subparsers(required=True)

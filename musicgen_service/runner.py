@@ -1,12 +1,17 @@
 """What every predictor shares: the service behind it, and what it tells of a request."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cog.types
 from cog import BaseRunner, Path
 
-from musicgen_service.request import FIELDS, Field, RequestError
+from musicgen_service import sources
+from musicgen_service.request import FIELDS, Field, GenerationRequest, RequestError
+
+# Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
+cog.types.Path.validate = lambda address: address
 
 
 class ServiceRunner(BaseRunner):
@@ -33,6 +38,16 @@ class ServiceRunner(BaseRunner):
         """
         return dict(inputs)
 
+    def settle(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
+        """The request that the inputs amount to, given the checkpoints that are `present`.
+
+        Raises
+        ------
+        RequestError
+            When the inputs are not allowed, with every reason.
+        """
+        return GenerationRequest.from_inputs(self.translate(inputs), present)
+
     def clips(self, arguments: Mapping[str, Any]) -> list[Path]:
         """Carry out what `run` was asked for.
 
@@ -46,7 +61,8 @@ class ServiceRunner(BaseRunner):
         """
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
-            files, seeds = self.service.generate(self.translate(inputs))
+            with sources.local(inputs, self.fields) as found:
+                files, seeds = self.service.generate(self.translate(found))
         except RequestError:
             raise
         except Exception:

@@ -11,6 +11,8 @@ from typing import Any, get_type_hints
 
 from cog import _inspector
 
+from musicgen_service import systems
+
 SCHEMA_FILE = Path(".cog/openapi_schema.json")
 
 _BOUNDS = {
@@ -22,7 +24,7 @@ _BOUNDS = {
 }
 
 
-def write(folder: Path, predictor: str = "predict.py:Predictor") -> Path:
+def write(folder: Path, predictor: str) -> Path:
     """Write the schema of a predictor where Cog's server, started in `folder`, looks for it."""
     path = folder / SCHEMA_FILE
     path.parent.mkdir(exist_ok=True)
@@ -34,8 +36,7 @@ def write(folder: Path, predictor: str = "predict.py:Predictor") -> Path:
 
 def build(predictor: str) -> dict[str, Any]:
     """The schema of a predictor named as in cog.yaml, such as `predict.py:Predictor`."""
-    file, _, name = predictor.partition(":")
-    module = file.removesuffix(".py").replace("/", ".")
+    module, name = systems.location(predictor)
     info = _inspector.create_predictor(module, name)
     inputs, enums = _inputs(info.inputs)
     runner = getattr(importlib.import_module(module), name)

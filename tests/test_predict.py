@@ -74,7 +74,7 @@ def test_every_trap_of_the_static_parser_is_seen(parameter: str) -> None:
 
 
 def test_the_schema_file_is_written_where_the_server_looks(tmp_path: Path) -> None:
-    path = schema.write(tmp_path)
+    path = schema.write(tmp_path, "predict.py:Predictor")
     assert path == tmp_path / ".cog" / "openapi_schema.json"
     assert [file.name for file in path.parent.iterdir()] == ["openapi_schema.json"]
 

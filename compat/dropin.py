@@ -1,0 +1,119 @@
+"""What the drop-in predictors share."""
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, get_args, get_type_hints
+
+import cog
+
+from musicgen_service.audio import reading
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.progress import log
+from musicgen_service.request import Field, GenerationRequest, RequestError, check
+from musicgen_service.runner import ServiceRunner
+
+DEMO = "demo"
+"""As `MUSICGEN_MODELS`: the demo checkpoint stands in for every model."""
+
+
+class DropIn(ServiceRunner):
+    """Another system's inputs, translated; a subclass declares them in `run`."""
+
+    default_model = ""
+    """What is loaded at start unless `MUSICGEN_MODELS` says otherwise."""
+    names: ClassVar[Mapping[str, str]] = {}
+    """This system's names of a request's fields, where they differ."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.fields = declared(cls.run)
+
+    def setup(self) -> None:
+        """Load models into memory."""
+        os.environ["MUSICGEN_MODELS"] = os.environ.get("MUSICGEN_MODELS") or self.default_model
+        super().setup()
+
+    def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Inputs that passed their own checks in the words of a request; each subclass has its own."""
+        raise NotImplementedError
+
+    def translate(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs in the words of a request; see `ServiceRunner.translate`."""
+        values, problems = check(self.fields, inputs)
+        if problems:
+            raise RequestError(problems)
+        return self.as_request(values)
+
+    def settle(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
+        """The request that the inputs amount to; see `ServiceRunner.settle`."""
+        with self._own_words():
+            return super().settle(inputs, present)
+
+    def clips(self, arguments: Mapping[str, Any]) -> list[cog.Path]:
+        """Carry out what `run` was asked for; see `ServiceRunner.clips`."""
+        with self._own_words():
+            return super().clips(arguments)
+
+    def clip(self, arguments: Mapping[str, Any]) -> cog.Path:
+        """The same for a system that makes one file."""
+        [file] = self.clips(arguments)
+        return file
+
+    def checkpoint(self, model: str, *, follows_melody: bool = False) -> str:
+        """The checkpoint that plays what a client asks of `model`."""
+        able = [name for name in self.fields["model_version"].choices or () if _takes_melody(name)]
+        if follows_melody and model not in able:
+            names = " or ".join(able)
+            raise RequestError([f"Model '{model}' takes no melody: use {names}, or set continuation to true."])
+        return stand_in(model)
+
+    @contextmanager
+    def _own_words(self) -> Iterator[None]:
+        """Have errors name the inputs as this system does."""
+        try:
+            yield
+        except RequestError as error:
+            problems = error.problems
+            for name, own in self.names.items():
+                problems = [re.sub(rf"\b{name}\b", own, problem) for problem in problems]
+            raise RequestError(problems) from None
+
+
+def declared(run: Callable[..., Any]) -> dict[str, Field]:
+    """The fields that the parameters of a `run` declare."""
+    hints = get_type_hints(run)
+    fields = {}
+    for name, parameter in list(inspect.signature(run).parameters.items())[1:]:
+        [kind] = set(get_args(hints[name]) or (hints[name],)) - {type(None)}
+        entry = parameter.default
+        choices = tuple(entry.choices) if entry.choices else None
+        fields[name] = Field(Path if kind is cog.Path else kind, entry.default, entry.ge, entry.le, choices)
+    return fields
+
+
+def stand_in(model: str) -> str:
+    """`model`, or the demo checkpoint where that is to play everything."""
+    if os.environ.get("MUSICGEN_MODELS") != DEMO:
+        return model
+    log(f"MUSICGEN_MODELS={DEMO}: this is NOT '{model}'; the demo checkpoint plays in its place")
+    return DEMO
+
+
+def prompt_seconds(inputs: Mapping[str, Any]) -> float:
+    """Seconds of `input_audio` that a continuation goes on from; 0 where the request's own checks find fault."""
+    start, end = inputs["continuation_start"], inputs["continuation_end"]
+    try:
+        length = reading.seconds(inputs["input_audio"]) if inputs["input_audio"] else 0.0
+    except reading.AudioError:
+        return 0.0
+    if end is not None and end >= 0:
+        length = min(length, end)
+    return max(0.0, length - start)
+
+
+def _takes_melody(model: str) -> bool:
+    return model in CHECKPOINTS and CHECKPOINTS[model].takes_melody

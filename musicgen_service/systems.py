@@ -1,0 +1,31 @@
+"""The predictors of this repository: its own, and those of `compat/` that take another system's place."""
+
+import importlib
+from pathlib import Path
+
+from musicgen_service.runner import ServiceRunner
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def names() -> list[str]:
+    """The systems whose place can be taken: each has a folder with a cog.yaml."""
+    return sorted(path.parent.name for path in PROJECT.glob("compat/*/cog.yaml"))
+
+
+def predictor(system: str | None) -> str:
+    """File and class, as cog.yaml names them, of a system's predictor; of our own for None."""
+    return f"compat/{system}.py:Predictor" if system else "predict.py:Predictor"
+
+
+def location(predictor: str) -> tuple[str, str]:
+    """Module and class of a predictor named as in cog.yaml."""
+    file, _, name = predictor.partition(":")
+    return file.removesuffix(".py").replace("/", "."), name
+
+
+def load(system: str | None) -> ServiceRunner:
+    """A system's predictor, before its `setup`."""
+    module, name = location(predictor(system))
+    runner: ServiceRunner = getattr(importlib.import_module(module), name)()
+    return runner
