@@ -1,0 +1,67 @@
+"""Tempo, beats and bars of a recording."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from musicgen_service.analysis import metre, pulse
+from musicgen_service.analysis.envelopes import FRAME_RATE, envelopes, mono
+
+_SHORTEST_SECONDS = 1.0
+_MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3])  # of the envelopes, in which pulses are sought
+_CLEAR = 0.35  # regularity of a pulse that nobody doubts
+
+
+@dataclass(frozen=True)
+class BeatGrid:
+    """The metrical grid of a recording; without beats everything is empty and zero.
+
+    Attributes
+    ----------
+    tempo : beats a minute, from a line through the beats
+    beats : seconds, float64 ``[beats]``
+    downbeats : the beats that begin a bar
+    beats_per_bar : 4 or 3
+    confidence : 0 (no pulse) to 1
+    """
+
+    tempo: float = 0.0
+    beats: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    downbeats: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    beats_per_bar: int = 4
+    confidence: float = 0.0
+
+
+def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> BeatGrid:
+    """Find the beats and bars of a recording.
+
+    Parameters
+    ----------
+    samples : float32 ``[channels, samples]`` or ``[samples]``
+    sample_rate : samples per second
+    tempo : the tempo that was asked for, if one was: decides between halves and doubles, and yields to clear
+        evidence of another
+    """
+    audio = mono(samples, sample_rate)
+    seconds = np.shape(samples)[-1] / sample_rate
+    if seconds < _SHORTEST_SECONDS or not audio.any():
+        return BeatGrid()
+    rows = envelopes(audio)
+    onsets = _MIX @ rows
+    pulses = [(pulse.ticks(onsets, period), regularity) for period, regularity in pulse.periods(onsets, tempo)]
+    pulses = [(ticks, regularity) for ticks, regularity in pulses if len(ticks) > 1]
+    if not pulses:
+        return BeatGrid()
+    reading = metre.best(rows, pulses, tempo)
+    times = reading.beats / FRAME_RATE
+    # A first beat that begins with the file may be measured a little before it.
+    inside = (times > -0.03) & (times < seconds)
+    is_downbeat = (np.arange(len(times)) - reading.first_downbeat) % reading.beats_per_bar == 0
+    slope = float(np.polyfit(np.arange(len(times)), times, 1)[0])
+    return BeatGrid(
+        tempo=60 / slope,
+        beats=np.maximum(times[inside], 0.0),
+        downbeats=np.maximum(times[inside & is_downbeat], 0.0),
+        beats_per_bar=reading.beats_per_bar,
+        confidence=float(np.clip(reading.regularity / _CLEAR, 0, 1)),
+    )

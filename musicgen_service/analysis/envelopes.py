@@ -1,0 +1,86 @@
+"""What a beat tracker listens to: where sounds begin and where the harmony changes, 86 times a second."""
+
+import librosa
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+from musicgen_service.analysis.pitch import LOWEST, PITCH_RATE, TRIADS, fold, levels
+
+RATE = 22_050
+HOP = 256
+FRAME_RATE = RATE / HOP
+BANDS = ("low", "mid", "high", "harmony", "bass")
+_FFT, _MELS, _MEL_RANGE = 1024, 96, (30.0, 10_500.0)
+_CROSSOVERS = (160.0, 3000.0)
+_LATENCY = 1.1  # frames: how much earlier the difference of two windows peaks than a sound begins
+_NOVELTY_SECONDS = 0.6
+_CEILING = 15.0  # times its mean: a single bang must not outweigh a song
+
+Array = NDArray[np.float64]
+
+
+def mono(samples: np.ndarray, sample_rate: int) -> NDArray[np.float32]:
+    """``[channels, samples]`` or ``[samples]`` at any rate to ``[samples]`` at RATE, peak 1, all 0 when silent."""
+    audio = np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
+    if sample_rate != RATE and audio.size:
+        audio = soxr.resample(audio, sample_rate, RATE)
+    peak = float(np.abs(audio).max(initial=0.0))
+    return audio / np.float32(peak) if peak > 1e-4 else np.zeros_like(audio)
+
+
+def envelopes(audio: NDArray[np.float32]) -> Array:
+    """How much begins or changes at each time.
+
+    Parameters
+    ----------
+    audio : ``[samples]`` at RATE, peak 1
+
+    Returns
+    -------
+    ``[BANDS, frames]``, frame i at i / FRAME_RATE seconds, each row with mean 1 or all 0: onsets below 160 Hz, up to
+    3 kHz and above (spectral flux against the loudest neighbour before, after Böck & Widmer's SuperFlux, DAFx 2013),
+    changes of the triad and changes of the bass from the last 0.6 s to the next.
+    """
+    spectrum = np.abs(librosa.stft(audio, n_fft=_FFT, hop_length=HOP))
+    filters = librosa.filters.mel(sr=RATE, n_fft=_FFT, n_mels=_MELS, fmin=_MEL_RANGE[0], fmax=_MEL_RANGE[1], norm=None)
+    mel = filters @ spectrum
+    loudness = np.log1p(1000 * mel / max(float(mel.max()), 1e-9))
+    before = maximum_filter1d(loudness, 3, axis=0)
+    rises = np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
+    centres = librosa.mel_frequencies(_MELS + 2, fmin=_MEL_RANGE[0], fmax=_MEL_RANGE[1])[1:-1]
+    parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
+    frames = np.arange(spectrum.shape[1])
+    onsets = [np.interp(frames - _LATENCY, frames, part.sum(axis=0)) for part in parts]
+    rows = np.array(
+        onsets + [np.interp(frames / FRAME_RATE * PITCH_RATE, np.arange(len(n)), n) for n in _changes(audio)]
+    )
+    means = rows.mean(axis=1, keepdims=True)
+    return np.minimum(rows / np.where(means > 1e-9, means, np.inf), _CEILING)
+
+
+def _changes(audio: NDArray[np.float32]) -> tuple[Array, Array]:
+    """Novelty of triads and of the bass, ``[pitch frames]`` each."""
+    pitches = levels(audio, RATE)
+    midi = np.arange(LOWEST, LOWEST + len(pitches))
+    middle = fold(pitches * np.exp(-(((midi - 62) / 16) ** 2))[:, None] * (midi >= 45)[:, None])
+    # Triads rather than pitch classes: a melody moves within the chord more than it leaves it.
+    triads = TRIADS @ uniform_filter1d(middle, 5, axis=1)
+    triads = (triads / np.maximum(triads.max(axis=0), 1e-6)) ** 8
+    return _novelty(triads), _novelty(fold(pitches * (midi < 52)[:, None]))
+
+
+def _novelty(features: Array) -> Array:
+    """One minus the cosine of what comes and what was, ``[frames]`` of ``[features, frames]``."""
+    frames = features.shape[1]
+    width = round(_NOVELTY_SECONDS * PITCH_RATE)
+    total = np.cumsum(np.pad(features, ((0, 0), (1, 0))), axis=1)
+    here = np.arange(frames)
+    begin, end = np.maximum(here - width, 0), np.minimum(here + width, frames)
+    after = (total[:, end] - total[:, here]) / np.maximum(end - here, 1)
+    before = (total[:, here] - total[:, begin]) / np.maximum(here - begin, 1)
+    lengths = np.linalg.norm(after, axis=0) * np.linalg.norm(before, axis=0)
+    novelty = 1 - (after * before).sum(axis=0) / (lengths + 1e-6)
+    novelty[: width // 2] = novelty[frames - width // 2 :] = 0  # too little on one side to compare
+    return novelty

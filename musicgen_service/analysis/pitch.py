@@ -1,0 +1,47 @@
+"""How loud each semitone is over time, and the triads that semitones make."""
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+
+LOWEST, SEMITONES = 33, 60  # MIDI: 55 Hz to 1.7 kHz
+PITCH_RATE = 22_050 / 512  # frames a second
+NOTE_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+
+Array = NDArray[np.float64]
+
+
+def _triads() -> Array:
+    """Unit pitch-class vectors ``[24, 12]``: C to B major, then C to B minor."""
+    shapes = np.zeros((2, 12))
+    shapes[0, [0, 4, 7]] = shapes[1, [0, 3, 7]] = 3**-0.5
+    return np.array([np.roll(shape, root) for shape in shapes for root in range(12)])
+
+
+TRIADS = _triads()
+
+
+def levels(audio: NDArray[np.float32], rate: int) -> Array:
+    """Logarithmic level of each semitone from LOWEST, ``[SEMITONES, frames]``, of ``[samples]`` at 22,050 Hz.
+
+    Measured at three bins a semitone, so that music tuned a little off concert pitch is heard as well.
+    """
+    bins = librosa.cqt(
+        audio,
+        sr=rate,
+        hop_length=512,
+        fmin=librosa.midi_to_hz(LOWEST - 1 / 3),
+        n_bins=3 * SEMITONES,
+        bins_per_octave=36,
+        filter_scale=0.6,
+        tuning=0.0,
+    )
+    semitones = np.abs(bins).reshape(SEMITONES, 3, -1).max(axis=1)
+    return np.log1p(100 * semitones / max(float(semitones.max()), 1e-9))
+
+
+def fold(semitones: Array) -> Array:
+    """Pitch classes ``[12, frames]``, C first, of semitone levels ``[SEMITONES, frames]`` from LOWEST."""
+    classes = np.zeros((12, semitones.shape[1]))
+    np.add.at(classes, (LOWEST + np.arange(len(semitones))) % 12, semitones)
+    return classes
