@@ -22,6 +22,8 @@ import numpy as np
 import soundfile
 
 PROJECT = Path(__file__).resolve().parents[2]
+SETTINGS = {"OMP_NUM_THREADS": "1", "MUSICGEN_ALLOW_PRIVATE_URLS": "1"}
+"""Of every server: the files that tests offer are on the loopback interface."""
 PATIENCE = 120.0
 """Seconds after which a wait is a failure; a busy machine needs some."""
 
@@ -99,7 +101,7 @@ def serving(
     port = free_port()
     log = temp.with_suffix(".log")
     temp.mkdir(exist_ok=True)
-    environment = os.environ | {"TMPDIR": str(temp), "OMP_NUM_THREADS": "1", "PORT": str(port)} | settings
+    environment = os.environ | SETTINGS | {"TMPDIR": str(temp), "PORT": str(port)} | settings
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, *command, *([str(port)] if command[-1] == "--port" else [])],

@@ -4,12 +4,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import PROJECT, Clip, Server, serving
+from tests.e2e.harness import PROJECT, Clip, Server, http_server, serving
 
 Start = Callable[..., AbstractContextManager[Server]]
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}
@@ -43,7 +44,7 @@ def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def server(start: Start) -> Iterator[Server]:
-    with start() as running:
+    with start(MUSICGEN_ALLOW_PRIVATE_URLS="0") as running:
         yield running
 
 
@@ -67,6 +68,21 @@ def test_rules_hold_without_a_schema_file(server: Server, inputs: dict[str, Any]
 
 def test_null_is_an_input_left_out_without_a_schema_file(server: Server) -> None:
     assert server.make(**SHORT, bpm=None, continuation_end=None)
+
+
+def test_a_server_by_hand_asks_no_private_address(server: Server) -> None:
+    asked: list[str] = []
+
+    class Private(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with http_server(Private) as address:
+        reply = server.predict(**SHORT, input_audio=f"{address}/song.wav")
+    assert reply["status"] == "failed"
+    assert "input_audio could not be fetched: its host is not on the public internet." in reply["error"]
+    assert asked == []
 
 
 def test_it_stops_when_told_and_starts_again(server: Server, start: Start) -> None:
