@@ -90,10 +90,16 @@ def _inputs(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             entry["nullable"] = True
         if field.description is not None:
             entry["description"] = field.description
-        entry |= {key: getattr(field, bound) for bound, key in _BOUNDS.items() if getattr(field, bound) is not None}
+        bounds = {key: getattr(field, bound) for bound, key in _BOUNDS.items()}
+        entry |= {key: _as_written(bound) for key, bound in bounds.items() if bound is not None}
         properties[name] = entry
     schema = {"title": "Input", "type": "object", "properties": properties}
     return (schema | {"required": required} if required else schema), enums
+
+
+def _as_written(bound: Any) -> Any:
+    """A bound without a fraction as a whole number: error messages show it."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _output(schema: dict[str, Any], kind: Any) -> dict[str, Any]:

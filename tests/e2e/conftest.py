@@ -1,12 +1,14 @@
-"""One real server for all tests that do not end it."""
+"""One real server for all tests that do not end it, and one in the place of each system of compat/."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from musicgen_service import systems
 from tests.audio.sounds import drums, tone
 from tests.e2e.harness import PROJECT, Server, data_uri, serving
 
@@ -48,3 +50,35 @@ def song_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def song(song_file: Path) -> str:
     """That recording as a data URI."""
     return data_uri(song_file)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server in a system's place."""
+
+    system: str
+    server: Server
+
+
+@pytest.fixture(scope="session")
+def demo_weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder with the shipped checkpoint and a random separator."""
+    folder = tmp_path_factory.mktemp("demo-weights")
+    (folder / "demo").symlink_to(PROJECT / "weights" / "demo")
+    (folder / "htdemucs").symlink_to(weights / "htdemucs")
+    return folder
+
+
+@pytest.fixture(scope="session", params=systems.names())
+def served(
+    request: pytest.FixtureRequest, demo_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The server that `serve --as` starts, where the demo checkpoint plays every model.
+
+    pytest runs all tests of one before it starts the next.
+    """
+    command = ["-m", "musicgen_service", "serve", "--as", request.param, "--port"]
+    temp = tmp_path_factory.mktemp(request.param) / "temp"
+    settings = {"MUSICGEN_WEIGHTS": str(demo_weights), "MUSICGEN_MODELS": "demo"}
+    with serving(command, PROJECT, temp, **settings) as running:
+        yield Served(request.param, running)

@@ -1,0 +1,155 @@
+"""The schemas the drop-ins publish against the reference pages; `pytest -s` shows the table of differences."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from musicgen_service import schema, systems
+from tests import static_schema
+from tests.compat import pages
+from tests.compat.pages import Page, Row
+
+SYSTEMS = systems.names()
+ABSENT = "absent"
+
+
+class Difference(NamedTuple):
+    """A line of the table: what a schema has where, on the page and here."""
+
+    system: str
+    field: str
+    key: str
+    reference: str
+    here: str
+
+
+def published(system: str) -> dict[str, Any]:
+    """The schemas of a drop-in by name, as the server publishes them."""
+    schemas: dict[str, Any] = schema.build(systems.predictor(system))["components"]["schemas"]
+    return schemas
+
+
+def resolved(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The inputs in their order, with enumerations put in place, as the pages show them."""
+    entries = {}
+    for name, entry in schemas["Input"]["properties"].items():
+        own = {key: value for key, value in entry.items() if key != "allOf"}
+        entries[name] = ({**schemas[name], **own}) if "allOf" in entry else own
+    return dict(sorted(entries.items(), key=lambda item: int(item[1]["x-order"])))
+
+
+def shown(row: Row, order: int, like: dict[str, Any]) -> dict[str, Any]:
+    """A table's row as a schema; what a table does not show is taken from `like`."""
+    is_enum = "enum" in like if row.is_enum is None else row.is_enum
+    entry: dict[str, Any] = {"x-order": order, "description": row.description, "type": row.kind or like.get("type")}
+    entry["title"] = row.name if is_enum else row.name.replace("_", " ").title()
+    for key, value in (("default", row.default), ("minimum", row.minimum), ("maximum", row.maximum)):
+        if value is not None:
+            entry[key] = value
+    if is_enum:
+        entry["enum"] = row.choices or like.get("enum")
+    if row.minimum is None and like.get("minimum") == 0:
+        entry["minimum"] = 0
+    if row.kind == "string" and like.get("format") == "uri":
+        entry["format"] = "uri"
+    return entry
+
+
+def reference(page: Page, ours: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The inputs that a page publishes."""
+    if page.inputs is not None:
+        properties: dict[str, dict[str, Any]] = page.inputs["properties"]
+        return {row.name: properties[row.name] for row in page.rows}
+    return {row.name: shown(row, order, ours.get(row.name, {})) for order, row in enumerate(page.rows)}
+
+
+def differences(system: str) -> list[Difference]:
+    """All that differs between a reference page and what its drop-in publishes."""
+    page, schemas = pages.read(system), published(system)
+    ours = resolved(schemas)
+    pairs: list[tuple[str, Any, Any]] = [("inputs in order", {"names": [*reference(page, ours)]}, {"names": [*ours]})]
+    pairs += [(name, entry, ours.get(name, {})) for name, entry in reference(page, ours).items()]
+    pairs.append(("output", page.output, schemas["Output"]))
+    return [
+        Difference(system, name, key, str(theirs.get(key, ABSENT)), str(own.get(key, ABSENT)))
+        for name, theirs, own in pairs
+        for key in sorted(theirs.keys() | own.keys())
+        if theirs.get(key, ABSENT) != own.get(key, ABSENT)
+    ]
+
+
+def documented() -> set[Difference]:
+    """The lines of the table in compat/README.md."""
+    section = Path("compat/README.md").read_text().split("## What Cog cannot express")[1].split("\n## ")[0]
+    lines = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in section.splitlines() if line[:3] == "| `"]
+    return {
+        Difference(system, field.strip(" `"), key, theirs, own)
+        for system, names, key, theirs, own in lines
+        for field in names.split(",")
+    }
+
+
+def test_the_schemas_differ_in_what_is_documented_and_nothing_else() -> None:
+    found = [difference for system in SYSTEMS for difference in differences(system)]
+    for difference in [Difference("system", "field", "key", "reference", "here"), *found]:
+        print("".join(f"{cell:22}" for cell in difference))
+    assert len(SYSTEMS) == 5
+    assert set(found) == documented()
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_cogs_build_reads_the_schema_that_the_server_publishes(system: str) -> None:
+    file, _, _ = systems.predictor(system).partition(":")
+    inputs, enums, output = static_schema.read(Path(file).read_text())
+    schemas = published(system)
+    assert inputs == schemas["Input"]
+    assert {name: schemas[name] for name in enums} == enums
+    assert output == schemas["Output"]
+
+
+def test_only_the_loopers_prompt_is_required() -> None:
+    required = {system: published(system)["Input"].get("required", []) for system in SYSTEMS}
+    assert required == {system: ["prompt"] if system == "musicgen_looper" else [] for system in SYSTEMS}
+
+
+def test_a_table_shows_what_this_test_takes_it_to_show() -> None:
+    page = pages.read("musicgen_custom")
+    assert page.inputs is not None
+    schemas: dict[str, dict[str, Any]] = page.inputs["properties"]
+    assert sorted(schemas) == sorted(row.name for row in page.rows)
+    assert "required" not in page.inputs
+    for order, row in enumerate(page.rows):
+        assert shown(row, order, schemas[row.name]) == schemas[row.name]
+    # A minimum of 0 is not shown, and is the only one.
+    assert {row.name for row in page.rows if "minimum" in schemas[row.name]} == {"continuation_start", "continuation_end"}
+    assert all(row.minimum is None for row in page.rows)
+
+
+def test_enumerations_that_a_page_does_not_show_are_those_of_the_system_it_was_made_from() -> None:
+    original = {row.name: row.choices for row in pages.read("meta_musicgen").rows}
+    hidden = [(system, row.name) for system in SYSTEMS for row in pages.read(system).rows if row.is_enum is None]
+    assert len(hidden) == 5
+    for system, name in hidden:
+        assert resolved(published(system))[name]["enum"] == original[name]
+
+
+def test_a_page_is_read_whole() -> None:
+    for system in SYSTEMS:
+        text = (pages.FOLDER / f"{system}.txt").read_text()
+        for row in pages.read(system).rows:
+            assert re.fullmatch(r"[a-z_]+", row.name)
+            assert row.description in text
+            assert row.default is None or str(row.default).removesuffix(".0") in text
+
+
+def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = published("m3maker")
+    changed["Input"]["properties"]["duration"]["maximum"] = 30
+    changed["Input"]["properties"]["prompt"]["description"] += "."
+    changed["output_format"]["enum"] = ["wav"]
+    del changed["Input"]["properties"]["seed"]
+    monkeypatch.setattr("tests.compat.test_schema.published", lambda _: changed)
+    seen = {(difference.field, difference.key) for difference in differences("m3maker")}
+    assert seen >= {("duration", "maximum"), ("prompt", "description"), ("seed", "type"), ("inputs in order", "names")}

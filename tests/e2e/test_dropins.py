@@ -1,0 +1,74 @@
+"""Recorded requests of the five systems (tests/data/requests), posted to the server in each one's place."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicgen_service import systems
+from tests.e2e.conftest import Served
+from tests.e2e.harness import Clip, wait_until
+
+FOLDER = Path("tests/data/requests")
+RATE = 32_000
+MP3_TOLERANCE = 0.06
+"""Seconds: a coded file may hold up to two frames more."""
+
+
+def recorded(system: str) -> list[dict[str, Any]]:
+    """A system's requests, each with what its reply must be like."""
+    requests: list[dict[str, Any]] = json.loads((FOLDER / f"{system}.json").read_text())
+    return requests
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_ten_requests_of_each_kind_are_recorded(system: str) -> None:
+    assert len(recorded(system)) == 10
+    assert {request["kind"] for request in recorded(system)} == {"typical", "edge", "invalid"}
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_recorded_request_has_the_recorded_reply(served: Served, number: int, song: str) -> None:
+    request = recorded(served.system)[number]
+    expected = request["reply"]
+    inputs = {name: song if value == "@song" else value for name, value in request["input"].items()}
+    wait_until(lambda: served.server.status() == "READY")
+    response = served.server.post({"input": inputs})
+    assert response.status_code == expected["status"], (request["name"], response.text[:500])
+    if response.status_code == 422:
+        [detail] = response.json()["detail"]
+        assert (detail["loc"], detail["msg"]) == (["body", "input", expected["field"]], expected["message"])
+    elif expected["output"] is None:
+        assert response.json()["status"] == "failed"
+        assert expected["message"] in response.json()["error"]
+    else:
+        assert response.json()["status"] == "succeeded", (request["name"], response.json()["error"])
+        check_output(response.json()["output"], expected)
+
+
+def check_output(output: Any, expected: dict[str, Any]) -> None:
+    """Whether a prediction's output has the recorded shape, and its files the recorded length and channels."""
+    if expected["output"] == "file":
+        check_file(Clip.from_uri(output), expected, expected["seconds"])
+        return
+    assert list(output) == [f"variation_{number:02d}" for number in range(1, 21)]
+    made = [uri for uri in output.values() if uri is not None]
+    assert [*output.values()] == made + [None] * (20 - len(made))
+    assert len(made) == expected["variations"]
+    clips = [Clip.from_uri(uri) for uri in made]
+    beats = round(len(clips[0].samples) / clips[0].rate * expected["bpm"] / 60)
+    seconds = beats * 60 / expected["bpm"]
+    assert 0 < seconds <= expected["at_most"]
+    assert beats % 3 == 0 or math.log2(beats).is_integer()
+    for clip in clips:
+        check_file(clip, expected, seconds)
+
+
+def check_file(clip: Clip, expected: dict[str, Any], seconds: float) -> None:
+    """Whether a file is as recorded; a wav to the sample."""
+    assert (clip.mime, clip.channels, clip.rate) == (expected["mime"], expected["channels"], RATE)
+    tolerance = 0 if "wav" in clip.mime else MP3_TOLERANCE * RATE
+    assert abs(len(clip.samples) - round(seconds * RATE)) <= tolerance
+    assert abs(clip.samples).max() > 0.01
