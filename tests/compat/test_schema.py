@@ -123,7 +123,10 @@ def test_a_table_shows_what_this_test_takes_it_to_show() -> None:
     for order, row in enumerate(page.rows):
         assert shown(row, order, schemas[row.name]) == schemas[row.name]
     # A minimum of 0 is not shown, and is the only one.
-    assert {row.name for row in page.rows if "minimum" in schemas[row.name]} == {"continuation_start", "continuation_end"}
+    assert {row.name for row in page.rows if "minimum" in schemas[row.name]} == {
+        "continuation_start",
+        "continuation_end",
+    }
     assert all(row.minimum is None for row in page.rows)
 
 

@@ -1,0 +1,234 @@
+"""What each drop-in makes of its inputs, before anything is generated."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+import compat
+from compat.dropin import DropIn
+from musicgen_service import schema, systems
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.models.store import WeightsError
+from musicgen_service.request import GenerationRequest, RequestError
+from tests.audio.sounds import RATE, tone
+
+SONG_SECONDS = 1.5
+PRESENT = [name for name in CHECKPOINTS if name != "demo"]
+NEW_SECONDS, TOTAL = ["meta_musicgen", "m3maker"], "musicgen_custom"
+
+
+@pytest.fixture(autouse=True)
+def no_models_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The environment of a fresh container, with nothing in its weights folder."""
+    monkeypatch.delenv("MUSICGEN_MODELS", raising=False)
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path / "weights"))
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, tone(SONG_SECONDS)[0], RATE)
+    return path
+
+
+def settled(system: str, **inputs: Any) -> GenerationRequest:
+    return systems.load(system).settle({"prompt": "rock"} | inputs, PRESENT)
+
+
+def problems(system: str, **inputs: Any) -> list[str]:
+    with pytest.raises(RequestError) as refused:
+        settled(system, **inputs)
+    return refused.value.problems
+
+
+PARTS: list[tuple[dict[str, Any], float]] = [
+    ({}, 1.5),
+    ({"continuation_end": None}, 1.5),
+    ({"continuation_end": -1}, 1.5),
+    ({"continuation_end": 1}, 1.0),
+    ({"continuation_end": 900}, 1.5),
+    ({"continuation_start": 1}, 0.5),
+    ({"continuation_start": 1, "continuation_end": -1}, 0.5),
+]
+
+
+@pytest.mark.parametrize(("times", "heard"), PARTS)
+@pytest.mark.parametrize("system", NEW_SECONDS)
+def test_duration_counts_from_the_end_of_the_prompt(
+    system: str, times: dict[str, Any], heard: float, song: Path
+) -> None:
+    request = settled(system, input_audio=song, continuation=True, duration=7, **times)
+    assert (request.task, request.duration) == ("continuation", 7 + heard)
+
+
+@pytest.mark.parametrize("system", NEW_SECONDS)
+def test_duration_is_the_whole_of_a_clip_that_continues_nothing(system: str, song: Path) -> None:
+    assert settled(system, duration=7).duration == settled(system, input_audio=song, duration=7).duration == 7
+
+
+def test_duration_of_musicgen_custom_is_the_total(song: Path) -> None:
+    assert settled(TOTAL, input_audio=song, continuation=True, duration=7).duration == 7
+
+
+def test_m3maker_makes_a_minute_of_new_music_after_any_prompt(song: Path) -> None:
+    assert settled("m3maker", duration=60).duration == 60
+    assert settled("m3maker", input_audio=song, continuation=True, duration=60).duration == 61.5
+    assert problems("m3maker", duration=61) == ["duration must be a whole number up to 60, not 61."]
+
+
+def test_meta_musicgen_may_go_beyond_the_window_together_with_its_prompt(song: Path) -> None:
+    assert settled("meta_musicgen", input_audio=song, continuation=True, duration=30).duration == 31.5
+
+
+@pytest.mark.parametrize("system", NEW_SECONDS)
+def test_encode_decode_takes_the_audio_whole(system: str, song: Path) -> None:
+    request = settled(
+        system,
+        model_version="encode-decode",
+        input_audio=song,
+        continuation=True,
+        continuation_start=1,
+        continuation_end=1,
+        output_format="mp3",
+        normalization_strategy="peak",
+    )
+    assert (request.task, request.model_version, request.continuation_start) == ("encode-decode", "melody", 0)
+    assert (request.continuation_end, request.output_format, request.normalization_strategy) == (None, "mp3", "peak")
+    assert "Task 'encode-decode' needs input_audio." in problems(system, model_version="encode-decode")
+
+
+def test_encode_decode_does_with_large_where_that_is_all_there_is(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("musicgen_service.models.store.WeightStore.present", lambda _: ["large"])
+    request = settled("meta_musicgen", model_version="encode-decode", input_audio=song)
+    assert request.model_version == "large"
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_an_open_seed_is_drawn_anew(system: str, song: Path) -> None:
+    given = {"music_input": song} if system == "musicgen_remixer" else {}
+    for seed in ({}, {"seed": None}, {"seed": 0}, {"seed": -1}):
+        first, second = (settled(system, **given, **seed).seed for _ in range(2))
+        assert first != second and min(first, second) > 0
+    assert settled(system, **given, seed=5).seed == 5
+
+
+def test_a_loop_is_at_most_max_duration_long() -> None:
+    request = settled("musicgen_looper", max_duration=5, bpm=87.5)
+    assert (request.task, request.duration, request.bpm, request.variations) == ("loop", 5, 87.5, 4)
+    assert request.model_version == "medium"
+
+
+def test_a_loop_has_the_tempo_that_its_prompt_names() -> None:
+    assert settled("musicgen_looper", prompt="house").bpm == 140
+    assert settled("musicgen_looper", prompt="house, 100 bpm").bpm == 100
+    assert settled("musicgen_looper", prompt="house, 100 bpm", bpm=100).bpm == 100
+    assert "leave one of them out" in problems("musicgen_looper", prompt="house, 100 bpm", bpm=120)[0]
+
+
+def test_a_remix_is_of_music_input(song: Path) -> None:
+    request = settled("musicgen_remixer", music_input=song, chroma_coefficient=2, beat_sync_threshold=1.1)
+    assert (request.task, request.model_version, request.input_audio) == ("remix", "melody", song)
+    assert (request.chroma_coefficient, request.beat_sync_threshold) == (2, 1.1)
+
+
+def test_errors_name_the_inputs_as_the_client_does() -> None:
+    assert problems("musicgen_remixer") == ["Task 'remix' needs music_input."]
+    assert problems("musicgen_looper", max_duration=40) == ["max_duration must be a whole number from 2 to 20, not 40."]
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_published_bounds_hold_without_a_schema_file_too(system: str) -> None:
+    properties = schema.build(systems.predictor(system))["components"]["schemas"]["Input"]["properties"]
+    for name, entry in properties.items():
+        for bound, beyond in (("minimum", -1), ("maximum", 1)):
+            if bound in entry:
+                [problem] = problems(system, **{name: entry[bound] + beyond})
+                assert problem.startswith(f"{name} must be a")
+        if "allOf" in entry:
+            [problem] = problems(system, **{name: "nothing"})
+            assert problem.startswith(f"{name} must be one of ")
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_defaults_are_those_published(system: str) -> None:
+    properties = schema.build(systems.predictor(system))["components"]["schemas"]["Input"]["properties"]
+    fields = systems.load(system).fields
+    assert {name: field.default for name, field in fields.items()} == {
+        name: entry.get("default") for name, entry in properties.items()
+    }
+
+
+def models(system: str) -> list[str]:
+    fields = systems.load(system).fields
+    return [*(fields["model_version"].choices or ())] if "model_version" in fields else ["melody"]
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_the_demo_stands_in_for_every_model_and_says_so(
+    system: str, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSICGEN_MODELS", "demo")
+    for model in models(system):
+        given: dict[str, Any] = {"model_version": model} if "model_version" in systems.load(system).fields else {}
+        if model == "encode-decode":
+            given["input_audio"] = song
+        if system == "musicgen_remixer":
+            given["music_input"] = song
+        request = systems.load(system).settle({"prompt": "rock"} | given, ["demo"])
+        assert request.model_version == "demo"
+        told = capsys.readouterr().err
+        assert f"this is NOT '{'melody' if model == 'encode-decode' else model}'" in told
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str, song: Path) -> None:
+    for model in models(system):
+        if model == "encode-decode":
+            continue
+        given = {"music_input": song} if system == "musicgen_remixer" else {"model_version": model}
+        with pytest.raises(RequestError) as refused:
+            systems.load(system).settle({"prompt": "rock"} | given, ["small"])
+        [problem] = refused.value.problems
+        assert problem == (
+            f"Model '{model}' is not in the weights folder (present: small): "
+            f"run `python -m musicgen_service weights fetch {model}`."
+        )
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_without_its_model_a_drop_in_does_not_start(system: str) -> None:
+    runner = systems.load(system)
+    assert isinstance(runner, DropIn)
+    assert runner.default_model in models(system)
+    with pytest.raises(WeightsError, match=f"weights fetch {runner.default_model}`"):
+        runner.setup()
+
+
+@pytest.mark.parametrize("system", ["meta_musicgen", "m3maker", "musicgen_custom"])
+def test_only_melody_models_follow_melodies(system: str, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for demo in ("", "demo"):
+        monkeypatch.setenv("MUSICGEN_MODELS", demo)
+        [problem] = problems(system, model_version="large", input_audio=song)
+        assert problem.startswith("Model 'large' takes no melody: use ")
+        assert "set continuation to true" in problem and "'small'" not in problem
+
+
+def test_whole_numbers_may_come_as_floats() -> None:
+    assert settled("meta_musicgen", duration=8.0, top_k=100.0).top_k == 100
+
+
+def test_a_sixth_system_is_one_file_and_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path("compat/m3maker.py").read_text().replace("le=60", "le=90")
+    (tmp_path / "compat" / "sixth").mkdir(parents=True)
+    (tmp_path / "compat" / "sixth" / "cog.yaml").touch()
+    (tmp_path / "compat" / "sixth.py").write_text(source)
+    monkeypatch.setattr(systems, "PROJECT", tmp_path)
+    monkeypatch.setattr(compat, "__path__", [*compat.__path__, str(tmp_path / "compat")])
+    assert systems.names() == ["sixth"]
+    assert settled("sixth", duration=90).duration == 90
+    duration = schema.build(systems.predictor("sixth"))["components"]["schemas"]["Input"]["properties"]["duration"]
+    assert duration["maximum"] == 90
