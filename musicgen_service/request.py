@@ -17,17 +17,22 @@ from musicgen_service.audio import reading
 from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.models import catalogue
 from musicgen_service.models.store import fetch_hint
+from musicgen_service.seeds import MAX_SEED as MAX_SEED
 
 TASKS = ("auto", "text", "melody", "continuation", "loop", "remix", "encode-decode")
 MODEL_VERSIONS = ("auto", *catalogue.CHECKPOINTS)
 NORMALIZATION_STRATEGIES = ("loudness", "clip", "peak", "rms")
 MAX_PROMPT = 4_000
-MAX_SEED = 2**32 - 1
+LOOP_SECONDS = (2, 20)
+"""What a loop's longest length may be."""
+MAX_REMIX_SECONDS = 600
 
 _TASKS_WITH_AUDIO = ("melody", "continuation", "remix", "encode-decode")
-_NOT_YET = ("loop", "remix")
+_TASKS_ON_WORDS = ("text", "loop")
+_MELODY_TASKS = ("melody", "remix")
 _RANDOM_SEEDS = (None, 0, -1)
-_TEMPO = re.compile(r"(\d+(?:\.\d+)?)\s*bpm\b", re.IGNORECASE)
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_TEMPO = re.compile(rf"{_NUMBER}\s*(?:bpm|beats per minute)\b|\bbpm\s*[:=]?\s*{_NUMBER}", re.IGNORECASE)
 
 
 class RequestError(ValueError):
@@ -72,6 +77,7 @@ FIELDS = {
     "variations": Field(int, 1, 1, 20),
     "beat_sync_threshold": Field(float, 0.75, 0, 10),
     "chroma_coefficient": Field(float, 1.0, 0.5, 2),
+    "return_stems": Field(bool, False),
     "output_format": Field(str, "wav", choices=FORMATS),
     "seed": Field(int, None, -1, MAX_SEED),
 }
@@ -99,9 +105,11 @@ class GenerationRequest:
     temperature: float
     classifier_free_guidance: float
     bpm: float | None
+    """Never None for a loop."""
     variations: int
     beat_sync_threshold: float
     chroma_coefficient: float
+    return_stems: bool
     output_format: str
     seed: int
     """1 to 2^32 - 1; drawn at random when the client left it open."""
@@ -220,6 +228,10 @@ def _settle(values: dict[str, Any], present: Sequence[str]) -> list[str]:
         problems += _model_problems(values, present)
     if values.keys() >= {"task", "input_audio", "continuation_start", "continuation_end", "duration"}:
         problems += _audio_problems(values)
+    if values.keys() >= {"task", "prompt", "bpm", "duration"} and values["task"] == "loop":
+        problems += _loop_problems(values)
+    if values.keys() >= {"task", "return_stems"} and values["return_stems"] and values["task"] != "remix":
+        problems.append(f"return_stems is for task 'remix', and task is '{values['task']}': leave it out.")
     return problems
 
 
@@ -232,12 +244,10 @@ def _task_problems(values: dict[str, Any]) -> list[str]:
         task = "continuation" if values["continuation"] else without_flag
         values["task"] = task
     values["continuation"] = task == "continuation"
-    if task in _NOT_YET:
-        return [f"Task '{task}' is not available yet: use text, melody, continuation or encode-decode."]
     if task in _TASKS_WITH_AUDIO and audio is None:
         return [f"Task '{task}' needs input_audio."]
-    if task == "text" and audio is not None:
-        return ["Task 'text' takes no input_audio: use 'melody' to follow it or 'continuation' to go on from it."]
+    if task in _TASKS_ON_WORDS and audio is not None:
+        return [f"Task '{task}' takes no input_audio: use 'melody' to follow it or 'continuation' to go on from it."]
     if task == "text" and values["prompt"] is None:
         return ["Give a prompt, input_audio, or both."]
     return []
@@ -252,14 +262,39 @@ def _prompt_problems(values: dict[str, Any]) -> list[str]:
         problems.append(f"The prompt has {len(prompt)} characters; at most {MAX_PROMPT} are allowed.")
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         problems.append("The prompt holds half characters (unpaired surrogates): send valid Unicode text.")
-    named = _TEMPO.search(prompt)
-    if bpm is not None and named and float(named[1]) != bpm:
-        problems.append(f"The prompt says {named[0]} but bpm is {bpm:g}: leave one of them out.")
+    named = _named_tempo(prompt)
+    if bpm is not None and named is not None and named != bpm:
+        problems.append(f"The prompt says {named:g} bpm but bpm is {bpm:g}: leave one of them out.")
     return problems
 
 
+def _loop_problems(values: dict[str, Any]) -> list[str]:
+    if values["bpm"] is None and values["prompt"] is not None:
+        values["bpm"] = _named_tempo(values["prompt"])
+    bpm, seconds = values["bpm"], values["duration"]
+    slowest, fastest = FIELDS["bpm"].minimum, FIELDS["bpm"].maximum
+    assert slowest is not None and fastest is not None
+    problems = []
+    if bpm is None:
+        problems.append(
+            f"Task 'loop' needs bpm, from {slowest} to {fastest}, or a prompt that names a tempo, such as '120 bpm'."
+        )
+    elif not slowest <= bpm <= fastest:
+        problems.append(f"The prompt says {bpm:g} bpm; a loop's tempo may be from {slowest} to {fastest} bpm.")
+    if not LOOP_SECONDS[0] <= seconds <= LOOP_SECONDS[1]:
+        allowed = "from {} to {} s".format(*LOOP_SECONDS)
+        problems.append(f"For task 'loop' duration is the longest that the loop may be, {allowed}, not {seconds:g} s.")
+    return problems
+
+
+def _named_tempo(prompt: str) -> float | None:
+    """The tempo in beats per minute that a prompt names."""
+    named = _TEMPO.search(prompt)
+    return float(named[1] or named[2]) if named else None
+
+
 def _model_problems(values: dict[str, Any], present: Sequence[str]) -> list[str]:
-    needs_melody = values["task"] == "melody"
+    needs_melody = values["task"] in _MELODY_TASKS
     name = values["model_version"]
     if name == "auto":
         name = catalogue.best(list(present), melody=needs_melody)
@@ -271,7 +306,8 @@ def _model_problems(values: dict[str, Any], present: Sequence[str]) -> list[str]
     problems = []
     if needs_melody and not checkpoint.takes_melody:
         able = ", ".join(c.name for c in catalogue.CHECKPOINTS.values() if c.takes_melody)
-        problems.append(f"Model '{name}' takes no melody: use one of {able}, or set continuation to true.")
+        instead = ", or set continuation to true" if values["task"] == "melody" else ""
+        problems.append(f"Model '{name}' takes no melody: use one of {able}{instead}.")
     if values["multi_band_diffusion"] and not checkpoint.uses_released_codec:
         problems.append(
             f"multi_band_diffusion works with the released codec only, and model '{name}' has one of its own."
@@ -299,13 +335,19 @@ def _audio_problems(values: dict[str, Any]) -> list[str]:
         return [*problems, "input_audio cannot be used: the audio file holds no sound."]
     if start >= length:
         problems.append(f"continuation_start ({start:g} s) is beyond the end of input_audio ({length:.4g} s).")
-    elif not problems and values["task"] == "continuation":
-        prompt = min(end if end is not None else length, length) - start
-        if prompt >= values["duration"]:
-            problems.append(
-                f"The audio to go on from is {prompt:.4g} s long, so duration (the total length) must be more "
-                f"than that, not {values['duration']:g} s: raise it or shorten the part with continuation_end."
-            )
+    if problems:
+        return problems
+    part = min(end if end is not None else length, length) - start
+    if values["task"] == "continuation" and part >= values["duration"]:
+        problems.append(
+            f"The audio to go on from is {part:.4g} s long, so duration (the total length) must be more "
+            f"than that, not {values['duration']:g} s: raise it or shorten the part with continuation_end."
+        )
+    if values["task"] == "remix" and part > MAX_REMIX_SECONDS:
+        problems.append(
+            f"The song to remix is {part:.4g} s long; at most {MAX_REMIX_SECONDS} s are allowed: "
+            "choose a part with continuation_start and continuation_end."
+        )
     return problems
 
 

@@ -5,6 +5,7 @@ what each strategy means.
 """
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pyloudnorm
@@ -21,7 +22,16 @@ _MAX_CORRECTION_DB = 12.0
 """A clip that clamping leaves quieter than this could make up for is more noise than music: it stays quieter."""
 
 
-def normalise(samples: np.ndarray, rate: int, strategy: str) -> np.ndarray:
+def clamp(samples: np.ndarray, _rate: int) -> np.ndarray:
+    """Cut off what exceeds ±1."""
+    return np.clip(samples, -1.0, 1.0)
+
+
+Bound = Callable[[np.ndarray, int], np.ndarray]
+"""Keeps samples [channels, samples] at a rate within ±1."""
+
+
+def normalise(samples: np.ndarray, rate: int, strategy: str, bound: Bound = clamp) -> np.ndarray:
     """Bring a clip to a common level.
 
     Parameters
@@ -30,6 +40,7 @@ def normalise(samples: np.ndarray, rate: int, strategy: str) -> np.ndarray:
     rate : samples per second
     strategy : `loudness` (-14 LUFS), `peak` (-1 dBFS), `rms` (-18 dBFS of the mono mix) or `clip`
         (only limit to -1 dBFS)
+    bound : what happens to peaks that `loudness` or `rms` would raise beyond ±1
 
     Returns
     -------
@@ -45,8 +56,8 @@ def normalise(samples: np.ndarray, rate: int, strategy: str) -> np.ndarray:
     if strategy == "rms":
         rms = _rms(samples)
         gain = _amplitude(RMS_DB) / rms if rms > 0 else 1.0
-        return _clamp(samples * np.float32(gain))
-    return _to_loudness(samples, rate)
+        return bound(samples * np.float32(gain), rate)
+    return to_loudness(samples, rate, bound=bound)
 
 
 def integrated_loudness(samples: np.ndarray, rate: int) -> float:
@@ -59,26 +70,21 @@ def integrated_loudness(samples: np.ndarray, rate: int) -> float:
         return float(meter.integrated_loudness(samples.T.astype(np.float64)))
 
 
-def _to_loudness(samples: np.ndarray, rate: int) -> np.ndarray:
-    if _rms(samples) < SILENCE_RMS:
-        return _clamp(samples)
+def to_loudness(samples: np.ndarray, rate: int, target: float = TARGET_LUFS, bound: Bound = clamp) -> np.ndarray:
+    """Bring a clip [channels, samples] to a loudness in LUFS, within ±1; one that is silent stays so."""
     measured = integrated_loudness(samples, rate)
-    if not np.isfinite(measured):
-        return _clamp(samples)
-    gain_db = wanted_db = TARGET_LUFS - measured
-    result = _clamp(samples * np.float32(_amplitude(gain_db)))
+    if _rms(samples) < SILENCE_RMS or not np.isfinite(measured) or not np.isfinite(target):
+        return bound(samples, rate)
+    gain_db = wanted_db = target - measured
+    result = bound(samples * np.float32(_amplitude(gain_db)), rate)
     for _ in range(_MAX_ROUNDS):
         # Clamping takes some loudness away again, so the gain is raised until what is left measures right.
-        error = TARGET_LUFS - integrated_loudness(result, rate)
+        error = target - integrated_loudness(result, rate)
         if abs(error) <= _TOLERANCE_LU or gain_db >= wanted_db + _MAX_CORRECTION_DB:
             break
         gain_db = min(gain_db + error, wanted_db + _MAX_CORRECTION_DB)
-        result = _clamp(samples * np.float32(_amplitude(gain_db)))
+        result = bound(samples * np.float32(_amplitude(gain_db)), rate)
     return result
-
-
-def _clamp(samples: np.ndarray) -> np.ndarray:
-    return np.clip(samples, -1.0, 1.0)
 
 
 def _rms(samples: np.ndarray) -> float:

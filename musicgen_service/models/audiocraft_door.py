@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come before audiocraft)
 
@@ -74,6 +74,25 @@ def _already_melody(_conditioner: Any, wav: torch.Tensor, _sample_rate: int) -> 
 
 ChromaStemConditioner._get_stemmed_wav = _already_melody  # type: ignore[method-assign,assignment]
 
+_CHROMA = "chroma"
+"""In a condition's place for the path of its file: what is given is no waveform, but its chroma."""
+_chroma_of_waveform = ChromaStemConditioner._get_wav_embedding
+
+
+def _chroma(conditioner: Any, given: WavCondition) -> torch.Tensor:
+    """The chroma [rows, frames, 12] of each row, as it is where it was given as such."""
+    if _CHROMA not in given.path:
+        return _chroma_of_waveform(conditioner, given)
+    rows = len(given.path)
+    chroma = given.wav.reshape(rows, -1, conditioner.chroma.n_chroma)
+    # The unconditional row sees what it sees beside a waveform: the chroma of silence.
+    silence = _chroma_of_waveform(conditioner, given._replace(wav=torch.zeros_like(given.wav[..., :1])))
+    is_given = torch.tensor([path == _CHROMA for path in given.path], device=chroma.device)
+    return torch.where(is_given[:, None, None], chroma.to(silence), silence)
+
+
+ChromaStemConditioner._get_wav_embedding = _chroma  # type: ignore[method-assign]
+
 
 @contextmanager
 def _without_separator() -> Iterator[None]:
@@ -106,6 +125,19 @@ def fit_codec(codec: CompressionModel, config: DictConfig) -> CompressionModel:
     return builders.get_wrapped_compression_model(codec, config).eval()
 
 
+class MelodySpan(NamedTuple):
+    """What a melody conditioner hears at once."""
+
+    frames: int
+    seconds: float
+
+
+def melody_span(lm: Any) -> MelodySpan:
+    """The length of the chroma that the model begins with."""
+    conditioner = lm.condition_provider.conditioners["self_wav"]
+    return MelodySpan(int(conditioner.chroma_len), float(conditioner.duration))
+
+
 def repeat_short_melodies(lm: Any) -> None:
     """Fill the melody prefix by repetition and leave none of it masked, as `MusicGen.get_pretrained` does."""
     conditioner = lm.condition_provider.conditioners["self_wav"]
@@ -123,11 +155,29 @@ def conditions(
     text : description, or None for none
     melody : waveform [1, samples] holding the melody alone, or None
     """
+    wav = torch.zeros(1, 1) if melody is None else melody
+    return _conditions(text, wav, 0 if melody is None else melody.shape[-1], sample_rate, None, device)
+
+
+def chroma_conditions(
+    text: str | None, chroma: torch.Tensor, sample_rate: int, device: torch.device
+) -> ConditioningAttributes:
+    """What one clip is conditioned on when its harmony is given as chroma.
+
+    Parameters
+    ----------
+    text : description, or None for none
+    chroma : float [12, frames] from pitch class C on, with the frames of `melody_span`
+    """
+    return _conditions(text, chroma.T.reshape(1, -1), chroma.numel(), sample_rate, _CHROMA, device)
+
+
+def _conditions(
+    text: str | None, given: torch.Tensor, length: int, sample_rate: int, path: str | None, device: torch.device
+) -> ConditioningAttributes:
     attributes = ConditioningAttributes(text={"description": text})
-    wav = torch.zeros(1, 1, 1) if melody is None else melody[None]
-    length = 0 if melody is None else melody.shape[-1]
     attributes.wav["self_wav"] = WavCondition(
-        wav.to(device), torch.tensor([length], device=device), [sample_rate], [None], [0.0]
+        given[None].to(device), torch.tensor([length], device=device), [sample_rate], [path], [0.0]
     )
     return attributes
 

@@ -62,6 +62,15 @@ class MusicModel:
         """Conditions of one clip: a description and the waveform [1, samples] of a melody."""
         return door.conditions(text, melody, self.sample_rate, self.device)
 
+    @property
+    def melody_span(self) -> door.MelodySpan:
+        """Frames and seconds of chroma that a model which takes a melody hears at once."""
+        return door.melody_span(self.lm)
+
+    def chroma_conditions(self, text: str | None, chroma: torch.Tensor) -> Any:
+        """Conditions of one clip: a description and the chroma [12, frames of `melody_span`] of its chords."""
+        return door.chroma_conditions(text, chroma, self.sample_rate, self.device)
+
     @torch.no_grad()
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """Audio [channels, samples] to tokens [codebooks, ceil(samples / hop)]."""

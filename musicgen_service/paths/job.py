@@ -82,9 +82,7 @@ class Job:
         assert self.audio is not None, "the request was checked to have audio"
         return self.audio
 
-    def sounds(
-        self, conditions_at: Callable[[int], Any], prompt: torch.Tensor | None, frames: int
-    ) -> Iterator[Clip]:
+    def sounds(self, conditions_at: Callable[[int], Any], prompt: torch.Tensor | None, frames: int) -> Iterator[Clip]:
         """Generate and decode: for each seed a clip [channels, frames * hop]; see `generate_tokens`."""
         tokens = generate_tokens(self.model, conditions_at, prompt, frames, self.sampling, self.seeds, self.report)
         for number, (seed, clip) in enumerate(zip(self.seeds, tokens, strict=True), 1):
@@ -95,3 +93,8 @@ class Job:
         torch.manual_seed(seed)  # diffusion draws its noise here
         audio = self.decode(tokens).float().cpu().numpy()
         return np.nan_to_num(audio, nan=0.0, posinf=1.0, neginf=-1.0)
+
+
+def scaled(report: Callable[[float], None], start: float, end: float) -> Callable[[float], None]:
+    """Reports the progress of one part of the work, from share `start` to share `end` of the whole."""
+    return lambda share: report(start + (end - start) * share)

@@ -1,0 +1,86 @@
+"""A model whose music is known: its tokens are samples, and the synthesiser plays what it generates."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from musicgen_service.audio.reading import Audio
+from musicgen_service.engine.interface import OnStep, SlotRequest
+from musicgen_service.models.audiocraft_door import MelodySpan
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.paths.job import Job
+from musicgen_service.request import FIELDS, GenerationRequest
+from musicgen_service.service import variation_seed
+
+RATE, HOP = 32_000, 640
+Play = Callable[[int, float], np.ndarray]
+"""A seed and a length in seconds to mono samples at `RATE`."""
+
+
+@dataclass
+class Band:
+    """Stands where a `MusicModel` stands.
+
+    Attributes
+    ----------
+    play : what is heard; a continuation is what another seed plays, after what it goes on from
+    asked : every slot request, in order, in groups that shared their steps
+    """
+
+    play: Play
+    channels: int = 1
+    window: int = 1500
+    melody_span: MelodySpan = MelodySpan(235, 30.0)
+    asked: list[list[SlotRequest]] = field(default_factory=list)
+    sample_rate: int = RATE
+    frame_rate: int = RATE // HOP
+    hop: int = HOP
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def generator(self) -> "Band":
+        return self
+
+    def conditions(self, text: str | None, melody: torch.Tensor | None = None) -> Any:
+        return {"text": text, "melody": melody}
+
+    def chroma_conditions(self, text: str | None, chroma: torch.Tensor) -> Any:
+        return {"text": text, "chroma": chroma}
+
+    def encode(self, audio: torch.Tensor) -> torch.Tensor:
+        assert audio.shape[-1] % HOP == 0
+        return (audio * 32767).round().long().reshape(self.channels, -1, HOP).permute(0, 2, 1).flatten(0, 1)
+
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens.reshape(self.channels, HOP, -1).permute(0, 2, 1).flatten(1) / 32767
+
+    def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
+        self.asked.append(list(requests))
+        made = []
+        for request in requests:
+            known = 0 if request.prompt is None else request.prompt.shape[-1]
+            music = self.play(request.generator.initial_seed(), (request.length - known) / self.frame_rate)
+            sides = np.stack([music * (1 - 0.3 * side) for side in range(self.channels)])
+            new = self.encode(torch.from_numpy(sides))
+            made.append(new if request.prompt is None else torch.cat([request.prompt, new], dim=-1))
+        on_step(1, 1)
+        return made
+
+
+def job_for(
+    band: Band, song: Audio | None = None, split: Callable[[Audio], tuple[Audio, Audio]] | None = None, **inputs: Any
+) -> Job:
+    """A request for a band."""
+    values = {name: spec.default for name, spec in FIELDS.items()} | {"seed": 5} | inputs
+    request = GenerationRequest(**values)
+    seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
+
+    def nothing(audio: Audio) -> Any:
+        raise AssertionError("not to be used here")
+
+    return Job(
+        request, cast(MusicModel, band), seeds, song, band.decode, nothing, split or nothing, lambda _share: None
+    )
