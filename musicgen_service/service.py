@@ -1,6 +1,5 @@
 """The service: models in memory, requests in, files out. Nothing musical is decided here."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -19,15 +18,18 @@ from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.memory import LoadedModels, budget_from_environment
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 from musicgen_service.outputs import Outputs
-from musicgen_service.paths import continuation, melody, roundtrip, text
+from musicgen_service.paths import continuation, loop, melody, remix, roundtrip, text
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.progress import Progress, log
-from musicgen_service.request import MAX_SEED, GenerationRequest
+from musicgen_service.request import GenerationRequest, RequestError
+from musicgen_service.seeds import derived
 
 _PATHS: dict[str, Callable[[Job], Iterator[Clip]]] = {
     "text": text.generate,
     "melody": melody.generate,
     "continuation": continuation.generate,
+    "loop": loop.generate,
+    "remix": remix.generate,
     "encode-decode": roundtrip.generate,
 }
 
@@ -37,10 +39,7 @@ _SMALL_WIDTH = 512
 
 def variation_seed(seed: int, index: int) -> int:
     """Seed of a request's clip number `index`, counted from 0; the first has the request's own."""
-    if index == 0:
-        return seed
-    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % MAX_SEED + 1
+    return seed if index == 0 else derived(seed, index)
 
 
 class MusicGenService:
@@ -89,6 +88,9 @@ class MusicGenService:
             When the inputs are not allowed, with every reason.
         """
         request = GenerationRequest.from_inputs(inputs, self.store.present())
+        if request.task == "remix" and not self.store.has(SEPARATOR):
+            what = f"Task 'remix' takes the vocals out of the song with '{SEPARATOR}'"
+            raise RequestError([f"{what}, which is not in the weights folder: {fetch_hint(SEPARATOR)}."])
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
         progress = Progress()
         folder = self._outputs.new_folder()
