@@ -262,7 +262,7 @@ def _prompt_problems(values: dict[str, Any]) -> list[str]:
         problems.append(f"The prompt has {len(prompt)} characters; at most {MAX_PROMPT} are allowed.")
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         problems.append("The prompt holds half characters (unpaired surrogates): send valid Unicode text.")
-    named = _named_tempo(prompt)
+    named = named_tempo(prompt)
     if bpm is not None and named is not None and named != bpm:
         problems.append(f"The prompt says {named:g} bpm but bpm is {bpm:g}: leave one of them out.")
     return problems
@@ -270,7 +270,7 @@ def _prompt_problems(values: dict[str, Any]) -> list[str]:
 
 def _loop_problems(values: dict[str, Any]) -> list[str]:
     if values["bpm"] is None and values["prompt"] is not None:
-        values["bpm"] = _named_tempo(values["prompt"])
+        values["bpm"] = named_tempo(values["prompt"])
     bpm, seconds = values["bpm"], values["duration"]
     slowest, fastest = FIELDS["bpm"].minimum, FIELDS["bpm"].maximum
     assert slowest is not None and fastest is not None
@@ -287,7 +287,7 @@ def _loop_problems(values: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _named_tempo(prompt: str) -> float | None:
+def named_tempo(prompt: str) -> float | None:
     """The tempo in beats per minute that a prompt names."""
     named = _TEMPO.search(prompt)
     return float(named[1] or named[2]) if named else None

@@ -54,6 +54,12 @@ def test_imports_point_downwards(layer: str) -> None:
             assert not any(name == f or name.startswith(f + ".") for f in forbidden), f"{module} imports {name}"
 
 
+@pytest.mark.parametrize("module", sorted(Path("compat").glob("*.py")), ids=str)
+def test_drop_ins_translate_and_leave_the_rest_to_the_service(module: Path) -> None:
+    for name in imports_of(module):
+        assert not re.match(r"musicgen_service\.(service|paths|engine|analysis|outputs)\b", name), name
+
+
 @pytest.mark.parametrize("file", sorted(Path().glob("requirements*.txt")), ids=str)
 def test_requirements_are_pinned_exactly(file: Path) -> None:
     lines = [line for line in file.read_text().splitlines() if line and not line.startswith(("#", "-r"))]
@@ -71,5 +77,10 @@ def test_the_container_installs_what_the_makefile_installs() -> None:
 
 
 def test_text_outside_the_code_names_no_machine() -> None:
-    for file in [*Path().glob("*.md"), *Path("demo").rglob("*.md"), *Path("weights").glob("*.md")]:
+    for file in [
+        *Path().glob("*.md"),
+        *Path("compat").glob("*.md"),
+        *Path("demo").rglob("*.md"),
+        *Path("weights").glob("*.md"),
+    ]:
         assert not re.search(r"/(home|work|root|tmp)/", file.read_text()), file

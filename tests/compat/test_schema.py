@@ -109,6 +109,34 @@ def test_cogs_build_reads_the_schema_that_the_server_publishes(system: str) -> N
     assert output == schemas["Output"]
 
 
+NO_THIRD_KIND = """
+from typing import Optional
+from cog import BaseModel, BaseRunner, Input, Path
+
+class Outputs(BaseModel):
+    {doc}
+    variation_01: Path = None
+
+class Predictor(BaseRunner):
+    def run(self, seed: {kind} = Input(description="d")) -> Outputs: ...
+"""
+
+
+@pytest.mark.parametrize(("kind", "required", "nullable"), [("int", ["seed"], False), ("Optional[int]", [], True)])
+def test_cog_has_no_input_that_is_neither_required_nor_nullable(
+    kind: str, required: list[str], nullable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = NO_THIRD_KIND.format(kind=kind, doc='"""Loops."""')
+    module = f"third_kind_{required}".translate(str.maketrans("", "", "[]'"))
+    (tmp_path / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    schemas = schema.build(f"{module}.py:Predictor")["components"]["schemas"]
+    for inputs, output in ((schemas["Input"], schemas["Output"]), static_schema.read(source)[::2]):
+        assert inputs.get("required", []) == required
+        assert inputs["properties"]["seed"].get("nullable", False) == nullable
+        assert output["title"] == "Output"
+
+
 def test_only_the_loopers_prompt_is_required() -> None:
     required = {system: published(system)["Input"].get("required", []) for system in SYSTEMS}
     assert required == {system: ["prompt"] if system == "musicgen_looper" else [] for system in SYSTEMS}
