@@ -1,4 +1,4 @@
-"""The command line: `python -m musicgen_service predict | serve | weights | recipe`."""
+"""The command line: `python -m musicgen_service predict | serve | weights | recipe | analyse`."""
 
 import argparse
 import os
@@ -89,18 +89,19 @@ def _predict(options: argparse.Namespace) -> None:
     started = time.monotonic()
     files = predictor.clips(inputs)
     taken = time.monotonic() - started
-    for index, file in enumerate(files):
-        target = _target(output, file, index if len(files) > 1 else None)
+    for file in files:
+        target = _target(output, file, several=len(files) > 1)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, target)
         print(f"{target}  {reading.seconds(target):.2f} s of audio, seed {recipe.read(target)['seed']}")
     print(f"made in {taken:.1f} s")
 
 
-def _target(output: Path | None, file: Path, index: int | None) -> Path:
+def _target(output: Path | None, file: Path, several: bool) -> Path:
     if output is None:
         return Path(file.name)
-    return output if index is None else output.with_name(f"{output.stem}-{index + 1:02d}{output.suffix}")
+    # The service's names end in the clip's number, and in its part where it is one: 01, 01_backing.
+    return output.with_name(f"{output.stem}-{file.stem.rpartition('-')[2]}{output.suffix}") if several else output
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -150,6 +151,20 @@ def _recipe(options: argparse.Namespace) -> None:
         print(f"input_audio is the file with SHA-256 {found['input_audio_sha256']}", file=sys.stderr)
 
 
+def _analyse(options: argparse.Namespace) -> None:
+    # Imported here: librosa takes a second to load.
+    from musicgen_service.analysis import report
+
+    if not options.file.is_file():
+        raise UsageError(f"There is no file {options.file}.")
+    if options.plot and options.plot.suffix not in report.PICTURES:
+        raise UsageError(f"A plot's name must end in {', '.join(report.PICTURES)}, unlike '{options.plot}'.")
+    found = report.analyse(reading.read(options.file))
+    print(found)
+    if options.plot:
+        report.plot(found, options.plot)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m musicgen_service", description="MusicGen as one service.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -180,4 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("recipe", help="print the command that makes a clip again")
     again.add_argument("file", type=Path)
     again.set_defaults(command=_recipe)
+
+    analyse = commands.add_parser("analyse", help="print tempo, beats, key, loudness and chords of a recording")
+    analyse.add_argument("file", type=Path)
+    analyse.add_argument("--plot", type=Path, metavar="PICTURE", help="also draw waveform, beats and chords")
+    analyse.set_defaults(command=_analyse)
     return parser

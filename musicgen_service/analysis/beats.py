@@ -47,12 +47,10 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
     if seconds < _SHORTEST_SECONDS or not audio.any():
         return BeatGrid()
     rows = envelopes(audio)
-    onsets = _MIX @ rows
-    pulses = [(pulse.ticks(onsets, period), regularity) for period, regularity in pulse.periods(onsets, tempo)]
-    pulses = [(ticks, regularity) for ticks, regularity in pulses if len(ticks) > 1]
-    if not pulses:
+    found = pulses(rows, tempo)
+    if not found:
         return BeatGrid()
-    reading = metre.best(rows, pulses, tempo)
+    reading = metre.best(rows, found, tempo)
     times = reading.beats / FRAME_RATE
     # A first beat that begins with the file may be measured a little before it.
     inside = (times > -0.03) & (times < seconds)
@@ -65,3 +63,10 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
         beats_per_bar=reading.beats_per_bar,
         confidence=float(np.clip(reading.regularity / _CLEAR, 0, 1)),
     )
+
+
+def pulses(rows: np.ndarray, tempo: float | None = None) -> list[tuple[np.ndarray, float]]:
+    """Candidate pulses (ticks in frames, regularity) of `envelopes`, near an expected tempo too."""
+    onsets = _MIX @ rows
+    found = [(pulse.ticks(onsets, period), regularity) for period, regularity in pulse.periods(onsets, tempo)]
+    return [(ticks, regularity) for ticks, regularity in found if len(ticks) > 1]

@@ -17,6 +17,9 @@ _CROSSOVERS = (160.0, 3000.0)
 _LATENCY = 1.1  # frames: how much earlier the difference of two windows peaks than a sound begins
 _NOVELTY_SECONDS = 0.6
 _CEILING = 15.0  # times its mean: a single bang must not outweigh a song
+_LEAST_SHARE = 0.1  # of all onsets: a band with less is not raised to mean 1
+_USUAL = 0.05  # mean squared novelty of music
+_QUIET = 0.1  # share of the usual level under which harmony counts for little
 
 Array = NDArray[np.float64]
 
@@ -39,7 +42,7 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
 
     Returns
     -------
-    ``[BANDS, frames]``, frame i at i / FRAME_RATE seconds, each row with mean 1 or all 0: onsets below 160 Hz, up to
+    ``[BANDS, frames]``, frame i at i / FRAME_RATE seconds, each about 1 in the mean: onsets below 160 Hz, up to
     3 kHz and above (spectral flux against the loudest neighbour before, after Böck & Widmer's SuperFlux, DAFx 2013),
     changes of the triad and changes of the bass from the last 0.6 s to the next.
     """
@@ -52,12 +55,12 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
     centres = librosa.mel_frequencies(_MELS + 2, fmin=_MEL_RANGE[0], fmax=_MEL_RANGE[1])[1:-1]
     parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
     frames = np.arange(spectrum.shape[1])
-    onsets = [np.interp(frames - _LATENCY, frames, part.sum(axis=0)) for part in parts]
-    rows = np.array(
-        onsets + [np.interp(frames / FRAME_RATE * PITCH_RATE, np.arange(len(n)), n) for n in _changes(audio)]
-    )
-    means = rows.mean(axis=1, keepdims=True)
-    return np.minimum(rows / np.where(means > 1e-9, means, np.inf), _CEILING)
+    rows = np.array([np.interp(frames - _LATENCY, frames, part.sum(axis=0)) for part in parts])
+    means = rows.mean(axis=1)
+    rows /= np.maximum(np.maximum(means, _LEAST_SHARE * means.mean()), 1e-9)[:, None]
+    times = frames / FRAME_RATE * PITCH_RATE
+    changes = [np.interp(times, np.arange(len(novelty)), novelty**2 / _USUAL) for novelty in _changes(audio)]
+    return np.minimum(np.concatenate([rows, changes]), _CEILING)
 
 
 def _changes(audio: NDArray[np.float32]) -> tuple[Array, Array]:
@@ -67,12 +70,13 @@ def _changes(audio: NDArray[np.float32]) -> tuple[Array, Array]:
     middle = fold(pitches * np.exp(-(((midi - 62) / 16) ** 2))[:, None] * (midi >= 45)[:, None])
     # Triads rather than pitch classes: a melody moves within the chord more than it leaves it.
     triads = TRIADS @ uniform_filter1d(middle, 5, axis=1)
-    triads = (triads / np.maximum(triads.max(axis=0), 1e-6)) ** 8
+    strongest = triads.max(axis=0)
+    triads *= (triads / np.maximum(strongest, 1e-6)) ** 7 / (strongest + _QUIET * strongest.mean() + 1e-6)
     return _novelty(triads), _novelty(fold(pitches * (midi < 52)[:, None]))
 
 
 def _novelty(features: Array) -> Array:
-    """One minus the cosine of what comes and what was, ``[frames]`` of ``[features, frames]``."""
+    """One minus the cosine of what comes and what was, 0 in silence: ``[frames]`` of ``[features, frames]``."""
     frames = features.shape[1]
     width = round(_NOVELTY_SECONDS * PITCH_RATE)
     total = np.cumsum(np.pad(features, ((0, 0), (1, 0))), axis=1)
@@ -81,6 +85,6 @@ def _novelty(features: Array) -> Array:
     after = (total[:, end] - total[:, here]) / np.maximum(end - here, 1)
     before = (total[:, here] - total[:, begin]) / np.maximum(here - begin, 1)
     lengths = np.linalg.norm(after, axis=0) * np.linalg.norm(before, axis=0)
-    novelty = 1 - (after * before).sum(axis=0) / (lengths + 1e-6)
+    novelty = (lengths - (after * before).sum(axis=0)) / (lengths + _QUIET**2 * lengths.mean() + 1e-6)
     novelty[: width // 2] = novelty[frames - width // 2 :] = 0  # too little on one side to compare
     return novelty

@@ -11,7 +11,7 @@ from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 Array = NDArray[np.float64]
 METRES = (4, 3)
 _NEAR = 5  # frames within which an onset counts as on a place
-_CEILING = 6.0
+_CEILING = 8.0
 PLACES = {
     4: np.array([0, 5, 3, 5, 2, 5, 4, 5, 1, 5, 4, 5, 2, 5, 4, 5]),
     3: np.array([0, 3, 2, 3, 1, 3, 2, 3, 1, 3, 2, 3]),
@@ -23,25 +23,25 @@ after the first, other half beats, other quarters. In 3/4: first beat, others, h
 WEIGHTS = {
     4: np.array(
         [
-            (0.31, 0.38, 0.11, 2.01, 1.72),
-            (-0.33, 0.11, 0.30, -1.77, -2.70),
-            (-0.39, 0.13, 0.34, -0.21, -0.77),
-            (-0.33, 0.15, 0.16, 0.06, 1.34),
-            (0.08, 0.20, 0.05, -1.28, -0.13),
-            (-0.75, -0.83, -0.18, -0.24, -0.49),
+            (0.05, 0.51, -0.16, 0.85, 0.02),
+            (-0.08, -0.22, 0.23, -0.65, -1.95),
+            (-0.26, 0.06, 0.24, -0.73, -2.31),
+            (-0.19, -0.38, 0.45, 0.49, -0.08),
+            (0.14, -0.14, -0.05, -1.05, 0.17),
+            (0.31, -0.59, -0.37, -0.45, 2.09),
         ]
     ),
     3: np.array(
         [
-            (-0.04, 0.09, 0.06, 3.24, 1.88),
-            (-0.40, -0.04, 0.44, -1.00, -2.16),
-            (0.02, 0.11, -0.10, -1.44, 0.71),
-            (-0.74, -1.94, -1.49, 0.80, 0.48),
+            (0.29, -0.09, 0.07, 0.89, 0.37),
+            (-0.25, 0.05, 0.25, -0.78, -1.81),
+            (0.04, -0.26, 0.17, -0.59, 0.75),
+            (-0.27, -0.59, -0.44, 0.36, -0.78),
         ]
     ),
 }
 # Octaves from 110 bpm, their square, being in 3/4, octaves when in 3/4, regularity of the pulse.
-REST_WEIGHTS = np.array([2.07, -2.13, 0.09, 2.40, 9.55])
+REST_WEIGHTS = np.array([0.77, -1.86, -1.26, 0.08, 9.66])
 _EXPECTED, _EXPECTED_OCTAVES = 8.0, 0.04
 """What an expected tempo adds to the score of a reading at it, and how near (in octaves) it must be."""
 
@@ -102,9 +102,8 @@ def evidence(rows: Array, reading: Reading) -> Array:
 
 
 def widened(rows: Array) -> Array:
-    """Envelopes in which an onset counts for the frames around it too, each with mean 1."""
-    wide = maximum_filter1d(rows, _NEAR, axis=1)
-    return wide / np.maximum(wide.mean(axis=1, keepdims=True), 1e-9)
+    """Envelopes in which an onset counts for the frames around it too."""
+    return maximum_filter1d(rows, _NEAR, axis=1)
 
 
 def best(rows: Array, pulses: list[tuple[Array, float]], tempo: float | None) -> Reading:
