@@ -1,6 +1,7 @@
 """How faithfully a checkpoint makes the music it is asked for, measured on seeds that were never trained on.
 
     python -m bench.fidelity --checkpoint demo
+    python -m bench.fidelity --only beats chords --clips 100      # the readers of beats and chords; no checkpoint
 
 Prints a table for people and, as its last line, the same figures as JSON.
 """
@@ -9,12 +10,14 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench import analysis
 from demo import measure
 from demo.data import HELD_BACK
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
@@ -42,9 +45,22 @@ class Row:
 class Bench:
     """Generates with one model at default sampling and keeps every clip, to look for collapses at the end."""
 
-    def __init__(self, model: MusicModel, clips: int) -> None:
-        self.model, self.clips = model, clips
+    def __init__(self, load: Callable[[], MusicModel], clips: int) -> None:
+        self.load, self.clips = load, clips
         self.made: list[Audio] = []
+
+    @cached_property
+    def model(self) -> MusicModel:
+        """The checkpoint, loaded by the first group that needs one."""
+        return self.load()
+
+    @cached_property
+    def readings(self) -> dict[bool, list[analysis.Reading]]:
+        """What was read from long clips, by whether there are drums."""
+        found: dict[bool, list[analysis.Reading]] = {True: [], False: []}
+        for song, drums in analysis.songs(self.clips, analysis.SECONDS):
+            found[drums].append(analysis.read(song))
+        return found
 
     def songs(self, group: int, **choices: object) -> list[Song]:
         """Held-back songs in 4/4, other ones for each group."""
@@ -200,7 +216,43 @@ def collapse_rows(bench: Bench) -> list[Row]:
     return [Row("silence or noise", figure, "none", not collapsed, {"collapsed": float(len(collapsed))})]
 
 
+def beat_rows(bench: Bench) -> list[Row]:
+    """How well beats are read from songs, and tempo and key from clips as short as the checkpoint's."""
+    rows = []
+    for name, field, target in (
+        ("beats: F-measure (70 ms)", "beats", 0.90),
+        ("downbeats: F-measure", "downbeats", 0.75),
+        ("tempo within 1 %", "tempo", 0.90),
+        ("tempo within 1 %, or an octave off", "tempo_octave", 0.98),
+    ):
+        rows.append(_reading_row(name, bench.readings, field, target))
+    clips = list(analysis.songs(bench.clips, analysis.SHORT_SECONDS, analysis.FIRST_SEED + 1_000_000))
+    short = {drums: [analysis.read(song) for song, has in clips if has == drums] for drums in (True, False)}
+    for name, field, target in (
+        ("10 s clips: tempo within 4 %", "tempo_4_percent", 0.95),
+        ("10 s clips: key, or its relative", "key_or_relative", 0.90),
+    ):
+        rows.append(_reading_row(name, short, field, target))
+    return rows
+
+
+def _reading_row(name: str, readings: dict[bool, list[analysis.Reading]], field: str, target: float) -> Row:
+    """A figure over all songs, and apart for those with and without drums."""
+    value = analysis.mean(readings[True] + readings[False], field)
+    parts = {drums: analysis.mean(readings[drums], field) for drums in readings}
+    figure = f"{value:.3f} (drums {parts[True]:.3f}, no drums {parts[False]:.3f})"
+    numbers = {field: value, "drums": parts[True], "no_drums": parts[False]}
+    return Row(name, figure, f">= {target:.2f}", value >= target, numbers)
+
+
+def chord_rows(bench: Bench) -> list[Row]:
+    """How well chords are read from whole mixes."""
+    return [_reading_row("chords: WCSR (maj/min)", bench.readings, "chords", 0.85)]
+
+
 GROUPS: dict[str, Callable[[Bench], list[Row]]] = {
+    "beats": beat_rows,
+    "chords": chord_rows,
     "codec": codec_rows,
     "tempo": tempo_rows,
     "drums": drum_rows,
@@ -220,7 +272,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bench = Bench(load_model(arguments.checkpoint, WeightStore(arguments.weights), device), arguments.clips)
+    store = WeightStore(arguments.weights)
+    bench = Bench(lambda: load_model(arguments.checkpoint, store, device), arguments.clips)
     figures = {}
     print(f"| {'':34} | {'measured':58} | {'target':13} | met |")
     print(f"|{'-' * 36}|{'-' * 60}|{'-' * 15}|-----|")

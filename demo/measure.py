@@ -1,13 +1,13 @@
 """What is heard in a clip, as numbers: pitch classes, onsets, tempo, key, silence and noise."""
 
-from functools import cache
-
 import librosa
 import numpy as np
 from numpy.typing import NDArray
 
 from demo.features import FRAME, SAMPLE_RATE
 from demo.synth.styles import NOTE_NAMES
+from musicgen_service.analysis import beats
+from musicgen_service.analysis.key import key as read_key
 
 Array = NDArray[np.float32]
 HOP = 320  # samples between measurements of rhythm: 10 ms
@@ -51,41 +51,13 @@ def onset_energy(audio: Array) -> float:
 
 
 def tempo(audio: Array) -> float:
-    """Beats per minute: the beat at whose first four multiples the rises in loudness repeat best.
-
-    Rises count by the square root of amplitude, so that kick and snare outweigh the hi-hat between them, and tempi
-    near 130 are favoured a little. On the synthesiser's songs 90 % of readings are right and the rest are
-    an octave off.
-    """
-    power = np.abs(librosa.stft(audio, n_fft=1024, hop_length=HOP)) ** 2
-    mel = librosa.feature.melspectrogram(S=power, sr=SAMPLE_RATE, n_mels=40)
-    rises = np.maximum(0, np.diff(mel**0.25, axis=1, prepend=0)).sum(0)
-    rises = np.maximum(0, rises - np.median(rises))
-    size = len(rises)
-    spectrum = np.abs(np.fft.rfft(rises - rises.mean(), 4 * size)) ** 2
-    correlation = np.fft.irfft(spectrum)[:size] / np.arange(size, 0, -1)
-    candidates = np.arange(50, 200.01, 0.25)
-    beat = 60 * SAMPLE_RATE / HOP / candidates
-    score = sum(np.interp(np.minimum(beat * k, size - 2), np.arange(size), correlation) for k in (1, 2, 3, 4))
-    prior = np.exp(-0.5 * (np.log2(candidates / 130) / 0.9) ** 2)
-    return float(candidates[np.argmax(np.maximum(score, 0) * prior)])
-
-
-@cache
-def _key_profiles() -> NDArray[np.float64]:
-    """Krumhansl and Kessler's profiles, ``[24, 12]``: the majors from C up, then the minors."""
-    major = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-    minor = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
-    profiles = np.array([np.roll(profile, tonic) for profile in (major, minor) for tonic in range(12)])
-    profiles -= profiles.mean(1, keepdims=True)
-    return np.asarray(profiles / np.linalg.norm(profiles, axis=1, keepdims=True))
+    """Beats per minute, 0 where there is no beat."""
+    return beats.track(audio, SAMPLE_RATE).tempo
 
 
 def key(audio: Array) -> str:
     """The best-matching key, such as "A minor"."""
-    strength = chroma(audio).mean(1)
-    best = int(np.argmax(_key_profiles() @ (strength - strength.mean())))
-    return f"{NOTE_NAMES[best % 12]} {'major' if best < 12 else 'minor'}"
+    return read_key(audio, SAMPLE_RATE)[0]
 
 
 def relative_key(name: str) -> str:

@@ -1,0 +1,102 @@
+"""How well beats and chords are read, measured on synthesised songs that nothing was fitted to.
+
+Songs are in every style, from anywhere within the song; half have no drums, half have a tempo drawn evenly from 60 to
+180 bpm instead of their style's, and one in eight is in 3/4. Beats are compared over the whole clip: mir_eval's custom
+of leaving out the first five seconds is not followed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import mir_eval
+import numpy as np
+
+from demo.data import HELD_BACK
+from demo.measure import relative_key
+from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from demo.synth.styles import STYLES
+from musicgen_service.analysis import beats, chords, key
+
+SECONDS, SHORT_SECONDS = 25.0, 10.0
+FIRST_SEED = HELD_BACK + 40_000_000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from one song, against its truth; all from 0 to 1.
+
+    Attributes
+    ----------
+    beats, downbeats : F-measure within 70 ms
+    tempo, tempo_4_percent, tempo_octave : within 1 %, within 4 %, within 1 % or within 1 % of the half or double
+    metre : whether 3/4 or 4/4 was told right
+    chords : share of the time with the right major or minor chord
+    key, key_or_relative : whether the key was told right
+    """
+
+    beats: float
+    downbeats: float
+    tempo: float
+    tempo_4_percent: float
+    tempo_octave: float
+    metre: float
+    chords: float
+    key: float
+    key_or_relative: float
+
+
+def songs(count: int, seconds: float, first_seed: int = FIRST_SEED) -> Iterator[tuple[Song, bool]]:
+    """`count` songs, each with whether it has drums."""
+    styles = list(STYLES)
+    for index in range(count):
+        random = np.random.default_rng(first_seed + index)
+        drums = index % 2 == 0
+        song = Synthesiser().song(
+            first_seed + index,
+            seconds,
+            start=random.uniform(0, 20),
+            style=styles[index // 4 % len(styles)],
+            bpm=random.uniform(60, 180) if index // 2 % 2 else None,
+            drums=drums,
+            beats_per_bar=3 if index % 16 in (5, 10) else 4,
+        )
+        yield song, drums
+
+
+def read(song: Song) -> Reading:
+    """Reads a song's mix and compares."""
+    grid = beats.track(song.audio, SAMPLE_RATE)
+    found = chords.recognise(song.audio, SAMPLE_RATE, grid)
+    name, _ = key.of_chords(found)
+    ratio = grid.tempo / song.bpm
+    return Reading(
+        beats=mir_eval.beat.f_measure(song.beats, grid.beats),
+        downbeats=mir_eval.beat.f_measure(song.downbeats, grid.downbeats),
+        tempo=float(abs(ratio - 1) < 0.01),
+        tempo_4_percent=float(abs(ratio - 1) < 0.04),
+        tempo_octave=float(min(abs(ratio / octave - 1) for octave in (0.5, 1, 2)) < 0.01),
+        metre=float(grid.beats_per_bar == song.beats_per_bar),
+        chords=chord_score(song, found),
+        key=float(name == song.key),
+        key_or_relative=float(name in (song.key, relative_key(song.key))),
+    )
+
+
+def chord_score(song: Song, found: list[chords.ChordSegment]) -> float:
+    """Weighted chord symbol recall over major and minor triads."""
+    truth = np.array([(chord.start, chord.end) for chord in song.chords])
+    read_intervals = np.array([(segment.start, segment.end) for segment in found])
+    intervals, true_labels, read_labels = mir_eval.util.merge_labeled_intervals(
+        truth,
+        [chord.label for chord in song.chords],
+        *mir_eval.util.adjust_intervals(
+            read_intervals, [segment.label for segment in found], truth.min(), truth.max(), "N", "N"
+        ),
+    )
+    right = mir_eval.chord.majmin(true_labels, read_labels)
+    return float(mir_eval.chord.weighted_accuracy(right, mir_eval.util.intervals_to_durations(intervals)))
+
+
+def mean(readings: list[Reading], name: str) -> float:
+    """Mean of one of a reading's figures."""
+    return float(np.mean([getattr(reading, name) for reading in readings]))
