@@ -13,7 +13,7 @@ from musicgen_service.runner import ServiceRunner
 
 
 class Predictor(ServiceRunner):
-    """Text, melody, continuation and encode-decode with any MusicGen checkpoint."""
+    """Text, melody, continuation, loop, remix and encode-decode with any MusicGen checkpoint."""
 
     def run(
         self,
@@ -44,10 +44,10 @@ class Predictor(ServiceRunner):
             choices=["auto", "text", "melody", "continuation", "loop", "remix", "encode-decode"],
         ),
         input_audio: Optional[Path] = Input(
-            description="An audio file to continue, to follow the melody of, or to encode and decode.",
+            description="An audio file to continue, to follow the melody of, to remix, or to encode and decode.",
         ),
         duration: float = Input(
-            description="Total length of the output in seconds, continued audio included.",
+            description="Total length of the output in seconds, continued audio included. For a loop: the longest it may be, 2 to 20. A remix is as long as its song.",
             default=8,
             ge=1,
             le=600,
@@ -101,7 +101,7 @@ class Predictor(ServiceRunner):
             le=20,
         ),
         bpm: Optional[float] = Input(
-            description="Tempo in beats per minute, added to a prompt that names none.",
+            description="Tempo in beats per minute, added to a prompt that names none. A loop has it exactly.",
             ge=40,
             le=300,
         ),
@@ -122,6 +122,10 @@ class Predictor(ServiceRunner):
             default=1,
             ge=0.5,
             le=2,
+        ),
+        return_stems: bool = Input(
+            description="Remix: also return the backing and the vocals as separate files.",
+            default=False,
         ),
         output_format: str = Input(
             description="Format of the output files.",

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.request import FIELDS, MAX_SEED, GenerationRequest, RequestError
+from musicgen_service.request import FIELDS, LOOP_SECONDS, MAX_SEED, GenerationRequest, RequestError
 
 PRESENT = ["small", "stereo-melody", "demo"]
 
@@ -144,9 +144,68 @@ def test_continuation_contradicts_other_tasks(song: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("task", ["loop", "remix"])
-def test_what_is_not_built_yet_says_so(task: str) -> None:
-    assert f"Task '{task}' is not available yet" in problems(prompt="jazz", task=task)[0]
+@pytest.mark.parametrize("prompt", ["jazz, 120 bpm", "jazz 120bpm", "jazz (BPM: 120)", "jazz at 120 beats per minute"])
+def test_a_loop_takes_its_tempo_from_bpm_or_the_prompt(prompt: str) -> None:
+    named = settle(task="loop", prompt=prompt)
+    assert (named.bpm, named.description) == (120, prompt)
+    given = settle(task="loop", prompt="jazz", bpm=120)
+    assert (given.bpm, given.description) == (120, "jazz, 120 bpm")
+    assert settle(task="loop", bpm=60.23).description == "60.23 bpm"
+
+
+def test_a_loop_needs_a_tempo() -> None:
+    assert problems(task="loop", prompt="jazz") == [
+        "Task 'loop' needs bpm, from 40 to 300, or a prompt that names a tempo, such as '120 bpm'."
+    ]
+    for bpm in (39, 301):
+        [sentence] = problems(task="loop", prompt=f"jazz, {bpm} bpm")
+        assert sentence == f"The prompt says {bpm} bpm; a loop's tempo may be from 40 to 300 bpm."
+
+
+@pytest.mark.parametrize("seconds", [1.9, 20.1])
+def test_the_duration_of_a_loop_has_bounds_of_its_own(seconds: float) -> None:
+    assert problems(task="loop", bpm=120, prompt="jazz", duration=seconds) == [
+        f"For task 'loop' duration is the longest that the loop may be, from 2 to 20 s, not {seconds} s."
+    ]
+
+
+def test_at_least_one_beat_of_every_allowed_tempo_fits_every_allowed_loop() -> None:
+    slowest = FIELDS["bpm"].minimum
+    assert slowest is not None and 60 / slowest <= LOOP_SECONDS[0]
+
+
+def test_a_loop_takes_no_audio(song: Path) -> None:
+    assert problems(task="loop", bpm=120, input_audio=song)[0].startswith("Task 'loop' takes no input_audio")
+
+
+def test_a_loop_is_made_by_any_model() -> None:
+    assert settle(task="loop", bpm=120, model_version="small").model_version == "small"
+
+
+def test_a_remix_needs_a_song_and_a_melody_model(song: Path) -> None:
+    assert problems(task="remix", prompt="jazz") == ["Task 'remix' needs input_audio."]
+    assert settle(task="remix", input_audio=song).model_version == "stereo-melody"
+    [sentence] = problems(task="remix", input_audio=song, model_version="small")
+    assert sentence.startswith("Model 'small' takes no melody: use one of melody, ") and sentence.endswith("demo.")
+    with pytest.raises(RequestError, match=r"for task 'remix' .* weights fetch melody"):
+        GenerationRequest.from_inputs({"task": "remix", "input_audio": song}, ["small"])
+
+
+def test_a_remix_is_of_at_most_ten_minutes(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(601 * 8000, np.int16), 8000)
+    assert problems(task="remix", input_audio=path) == [
+        "The song to remix is 601 s long; at most 600 s are allowed: "
+        "choose a part with continuation_start and continuation_end."
+    ]
+    assert settle(task="remix", input_audio=path, continuation_start=1).continuation_start == 1
+
+
+def test_stems_are_those_of_a_remix(song: Path) -> None:
+    assert settle(task="remix", input_audio=song, return_stems=True).return_stems
+    assert problems(prompt="jazz", return_stems=True) == [
+        "return_stems is for task 'remix', and task is 'text': leave it out."
+    ]
 
 
 def test_a_text_model_takes_no_melody(song: Path) -> None:

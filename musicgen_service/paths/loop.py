@@ -70,8 +70,8 @@ def _first_take(job: Job, report: Callable[[float], None]) -> Take:
         found = beats.track(sound, rate, bpm)
         if cuts := grid.cuts(found, bpm, longest, sound.shape[1] / rate - CONTEXT):
             return _best([Take.of(sound, rate, bpm, cut) for cut in cuts[:_CANDIDATES]])
-        heard = f"{found.tempo:.4g} bpm" if len(found.beats) else "no beats"
-        log(f"attempt {attempt + 1} of {ATTEMPTS} (seed {seed}): {heard} heard, no whole bars of {bpm:g} bpm")
+        heard = f"{found.tempo:.4g} bpm with confidence {found.confidence:.2f}" if len(found.beats) else "no beats"
+        log(f"attempt {attempt + 1} of {ATTEMPTS} (seed {seed}) has no whole bars of {bpm:g} bpm: heard {heard}")
         made.append(sound)
     log(f"warning: no attempt keeps {bpm:g} bpm, so the loop is cut on that tempo's own grid")
     sound = made[0]
