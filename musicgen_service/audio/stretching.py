@@ -59,7 +59,7 @@ def warp(samples: np.ndarray, rate: int, sources: Sequence[int], targets: Sequen
         piece = stretch(samples[:, first:last], rate, round((last - first) * factor))
         offset = round((start - first) * factor)
         fade = min(longest_fade, offset, begin)
-        piece = piece[:, offset - fade : offset + stop - begin]
+        piece = piece[:, offset - fade : offset + stop - begin].copy()
         ramp = np.linspace(0, 1, fade, endpoint=False, dtype=np.float32)
         result[:, begin - fade : begin] *= 1 - ramp
         piece[:, :fade] *= ramp
