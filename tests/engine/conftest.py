@@ -1,6 +1,7 @@
 """What engine tests share: every kind of model twice, with audiocraft's own loop and with the engine."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,3 +38,10 @@ def load(store: WeightStore, name: str, engine: str = "", precision: str = "exac
 def pairs(store: WeightStore) -> dict[str, Pair]:
     """A pair of every kind."""
     return {name: Pair(load(store, name, "reference"), load(store, name)) for name in KINDS}
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Pair:
+    """The checkpoint that comes with the repository."""
+    store = WeightStore(Path(__file__).parents[2] / "weights")
+    return Pair(load(store, "demo", "reference"), load(store, "demo"))

@@ -108,6 +108,15 @@ def test_a_minute_in_windows_of_thirty_seconds(pairs: dict[str, Pair]) -> None:
     assert_same_chain(pairs["small"], window=1500, length=3000)
 
 
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(top_k=1), Sampling(top_p=0.9), Sampling(guidance=1.0)], ids=str
+)
+@pytest.mark.parametrize("frames", [0, 30])
+def test_the_shipped_checkpoint(shipped: Pair, sampling: Sampling, frames: int) -> None:
+    prompt = shipped.model.encode(shipped.melody[:, : frames * 640]) if shipped.melody is not None and frames else None
+    assert_same(shipped, sampling, prompt, length=80)
+
+
 def test_progress_counts_the_steps_of_audiocraft(pairs: dict[str, Pair]) -> None:
     told: list[list[tuple[int, int]]] = []
     for model in (pairs["small"].reference, pairs["small"].model):
