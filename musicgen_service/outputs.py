@@ -1,35 +1,82 @@
-"""Where finished clips wait for the server to deliver them."""
+"""Where finished clips wait for the server to deliver them, and for how long."""
 
 import os
 import shutil
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+MAX_AGE = 600.0
+"""Seconds after which the files of a finished request are removed."""
+MAX_BYTES = 2 * 10**9
+"""Of all finished requests together; beyond it the oldest go."""
+DELIVERY = 60.0
+"""Seconds for which they stay whatever their size: the server reads them right after the request has returned."""
+
 _ROOT = "musicgen-service"
+_COG = Path("/tmp/coglet/predictions")
+"""Cog makes a folder for each prediction there and removes none of them."""
+_COG_AGE = 24 * 3600.0
 
 
 class Outputs:
-    """A folder for each request of this process; only the newest one is kept.
+    """A folder for each request of this process, removed some time after the request has ended.
 
-    The server reads a request's files after the request has returned, so they are removed when the
-    next request begins and not before.
+    The server reads a request's files after the request has returned and does not say when it has.
     """
 
     def __init__(self) -> None:
         root = Path(tempfile.gettempdir()) / _ROOT
         self._own = root / str(os.getpid())
+        self._finished: dict[Path, float] = {}
+        self._lock = threading.RLock()
+        self._keeper: threading.Thread | None = None
         for folder in root.glob("*"):
             if folder == self._own or not psutil.pid_exists(int(folder.name) if folder.name.isdigit() else -1):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def new_folder(self) -> Path:
-        """An empty folder for a request; those of earlier requests are removed."""
-        self.clear()
-        self._own.mkdir(parents=True)
-        return Path(tempfile.mkdtemp(prefix="request-", dir=self._own))
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """A folder for the files of one request, the time of the block; it goes at once when the block fails."""
+        self.tidy()
+        self._own.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._own))
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with self._lock:
+            self._finished[folder] = time.monotonic()
+        if self._keeper is None:
+            self._keeper = threading.Thread(target=self._keep_tidy, name="outputs", daemon=True)
+            self._keeper.start()
 
-    def clear(self) -> None:
-        """Remove all files of this process."""
-        shutil.rmtree(self._own, ignore_errors=True)
+    def tidy(self) -> None:
+        """Remove what is too old, then the oldest of what is too much."""
+        now = time.monotonic()
+        with self._lock:
+            sizes = {folder: _size(folder) for folder in self._finished}
+            for folder, finished in sorted(self._finished.items(), key=lambda item: item[1]):
+                age = now - finished
+                if age > MAX_AGE or (age > DELIVERY and sum(sizes.values()) > MAX_BYTES):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    del self._finished[folder], sizes[folder]
+        for left_over in _COG.glob("*"):
+            with suppress(OSError):
+                if time.time() - left_over.stat().st_mtime > _COG_AGE:
+                    shutil.rmtree(left_over, ignore_errors=True)
+
+    def _keep_tidy(self) -> None:
+        while True:
+            time.sleep(DELIVERY)
+            self.tidy()
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,5 +1,7 @@
 """What every predictor shares: the service behind it, and what it tells of a request."""
 
+import math
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,12 +15,16 @@ from musicgen_service.request import FIELDS, Field, GenerationRequest, RequestEr
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
 cog.types.Path.validate = lambda address: address
 
+HEALTH_PERIOD = 10.0
+"""Seconds for which a successful health check holds."""
+
 
 class ServiceRunner(BaseRunner):
     """A Cog predictor whose requests the service carries out; a subclass declares the inputs, in `run`."""
 
     fields: Mapping[str, Field] = FIELDS
     """What `run` takes."""
+    _well_at = -math.inf
 
     def setup(self) -> None:
         """Load models into memory."""
@@ -27,6 +33,14 @@ class ServiceRunner(BaseRunner):
 
         self.service = MusicGenService()
         self.service.setup()
+
+    def healthcheck(self) -> bool:
+        """Make a few tokens, as Cog asks at `/health-check`; one that has just succeeded need not be repeated."""
+        if time.monotonic() - self._well_at > HEALTH_PERIOD:
+            if not self.service.is_well():
+                return False
+            self._well_at = time.monotonic()
+        return True
 
     def translate(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs of `run` in the words of a `GenerationRequest`.
@@ -65,10 +79,12 @@ class ServiceRunner(BaseRunner):
                 files, seeds = self.service.generate(self.translate(found))
         except RequestError:
             raise
-        except Exception:
+        except Exception as error:
+            from musicgen_service import faults
+
             # Cog reports the message of an exception to the client and keeps the traceback to itself.
             traceback.print_exc()
-            raise
+            raise faults.explained(error) from None
         self.record_metric("seed", seeds[0])
         self.record_metric("seeds", seeds)
         return [Path(file) for file in files]

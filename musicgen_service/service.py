@@ -1,6 +1,7 @@
 """The service: models in memory, requests in, files out. Nothing musical is decided here."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import torch
 
+from musicgen_service import health
 from musicgen_service.analysis import stems
 from musicgen_service.audio import encoding, loudness, reading, recipe
 from musicgen_service.audio.reading import Audio
+from musicgen_service.faults import is_out_of_memory
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
 from musicgen_service.models.hub import sha256
@@ -33,6 +36,7 @@ _PATHS: dict[str, Callable[[Job], Iterator[Clip]]] = {
     "encode-decode": roundtrip.generate,
 }
 
+_NEED_SOUND = ("melody", "remix")
 _SMALL_WIDTH = 512
 """Transformers this wide or less run on one thread: the demo is, every released one is wider."""
 
@@ -50,6 +54,7 @@ class MusicGenService:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._models = LoadedModels(self.store, self.device, budget_from_environment(self.device))
         self._outputs = Outputs()
+        self._working = threading.Lock()
         self._threads = torch.get_num_threads()
         self._separator: Any = None
 
@@ -80,7 +85,7 @@ class MusicGenService:
 
         Returns
         -------
-        The files made, in order, and the seed of each; the files stay until the next request.
+        The files made, in order, and the seed of each; `Outputs` says how long the files stay.
 
         Raises
         ------
@@ -93,18 +98,25 @@ class MusicGenService:
             raise RequestError([f"{what}, which is not in the weights folder: {fetch_hint(SEPARATOR)}."])
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
         progress = Progress()
-        folder = self._outputs.new_folder()
         try:
-            return self._make_clips(request, folder, progress)
-        except torch.OutOfMemoryError:
-            self._models.clear()
-            self._outputs.clear()
-            raise
-        except BaseException:  # a cancelled request leaves no files either
-            self._outputs.clear()
+            with self._working, self._outputs.folder() as folder:
+                return self._make_clips(request, folder, progress)
+        except Exception as error:
+            if is_out_of_memory(error):
+                self._separator = None
+                self._models.clear()
             raise
         finally:
             progress.close()
+
+    def is_well(self) -> bool:
+        """Whether a few tokens can be made and decoded; while a request does just that, there is nothing to try."""
+        if not self._working.acquire(blocking=False):
+            return True
+        try:
+            return health.probe(self._models.newest(), self.device)
+        finally:
+            self._working.release()
 
     def _make_clips(self, request: GenerationRequest, folder: Path, progress: Progress) -> tuple[list[Path], list[int]]:
         model = self._models.get(request.model_version)
@@ -115,6 +127,8 @@ class MusicGenService:
         if request.input_audio is not None:
             audio = reading.read(request.input_audio)
             audio = audio.slice(request.continuation_start, request.continuation_end)
+            if audio.is_silent and request.task in _NEED_SOUND:
+                raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
         decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
         seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
         job = Job(request, model, seeds, audio, decode, self._melody_of(model), self._split, progress.report)

@@ -1,17 +1,12 @@
-"""Arrays to files: wav and flac and ogg by libsndfile, mp3 by pydub and ffmpeg."""
+"""Arrays to files: wav and flac and ogg by libsndfile, mp3 by ffmpeg."""
 
-import warnings
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import soundfile
 
 from musicgen_service.audio import ffmpeg
-
-with warnings.catch_warnings():
-    # pydub looks for a system ffmpeg as it is imported and warns; it is told of the packaged one below.
-    warnings.simplefilter("ignore")
-    from pydub import AudioSegment
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
 MP3_BITRATE = "320k"
@@ -44,11 +39,14 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> N
             _write_mp3(pcm, rate, unfinished, tags)
         else:
             _write_sndfile(pcm, rate, unfinished, path.suffix[1:], tags)
-        if unfinished.stat().st_size == 0:
-            raise OSError("the encoder wrote nothing")
+        # A full disk may go unnoticed until the file is read.
+        if soundfile.info(unfinished).frames != len(pcm):
+            raise OSError("it did not arrive whole")
         unfinished.replace(path)
-    except (OSError, soundfile.SoundFileError, RuntimeError) as error:
-        raise EncodingError(f"{path.name} could not be written: {error}") from error
+    except (OSError, soundfile.SoundFileError, ffmpeg.FfmpegError, RuntimeError, AssertionError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it did not arrive whole"
+        reason = reason.replace(f"{path.parent}/", "")
+        raise EncodingError(f"{path.name} could not be written: {reason}") from error
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -68,7 +66,10 @@ def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags:
 
 
 def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
-    AudioSegment.converter = ffmpeg.path()
-    segment = AudioSegment(data=pcm.tobytes(), sample_width=2, frame_rate=rate, channels=pcm.shape[1])
+    sound = ["-f", "s16le", "-ar", str(rate), "-ac", str(pcm.shape[1]), "-i", "pipe:0"]
     metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
-    segment.export(path, format="mp3", bitrate=MP3_BITRATE, tags=metadata).close()
+    words = [word for name, value in metadata.items() for word in ("-metadata", f"{name}={value}")]
+    with TemporaryFile(dir=path.parent) as raw:
+        raw.write(pcm.data)
+        raw.seek(0)
+        ffmpeg.run([*sound, *words, "-b:a", MP3_BITRATE, "-f", "mp3", str(path.resolve())], raw)

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from typing import IO, Any
 
 import imageio_ffmpeg
 
@@ -25,8 +26,8 @@ def path() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def run(arguments: list[str], standard_input: bytes | None = None) -> bytes:
-    """Run ffmpeg, limited in time, memory and output, and return what it wrote to standard output.
+def run(arguments: list[str], standard_input: IO[bytes] | None = None) -> bytes:
+    """Run ffmpeg on a file as its standard input, limited in time, memory and output; return what it wrote out.
 
     It reads and writes local files and pipes only, whatever its input refers to. A cancelled request
     ends it at once.
@@ -51,14 +52,13 @@ def run(arguments: list[str], standard_input: bytes | None = None) -> bytes:
         "file,pipe",
     ]
     end = time.monotonic() + TIMEOUT
-    stdin = subprocess.DEVNULL if standard_input is None else subprocess.PIPE
-    with subprocess.Popen(
-        [*command, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    stdin = standard_input or subprocess.DEVNULL
+    streams: dict[str, Any] = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*command, *arguments], **streams) as process:
         try:
             while True:
                 try:
-                    output, complaints = process.communicate(standard_input, timeout=_GLANCE)
+                    output, complaints = process.communicate(timeout=_GLANCE)
                     break
                 except subprocess.TimeoutExpired:
                     if time.monotonic() > end:

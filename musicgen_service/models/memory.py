@@ -59,6 +59,11 @@ class LoadedModels:
         """What is loaded, least recently used first."""
         return list(self._loaded)
 
+    def newest(self) -> MusicModel | None:
+        """The model used last, or None when none is loaded."""
+        models = [entry.value for entry in self._loaded.values() if isinstance(entry.value, MusicModel)]
+        return models[-1] if models else None
+
     def get(self, name: str) -> MusicModel:
         """The model of that name, loaded if it is not.
 

@@ -1,12 +1,14 @@
 """Files are whole, exact in length, tagged, and the same every time."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from musicgen_service.audio import encoding, reading
+from musicgen_service.audio import encoding, ffmpeg, reading
 from musicgen_service.audio.encoding import FORMATS, EncodingError
 from tests.audio.sounds import RATE, tone
 
@@ -66,9 +68,31 @@ def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path, name: str, monkeyp
         raise OSError("No space left on device")
 
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
-    monkeypatch.setattr("pydub.AudioSegment.export", full)
+    monkeypatch.setattr(ffmpeg, "run", full)
     with pytest.raises(EncodingError, match="No space left"):
         encoding.write(tone(1), RATE, tmp_path / f"clip.{name}", TAGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+from musicgen_service.audio import encoding
+from tests.audio.test_encoding import RATE, TAGS, tone
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    encoding.write(tone(4, 2), RATE, Path(sys.argv[1]), TAGS)
+except encoding.EncodingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 8, 20_000])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, name: str, room: int) -> None:
+    target = tmp_path / f"clip.{name}"
+    done = subprocess.run([sys.executable, "-c", SCRIPT, target, str(room)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"clip.{name} could not be written: ") and str(tmp_path) not in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,21 @@
+"""Whether the service can still do what it is for: a prediction in miniature."""
+
+import torch
+
+from musicgen_service.engine.interface import Sampling
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.paths.windows import generate_tokens
+
+FRAMES = 2
+"""Tokens to make: 40 ms of music."""
+
+
+def probe(model: MusicModel | None, device: torch.device) -> bool:
+    """Generate and decode a few tokens; without a model, use the device alone. An error is an answer too: raised."""
+    if model is None:
+        return bool(torch.ones(8, device=device).sum().item() == 8)
+    conditions = model.conditions("music")
+    [tokens] = generate_tokens(
+        model, lambda _: conditions, None, FRAMES, Sampling(1, 0.0, 1.0, 3.0), [1], lambda _: None
+    )
+    return bool(torch.isfinite(model.decode(tokens)).all())
