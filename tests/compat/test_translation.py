@@ -4,43 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 
 import compat
-from compat.dropin import DropIn
 from musicgen_service import schema, systems
-from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.models.store import WeightsError
-from musicgen_service.request import GenerationRequest, RequestError
-from tests.audio.sounds import RATE, tone
+from tests.compat.requests import problems, settled
 
-SONG_SECONDS = 1.5
-PRESENT = [name for name in CHECKPOINTS if name != "demo"]
 NEW_SECONDS, TOTAL = ["meta_musicgen", "m3maker"], "musicgen_custom"
 
-
-@pytest.fixture(autouse=True)
-def no_models_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The environment of a fresh container, with nothing in its weights folder."""
-    monkeypatch.delenv("MUSICGEN_MODELS", raising=False)
-    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path / "weights"))
-
-
-@pytest.fixture
-def song(tmp_path: Path) -> Path:
-    path = tmp_path / "song.wav"
-    soundfile.write(path, tone(SONG_SECONDS)[0], RATE)
-    return path
-
-
-def settled(system: str, **inputs: Any) -> GenerationRequest:
-    return systems.load(system).settle({"prompt": "rock"} | inputs, PRESENT)
-
-
-def problems(system: str, **inputs: Any) -> list[str]:
-    with pytest.raises(RequestError) as refused:
-        settled(system, **inputs)
-    return refused.value.problems
+pytestmark = pytest.mark.usefixtures("no_models_chosen")
 
 
 PARTS: list[tuple[dict[str, Any], float]] = [
@@ -66,6 +37,12 @@ def test_duration_counts_from_the_end_of_the_prompt(
 @pytest.mark.parametrize("system", NEW_SECONDS)
 def test_duration_is_the_whole_of_a_clip_that_continues_nothing(system: str, song: Path) -> None:
     assert settled(system, duration=7).duration == settled(system, input_audio=song, duration=7).duration == 7
+
+
+@pytest.mark.parametrize("system", [*NEW_SECONDS, TOTAL])
+def test_a_part_of_a_melody_may_be_followed(system: str, song: Path) -> None:
+    request = settled(system, input_audio=song, model_version="melody", continuation_start=1, duration=2)
+    assert (request.task, request.continuation_start, request.duration) == ("melody", 1, 2)
 
 
 def test_duration_of_musicgen_custom_is_the_total(song: Path) -> None:
@@ -99,9 +76,7 @@ def test_encode_decode_takes_the_audio_whole(system: str, song: Path) -> None:
     assert "Task 'encode-decode' needs input_audio." in problems(system, model_version="encode-decode")
 
 
-def test_encode_decode_does_with_large_where_that_is_all_there_is(
-    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_encode_decode_does_with_large_where_that_is_all_there_is(song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("musicgen_service.models.store.WeightStore.present", lambda _: ["large"])
     request = settled("meta_musicgen", model_version="encode-decode", input_audio=song)
     assert request.model_version == "large"
@@ -160,61 +135,6 @@ def test_defaults_are_those_published(system: str) -> None:
     assert {name: field.default for name, field in fields.items()} == {
         name: entry.get("default") for name, entry in properties.items()
     }
-
-
-def models(system: str) -> list[str]:
-    fields = systems.load(system).fields
-    return [*(fields["model_version"].choices or ())] if "model_version" in fields else ["melody"]
-
-
-@pytest.mark.parametrize("system", systems.names())
-def test_the_demo_stands_in_for_every_model_and_says_so(
-    system: str, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("MUSICGEN_MODELS", "demo")
-    for model in models(system):
-        given: dict[str, Any] = {"model_version": model} if "model_version" in systems.load(system).fields else {}
-        if model == "encode-decode":
-            given["input_audio"] = song
-        if system == "musicgen_remixer":
-            given["music_input"] = song
-        request = systems.load(system).settle({"prompt": "rock"} | given, ["demo"])
-        assert request.model_version == "demo"
-        told = capsys.readouterr().err
-        assert f"this is NOT '{'melody' if model == 'encode-decode' else model}'" in told
-
-
-@pytest.mark.parametrize("system", systems.names())
-def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str, song: Path) -> None:
-    for model in models(system):
-        if model == "encode-decode":
-            continue
-        given = {"music_input": song} if system == "musicgen_remixer" else {"model_version": model}
-        with pytest.raises(RequestError) as refused:
-            systems.load(system).settle({"prompt": "rock"} | given, ["small"])
-        [problem] = refused.value.problems
-        assert problem == (
-            f"Model '{model}' is not in the weights folder (present: small): "
-            f"run `python -m musicgen_service weights fetch {model}`."
-        )
-
-
-@pytest.mark.parametrize("system", systems.names())
-def test_without_its_model_a_drop_in_does_not_start(system: str) -> None:
-    runner = systems.load(system)
-    assert isinstance(runner, DropIn)
-    assert runner.default_model in models(system)
-    with pytest.raises(WeightsError, match=f"weights fetch {runner.default_model}`"):
-        runner.setup()
-
-
-@pytest.mark.parametrize("system", ["meta_musicgen", "m3maker", "musicgen_custom"])
-def test_only_melody_models_follow_melodies(system: str, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for demo in ("", "demo"):
-        monkeypatch.setenv("MUSICGEN_MODELS", demo)
-        [problem] = problems(system, model_version="large", input_audio=song)
-        assert problem.startswith("Model 'large' takes no melody: use ")
-        assert "set continuation to true" in problem and "'small'" not in problem
 
 
 def test_whole_numbers_may_come_as_floats() -> None:

@@ -14,7 +14,6 @@ import httpx
 
 _PREDICTIONS = re.compile(r"/v1(?:/models/(?P<model>[^/]+/[^/]+))?/predictions")
 _VERSION = re.compile(r"/v1/models/(?P<model>[^/]+/[^/]+)/versions/(?P<version>[^/]+)")
-_CANCEL = re.compile(r"/v1(?P<path>/predictions/[^/]+/cancel)")
 _TIME = "2026-01-01T00:00:00Z"
 
 
@@ -32,9 +31,6 @@ class CogTransport(httpx.BaseTransport):
             answer = self._cog.post("/predictions", json={"input": body["input"]})
             names = {"model": found["model"] or "", "version": body.get("version", "")}
             return _answer(answer.status_code, names | answer.json())
-        if request.method == "POST" and (found := _CANCEL.fullmatch(path)):
-            answer = self._cog.post(found["path"])
-            return _answer(answer.status_code, answer.json())
         if found := _VERSION.fullmatch(path):
             answer = self._cog.get("/openapi.json")
             about = {"id": found["version"], "created_at": _TIME, "cog_version": "0.23.1"}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import replicate
 import soundfile
+from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
 from tests.e2e.conftest import Served
@@ -35,9 +35,9 @@ SHORT: dict[str, dict[str, Any]] = {
 """What each system takes a second for."""
 
 
-def client(server: Server) -> replicate.Client:
+def client(server: Server) -> Client:
     """The client as its documentation has it, but for the transport."""
-    return replicate.Client(api_token="none", transport=CogTransport(str(server.client.base_url)))
+    return Client(api_token="none", transport=CogTransport(str(server.client.base_url)))
 
 
 def short(system: str, song: str) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_the_client_is_told_what_is_wrong(served: Served) -> None:
 
 
 def test_without_the_transport_the_client_finds_no_route(served: Served) -> None:
-    bare = replicate.Client(api_token="none", base_url=str(served.server.client.base_url))
+    bare = Client(api_token="none", base_url=str(served.server.client.base_url))
     with pytest.raises(ReplicateError) as refused:
         bare.run(REFERENCES[served.system], input={"prompt": "rock"})
     assert refused.value.status == 404

@@ -1,0 +1,23 @@
+"""Requests that drop-ins make of their inputs, in a container that has every released checkpoint."""
+
+from typing import Any
+
+import pytest
+
+from musicgen_service import systems
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.request import GenerationRequest, RequestError
+
+PRESENT = [name for name in CHECKPOINTS if name != "demo"]
+
+
+def settled(system: str, present: list[str] = PRESENT, **inputs: Any) -> GenerationRequest:
+    """What a system's inputs, with a prompt if they have none, amount to."""
+    return systems.load(system).settle({"prompt": "rock"} | inputs, present)
+
+
+def problems(system: str, present: list[str] = PRESENT, **inputs: Any) -> list[str]:
+    """What is wrong with a system's inputs."""
+    with pytest.raises(RequestError) as refused:
+        settled(system, present, **inputs)
+    return refused.value.problems

@@ -1,0 +1,65 @@
+"""Which checkpoint plays what a client asks of a model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compat.dropin import DropIn
+from musicgen_service import systems
+from musicgen_service.models.store import WeightsError
+from tests.compat.requests import problems, settled
+
+pytestmark = pytest.mark.usefixtures("no_models_chosen")
+
+
+def models(system: str) -> list[str]:
+    fields = systems.load(system).fields
+    return [*(fields["model_version"].choices or ())] if "model_version" in fields else ["melody"]
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_the_demo_stands_in_for_every_model_and_says_so(
+    system: str, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSICGEN_MODELS", "demo")
+    for model in models(system):
+        given: dict[str, Any] = {"model_version": model} if "model_version" in systems.load(system).fields else {}
+        if model == "encode-decode":
+            given["input_audio"] = song
+        if system == "musicgen_remixer":
+            given["music_input"] = song
+        assert settled(system, ["demo"], **given).model_version == "demo"
+        told = capsys.readouterr().err
+        assert f"this is NOT '{'melody' if model == 'encode-decode' else model}'" in told
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str, song: Path) -> None:
+    for model in models(system):
+        if model == "encode-decode":
+            continue
+        given: dict[str, Any] = {"music_input": song} if system == "musicgen_remixer" else {"model_version": model}
+        [problem] = problems(system, ["small"], **given)
+        assert problem == (
+            f"Model '{model}' is not in the weights folder (present: small): "
+            f"run `python -m musicgen_service weights fetch {model}`."
+        )
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_without_its_model_a_drop_in_does_not_start(system: str) -> None:
+    runner = systems.load(system)
+    assert isinstance(runner, DropIn)
+    assert runner.default_model in models(system)
+    with pytest.raises(WeightsError, match=f"weights fetch {runner.default_model}`"):
+        runner.setup()
+
+
+@pytest.mark.parametrize("system", ["meta_musicgen", "m3maker", "musicgen_custom"])
+def test_only_melody_models_follow_melodies(system: str, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for demo in ("", "demo"):
+        monkeypatch.setenv("MUSICGEN_MODELS", demo)
+        [problem] = problems(system, model_version="large", input_audio=song)
+        assert problem.startswith("Model 'large' takes no melody: use ")
+        assert "set continuation to true" in problem and "'small'" not in problem
