@@ -37,7 +37,7 @@ def example(seed: int) -> Example | None:
     random = np.random.default_rng(seed)
     seconds = float(random.choice([5, 10, 20, 30]))
     bpm = float(random.uniform(60, 180)) if random.random() < 0.7 else None
-    metronome, drums_alone = random.random() < 0.05, random.random() < 0.15
+    metronome, drums_alone = random.random() < 0.05, random.random() < 0.1
     song = Synthesiser().song(
         seed,
         seconds,

@@ -9,6 +9,7 @@ from musicgen_service.analysis.envelopes import FRAME_RATE, envelopes, mono
 
 _SHORTEST_SECONDS = 1.0
 _MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3])  # of the envelopes, in which pulses are sought
+_ENOUGH = 8  # beats; fewer may follow each other evenly by chance
 _CLEAR = 0.35  # regularity of a pulse that nobody doubts
 
 
@@ -61,7 +62,7 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
         beats=np.maximum(times[inside], 0.0),
         downbeats=np.maximum(times[inside & is_downbeat], 0.0),
         beats_per_bar=reading.beats_per_bar,
-        confidence=float(np.clip(reading.regularity / _CLEAR, 0, 1)),
+        confidence=float(np.clip(reading.regularity / _CLEAR, 0, 1) * min(1.0, inside.sum() / _ENOUGH)),
     )
 
 

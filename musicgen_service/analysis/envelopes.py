@@ -14,9 +14,10 @@ FRAME_RATE = RATE / HOP
 BANDS = ("low", "mid", "high", "harmony", "bass")
 _FFT, _MELS, _MEL_RANGE = 1024, 96, (30.0, 10_500.0)
 _CROSSOVERS = (160.0, 3000.0)
-_LATENCY = 1.1  # frames: how much earlier the difference of two windows peaks than a sound begins
+_LATENCY = 0.8  # frames: how much earlier the difference of two windows peaks than a sound begins
 _NOVELTY_SECONDS = 0.6
 _CEILING = 15.0  # times its mean: a single bang must not outweigh a song
+_NOTHING = 0.5  # what held sounds fluctuate by; a soft beginning measures ten times that, a hit hundreds
 _LEAST_SHARE = 0.1  # of all onsets: a band with less is not raised to mean 1
 _USUAL = 0.05  # mean squared novelty of music
 _QUIET = 0.1  # share of the usual level under which harmony counts for little
@@ -55,7 +56,8 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
     centres = librosa.mel_frequencies(_MELS + 2, fmin=_MEL_RANGE[0], fmax=_MEL_RANGE[1])[1:-1]
     parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
     frames = np.arange(spectrum.shape[1])
-    rows = np.array([np.interp(frames - _LATENCY, frames, part.sum(axis=0)) for part in parts])
+    sums = [np.maximum(part.sum(axis=0) - _NOTHING, 0) for part in parts]
+    rows = np.array([np.interp(frames - _LATENCY, frames, row) for row in sums])
     means = rows.mean(axis=1)
     rows /= np.maximum(np.maximum(means, _LEAST_SHARE * means.mean()), 1e-9)[:, None]
     times = frames / FRAME_RATE * PITCH_RATE

@@ -1,5 +1,7 @@
 """How strongly something new sets in, at each moment of a recording."""
 
+from collections.abc import Sequence
+
 import librosa
 import numpy as np
 
@@ -31,9 +33,12 @@ def flux(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.maximum(np.diff(levels, axis=1, prepend=levels[:, :1]), 0).mean(axis=0)
 
 
-def peak(envelope: np.ndarray, seconds: float | np.ndarray) -> np.ndarray:
-    """The highest flux around each of the given moments of an envelope made by `flux`."""
-    reach = round(_NEAR / HOP_SECONDS)
-    frames = np.round(np.atleast_1d(seconds) / HOP_SECONDS).astype(int)
-    near = np.clip(frames[:, None] + np.arange(-reach, reach + 1), 0, len(envelope) - 1)
-    return envelope[near].max(axis=1)
+def peak(samples: np.ndarray, rate: int, places: Sequence[int]) -> np.ndarray:
+    """The highest flux around each of the given sample positions, always framed alike."""
+    hop, reach = round(HOP_SECONDS * rate), round(_NEAR / HOP_SECONDS)
+    peaks = []
+    for place in places:
+        envelope = flux(samples[:, place % hop :], rate)
+        frame = place // hop
+        peaks.append(envelope[max(0, frame - reach) : frame + reach + 1].max(initial=0.0))
+    return np.array(peaks)

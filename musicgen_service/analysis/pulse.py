@@ -13,6 +13,7 @@ _TEMPI = SLOWEST * 2 ** (np.arange(0, np.log2(FASTEST / SLOWEST), 1 / _STEPS))
 _MULTIPLES = 8
 _SAME = 0.01  # periods closer than this are one
 _SEARCH = 0.02  # how far from a bin of _TEMPI the exact period may be
+_AROUND = 3  # frames on either side of a tick whose onsets belong to it
 _TIGHTNESS = 300.0  # of dynamic programming: how much a tick may not deviate from the period
 _DRIFT_GAIN = 1.5  # how much better ticks must be met by drifting before the tempo counts as unsteady
 
@@ -77,11 +78,26 @@ def ticks(onsets: Array, period: float) -> Array:
         inside.sum(axis=1), 1
     )
     best = int(np.argmax(met))
-    grid = grids[best][inside[best]]
+    grid = _straight(onsets, grids[best][inside[best]])
     if frames < 16 * period:
         return grid
     drifting = _follow(onsets, period)
     return _smooth(drifting) if onsets[drifting].mean() > _DRIFT_GAIN * met[best] else grid
+
+
+def _straight(onsets: Array, grid: Array) -> Array:
+    """The even grid that is nearest to the onsets around a grid's ticks, by weighted least squares."""
+    index, around = np.arange(len(grid)), np.arange(-_AROUND, _AROUND + 1)
+    if len(grid) < 3:
+        return grid
+    for _ in range(2):
+        places = np.round(grid).astype(int)[:, None] + around
+        inside = (places >= 0) & (places < len(onsets))
+        strengths = np.where(inside, onsets[np.clip(places, 0, len(onsets) - 1)], 0)
+        weights = strengths.sum(axis=1) + 1e-6
+        centres = ((strengths * places).sum(axis=1) + 1e-6 * grid) / weights
+        grid = np.polyval(np.polyfit(index, centres, 1, w=np.sqrt(weights)), index)
+    return grid
 
 
 def _follow(onsets: Array, period: float) -> NDArray[np.int64]:

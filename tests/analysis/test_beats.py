@@ -1,0 +1,145 @@
+"""Tempo, beats and bars, held against songs whose grid is known."""
+
+import mir_eval
+import numpy as np
+import pytest
+
+from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from demo.synth.styles import STYLES
+from musicgen_service.analysis.beats import BeatGrid, track
+
+CLICKS_PER_MINUTE = [40, 60.23, 87.5, 140, 174, 300]
+
+
+def clicks(bpm: float, seconds: float = 15.0, first: float = 0.1) -> np.ndarray:
+    """A metronome: 20 ms of a decaying tone on every beat."""
+    audio = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+    time = np.arange(SAMPLE_RATE // 50) / SAMPLE_RATE
+    tick = 0.5 * np.sin(2 * np.pi * 1500 * time) * np.exp(-time / 0.004)
+    for beat in np.arange(first, seconds - 0.1, 60 / bpm):
+        start = round(beat * SAMPLE_RATE)
+        audio[start : start + len(tick)] += tick.astype(np.float32)
+    return audio
+
+
+def songs() -> list[Song]:
+    """One of each style at any tempo, every other one without drums, two in 3/4; not the seeds of bench/."""
+    tempi = np.random.default_rng(8).uniform(60, 180, len(STYLES))
+    return [
+        Synthesiser().song(
+            610_000_000 + index,
+            20.0,
+            start=1.3 * index,
+            style=style,
+            bpm=float(bpm),
+            drums=index % 2 == 0,
+            lead=True,
+            beats_per_bar=3 if index in (2, 7) else 4,
+        )
+        for index, (style, bpm) in enumerate(zip(STYLES, tempi, strict=True))
+    ]
+
+
+def test_songs_of_every_style_are_read() -> None:
+    read = [(song, track(song.audio, SAMPLE_RATE)) for song in songs()]
+    beats = [mir_eval.beat.f_measure(song.beats, grid.beats) for song, grid in read]
+    bars = [mir_eval.beat.f_measure(song.downbeats, grid.downbeats) for song, grid in read]
+    tempi = [abs(grid.tempo / song.bpm - 1) < 0.01 for song, grid in read]
+    assert np.mean(beats) >= 0.85
+    assert np.mean(bars) >= 0.75
+    assert np.mean(tempi) >= 0.85
+
+
+@pytest.mark.parametrize("bpm", CLICKS_PER_MINUTE)
+def test_a_metronome_that_was_asked_for_is_read_exactly(bpm: float) -> None:
+    grid = track(clicks(bpm), SAMPLE_RATE, tempo=bpm)
+    assert grid.tempo == pytest.approx(bpm, rel=0.001)
+    expected = np.arange(0.1, 14.9, 60 / bpm)
+    assert mir_eval.beat.f_measure(expected, grid.beats, f_measure_threshold=0.02) > 0.95
+    assert grid.confidence > 0.9
+
+
+@pytest.mark.parametrize("bpm", CLICKS_PER_MINUTE)
+def test_a_metronome_nobody_announced_is_read_at_a_multiple(bpm: float) -> None:
+    ratio = track(clicks(bpm), SAMPLE_RATE).tempo / bpm
+    assert min(abs(ratio / multiple - 1) for multiple in (0.5, 1, 2, 3)) < 0.001
+
+
+def test_the_tempo_asked_for_decides_between_octaves() -> None:
+    audio = clicks(140)
+    for tempo in (70, 140, 280):
+        assert track(audio, SAMPLE_RATE, tempo=tempo).tempo == pytest.approx(tempo, rel=0.001)
+
+
+def test_clear_evidence_outweighs_the_tempo_asked_for() -> None:
+    song = Synthesiser().song(620_000_001, 15.0, style="rock", bpm=100, drums=True, beats_per_bar=4)
+    assert track(song.audio, SAMPLE_RATE, tempo=128).tempo == pytest.approx(100, rel=0.01)
+
+
+def test_a_waltz_has_three_beats_in_a_bar() -> None:
+    song = Synthesiser().song(620_000_002, 20.0, style="pop", bpm=110, drums=True, lead=True, beats_per_bar=3)
+    grid = track(song.audio, SAMPLE_RATE)
+    assert grid.beats_per_bar == 3
+    assert mir_eval.beat.f_measure(song.downbeats, grid.downbeats) > 0.9
+
+
+def test_a_drifting_tempo_is_followed() -> None:
+    song = Synthesiser().song(620_000_003, 50.0, style="rock", bpm=110, drums=True, beats_per_bar=4)
+    # Played faster and slower by up to 4 %: the time in the song at each time in the recording.
+    recorded = np.arange(40 * SAMPLE_RATE) / SAMPLE_RATE
+    in_song = recorded + 0.04 * 40 / (2 * np.pi) * (1 - np.cos(2 * np.pi * recorded / 40))
+    audio = np.interp(in_song * SAMPLE_RATE, np.arange(len(song.audio)), song.audio).astype(np.float32)
+    truth = np.interp(song.beats[song.beats < in_song[-1]], in_song, recorded)
+    assert mir_eval.beat.f_measure(truth, track(audio, SAMPLE_RATE).beats) > 0.95
+
+
+def test_a_grid_is_consistent() -> None:
+    song = Synthesiser().song(620_000_004, 12.0, style="pop", drums=True, start=2.5)
+    grid = track(song.audio, SAMPLE_RATE)
+    assert np.isin(grid.downbeats, grid.beats).all()
+    assert (np.diff(grid.beats) > 0).all() and grid.beats[0] >= 0 and grid.beats[-1] < 12
+    assert np.diff(grid.beats).mean() == pytest.approx(60 / grid.tempo, rel=0.001)
+    assert {len(np.flatnonzero((grid.beats >= a) & (grid.beats < b))) for a, b in
+            zip(grid.downbeats, grid.downbeats[1:], strict=False)} == {grid.beats_per_bar}  # fmt: skip
+
+
+def test_channels_rates_and_levels_make_no_difference() -> None:
+    import soxr
+
+    song = Synthesiser().song(620_000_005, 12.0, style="rock", bpm=120, drums=True, beats_per_bar=4)
+    stereo = np.stack([song.audio, 0.2 * song.audio])
+    for rate, samples in [
+        (SAMPLE_RATE, stereo),
+        (SAMPLE_RATE, song.audio * np.float32(0.01)),
+        *((rate, soxr.resample(song.audio, SAMPLE_RATE, rate)) for rate in (8_000, 44_100, 192_000)),
+    ]:
+        grid = track(samples, rate)
+        assert grid.tempo == pytest.approx(120, rel=0.002)
+        assert mir_eval.beat.f_measure(song.beats, grid.beats) > 0.95
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 1000, 6400])
+def test_too_little_sound_has_no_beat(samples: int) -> None:
+    assert_empty(track(np.full((2, samples), 0.1, np.float32), SAMPLE_RATE, tempo=120))
+
+
+def test_silence_has_no_beat() -> None:
+    assert_empty(track(np.zeros((1, 5 * SAMPLE_RATE), np.float32), SAMPLE_RATE))
+
+
+@pytest.mark.parametrize("kind", ["noise", "hum", "constant"])
+def test_sound_without_a_pulse_inspires_no_confidence(kind: str) -> None:
+    random = np.random.default_rng(3)
+    time = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
+    audio = {
+        "noise": random.normal(0, 0.2, len(time)),
+        "hum": 0.3 * np.sin(2 * np.pi * 50 * time),
+        "constant": np.full(len(time), 0.5),
+    }[kind]
+    grid = track(audio.astype(np.float32), SAMPLE_RATE)
+    assert grid.confidence < 0.1
+    assert np.isfinite([grid.tempo, *grid.beats, *grid.downbeats]).all()
+
+
+def assert_empty(grid: BeatGrid) -> None:
+    assert (grid.tempo, grid.confidence, len(grid.beats), len(grid.downbeats)) == (0.0, 0.0, 0, 0)
