@@ -33,6 +33,10 @@ def test_one_door_leads_to_audiocraft() -> None:
     assert importers("audiocraft", "torchaudio", "demucs") == {"models/audiocraft_door.py"}
 
 
+def test_pydub_stays_in_encoding() -> None:
+    assert importers("pydub") == {"audio/encoding.py"}
+
+
 LAYERS = {
     "audio": ("service", "paths", "models", "engine", "analysis", "request", "cli"),
     "engine": ("service", "paths", "request", "cli", "analysis", "audio"),

@@ -1,12 +1,21 @@
-"""Arrays to files: wav and flac and ogg by libsndfile, mp3 by ffmpeg."""
+"""Arrays to files: wav and flac and ogg by libsndfile, mp3 by pydub and ffmpeg."""
 
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 import soundfile
 
 from musicgen_service.audio import ffmpeg
+
+with warnings.catch_warnings():
+    # pydub looks for a system ffmpeg as it is imported and warns; it is told of the packaged one below.
+    warnings.simplefilter("ignore")
+    from pydub import AudioSegment
+    from pydub.exceptions import CouldntEncodeError
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
 MP3_BITRATE = "320k"
@@ -43,7 +52,10 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> N
         if soundfile.info(unfinished).frames != len(pcm):
             raise OSError("it did not arrive whole")
         unfinished.replace(path)
-    except (OSError, soundfile.SoundFileError, ffmpeg.FfmpegError, RuntimeError, AssertionError) as error:
+    except CouldntEncodeError as error:
+        # Its message is ffmpeg's whole output, paths included.
+        raise EncodingError(f"{path.name} could not be written: the mp3 encoder failed") from error
+    except (OSError, soundfile.SoundFileError, RuntimeError, AssertionError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it did not arrive whole"
         reason = reason.replace(f"{path.parent}/", "")
         raise EncodingError(f"{path.name} could not be written: {reason}") from error
@@ -66,10 +78,20 @@ def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags:
 
 
 def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
-    sound = ["-f", "s16le", "-ar", str(rate), "-ac", str(pcm.shape[1]), "-i", "pipe:0"]
+    AudioSegment.converter = ffmpeg.path()
+    segment = AudioSegment(data=pcm.tobytes(), sample_width=2, frame_rate=rate, channels=pcm.shape[1])
     metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
-    words = [word for name, value in metadata.items() for word in ("-metadata", f"{name}={value}")]
-    with TemporaryFile(dir=path.parent) as raw:
-        raw.write(pcm.data)
-        raw.seek(0)
-        ffmpeg.run([*sound, *words, "-b:a", MP3_BITRATE, "-f", "mp3", str(path.resolve())], raw)
+    with _temporary_files_in(path.parent):
+        segment.export(path, format="mp3", bitrate=MP3_BITRATE, tags=metadata).close()
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Removes the temporary files made meanwhile: pydub leaves its own when it is interrupted or the disk is full."""
+    usual = tempfile.tempdir
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        tempfile.tempdir = scratch
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual

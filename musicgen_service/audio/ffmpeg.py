@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from typing import IO, Any
 
 import imageio_ffmpeg
 
@@ -26,8 +25,8 @@ def path() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def run(arguments: list[str], standard_input: IO[bytes] | None = None) -> bytes:
-    """Run ffmpeg on a file as its standard input, limited in time, memory and output; return what it wrote out.
+def run(arguments: list[str]) -> bytes:
+    """Run ffmpeg, limited in time, memory and output; return what it wrote to standard output.
 
     It reads and writes local files and pipes only, whatever its input refers to. A cancelled request
     ends it at once.
@@ -52,9 +51,9 @@ def run(arguments: list[str], standard_input: IO[bytes] | None = None) -> bytes:
         "file,pipe",
     ]
     end = time.monotonic() + TIMEOUT
-    stdin = standard_input or subprocess.DEVNULL
-    streams: dict[str, Any] = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*command, *arguments], **streams) as process:
+    with subprocess.Popen(
+        [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         try:
             while True:
                 try:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicgen_service.audio import encoding, ffmpeg, reading
+from musicgen_service.audio import encoding, reading
 from musicgen_service.audio.encoding import FORMATS, EncodingError
 from tests.audio.sounds import RATE, tone
 
@@ -68,7 +68,7 @@ def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path, name: str, monkeyp
         raise OSError("No space left on device")
 
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
-    monkeypatch.setattr(ffmpeg, "run", full)
+    monkeypatch.setattr("pydub.AudioSegment.export", full)
     with pytest.raises(EncodingError, match="No space left"):
         encoding.write(tone(1), RATE, tmp_path / f"clip.{name}", TAGS)
     assert list(tmp_path.iterdir()) == []
