@@ -11,12 +11,12 @@ from musicgen_service.request import GenerationRequest, RequestError
 PRESENT = [name for name in CHECKPOINTS if name != "demo"]
 
 
-def settled(system: str, present: list[str] = PRESENT, **inputs: Any) -> GenerationRequest:
+def settled(system: str, present: list[str] = PRESENT, /, **inputs: Any) -> GenerationRequest:
     """What a system's inputs, with a prompt if they have none, amount to."""
     return systems.load(system).settle({"prompt": "rock"} | inputs, present)
 
 
-def problems(system: str, present: list[str] = PRESENT, **inputs: Any) -> list[str]:
+def problems(system: str, present: list[str] = PRESENT, /, **inputs: Any) -> list[str]:
     """What is wrong with a system's inputs."""
     with pytest.raises(RequestError) as refused:
         settled(system, present, **inputs)

@@ -2,9 +2,6 @@
 
 import base64
 import io
-import json
-import threading
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
 from tests.e2e.conftest import Served
-from tests.e2e.harness import Server, http_server, wait_until
+from tests.e2e.harness import Server, wait_until, webhook
 from tests.e2e.hosted import CogTransport
 
 RATE = 32_000
@@ -52,7 +49,7 @@ def length(content: bytes) -> int:
 
 def test_the_client_runs_the_model_and_reads_its_files(served: Served, song: str) -> None:
     wait_until(lambda: served.server.status() == "READY")
-    output = client(served.server).run(REFERENCES[served.system], input=short(served.system, song))
+    output: Any = client(served.server).run(REFERENCES[served.system], input=short(served.system, song))
     if served.system == "musicgen_looper":
         assert list(output) == [f"variation_{number:02d}" for number in range(1, 21)]
         assert [*output.values()][1:] == [None] * 19
@@ -69,7 +66,7 @@ def test_the_client_sends_files(served: Served, song_file: Path) -> None:
     inputs = {"prompt": "rock", name: song_file} | (
         {} if name == "music_input" else {"duration": 1, "model_version": "melody"}
     )
-    output = client(served.server).run(REFERENCES[served.system], input=inputs, file_encoding_strategy="base64")
+    output: Any = client(served.server).run(REFERENCES[served.system], input=inputs, file_encoding_strategy="base64")
     assert length(output.read()) >= RATE
 
 
@@ -92,28 +89,15 @@ def test_without_the_transport_the_client_finds_no_route(served: Served) -> None
 
 
 def test_an_asynchronous_request_reports_to_its_webhook(served: Served, song: str) -> None:
-    events: list[dict[str, Any]] = []
-    completed = threading.Event()
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-            if events[-1]["status"] in ("succeeded", "failed"):
-                completed.set()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
     wait_until(lambda: served.server.status() == "READY")
-    with http_server(Hook) as address:
-        body = {"id": "later", "input": short(served.system, song), "webhook": address}
+    with webhook() as (hook, reports):
+        body = {"id": "later", "input": short(served.system, song), **hook}
         accepted = served.server.post(body, Prefer="respond-async")
         assert (accepted.status_code, accepted.json()["id"]) == (202, "later")
-        assert completed.wait(120)
-    assert events[-1]["status"] == "succeeded", events[-1]
-    assert events[-1]["metrics"]["seed"] == 5
-    output = events[-1]["output"]
+        wait_until(lambda: len(reports) > 0)
+    [report] = reports
+    assert report["status"] == "succeeded", report
+    assert report["metrics"]["seed"] == 5
+    output = report["output"]
     uri = output["variation_01"] if served.system == "musicgen_looper" else output
     assert length(base64.b64decode(uri.partition(",")[2])) > 0.9 * RATE

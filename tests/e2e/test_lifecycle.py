@@ -2,14 +2,12 @@
 
 import json
 import socket
-import threading
 import time
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
 
-from tests.e2e.harness import Clip, Server, http_server, in_background, wait_until
+from tests.e2e.harness import Clip, Server, in_background, wait_until, webhook
 
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}
 LONG = SHORT | {"duration": 600}
@@ -94,31 +92,17 @@ def test_two_clients_in_turn_get_what_each_asked_for(server: Server) -> None:
 
 
 def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:
-    events: list[dict[str, Any]] = []
-    completed = threading.Event()
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            events.append(json.loads(body))
-            self.send_response(200)
-            self.end_headers()
-            if events[-1]["status"] in ("succeeded", "failed"):
-                completed.set()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
     begin(server)
-    with http_server(Hook) as address:
-        body = {"id": "later", "input": SHORT | {"seed": 5}, "webhook": address}
+    with webhook() as (hook, reports):
+        body = {"id": "later", "input": SHORT | {"seed": 5}, **hook}
         response = server.post(body, Prefer="respond-async")
         assert response.status_code == 202
         assert response.json()["id"] == "later"
-        assert completed.wait(60)
-    assert events[-1]["status"] == "succeeded"
-    assert events[-1]["metrics"]["seed"] == 5
-    [uri] = events[-1]["output"]
+        wait_until(lambda: len(reports) > 0)
+    [report] = reports
+    assert report["status"] == "succeeded"
+    assert report["metrics"]["seed"] == 5
+    [uri] = report["output"]
     assert Clip.from_uri(uri).content == server.make(**SHORT, seed=5)[0].content
 
 
