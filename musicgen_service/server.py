@@ -1,19 +1,21 @@
-"""Starts Cog's own HTTP server for a predictor, without Docker."""
+"""Serves a predictor over HTTP, without Docker: Cog's own server, supervised."""
 
 import os
 import sys
 from pathlib import Path
 
 from musicgen_service import schema, systems
+from musicgen_service.supervisor import Supervisor
 
 
 def serve(host: str, port: int, system: str | None = None) -> None:
-    """Write the schema and become Cog's server, in a system's place or as ourselves; does not return."""
+    """Write the schema and run Cog's server, in a system's place or as ourselves, until told to end."""
     predictor = systems.predictor(system)
     schema.write(systems.PROJECT, predictor)
     # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = os.environ | {"PATH": path, "COG_PREDICT_TYPE_STUB": predictor, "PORT": str(port)}
+    environment = os.environ | {"PATH": path, "COG_PREDICT_TYPE_STUB": predictor}
     environment.setdefault("LOG_FORMAT", "console")
     os.chdir(systems.PROJECT)
-    os.execve(sys.executable, [sys.executable, "-m", "cog.server.http", "--host", host], environment)
+    command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
+    Supervisor((host, port), command, environment).run()

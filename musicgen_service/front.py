@@ -1,0 +1,231 @@
+"""What stands before Cog's server: it lets through what the service is for, and answers while Cog cannot.
+
+Cog's server uses a prediction's id as a file name, ends for anybody who posts to `/shutdown`, and posts webhooks
+to any address. None of this can be told to it, so requests are looked at here and then handed on as they are.
+"""
+
+import http.client
+import json
+import re
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from musicgen_service import addresses
+
+MAX_BODY = 150 * 2**20
+"""Bytes; Cog's own limit is below."""
+MAX_CLIENTS = 64
+PATIENCE = 30.0
+"""Seconds between two parts of a request."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ROUTES = {
+    "GET": re.compile(r"/|/health-check|/openapi\.json"),
+    "POST": re.compile(r"/predictions|/predictions/(?P<id>[^/]*)/cancel"),
+    "PUT": re.compile(r"/predictions/(?P<id>[^/]*)"),
+}
+_HANDED_ON = ("Content-Type", "Prefer", "Accept", "traceparent", "tracestate")
+_HANDED_BACK = ("Content-Type", "Content-Length", "traceparent", "tracestate")
+_PIECE = 65_536
+
+
+class Refusal(Exception):
+    """A request that is not handed on: a status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Front(ThreadingHTTPServer):
+    """Hands requests on to Cog's server.
+
+    Parameters
+    ----------
+    address : host and port to listen at
+    behind : the port of Cog's server on this machine, or None while there is none
+    """
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], behind: Callable[[], int | None]) -> None:
+        super().__init__(address, _Handler)
+        self.behind = behind
+        self.draining = False
+        self.ended = threading.Event()
+        """Set when predictions must be given up."""
+        self.running: deque[str] = deque(maxlen=100)
+        """Ids of the latest asynchronous predictions; whether they have ended only Cog knows."""
+        self._places = threading.BoundedSemaphore(MAX_CLIENTS)
+        self._open = 0
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a client a thread, as long as there are not too many."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a client."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is nobody's fault."""
+
+    def count(self, change: int) -> None:
+        """Note that a prediction is waited for, or no longer."""
+        with self._lock:
+            self._open += change
+
+    @property
+    def waiting(self) -> int:
+        """How many clients wait for the reply to a prediction."""
+        return self._open
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Front
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "musicgen-service", ""
+    timeout = PATIENCE
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_POST = do_PUT = do_GET
+
+    def _serve(self) -> None:
+        try:
+            body = self._body()
+            self._check(body)
+            if self.command != "GET" and self.server.draining and not self.path.endswith("/cancel"):
+                raise Refusal(503, "The service is shutting down.")
+            port = self.server.behind()
+            if port is None and self.path == "/health-check":
+                self._answer(200, {"status": "STARTING"})
+            elif port is None:
+                raise Refusal(503, "The service is starting: try again in a moment.")
+            elif self.server.draining and self.path == "/health-check":
+                self._answer(200, {"status": "DRAINING"})
+            else:
+                self._hand_on(port, body)
+        except Refusal as refusal:
+            self._answer(refusal.status, {"error": str(refusal), "status": "failed"})
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length")
+        if self.command == "GET" or (length is None and "Transfer-Encoding" not in self.headers):
+            return b""
+        if length is None or not length.isdecimal():
+            self.close_connection = True
+            raise Refusal(411, "A request needs a Content-Length.")
+        if int(length) > MAX_BODY:
+            self.close_connection = True
+            raise Refusal(413, f"A request may have {MAX_BODY >> 20} MiB at most.")
+        return self.rfile.read(int(length))
+
+    def _check(self, body: bytes) -> None:
+        route = _ROUTES[self.command].fullmatch(self.path)
+        if route is None:
+            raise Refusal(404, "There is nothing here: post predictions to /predictions.")
+        in_path = route.groupdict().get("id")
+        if in_path is not None:
+            _check_id(unquote(in_path))
+        try:
+            request = json.loads(body) if body else {}
+        except (ValueError, RecursionError):
+            return  # Cog says what is wrong with it
+        if isinstance(request, dict):
+            if isinstance(request.get("id"), str):
+                _check_id(request["id"])
+            if request.get("webhook") is not None:
+                _check_webhook(request["webhook"])
+
+    def _hand_on(self, port: int, body: bytes) -> None:
+        predicts = self.command != "GET" and not self.path.endswith("/cancel")
+        upstream = http.client.HTTPConnection("127.0.0.1", port)
+        self.server.count(predicts)
+        try:
+            headers = {name: self.headers[name] for name in _HANDED_ON if name in self.headers}
+            upstream.request(self.command, self.path, body, headers)
+            if self._still_there(upstream.sock):
+                self._hand_back(upstream.getresponse(), predicts)
+        except (OSError, http.client.HTTPException):
+            if self.close_connection:
+                return  # the client is gone, or has part of a reply
+            raise Refusal(502, "The service broke down in this request: try again in a moment.") from None
+        finally:
+            upstream.close()
+            self.server.count(-predicts)
+
+    def _still_there(self, upstream: socket.socket) -> bool:
+        """Wait for the reply; false when the client hangs up first, which cancels its prediction."""
+        watched = [upstream, self.connection]
+        while not self.server.ended.is_set():
+            ready, _, _ = select.select(watched, [], [], 0.2)
+            if upstream in ready:
+                return True
+            if self.connection in ready:
+                if not self.connection.recv(1, socket.MSG_PEEK):
+                    self.close_connection = True
+                    return False
+                watched = [upstream]  # it sends its next request already
+        raise Refusal(503, "The service is shutting down and gave this prediction up.")
+
+    def _hand_back(self, response: http.client.HTTPResponse, predicts: bool) -> None:
+        accepted = predicts and response.status == 202
+        begun = response.read(None if accepted else _PIECE)
+        if accepted:
+            self.server.running.append(str(json.loads(begun)["id"]))
+        self.close_connection = self.close_connection or response.headers["Content-Length"] is None
+        self.send_response(response.status)
+        for name in _HANDED_BACK:
+            if name in response.headers:
+                self.send_header(name, response.headers[name])
+        self.end_headers()
+        keep_open, self.close_connection = self.close_connection, True
+        while begun:
+            self.wfile.write(begun)
+            begun = response.read(_PIECE)
+        self.close_connection = keep_open
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status == 503:
+            self.send_header("Retry-After", "5")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Cog's server has the log of requests."""
+
+
+def _check_id(given: str) -> None:
+    if not _ID.fullmatch(given):
+        raise Refusal(422, "id must be up to 128 letters, digits, '.', '_' and '-', the first a letter or digit.")
+
+
+def _check_webhook(given: Any) -> None:
+    try:
+        parts = urlsplit(given if isinstance(given, str) else "")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError
+        addresses.resolve(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    except addresses.AddressError as error:
+        raise Refusal(422, f"webhook cannot be used: {error}") from None
+    except ValueError:
+        raise Refusal(422, "webhook must be an http(s) URL.") from None

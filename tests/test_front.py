@@ -1,0 +1,271 @@
+"""What the front hands on to Cog's server, and what it keeps from it."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import httpx
+import pytest
+
+from musicgen_service import front
+from musicgen_service.front import Front
+from tests.e2e.harness import http_server, wait_until
+
+
+class Behind(BaseHTTPRequestHandler):
+    """In Cog's place: says what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[tuple[str, str, bytes]]
+    go_on: threading.Event
+    hung_up: threading.Event
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.asked.append((self.command, self.path, body))
+        if b"slow" in body:
+            self.connection.settimeout(0.05)
+            while not self.go_on.is_set():
+                try:
+                    if not self.connection.recv(1, socket.MSG_PEEK):
+                        self.hung_up.set()
+                        return
+                except TimeoutError:
+                    continue
+        reply = json.dumps({"id": "given", "headers": dict(self.headers), "long": "x" * 200_000}).encode()
+        self.send_response(202 if self.headers.get("Prefer") else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def behind() -> Iterator[type[Behind]]:
+    events = {"go_on": threading.Event(), "hung_up": threading.Event()}
+    kind: type[Behind] = type("Watched", (Behind,), {"asked": [], **events})
+    yield kind
+    kind.go_on.set()
+
+
+@pytest.fixture
+def served(behind: type[Behind]) -> Iterator[Front]:
+    with http_server(behind) as address:
+        server = Front(("127.0.0.1", 0), lambda: int(address.rpartition(":")[2]))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def client(served: Front) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.server_port}", timeout=60) as client:
+        yield client
+
+
+def test_a_request_and_its_reply_go_through_unchanged(client: httpx.Client, behind: type[Behind]) -> None:
+    for _ in range(2):  # on one connection
+        reply = client.post(
+            "/predictions", json={"id": "Plain_1.a-b", "input": {"prompt": "ü"}}, headers={"Accept": "x"}
+        )
+        assert reply.status_code == 200 and len(reply.json()["long"]) == 200_000
+        assert reply.json()["headers"]["Accept"] == "x"
+    assert {(method, path) for method, path, _ in behind.asked} == {("POST", "/predictions")}
+    assert json.loads(behind.asked[0][2]) == {"id": "Plain_1.a-b", "input": {"prompt": "ü"}}
+    assert "Server" not in client.get("/").headers or "Python" not in client.get("/").headers["Server"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/health-check"),
+        ("GET", "/openapi.json"),
+        ("PUT", "/predictions/abc"),
+        ("POST", "/predictions/abc/cancel"),
+    ],
+)
+def test_what_is_let_through(client: httpx.Client, behind: type[Behind], method: str, path: str) -> None:
+    assert client.request(method, path).status_code == 200
+    assert [(m, p) for m, p, _ in behind.asked] == [(method, path)]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/shutdown"),
+        ("POST", "/trainings"),
+        ("PUT", "/trainings/abc"),
+        ("GET", "/docs"),
+        ("GET", "/predictions"),
+        ("POST", "/health-check"),
+        ("POST", "/predictions?x=1"),
+        ("POST", "/predictions/../shutdown"),
+    ],
+)
+def test_what_is_not(client: httpx.Client, behind: type[Behind], method: str, path: str) -> None:
+    with_raw_path = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+    with_raw_path.request(method, path)
+    assert with_raw_path.getresponse().status == 404
+    with_raw_path.close()
+    assert behind.asked == []
+
+
+BAD_IDS = ["../../x", "..", ".hidden", "a/b", "a\\b", "a b", "a\n", "", "-x", "ä", "x" * 129, "a\0b", "%2e%2e"]
+
+
+@pytest.mark.parametrize("given", BAD_IDS)
+def test_an_id_must_be_plain(client: httpx.Client, behind: type[Behind], given: str) -> None:
+    replies = [client.post("/predictions", json={"id": given, "input": {}})]
+    if given and given != "..":
+        path = "".join(f"%{byte:02x}" for byte in given.encode())
+        replies += [client.put(f"/predictions/{path}", json={}), client.post(f"/predictions/{path}/cancel")]
+    assert [(reply.status_code, reply.json()["error"][:10]) for reply in replies] == [(422, "id must be")] * len(
+        replies
+    )
+    assert behind.asked == []
+
+
+@pytest.mark.parametrize(
+    ("webhook", "sentence"),
+    [
+        ("http://127.0.0.1:1/x", "webhook cannot be used: its host is not on the public internet."),
+        ("http://169.254.169.254/", "webhook cannot be used: its host is not on the public internet."),
+        ("file:///etc/passwd", "webhook must be an http(s) URL."),
+        ("http://[::1", "webhook must be an http(s) URL."),
+        (5, "webhook must be an http(s) URL."),
+    ],
+)
+def test_a_webhook_stays_outside(client: httpx.Client, behind: type[Behind], webhook: Any, sentence: str) -> None:
+    reply = client.post("/predictions", json={"input": {}, "webhook": webhook})
+    assert (reply.status_code, reply.json()["error"]) == (422, sentence)
+    assert behind.asked == []
+
+
+def test_private_webhooks_may_be_allowed(
+    client: httpx.Client, behind: type[Behind], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    assert client.post("/predictions", json={"input": {}, "webhook": "http://127.0.0.1:1/x"}).status_code == 200
+    assert len(behind.asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"[" * 100_000])
+def test_a_body_that_is_no_request_is_cogs_to_refuse(client: httpx.Client, behind: type[Behind], body: bytes) -> None:
+    assert client.post("/predictions", content=body).status_code == 200
+    assert behind.asked[0][2] == body
+
+
+def test_a_body_has_a_length_within_the_limit(
+    client: httpx.Client, behind: type[Behind], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.post("/predictions", content=iter([b"{}"])).status_code == 411
+    monkeypatch.setattr(front, "MAX_BODY", 2**20)
+    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+    connection.putrequest("POST", "/predictions")
+    connection.putheader("Content-Length", str(2**20 + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413  # before a byte of it was sent
+    connection.close()
+    assert behind.asked == []
+
+
+def test_a_client_that_goes_away_ends_its_request(served: Front, behind: type[Behind]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.server_port)
+    connection.request("POST", "/predictions", b'{"input": "slow"}')
+    wait_until(lambda: bool(behind.asked))
+    assert served.waiting == 1
+    connection.close()
+    assert behind.hung_up.wait(60)
+    wait_until(lambda: served.waiting == 0)
+
+
+def test_clients_beyond_the_limit_are_turned_away(behind: type[Behind], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "MAX_CLIENTS", 2)
+    server = Front(("127.0.0.1", 0), lambda: None)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        held = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(3)]
+        assert held[2].recv(1) == b""
+        for connection in held:
+            connection.close()
+
+        def served_again() -> bool:
+            try:
+                return httpx.get(f"http://127.0.0.1:{server.server_port}/health-check").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until(served_again)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_without_a_server_behind_it_it_says_so() -> None:
+    server = Front(("127.0.0.1", 0), lambda: None)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as client:
+            assert client.get("/health-check").json() == {"status": "STARTING"}
+            reply = client.post("/predictions", json={})
+            assert (reply.status_code, reply.json()["status"]) == (503, "failed")
+            assert reply.headers["Retry-After"] == "5"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_server_that_breaks_down_in_a_request_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as broken:
+        threading.Thread(target=lambda: broken.accept()[0].close(), daemon=True).start()
+        server = Front(("127.0.0.1", 0), lambda: broken.getsockname()[1])
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        reply = httpx.post(f"http://127.0.0.1:{server.server_port}/predictions", json={})
+        assert reply.status_code == 502 and "broke down" in reply.json()["error"]
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_while_draining_nothing_new_is_taken_on(client: httpx.Client, served: Front, behind: type[Behind]) -> None:
+    served.draining = True
+    assert client.post("/predictions", json={}).status_code == 503
+    assert client.get("/health-check").json() == {"status": "DRAINING"}
+    assert client.post("/predictions/abc/cancel").status_code == 200
+    assert [path for _, path, _ in behind.asked] == ["/predictions/abc/cancel"]
+
+
+def test_what_is_given_up_is_told(client: httpx.Client, served: Front, behind: type[Behind]) -> None:
+    def give_up() -> None:
+        wait_until(lambda: bool(behind.asked))
+        served.ended.set()
+
+    thread = threading.Thread(target=give_up)
+    thread.start()
+    reply = client.post("/predictions", json={"input": "slow"})
+    thread.join()
+    assert reply.status_code == 503 and "gave this prediction up" in reply.json()["error"]
+    assert behind.hung_up.wait(60)
+
+
+def test_asynchronous_predictions_are_remembered(client: httpx.Client, served: Front) -> None:
+    client.post("/predictions", json={}, headers={"Prefer": "respond-async"})
+    assert list(served.running) == ["given"]
