@@ -3,7 +3,8 @@
     python -m bench.speed --size small
 
 Every contestant decodes the same random checkpoint of a released size, batch 1 with guidance 3, sampling
-from the 250 likeliest. Prints a table for people and, as its last line, the same figures as JSON.
+from the 250 likeliest. Whole requests are then made with the shipped checkpoint. Prints a table for people and,
+as its last line, the same figures as JSON.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 
 import torch
 
-from bench import contestants, machine
+from bench import contestants, machine, whole
 from bench.contestants import Run
 from musicgen_service.engine import pieces
 from musicgen_service.engine.engine import MOST_SLOTS, Engine
@@ -57,6 +58,7 @@ def main() -> None:
         figures = _race(store, device, options.frames, options.turns)
         figures |= _engine_alone(store, device, options.frames)
         figures["memory_gb"] = {name: _memory_alone(name, store) for name in figures["ms_per_step"]}
+    figures["whole_requests"] = whole.measure()
     command = f"python -m bench.speed {' '.join(sys.argv[1:])}".strip()
     figures |= {"size": options.size, "machine": machine.describe(device), "command": command}
     report = f"{_table(figures)}\n{json.dumps(figures)}"
@@ -187,6 +189,8 @@ def _table(figures: dict[str, Any]) -> str:
             f"memory reads at {figures['read_bandwidth_gb_s']:.1f} GB/s: a step takes at least "
             f"{figures['floor_ms']:.1f} ms, and ours reaches {100 * share:.0f} % of that speed",
             f"first second of sound after {figures['first_audio_s']:.2f} s",
+            "",
+            whole.table(figures["whole_requests"]),
         ]
     )
 

@@ -1,0 +1,52 @@
+"""Whole requests with the shipped checkpoint, as a user at a shell has them: time and memory by length."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+DURATIONS = (10, 30, 60, 120, 240)
+"""Seconds of music. The checkpoint's window is 20 s, so that most are made of several."""
+_PROMPT = "house synth with drums, 120 bpm, c major"
+
+
+def measure(durations: tuple[int, ...] = DURATIONS) -> dict[int, dict[str, float]]:
+    """For each duration the command's seconds from start to end, those of the request alone, and its peak GB."""
+    return {duration: _run(duration) for duration in durations}
+
+
+def _run(duration: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "musicgen_service", "predict"]
+        inputs = [f"prompt={_PROMPT}", "model_version=demo", f"duration={duration}", "seed=1"]
+        command += [word for pair in inputs for word in ("-i", pair)]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "-o", str(Path(folder) / "clip.wav")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    if status:
+        raise RuntimeError(f"the command failed: {printed}")
+    request = float(printed.rsplit("made in ", 1)[1].split()[0])
+    return {"seconds": seconds, "request_seconds": request, "peak_gb": 1024 * used.ru_maxrss / 1e9}
+
+
+def table(figures: dict[int, dict[str, Any]]) -> str:
+    """The figures for people."""
+    lines = [f"{'demo, whole request':20}{'command':>9}{'request':>9}{'x real time':>13}{'memory':>10}"]
+    for duration, figure in figures.items():
+        speed = duration / figure["seconds"]
+        lines.append(
+            f"{f'{duration} s of music':20}{figure['seconds']:7.1f} s{figure['request_seconds']:7.1f} s"
+            f"{speed:13.2f}{figure['peak_gb']:7.2f} GB"
+        )
+    return "\n".join(lines)
