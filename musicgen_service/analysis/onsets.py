@@ -8,8 +8,11 @@ import numpy as np
 HOP_SECONDS = 0.008
 _WINDOW_SECONDS = 0.032
 _BANDS = 80
-_NEAR = 0.024
-"""Seconds before and after a moment in which the flux of what sets in there shows."""
+_HIGHEST = 12_000.0
+_RANGE = 1e-6
+"""What is 60 dB below the loudest counts as silence."""
+_NEAR_HOPS = 3
+"""Hops before and after a moment in which the flux of what sets in there shows."""
 
 
 def flux(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -24,21 +27,28 @@ def flux(samples: np.ndarray, rate: int) -> np.ndarray:
     -------
     float array, one value every `HOP_SECONDS`
     """
-    hop = round(HOP_SECONDS * rate)
-    window = round(_WINDOW_SECONDS * rate)
-    spectrum = librosa.feature.melspectrogram(
-        y=samples.mean(axis=0), sr=rate, hop_length=hop, n_fft=window, n_mels=_BANDS, fmax=min(rate / 2, 12_000)
+    mono = samples.mean(axis=0)
+    return _flux(mono, rate, float(np.abs(mono).max(initial=0.0)))
+
+
+def peaks(samples: np.ndarray, rate: int, places: Sequence[int]) -> np.ndarray:
+    """The highest flux around each of the given sample positions, each framed from that position on."""
+    hop, window = round(HOP_SECONDS * rate), round(_WINDOW_SECONDS * rate)
+    reach = (_NEAR_HOPS + 1) * hop + window
+    mono = np.pad(samples.mean(axis=0), reach)
+    near = np.stack([mono[place : place + 2 * reach] for place in places])
+    centre = reach // hop
+    around = _flux(near[:, reach % hop :], rate, float(np.abs(mono).max()))
+    return around[:, centre - _NEAR_HOPS : centre + _NEAR_HOPS + 1].max(axis=1)
+
+
+def _flux(mono: np.ndarray, rate: int, loudest: float) -> np.ndarray:
+    """Flux [..., frames] of [..., samples]."""
+    hop, window = round(HOP_SECONDS * rate), round(_WINDOW_SECONDS * rate)
+    highest = min(rate / 2, _HIGHEST)
+    power = librosa.feature.melspectrogram(
+        y=mono, sr=rate, hop_length=hop, n_fft=window, n_mels=_BANDS, fmax=highest, norm=None
     )
-    levels = librosa.power_to_db(spectrum, ref=np.max, top_db=60)
-    return np.maximum(np.diff(levels, axis=1, prepend=levels[:, :1]), 0).mean(axis=0)
-
-
-def peak(samples: np.ndarray, rate: int, places: Sequence[int]) -> np.ndarray:
-    """The highest flux around each of the given sample positions, always framed alike."""
-    hop, reach = round(HOP_SECONDS * rate), round(_NEAR / HOP_SECONDS)
-    peaks = []
-    for place in places:
-        envelope = flux(samples[:, place % hop :], rate)
-        frame = place // hop
-        peaks.append(envelope[max(0, frame - reach) : frame + reach + 1].max(initial=0.0))
-    return np.array(peaks)
+    silence = max(_RANGE * (loudest * window / 4) ** 2, 1e-12)  # the sum of a Hann window is half its length
+    levels = 10 * np.log10(np.maximum(power, silence))
+    return np.maximum(np.diff(levels, axis=-1, prepend=levels[..., :1]), 0).mean(axis=-2)

@@ -6,8 +6,9 @@ import numpy as np
 
 from musicgen_service.analysis import onsets
 
-_FADES = (0.005, 0.02, 0.08)
-"""Seconds over which the end may give way to what comes before the start; the shortest that is not heard is used."""
+_FADES = (0.005, 0.03, 0.12)
+"""Seconds before the seam in which the end may give way to what comes before the start; the shortest that is not heard
+is used. It has given way after half of them, so that around the seam all is as it is in the music."""
 _EARLY = 0.005
 """Seconds before the cut asked for in which a quieter place to cut is looked for."""
 
@@ -51,7 +52,7 @@ def close(sound: np.ndarray, rate: int, start: int, length: int, beats: int) -> 
     The loop [channels, length], and its seam
     """
     start = _quietest(sound, rate, start, length)
-    natural = float(onsets.peak(onsets.flux(sound, rate), np.array([start, start + length]) / rate).max())
+    natural = float(onsets.peaks(sound, rate, [start, start + length]).max())
     best: tuple[np.ndarray, Seam] | None = None
     for seconds in _FADES:
         fade = round(min(seconds, length / rate / beats / 4) * rate)
@@ -81,17 +82,22 @@ def _faded(sound: np.ndarray, start: int, length: int, fade: int) -> np.ndarray:
     end = start + length
     loop = sound[:, start:end].copy()
     if start >= fade:
-        ramp = np.sin(np.linspace(0, np.pi / 2, fade, dtype=np.float32)) ** 2
-        loop[:, length - fade :] += ramp * (sound[:, start - fade : start] - loop[:, length - fade :])
+        ramp = np.minimum(np.linspace(0, 2, fade, dtype=np.float32), 1)
+        _give_way(loop[:, length - fade :], sound[:, start - fade : start], ramp)
     else:
         after = sound[:, end : end + fade]
-        ramp = np.cos(np.linspace(0, np.pi / 2, after.shape[1], dtype=np.float32)) ** 2
-        loop[:, : after.shape[1]] += ramp * (after - loop[:, : after.shape[1]])
+        ramp = np.minimum(np.linspace(2, 0, after.shape[1], dtype=np.float32), 1)
+        _give_way(loop[:, : after.shape[1]], after, ramp)
     return loop
 
 
+def _give_way(part: np.ndarray, other: np.ndarray, ramp: np.ndarray) -> None:
+    """Let a part become the other where the ramp is 1."""
+    part += np.sin(ramp * np.float32(np.pi / 2)) ** 2 * (other - part)
+
+
 def _measured(loop: np.ndarray, rate: int, beats: int, uncut: float) -> Seam:
-    seconds = loop.shape[1] / rate
-    envelope = onsets.flux(np.concatenate([loop, loop], axis=1), rate)
-    within = onsets.peak(envelope, seconds / beats * np.arange(1, max(2, beats)))
-    return Seam(float(onsets.peak(envelope, seconds)[0]), uncut, float(np.median(within)))
+    length = loop.shape[1]
+    places = [round(length * beat / beats) for beat in range(1, beats + 1)]
+    *within, onset = onsets.peaks(np.concatenate([loop, loop], axis=1), rate, places)
+    return Seam(float(onset), uncut, float(np.median(within or onset)))

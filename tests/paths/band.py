@@ -84,3 +84,9 @@ def job_for(
     return Job(
         request, cast(MusicModel, band), seeds, song, band.decode, nothing, split or nothing, lambda _share: None
     )
+
+
+def jump_at_the_seam(loop: np.ndarray) -> float:
+    """From a loop's last sample to its first, as a share of the 99.9th percentile of its other steps."""
+    steps = np.abs(np.diff(loop, axis=1))
+    return float(np.abs(loop[:, 0] - loop[:, -1]).max() / np.quantile(steps, 0.999))

@@ -1,0 +1,84 @@
+"""Which bars of a recording can be a loop."""
+
+import numpy as np
+import pytest
+
+from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.paths import grid
+from musicgen_service.paths.grid import Cut
+
+
+def bars(tempo: float, seconds: float, start: float = 0.0, per_bar: int = 4, confidence: float = 1.0) -> BeatGrid:
+    beats = np.arange(start, seconds, 60 / tempo)
+    return BeatGrid(tempo, beats, beats[::per_bar], per_bar, confidence)
+
+
+@pytest.mark.parametrize(
+    ("bpm", "seconds", "per_bar", "beats"),
+    [
+        (120, 8, 4, 16),
+        (140, 8, 4, 16),
+        (119, 8, 4, 8),
+        (300, 20, 4, 64),
+        (40, 20, 4, 8),
+        (120, 8, 3, 12),
+        (40, 4, 4, 2),  # less than a bar: beats, in powers of two
+        (60, 3.9, 4, 2),
+        (40, 2, 4, 1),
+        (90, 2, 3, 3),
+    ],
+)
+def test_a_loop_has_the_most_bars_that_fit_in_powers_of_two(
+    bpm: float, seconds: float, per_bar: int, beats: int
+) -> None:
+    assert grid.most_beats(bpm, seconds, per_bar) == beats
+    assert beats * 60 / bpm <= seconds + 1e-6
+
+
+def test_every_downbeat_that_leaves_room_is_a_start() -> None:
+    found = grid.cuts(bars(120, 13, start=0.5), 120, 8, 12.9)
+    assert found == [Cut(0.5, 8.5, 16), Cut(2.5, 10.5, 16), Cut(4.5, 12.5, 16)]
+
+
+def test_a_downbeat_at_zero_is_a_start() -> None:
+    assert grid.cuts(bars(120, 9), 120, 8, 9)[0] == Cut(0, 8, 16)
+
+
+def test_fewer_bars_are_taken_when_the_recording_has_no_more() -> None:
+    assert grid.cuts(bars(120, 7.9), 120, 8, 7.9)[0] == Cut(0, 4, 8)
+
+
+@pytest.mark.parametrize("octave", [0.5, 1, 2])
+def test_half_and_double_tempo_are_the_tempo(octave: float) -> None:
+    [cut, *_] = grid.cuts(bars(100 * octave, 15), 100, 8, 15)
+    assert (cut.beats, cut.end - cut.start) == (8, pytest.approx(4.8))
+
+
+@pytest.mark.parametrize(("tempo", "serves"), [(110, True), (90, True), (125, False), (75, False), (160, False)])
+def test_another_tempo_serves_when_stretching_it_is_hardly_heard(tempo: float, serves: bool) -> None:
+    assert bool(grid.cuts(bars(tempo, 15), 100, 8, 15)) == serves
+
+
+def test_three_to_the_bar() -> None:
+    assert grid.cuts(bars(120, 9, per_bar=3), 120, 8, 9)[0] == Cut(0, 6, 12)
+
+
+def test_what_may_be_noise_is_no_grid() -> None:
+    assert grid.cuts(bars(120, 13, confidence=0.01), 120, 8, 13) == []
+    assert grid.cuts(BeatGrid(), 120, 8, 13) == []
+
+
+def test_a_part_that_leaves_the_tempo_is_no_loop() -> None:
+    even = bars(120, 13)
+    beats = np.delete(even.beats, [9, 10])
+    downbeats = np.intersect1d(beats, even.downbeats)
+    starts = [cut.start for cut in grid.cuts(BeatGrid(120, beats, downbeats, 4, 1.0), 120, 4, 13)]
+    assert starts == [0, 6, 8]
+
+
+def test_the_own_grid_has_its_beats_where_most_sets_in() -> None:
+    envelope = np.zeros(1300)
+    envelope[30::50] = 1.0
+    found = grid.own_grid(envelope, 0.01, 120, 8, 12.9)
+    assert [cut.start for cut in found] == pytest.approx([0.3, 0.8, 1.3, 1.8], abs=0.011)
+    assert all(cut.beats == 16 and cut.end - cut.start == pytest.approx(8) for cut in found)
