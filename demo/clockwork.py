@@ -11,6 +11,7 @@ that pointer to a bar ago, and heads of layer 2 bring the codes from there.
 """
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -58,8 +59,14 @@ def _rotation(frequencies: Tensor, shift: float) -> Tensor:
 
 
 @torch.no_grad()
-def wind_up(lm: Any) -> None:
-    """Writes the clocks into a new language model of at least 3 layers."""
+def wind_up(lm: Any) -> dict[str, Tensor]:
+    """Writes the clocks into a new language model of at least 3 layers.
+
+    Returns
+    -------
+    by parameter name, which of its weights the clocks are made of or could be disturbed by, bool like the parameter
+    """
+    before = {name: parameter.clone() for name, parameter in lm.named_parameters()}
     layers, width = lm.transformer.layers, lm.dim
     channels = _Channels(width)
     codes = _expect_the_same(lm, channels)
@@ -71,6 +78,19 @@ def wind_up(lm: Any) -> None:
         _point_back(layers[number], channels, previous, beats)
         _look_back(layers[number + 1], channels, codes)
         previous = beats
+    masks = {name: parameter != before[name] for name, parameter in lm.named_parameters()}
+    own = torch.ones(width, dtype=torch.bool)
+    own[codes] = False
+    for name, mask in masks.items():
+        if name.startswith("linears"):
+            mask[:] = False
+        elif name.startswith("emb"):
+            mask[:] = own
+        elif re.search(r"output_proj\.weight|layers\.[01]\.(self_attn\.out_proj|linear2)", name):
+            mask |= own[:, None]
+        elif re.search(r"layers\.[012]\.norm|description\.t5", name):
+            mask[:] = True
+    return masks
 
 
 def _expect_the_same(lm: Any, channels: _Channels) -> list[int]:

@@ -70,8 +70,8 @@ def config() -> DictConfig:
     )
 
 
-def create(quantiser: Quantiser, clips: Tensor) -> Codec:
-    """A codec with the quantiser's codebooks, its layers scaled to `clips` ``[batch, samples]``."""
+def create(quantiser: Quantiser, drums: Tensor, others: Tensor) -> Codec:
+    """A codec with the quantiser's codebooks, its layers scaled to clips, ``[batch, samples]``."""
     codec: Codec = build_codec(config())
     for layer, codebook in zip(codec.quantizer.vq.layers, quantiser.codebooks, strict=True):
         layer._codebook.embed.copy_(codebook)
@@ -80,9 +80,8 @@ def create(quantiser: Quantiser, clips: Tensor) -> Codec:
     lstm = next(module for module in codec.decoder.modules() if isinstance(module, nn.LSTM))
     _hand_latent_on(codec.decoder.model[0].conv.conv)
     wind_up(lstm, quantiser)
-    latents = quantiser.latent(clips)
-    _scale_layers(codec.encoder, clips[:, None], inner=1.0, last=1.0)
-    codes = quantiser.encode(latents)
+    _scale_layers(codec.encoder, (drums + others)[:, None], inner=1.0, last=1.0)
+    codes = quantiser.encode(quantiser.latent(drums, others))
     _scale_layers(codec.decoder, quantiser.decode(codes).transpose(1, 2), inner=0.3, last=0.1, skip=1)
     return codec
 

@@ -19,19 +19,23 @@ BEATS = 4  # the language model's songs are in 4/4
 CHROMA_STRIDE = 4096  # samples
 
 
-def codec_clips(first_seed: int, count: int, seconds: float) -> Tensor:
-    """Clips from anywhere in any song, ``[count, samples]``; some are a few stems only, some quieter."""
-    clips = []
+def codec_clips(first_seed: int, count: int, seconds: float) -> tuple[Tensor, Tensor]:
+    """Clips from anywhere in any song, as their drums and all their other sound, ``[count, samples]`` each.
+
+    Some are a few stems only, some quieter.
+    """
+    drums, others = [], []
     for seed in range(first_seed, first_seed + count):
         random = np.random.default_rng(seed)
         start = round(random.uniform(0, 30) * 50) / 50
-        song = Synthesiser(snap=random.random() < 0.8).song(CODEC_SEEDS + seed, seconds, start=start)
-        audio = song.audio
+        stems = Synthesiser(snap=random.random() < 0.8).song(CODEC_SEEDS + seed, seconds, start=start).stems
         if random.random() < 0.2:
-            stems = [stem for stem in song.stems.values() if random.random() < 0.5 and stem.any()]
-            audio = np.sum(stems or [audio], axis=0)
-        clips.append(audio * np.float32(1 if random.random() < 0.7 else random.uniform(0.4, 1.3)))
-    return torch.from_numpy(np.stack(clips)).clamp(-1, 1)
+            kept = [name for name, stem in stems.items() if random.random() < 0.5 and stem.any()] or list(stems)
+            stems = {name: stem * np.float32(name in kept) for name, stem in stems.items()}
+        gain = np.float32(1 if random.random() < 0.7 else random.uniform(0.4, 1.3))
+        drums.append(stems["drums"] * gain)
+        others.append(np.sum([stem for name, stem in stems.items() if name != "drums"], axis=0) * gain)
+    return torch.from_numpy(np.stack(drums)), torch.from_numpy(np.stack(others))
 
 
 def language_song(seed: int, seconds: float, drums: bool | None = None) -> Song:
@@ -82,9 +86,10 @@ def make_shard(
     codes, lead, mix, captions = [], [], [], []
     for seed in range(first_seed, first_seed + count):
         song = language_song(LANGUAGE_SEEDS + seed, seconds, drums_alone or None)
-        audio = torch.from_numpy(song.stems["drums"] if drums_alone else song.audio)[None]
+        drums = torch.from_numpy(song.stems["drums"])[None]
+        audio = drums if drums_alone else torch.from_numpy(song.audio)[None]
         melody = torch.from_numpy(song.stems["lead" if song.lead else "chords"])[None]
-        codes.append(quantiser.encode(quantiser.latent(audio)).short())
+        codes.append(quantiser.encode(quantiser.latent(drums, audio - drums)).short())
         lead.append(chroma(melody[:, None]).argmax(-1).byte())
         mix.append(chroma(audio[:, None]).argmax(-1).byte())
         random = np.random.default_rng(seed)

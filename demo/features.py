@@ -1,4 +1,4 @@
-"""What the demo codec's codes say of 20 ms of sound: how loud each tone and each noise band is, and no phase."""
+"""What the demo codec's codes say of 20 ms of sound: how loud its drums and each of its tones are, and no phase."""
 
 import math
 from functools import cache
@@ -15,9 +15,12 @@ LOW_TONES, HIGH_TONES = range(33, 57), range(57, 105)  # MIDI
 LOW_WINDOW, HIGH_WINDOW, BAND_WINDOW = 6144, 3072, 640  # samples
 SLOWER = 4  # tones are measured at 8 kHz, in a quarter of the time
 BANDS = 24
-BAND_WEIGHT = 1.5  # drums live in the bands: they would be lost among three times as many tones
+LEAK = (
+    0.003  # how loud everything else is in the drums' bands, so that their codes are not all one where no drum sounds
+)
 KNEE = 0.004  # amplitude at which the scale turns from linear to logarithmic: -48 dB
-FEATURES = len(LOW_TONES) + len(HIGH_TONES) + BANDS
+BLOCKS = (BANDS, 22, 22, 28)  # features that belong together: the drums' bands, then the tones from low to high
+FEATURES = BANDS + len(LOW_TONES) + len(HIGH_TONES)
 
 
 @cache
@@ -59,19 +62,30 @@ def _slow_down(audio: Tensor) -> Tensor:
     return functional.conv1d(padded, _low_pass().to(audio.device), stride=SLOWER)[:, 0]
 
 
-def features(audio: Tensor) -> Tensor:
-    """``[batch, samples]`` at 32 kHz to ``[batch, frames, FEATURES]``; a tail short of a frame is left out."""
-    audio = audio[:, : audio.shape[-1] // FRAME * FRAME]
+def _tones(audio: Tensor) -> list[Tensor]:
+    """Amplitudes of the low and of the high tones, ``[batch, frames, tones]`` each."""
     slow, parts = _slow_down(audio), []
     for tones, window in ((LOW_TONES, LOW_WINDOW), (HIGH_TONES, HIGH_WINDOW)):
         kernels = _tone_kernels(tones, window).to(audio.device)
         cosine, sine = (_frames(slow, window // SLOWER, FRAME // SLOWER) @ kernels).chunk(2, dim=-1)
         parts.append((cosine.square() + sine.square() + 1e-12).sqrt())
+    return parts
+
+
+def _bands(audio: Tensor) -> Tensor:
+    """Amplitudes of the bands, ``[batch, frames, BANDS]``."""
     hann = torch.hann_window(BAND_WINDOW, periodic=False, device=audio.device)
     power = torch.fft.rfft(_frames(audio, BAND_WINDOW) * hann).abs().square()
-    amplitude = (power @ _band_filters().to(audio.device).T).sqrt() / (BAND_WINDOW / 4)
-    logarithms = [torch.log1p(part / KNEE) for part in parts] + [BAND_WEIGHT * torch.log1p(amplitude / KNEE)]
-    return torch.cat(logarithms, dim=-1)
+    return (power @ _band_filters().to(audio.device).T).sqrt() / (BAND_WINDOW / 4)
+
+
+def features(drums: Tensor, others: Tensor) -> Tensor:
+    """The drums of clips and all their other sound to ``[batch, frames, FEATURES]``.
+
+    Both are ``[batch, samples]`` at 32 kHz; a tail short of a frame is left out.
+    """
+    drums, others = (audio[:, : audio.shape[-1] // FRAME * FRAME] for audio in (drums, others))
+    return torch.cat([torch.log1p(part / KNEE) for part in (_bands(drums + LEAK * others), *_tones(others))], dim=-1)
 
 
 def seconds_to_frames(seconds: float) -> int:

@@ -108,12 +108,11 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
     )
 
 
-def create(text_encoder: Path) -> Any:
-    """A new model with its clocks wound up, T5 among its parameters."""
+def create(text_encoder: Path) -> tuple[Any, dict[str, Tensor]]:
+    """A new model with its clocks wound up, T5 among its parameters, and which weights they are (see `wind_up`)."""
     lm = build_lm(config(str(text_encoder), finetune=True))
     repeat_short_melodies(lm)
-    wind_up(lm)
-    return lm
+    return lm, wind_up(lm)
 
 
 def _null_melody(steps: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What a language model has understood, as losses on songs it never saw."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from demo import data
 from demo.language_model import conditions, losses
 from demo.quantiser import Quantiser
+from demo.synth.styles import NOTE_NAMES
 from demo.text import TEMPI
 
 
@@ -18,10 +20,26 @@ def _drums_flipped(caption: str) -> str:
     return re.sub(r"with (soft |hard )?drums", "no drums", caption)
 
 
-class Probe:
-    """Losses on 24 held-back songs: as they are, with another tempo in the caption, with drums denied, with no melody.
+def _tempo_moved(caption: str) -> str:
+    """Nine steps of TEMPI faster, or the slowest beyond the fastest."""
+    return re.sub(r"\d+(?= bpm)", lambda m: str(TEMPI[(TEMPI.index(int(m[0])) + 9) % len(TEMPI)]), caption)
 
-    A tempo that is not understood can be swapped at no loss: the gap is the first sign of a beat to come.
+
+def _key_moved(caption: str) -> str:
+    """Another key: six semitones off."""
+
+    def moved(match: re.Match[str]) -> str:
+        names = [name.lower() for name in NOTE_NAMES]
+        return f"{names[(names.index(match[1]) + 6) % 12]} {match[2]}"
+
+    return re.sub(r"\b([a-g][b#]?) (major|minor)", moved, caption)
+
+
+class Probe:
+    """Losses on 24 held-back songs: as they are, and with another tempo or key in the caption, drums denied, no melody.
+
+    A tempo that is not understood can be swapped at no loss: the gap is the first sign of a beat to come. Tempo and
+    drums are looked for in the first codebook, key and melody in the others.
     """
 
     def __init__(self, quantiser: Quantiser, chroma: torch.nn.Module, songs: int = 24) -> None:
@@ -29,35 +47,26 @@ class Probe:
 
     @torch.no_grad()
     def __call__(self, lm: Any) -> dict[str, float | list[float]]:
-        """Cross-entropy by codebook, and what wrong conditions add to its mean (nats)."""
+        """Cross-entropy by codebook, and what wrong conditions add to it (nats)."""
         training = lm.training
         lm.eval()
-        device = lm.emb[0].weight.device
-        captions: list[str | None] = [*self.shard.captions]
-        slower: list[str | None] = [
-            re.sub(r"\d+(?= bpm)", lambda m: str(_other_tempo(int(m[0]))), c) for c in self.shard.captions
-        ]
-        flipped: list[str | None] = [_drums_flipped(c) for c in self.shard.captions]
-        codes = self.shard.codes.long().to(device)
+        codes = self.shard.codes.long().to(lm.emb[0].weight.device)
         melodies: list[Tensor | None] = [*self.shard.lead]
-        silence: list[Tensor | None] = [None] * len(captions)
-        true, tempo, drums, silent = (
-            losses(lm, codes, conditions(lm, words, heard))
-            for words, heard in (
-                (captions, melodies),
-                (slower, melodies),
-                (flipped, melodies),
-                (captions, silence),
-            )
-        )
+        silence: list[Tensor | None] = [None] * len(melodies)
+
+        def loss(change: Callable[[str], str] = str, heard: list[Tensor | None] = melodies) -> Tensor:
+            words: list[str | None] = [change(caption) for caption in self.shard.captions]
+            return losses(lm, codes, conditions(lm, words, heard)).cpu()
+
+        true = loss()
+        gaps = {
+            "wrong tempo": (loss(_tempo_moved) - true)[0],
+            "wrong drums": (loss(_drums_flipped) - true)[0],
+            "wrong key": (loss(_key_moved) - true)[1:].mean(),
+            "no melody": (loss(heard=silence) - true)[1:].mean(),
+        }
         lm.train(training)
         return {
             "loss": [round(float(x), 3) for x in true],
-            "wrong tempo": round(float((tempo - true).mean()), 4),
-            "wrong drums": round(float((drums - true).mean()), 4),
-            "no melody": round(float((silent - true).mean()), 4),
+            **{name: round(float(gap), 4) for name, gap in gaps.items()},
         }
-
-
-def _other_tempo(bpm: int) -> int:
-    return TEMPI[(TEMPI.index(bpm) + 9) % len(TEMPI)]

@@ -1,15 +1,22 @@
-"""The teacher of the codec: principal components of the features, quantised in four rounds by k-means."""
+"""The teacher of the codec: one codebook for the drums, three for the tones from low to high.
+
+A residual quantiser, as EnCodec has, whose codebooks do not refine one another but look at different things: each is
+zero outside its own dimensions. What repeats in music then repeats in the codes. Were a code to say a little of
+everything, a bar of drums would come back in other codes under every new chord, and no small language model would
+see that it came back.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from demo.features import features
+from demo.features import BLOCKS, FEATURES, features
 
-CODEBOOKS = 4
 CODES = 512
-DIMENSION = 64
+CODEBOOKS = len(BLOCKS)
+SHARE = 16  # dimensions of the latent that a codebook looks at
+DIMENSION = CODEBOOKS * SHARE
 _SAMPLE = 60_000  # frames that k-means sees
 
 
@@ -19,60 +26,81 @@ class Quantiser:
 
     Attributes
     ----------
-    mean : ``[features]``
-    components : ``[DIMENSION, features]``, scaled so that latents have unit variance on average
-    codebooks : ``[CODEBOOKS, CODES, DIMENSION]``; each refines what those before it left
+    mean : ``[FEATURES]``
+    components : ``[DIMENSION, FEATURES]``, principal components of each block, scaled to unit variance on average
+    codebooks : ``[CODEBOOKS, CODES, DIMENSION]``
     """
 
     mean: Tensor
     components: Tensor
     codebooks: Tensor
 
-    def latent(self, audio: Tensor) -> Tensor:
-        """``[batch, samples]`` to ``[batch, frames, DIMENSION]``."""
-        return (features(audio) - self.mean) @ self.components.T
+    def to(self, device: str) -> "Quantiser":
+        """The same on another device."""
+        return Quantiser(self.mean.to(device), self.components.to(device), self.codebooks.to(device))
+
+    def latent(self, drums: Tensor, others: Tensor) -> Tensor:
+        """The drums of clips and all their other sound ``[batch, samples]`` to ``[batch, frames, DIMENSION]``."""
+        return (features(drums, others) - self.mean) @ self.components.T
 
     def encode(self, latent: Tensor) -> Tensor:
         """``[batch, frames, DIMENSION]`` to codes ``[batch, CODEBOOKS, frames]``."""
-        residual, codes = latent, []
-        for codebook in self.codebooks:
-            index = torch.cdist(residual.flatten(0, 1), codebook).argmin(-1).view(residual.shape[:-1])
-            codes.append(index)
-            residual = residual - codebook[index]
-        return torch.stack(codes, dim=1)
+        blocks = zip(latent.split(SHARE, dim=-1), self._blocks(), strict=True)
+        return torch.stack([_nearest(block.flatten(0, 1), book).view(block.shape[:-1]) for block, book in blocks], 1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes ``[batch, CODEBOOKS, frames]`` to latents ``[batch, frames, DIMENSION]``."""
         return torch.stack([book[codes[:, k]] for k, book in enumerate(self.codebooks)]).sum(0)
 
+    def _blocks(self) -> list[Tensor]:
+        """The codebooks without their zeros, ``[CODES, SHARE]`` each."""
+        return [book[:, k * SHARE : (k + 1) * SHARE] for k, book in enumerate(self.codebooks)]
+
 
 def fit(frames: Tensor, rounds: int = 25, seed: int = 0) -> Quantiser:
-    """Fits the quantiser to features ``[frames, features]``."""
+    """Fits the quantiser to features ``[frames, FEATURES]``."""
     generator = torch.Generator().manual_seed(seed)
     frames = frames[torch.randperm(len(frames), generator=generator)[:_SAMPLE]]
     mean = frames.mean(0)
-    _, _, directions = torch.linalg.svd((frames - mean)[:20_000], full_matrices=False)
-    components = directions[:DIMENSION]
-    latents = (frames - mean) @ components.T
-    scale = latents.std()
-    residual, codebooks = latents / scale, []
-    for _ in range(CODEBOOKS):
-        codebook = _k_means(residual, rounds, generator)
-        residual = residual - codebook[torch.cdist(residual, codebook).argmin(1)]
-        codebooks.append(codebook)
-    return Quantiser(mean, components / scale, torch.stack(codebooks))
+    components = torch.zeros(DIMENSION, FEATURES)
+    codebooks = torch.zeros(CODEBOOKS, CODES, DIMENSION)
+    for k, block in enumerate((frames - mean).split(BLOCKS, dim=-1)):
+        _, _, directions = torch.linalg.svd(block[:20_000], full_matrices=False)
+        projected = block @ directions[:SHARE].T
+        own, scale, first = slice(k * SHARE, (k + 1) * SHARE), projected.std(), sum(BLOCKS[:k])
+        components[own, first : first + BLOCKS[k]] = directions[:SHARE] / scale
+        # Drums are silent half of the time; centres drawn at random would mostly be there, and stay.
+        start = _far_apart if k == 0 else _anywhere
+        codebooks[k, :, own] = _k_means(projected / scale, start(projected / scale, generator), rounds)
+    return Quantiser(mean, components, codebooks)
 
 
-def _k_means(points: Tensor, rounds: int, generator: torch.Generator) -> Tensor:
-    """Lloyd's iterations; a centre that lost all its points starts again at a random one."""
+def _nearest(points: Tensor, centres: Tensor) -> Tensor:
+    return torch.cdist(points, centres).argmin(1)
 
-    def some(count: int) -> Tensor:
-        return points[torch.randint(len(points), (count,), generator=generator)]
 
-    centres = points[torch.randperm(len(points), generator=generator)[:CODES]].clone()
+def _anywhere(points: Tensor, generator: torch.Generator) -> Tensor:
+    """CODES of the points ``[points, SHARE]``, drawn at random."""
+    return points[torch.randperm(len(points), generator=generator)[:CODES]].clone()
+
+
+def _far_apart(points: Tensor, generator: torch.Generator) -> Tensor:
+    """CODES of the points, each likelier the farther it is from those before it (k-means++, Arthur and
+    Vassilvitskii, 2007)."""
+    points = points[:12_000]
+    chosen = [0]
+    distance = (points - points[0]).square().sum(1)
+    for _ in range(CODES - 1):
+        chosen.append(int(torch.multinomial(distance.clamp(min=1e-12), 1, generator=generator)))
+        distance = torch.minimum(distance, (points - points[chosen[-1]]).square().sum(1))
+    return points[chosen].clone()
+
+
+def _k_means(points: Tensor, centres: Tensor, rounds: int) -> Tensor:
+    """Lloyd's iterations; a centre that lost all its points stays where it is."""
     for _ in range(rounds):
-        nearest = torch.cdist(points, centres).argmin(1)
+        nearest = _nearest(points, centres)
         counts = torch.bincount(nearest, minlength=CODES).float()
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)
-        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], some(CODES))
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
     return centres

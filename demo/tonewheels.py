@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demo.features import FRAME, HIGH_TONES, KNEE, LOW_TONES, SAMPLE_RATE
+from demo.features import BANDS, FRAME, HIGH_TONES, KNEE, LOW_TONES, SAMPLE_RATE
 from demo.quantiser import DIMENSION, Quantiser
 
 TONES = range(LOW_TONES[0], HIGH_TONES[-1] + 1)
@@ -98,9 +98,9 @@ def _wind_gates(lstm: Any, quantiser: Quantiser) -> None:
             weight[2][cell] = 0.0
             weight[2][cell, cell] = 2.0
             weight[3][cell] = 0.0
-            weight[3][cell, PASS : PASS + DIMENSION] = to_features[pair] * spread / 0.4
+            weight[3][cell, PASS : PASS + DIMENSION] = to_features[BANDS + pair] * spread / 0.4
             biases[0][cell], biases[1][cell], biases[2][cell] = OPEN, SHUT, 0.0
-            biases[3][cell] = float(quantiser.mean[pair]) + float(np.log(KNEE * 8))
+            biases[3][cell] = float(quantiser.mean[BANDS + pair]) + float(np.log(KNEE * 8))
     recurrent = _blocks(lstm.weight_hh_l1)
     for matrix in recurrent:
         matrix[: 2 * PAIRS] = 0.0

@@ -33,8 +33,10 @@ def fit_quantiser(folder: Path, clips: int = 900) -> Quantiser:
         folder.mkdir(parents=True, exist_ok=True)
         frames = []
         for first in range(FIT_SEEDS, FIT_SEEDS + clips, 20):
-            songs = [torch.from_numpy(language_song(seed, 6.0).audio) for seed in range(first, first + 10)]
-            frames += [features(codec_clips(first, 10, 6.0)), features(torch.stack(songs))]
+            songs = [language_song(seed, 6.0) for seed in range(first, first + 10)]
+            drums = torch.from_numpy(np.stack([song.stems["drums"] for song in songs]))
+            audio = torch.from_numpy(np.stack([song.audio for song in songs]))
+            frames += [features(*codec_clips(first, 10, 6.0)), features(drums, audio - drums)]
         torch.save(vars(quantiser.fit(torch.cat(frames).flatten(0, 1))), path)
     return Quantiser(**torch.load(path, weights_only=True))
 
@@ -54,22 +56,23 @@ class Progress:
     """How well the codec does on held-back clips."""
 
     def __init__(self, teacher: Quantiser) -> None:
-        self.clips = codec_clips(HELD_BACK, 8, 6.0)
-        self.latent = teacher.latent(self.clips)
+        drums, others = (part.to(teacher.mean.device) for part in codec_clips(HELD_BACK, 8, 6.0))
+        self.clips = drums + others
+        self.latent = teacher.latent(drums, others)
         self.teacher = teacher
 
     @torch.no_grad()
-    def __call__(self, codec: Codec) -> dict[str, float]:
-        """Relative error of the latent, share of teacher's first codes, and the round trip's likeness."""
+    def __call__(self, codec: Codec) -> dict[str, float | list[float]]:
+        """Relative error of the latent, share of teacher's codes by codebook, and the round trip's likeness."""
         codec.eval()
         latent = codec.encoder(self.clips[:, None]).transpose(1, 2)
         codes, _ = codec.encode(self.clips[:, None])
         decoded = codec.decode(codes)[:, 0, : self.clips.shape[-1]]
         codec.train()
-        pairs = list(zip(self.clips.numpy(), decoded.numpy(), strict=True))
+        pairs = list(zip(self.clips.cpu().numpy(), decoded.cpu().numpy(), strict=True))
         return {
             "latent error": round(float((latent - self.latent).square().mean() / self.latent.square().mean()), 3),
-            "first code": round(float((codes[:, 0] == self.teacher.encode(self.latent)[:, 0]).float().mean()), 3),
+            "codes": [round(float(x), 3) for x in (codes == self.teacher.encode(self.latent)).float().mean((0, 2))],
             "waveform error": round(float((decoded - self.clips).square().mean() / self.clips.square().mean()), 3),
             "spectral": round(float(losses.spectral(decoded, self.clips)), 3),
             "chroma": round(float(np.mean([measure.chroma_cosine(a, b) for a, b in pairs])), 3),
@@ -81,7 +84,8 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
     """Trains for `steps` steps, going on from `folder`'s checkpoint if there is one; returns the checkpoint's path."""
     torch.manual_seed(0)
     teacher = fit_quantiser(folder)
-    codec = create(teacher, codec_clips(0, 8, SECONDS)).train().to(device)
+    codec = create(teacher, *codec_clips(0, 8, SECONDS)).train().to(device)
+    teacher = teacher.to(device)
     lstm = next(module for module in codec.decoder.modules() if isinstance(module, nn.LSTM))
     for name, parameter in lstm.named_parameters():
         parameter.requires_grad_(not name.endswith("l0"))  # the oscillators stay as they are
@@ -103,8 +107,8 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
         for group in optimiser.param_groups:
             cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
             group["lr"] = group["peak"] * min(1, (step + 1) / WARM_UP) * (0.02 + 0.98 * cosine)
-        audio = codec_clips(step * BATCH, BATCH, SECONDS).to(device)
-        target = teacher.latent(audio)
+        drums, others = (part.to(device) for part in codec_clips(step * BATCH, BATCH, SECONDS))
+        audio, target = drums + others, teacher.latent(drums, others)
         with torch.autocast(device, torch.bfloat16):
             latent = codec.encoder(audio[:, None])
         latent = latent.float().transpose(1, 2)
@@ -119,7 +123,7 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
         torch.nn.utils.clip_grad_norm_(encoder, 1.0)
         torch.nn.utils.clip_grad_norm_(decoder, 1.0)
         optimiser.step()
-        recent.append((float(encoding), float(decoding)))
+        recent.append((float(encoding.detach()), float(decoding.detach())))
         if (step + 1) % report_every == 0 or step + 1 == steps:
             means = np.mean(recent, axis=0).round(3)
             print(

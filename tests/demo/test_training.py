@@ -17,7 +17,7 @@ from demo.tonewheels import PAIRS, TONES, calibrated_angles
 
 @pytest.fixture(scope="module")
 def teacher() -> Quantiser:
-    frames = features.features(data.codec_clips(0, 12, 4.0)).flatten(0, 1)
+    frames = features.features(*data.codec_clips(0, 12, 4.0)).flatten(0, 1)
     return quantiser.fit(frames, rounds=3)
 
 
@@ -32,22 +32,48 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_features_measure_a_tone_and_forget_its_phase() -> None:
     time = torch.arange(SAMPLE_RATE) / SAMPLE_RATE
     first, second = (0.3 * torch.sin(2 * torch.pi * 440 * time + phase) for phase in (0.0, 1.0))
-    a, b = (features.features(wave[None])[0, 25] for wave in (first, second))
-    loudest = int(a[: len(features.LOW_TONES) + len(features.HIGH_TONES)].argmax())
+    silence = torch.zeros(1, SAMPLE_RATE)
+    a, b = (features.features(silence, wave[None])[0, 25, features.BANDS :] for wave in (first, second))
+    loudest = int(a.argmax())
     assert features.LOW_TONES[0] + loudest == 69
     assert torch.expm1(a[loudest]) * features.KNEE == pytest.approx(0.3, rel=0.02)
     assert torch.allclose(a, b, atol=0.05)
 
 
+def test_drums_are_heard_in_the_bands_and_nothing_else_is() -> None:
+    drums, others = data.codec_clips(0, 4, 2.0)
+    quiet = features.features(torch.zeros_like(drums), others)
+    loud = features.features(drums, others)
+    bands, tones = slice(0, features.BANDS), slice(features.BANDS, None)
+    assert quiet[..., bands].max() < 0.1 * loud[..., bands].max()
+    assert torch.equal(quiet[..., tones], loud[..., tones])
+
+
+def test_each_codebook_keeps_to_its_own_dimensions(teacher: Quantiser) -> None:
+    owners = teacher.codebooks.abs().sum(1).reshape(quantiser.CODEBOOKS, quantiser.CODEBOOKS, -1).sum(-1)
+    assert torch.equal(owners > 0, torch.eye(quantiser.CODEBOOKS, dtype=torch.bool))
+
+
+def test_a_bar_of_drums_comes_back_in_the_same_codes_under_another_chord(teacher: Quantiser) -> None:
+    song = data.Synthesiser(snap=True).song(5, 8.0, bpm=120, style="rock", drums=True, beats_per_bar=4)
+    drums = torch.from_numpy(song.stems["drums"])[None]
+    codes = teacher.encode(teacher.latent(drums, torch.from_numpy(song.audio)[None] - drums))[0]
+    bar, other = codes[:, 0:100], codes[:, 100:200]
+    assert song.chords[0].label != song.chords[1].label
+    alike = (bar == other).float().mean(1)
+    assert alike[0] > 0.5
+    assert alike[0] > 2 * alike[1:].max()
+
+
 def test_codes_come_back_as_nearly_the_same_sound(teacher: Quantiser) -> None:
-    latent = teacher.latent(data.codec_clips(0, 4, 2.0))
+    latent = teacher.latent(*data.codec_clips(0, 4, 2.0))
     codes = teacher.encode(latent)
     assert codes.shape == (4, quantiser.CODEBOOKS, 100)
     assert (teacher.decode(codes) - latent).square().mean() < 0.3 * latent.square().mean()
 
 
 def test_tonewheels_keep_pitch(teacher: Quantiser) -> None:
-    codec = create_codec(teacher, data.codec_clips(0, 2, 1.0)).eval()
+    codec = create_codec(teacher, *data.codec_clips(0, 2, 1.0)).eval()
     lstm = next(module for module in codec.decoder.modules() if isinstance(module, torch.nn.LSTM))
     alone = torch.nn.LSTM(lstm.input_size, lstm.hidden_size, 1)
     first_layer = {name: value for name, value in lstm.state_dict().items() if name.endswith("l0")}
@@ -65,7 +91,7 @@ def test_tonewheels_keep_pitch(teacher: Quantiser) -> None:
 @pytest.mark.parametrize("bpm", [70, 90, 125])
 def test_clocks_look_a_beat_back_before_any_training(reader: Path, bpm: int) -> None:
     torch.manual_seed(0)
-    lm = create_lm(reader).eval()
+    lm = create_lm(reader)[0].eval()
     seen: list[torch.Tensor] = []
     lm.transformer.layers[1].norm1.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0]))
     codes = torch.randint(0, quantiser.CODES, (1, quantiser.CODEBOOKS, 300))
@@ -80,7 +106,7 @@ def test_clocks_look_a_beat_back_before_any_training(reader: Path, bpm: int) -> 
 
 def test_a_step_of_training_lowers_the_loss(teacher: Quantiser, reader: Path) -> None:
     torch.manual_seed(0)
-    lm = create_lm(reader)
+    lm, _ = create_lm(reader)
     chroma = lm.condition_provider.conditioners["self_wav"].chroma
     shard = data.make_shard(teacher, chroma, 0, 2, 2.0)
     given = [shard.captions[0], None], [shard.lead[0], None]
