@@ -11,7 +11,12 @@ from musicgen_service.supervisor import Supervisor
 def serve(host: str, port: int, system: str | None = None) -> None:
     """Write the schema and run Cog's server, in a system's place or as ourselves, until told to end."""
     predictor = systems.predictor(system)
-    schema.write(systems.PROJECT, predictor)
+    try:
+        schema.write(systems.PROJECT, predictor)
+    except OSError:
+        # In a container an ordinary user finds the one that `cog build` made.
+        if system is not None or not (systems.PROJECT / schema.SCHEMA_FILE).is_file():
+            raise
     # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = os.environ | {"PATH": path, "COG_PREDICT_TYPE_STUB": predictor}

@@ -1,0 +1,30 @@
+"""`python -m musicgen_service.probe ready | live`: exit status 0 when the server is, for orchestrators.
+
+Cog's `/health-check` answers 200 whatever it has to say, so a probe must read the body. A busy server is ready: it
+answers 409, which is no reason to start it again.
+"""
+
+import json
+import os
+import sys
+import urllib.request
+
+_READY = ("READY", "BUSY")
+_NOT_LIVE = ("UNHEALTHY", "DEFUNCT", "SETUP_FAILED")
+
+
+def main() -> None:
+    """Ask the server on this machine at `PORT`; exits with 1 and says why when the answer is no."""
+    port = os.environ.get("PORT") or "5000"
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health-check", timeout=12) as reply:
+            status = str(json.load(reply)["status"])
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"no answer: {error}")
+    well = status not in _NOT_LIVE if sys.argv[1:] == ["live"] else status in _READY
+    print(status)
+    sys.exit(0 if well else 1)
+
+
+if __name__ == "__main__":
+    main()
