@@ -33,12 +33,12 @@ class Band:
     play: Play
     channels: int = 1
     window: int = 1500
-    melody_span: MelodySpan = MelodySpan(235, 30.0)
+    melody_span: MelodySpan = field(default_factory=lambda: MelodySpan(235, 30.0))
     asked: list[list[SlotRequest]] = field(default_factory=list)
     sample_rate: int = RATE
     frame_rate: int = RATE // HOP
     hop: int = HOP
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def generator(self) -> "Band":

@@ -28,9 +28,7 @@ def bars(tempo: float, seconds: float, start: float = 0.0, per_bar: int = 4, con
         (90, 2, 3, 3),
     ],
 )
-def test_a_loop_has_the_most_bars_that_fit_in_powers_of_two(
-    bpm: float, seconds: float, per_bar: int, beats: int
-) -> None:
+def test_a_loop_has_the_most_bars_that_fit(bpm: float, seconds: float, per_bar: int, beats: int) -> None:
     assert grid.most_beats(bpm, seconds, per_bar) == beats
     assert beats * 60 / bpm <= seconds + 1e-6
 

@@ -1,0 +1,194 @@
+"""Remixes of known songs with a known backing: in time, in tune, in balance, and never refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demo.synth import Song, Synthesiser
+from musicgen_service.analysis import beats
+from musicgen_service.audio.loudness import integrated_loudness
+from musicgen_service.audio.reading import Audio
+from musicgen_service.models.audiocraft_door import MelodySpan
+from musicgen_service.paths import remix
+from musicgen_service.paths.job import Clip
+from tests.audio.sounds import tone
+from tests.paths.band import RATE, Band, Play, job_for
+
+SEED = 77
+
+
+def song_of(seconds: float, **choices: Any) -> Song:
+    return Synthesiser().song(SEED, seconds, **{"bpm": 100, "beats_per_bar": 4, "drums": True, "lead": True, **choices})
+
+
+def backing_of(bpm: float, start: float = 0.0, **choices: Any) -> Play:
+    choices = {"beats_per_bar": 4, "drums": True, "lead": False} | choices
+    return lambda seed, seconds: Synthesiser().song(seed % 9973, seconds, bpm=bpm, start=start, **choices).audio
+
+
+def split(song: Song) -> Any:
+    """The lead stands for the voice."""
+    return lambda _audio: (
+        Audio(song.stems["lead"][None], RATE),
+        Audio((song.audio - song.stems["lead"])[None], RATE),
+    )
+
+
+def remixes(band: Band, song: Song, **inputs: Any) -> list[Clip]:
+    inputs = {"prompt": "techno", "return_stems": True} | inputs
+    return list(remix.generate(job_for(band, Audio(song.audio[None], RATE), split(song), task="remix", **inputs)))
+
+
+def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    assert [clip.part for clip in clips] == ["", "backing", "vocals"]
+    whole, backing, vocals = (clip.samples for clip in clips)
+    return whole, backing, vocals
+
+
+@pytest.mark.parametrize(("made", "start"), [(100, 0.0), (100, 2.1), (97, 0.2), (103, 2.2)])
+def test_the_backings_downbeats_are_the_songs(made: float, start: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    song = song_of(24)
+    backing = Synthesiser().song(5, 26, bpm=made, start=start, beats_per_bar=4, drums=True, lead=False)
+    grids = {song.audio.size: song, 25 * RATE: backing}
+
+    def known(samples: np.ndarray, _rate: int, _tempo: float | None = None) -> beats.BeatGrid:
+        true = grids[samples.shape[-1]]
+        return beats.BeatGrid(true.bpm, true.beats, true.downbeats, 4, 1.0)
+
+    reference = Band(lambda _seed, seconds: backing.audio[: round(seconds * RATE)])
+    with monkeypatch.context() as patch:
+        patch.setattr(beats, "track", known)
+        _, aligned, _ = parts(remixes(reference, song))
+    found = beats.track(aligned, RATE, song.bpm)
+    distance = np.abs(song.downbeats[:, None] - found.downbeats).min(axis=1)
+    assert (distance < 0.02).mean() >= 0.95
+
+
+@pytest.mark.parametrize("seconds", [3.0, 10.0, 25.7])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_remix_is_as_long_as_its_song(seconds: float, channels: int) -> None:
+    for clip in remixes(Band(backing_of(104), channels), song_of(seconds)):
+        assert clip.samples.shape == (channels, round(seconds * RATE))
+        assert np.isfinite(clip.samples).all() and np.abs(clip.samples).max() <= 10 ** (-1 / 20) + 1e-6
+
+
+def test_a_song_at_another_rate_has_the_same_length() -> None:
+    song = Audio(tone(3.3, 2, rate=44_100), 44_100)
+    job = job_for(Band(backing_of(100)), song, lambda audio: (audio, audio), task="remix", prompt="x")
+    [clip] = remix.generate(job)
+    assert clip.samples.shape[1] == round(song.samples.shape[1] * RATE / 44_100)
+
+
+def test_the_voice_is_kept_and_the_balance_is_the_songs() -> None:
+    song = song_of(12)
+    whole, backing, vocals = parts(remixes(Band(backing_of(100)), song))
+    voice, rest = song.stems["lead"], song.audio - song.stems["lead"]
+    assert np.corrcoef(vocals[0], voice)[0, 1] > 0.999
+    balance = integrated_loudness(vocals, RATE) - integrated_loudness(backing, RATE)
+    expected = integrated_loudness(voice[None], RATE) - integrated_loudness(rest[None], RATE)
+    assert balance == pytest.approx(expected, abs=0.5)
+    assert integrated_loudness(whole, RATE) == pytest.approx(-14, abs=0.2)
+
+
+def test_a_mono_voice_stands_in_the_middle_of_a_stereo_backing() -> None:
+    whole, backing, vocals = parts(remixes(Band(backing_of(100), channels=2), song_of(8)))
+    assert np.array_equal(vocals[0], vocals[1])
+    assert not np.array_equal(backing[0], backing[1])
+    assert not np.array_equal(whole[0], whole[1])
+
+
+def test_without_return_stems_there_is_the_remix_alone() -> None:
+    assert [clip.part for clip in remixes(Band(backing_of(100)), song_of(4), return_stems=False)] == [""]
+
+
+def test_the_songs_tempo_joins_the_prompt() -> None:
+    def told(**inputs: Any) -> str:
+        band = Band(backing_of(100))
+        remixes(band, song_of(8), **inputs)
+        [text] = {request.conditions["text"] for group in band.asked for request in group}
+        return str(text)
+
+    assert told() == "techno, 100 bpm"
+    assert told(prompt=None) == "100 bpm"
+    assert told(prompt="techno, 98 bpm") == "techno, 98 bpm"
+    assert told(bpm=50.0) == "techno, 50 bpm"
+
+
+def test_every_window_has_its_own_chords() -> None:
+    song = song_of(24)
+    band = Band(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
+    remixes(band, song, chroma_coefficient=1.5)
+    starts = np.arange(len(band.asked)) * 6.0
+    assert len(starts) == 4
+    triads = {"maj": (0, 4, 7), "min": (0, 3, 7)}
+    names = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
+    right = []
+    for start, [request] in zip(starts, band.asked, strict=True):
+        chroma = request.conditions["chroma"].numpy()
+        assert chroma.shape == (12, 78) and set(np.unique(chroma)) <= {0.0, 1.5}
+        for frame in range(78):
+            at = (start + (frame + 0.5) * 10 / 78) % 24
+            label = next(chord.label for chord in song.chords if chord.start <= at < chord.end)
+            root, _, quality = label.partition(":")
+            if quality in triads:
+                expected = {(names.index(root) + step) % 12 for step in triads[quality]}
+                right.append(set(np.flatnonzero(chroma[:, frame])) == expected)
+    assert np.mean(right) > 0.75
+
+
+def test_variations_share_every_window() -> None:
+    band = Band(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
+    clips = remixes(band, song_of(14), variations=3, return_stems=False)
+    assert [len(group) for group in band.asked] == [3, 3]
+    assert [clip.number for clip in clips] == [1, 2, 3]
+    assert len({clip.samples.tobytes() for clip in clips}) == 3
+
+
+def test_downbeats_further_apart_than_the_threshold_are_left() -> None:
+    song, band = song_of(16), Band(backing_of(100, start=1.4))  # a bar is 2.4 s: the nearest are 1 s apart
+    _, kept, _ = parts(remixes(band, song, beat_sync_threshold=0.3))
+    plain = band.play(5, 17.0)[: kept.shape[1]]
+    assert np.corrcoef(kept[0], plain)[0, 1] > 0.99
+
+
+ODD_SONGS = {
+    "no drums": song_of(8, drums=False),
+    "a waltz": song_of(8, beats_per_bar=3),
+    "three seconds": song_of(3),
+    "a tenth of a second": song_of(0.1),
+}
+
+
+@pytest.mark.parametrize("name", ODD_SONGS)
+def test_odd_songs(name: str) -> None:
+    song = ODD_SONGS[name]
+    whole, _, _ = parts(remixes(Band(backing_of(100)), song))
+    assert whole.shape == (1, song.audio.size) and whole.any() and np.isfinite(whole).all()
+
+
+@pytest.mark.parametrize("silent", ["song", "voice", "rest"])
+def test_silence_in_the_song(silent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    song = song_of(6)
+    nothing, voice, rest = (np.zeros((1, 6 * RATE), np.float32), song.stems["lead"][None], song.stems["chords"][None])
+    voice, rest = {"song": (nothing, nothing), "voice": (nothing, rest), "rest": (voice, nothing)}[silent]
+    job = job_for(
+        Band(backing_of(100)),
+        Audio(voice + rest, RATE),
+        lambda _audio: (Audio(voice, RATE), Audio(rest, RATE)),
+        task="remix",
+        return_stems=True,
+    )
+    whole, backing, vocals = parts(list(remix.generate(job)))
+    assert whole.any() and backing.any() and np.isfinite(whole).all()
+    told = capsys.readouterr().err
+    assert vocals.any() == (silent == "rest")
+    assert ("no vocals found" in told) == (silent != "rest")
+    assert ("no beats found in the song" in told) == (silent == "song")
+
+
+def test_a_backing_without_beats_is_not_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    band = Band(lambda _seed, seconds: np.zeros(round(seconds * RATE), np.float32))
+    whole, backing, vocals = parts(remixes(band, song_of(6)))
+    assert "no beats found in the backing: it is not aligned" in capsys.readouterr().err
+    assert vocals.any() and whole.any() and not backing.any()
