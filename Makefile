@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test lint demo-weights fuzz clean
+.PHONY: help install run serve test lint demo-weights fuzz soak audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -39,6 +39,13 @@ lint: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev  ## read 10,000 mutated audio files; SEED=n tries others
 	$(BIN)/python -m tests.audio.fuzz 10000 $(or $(SEED),0)
+
+soak: $(VENV)/.installed-dev  ## 300 mixed predictions from 8 clients: no wrong reply, no leak
+	$(BIN)/python -m tests.e2e.soak 300 8
+
+audit: $(VENV)/.installed-dev  ## licences, and known vulnerabilities as far as the advisory service can be reached
+	$(BIN)/python -m tests.licences
+	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
 
 demo-weights: $(VENV)/.installed-dev  ## train the shipped checkpoint anew (hours); QUICK=1 tries the pipeline
 	$(BIN)/python -m demo.train $(if $(QUICK),--quick)

@@ -90,7 +90,7 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
     WeightsError
         When a file is missing, damaged, or not a MusicGen checkpoint.
     """
-    folder = store.require(name)
+    folder = store.intact(name)
     with _damage_named(name):
         lm = _load_lm(folder, store, device)
         codec = door.fit_codec(_load_codec(folder, store, device), lm.cfg)
@@ -120,7 +120,7 @@ def load_diffusion(model: MusicModel, store: WeightStore) -> Any:
     WeightsError
         When its weights are not here or damaged.
     """
-    file = store.require(DIFFUSION) / _DIFFUSION_FILE
+    file = store.intact(DIFFUSION) / _DIFFUSION_FILE
     with _damage_named(DIFFUSION):
         with torch.serialization.safe_globals(_config_classes()):
             package = torch.load(file, map_location="cpu", weights_only=True)
@@ -131,7 +131,7 @@ def load_diffusion(model: MusicModel, store: WeightStore) -> Any:
 
 def load_separator(store: WeightStore) -> Any:
     """Demucs, which takes a recording apart; raises as `load_diffusion` does."""
-    folder = store.require(SEPARATOR)
+    folder = store.intact(SEPARATOR)
     with _damage_named(SEPARATOR):
         return door.load_separator(folder)
 
@@ -160,7 +160,7 @@ def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
         _remove(config, option)
     text_encoder = config.conditioners.description.t5
     local = folder / text_encoder.name
-    text_encoder.name = str(local if local.is_dir() else store.require(text_encoder.name.rpartition("/")[2]))
+    text_encoder.name = str(local if local.is_dir() else store.intact(text_encoder.name.rpartition("/")[2]))
     with _without_initialisation():
         lm = door.build_lm(config)
     _assign(lm, package["best_state"])
@@ -178,7 +178,7 @@ def _generator(lm: Any, device: torch.device) -> TokenGenerator:
 def _load_codec(folder: Path, store: WeightStore, device: torch.device) -> Any:
     package = _read(folder / "compression_state_dict.bin")
     if "pretrained" in package:
-        return door.load_hub_codec(store.require(package["pretrained"].rpartition("/")[2])).to(device)
+        return door.load_hub_codec(store.intact(package["pretrained"].rpartition("/")[2])).to(device)
     config = OmegaConf.create(package["xp.cfg"])
     config.device = str(device)
     with _without_initialisation():

@@ -36,6 +36,8 @@ class WeightStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._read: dict[Path, tuple[int, int, str]] = {}
+        """Size, time of change and SHA-256 of files that were read; only a file that has changed is read again."""
 
     @classmethod
     def from_environment(cls) -> "WeightStore":
@@ -76,6 +78,27 @@ class WeightStore:
             if not path.is_file() or path.stat().st_size != entry["size"]:
                 raise WeightsError(f"'{name}' is damaged ({file} is not whole): {fetch_hint(name)}.")
         return self.path(name)
+
+    def intact(self, name: str) -> Path:
+        """The folder of a checkpoint or part whose files agree with their checksums, where there is a manifest.
+
+        Raises
+        ------
+        WeightsError
+            As `require` does, and when the content of a file is not what its manifest says.
+        """
+        folder = self.require(name)
+        for file, entry in self._manifest(name).items():
+            if self._checksum(folder / file) != entry["sha256"]:
+                raise WeightsError(f"'{name}' is damaged (the checksum of {file} differs): {fetch_hint(name)}.")
+        return folder
+
+    def _checksum(self, path: Path) -> str:
+        stat = path.stat()
+        known = self._read.get(path)
+        if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
+            known = self._read[path] = (stat.st_size, stat.st_mtime_ns, sha256(path))
+        return known[2]
 
     def verify(self, name: str) -> list[str]:
         """Problems found by reading every file of `name`; empty when all checksums agree."""

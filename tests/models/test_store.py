@@ -14,7 +14,7 @@ import pytest
 from musicgen_service import cli
 from musicgen_service.models import hub as client
 from musicgen_service.models import loading
-from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
+from musicgen_service.models.catalogue import CHECKPOINT_FILES, CHECKPOINTS, COMPONENTS
 from musicgen_service.models.store import MANIFEST, WeightsError, WeightStore
 from tests import hub as stand_in
 from tests.e2e.harness import wait_until
@@ -323,3 +323,33 @@ class TestCommandLine:
     def test_an_unknown_name_is_one_line(self) -> None:
         with pytest.raises(SystemExit, match="error: 'tiny' is not a known checkpoint"):
             cli.main(["weights", "fetch", "tiny"])
+
+
+def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for file in CHECKPOINT_FILES:
+        (folder / file).write_bytes(b"weights")
+    store = WeightStore(tmp_path)
+    assert store.intact("small") == folder  # without a manifest there is nothing to compare with
+    store.write_manifest("small")
+    assert store.intact("small") == folder
+    (folder / CHECKPOINT_FILES[0]).write_bytes(b"Weights")
+    assert store.require("small") == folder
+    with pytest.raises(WeightsError, match=r"'small' is damaged \(the checksum of state_dict.bin differs\): run"):
+        store.intact("small")
+
+
+def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for file in CHECKPOINT_FILES:
+        (folder / file).write_bytes(b"weights")
+    store = WeightStore(tmp_path)
+    store.write_manifest("small")
+    store.intact("small")
+    monkeypatch.setattr("musicgen_service.models.store.sha256", lambda _path: "another")
+    assert store.intact("small") == folder
+    os.utime(folder / CHECKPOINT_FILES[0], (1, 1))
+    with pytest.raises(WeightsError, match="checksum"):
+        store.intact("small")
