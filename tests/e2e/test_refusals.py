@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from musicgen_service.request import FIELDS
-from tests.e2e.harness import Server, file_server, wait_until
+from tests.e2e.harness import PROJECT, Server, file_server, wait_until
 
 SMALL = {"prompt": "rock", "model_version": "small", "duration": 1}
 
@@ -26,7 +26,6 @@ SMALL = {"prompt": "rock", "model_version": "small", "duration": 1}
         ({"duration": "8"}, "duration", "number"),
         ({"multi_band_diffusion": 1}, "multi_band_diffusion", "boolean"),
         ({"prompt": 5}, "prompt", "string"),
-        ({"bpm": None}, "bpm", "null"),
     ],
 )
 def test_the_schema_refuses(server: Server, inputs: dict[str, Any], field: str, reason: str) -> None:
@@ -49,7 +48,7 @@ def test_the_schema_reports_every_problem(server: Server) -> None:
         ({}, "Give a prompt, input_audio, or both."),
         ({"prompt": "  "}, "Give a prompt, input_audio, or both."),
         ({"task": "continuation", "prompt": "rock"}, "Task 'continuation' needs input_audio."),
-        ({"task": "loop", "prompt": "rock"}, "Task 'loop' is not available yet"),
+        ({"task": "loop", "prompt": "rock"}, "Task 'loop' needs bpm, from 40 to 300"),
         ({"prompt": "rock", "model_version": "large"}, "Model 'large' is not in the weights folder (present: small,"),
         ({"input_audio": "/etc/passwd"}, "input_audio must be an http(s) URL or a data URI, not '/etc/passwd'."),
         ({"input_audio": "file:///etc/passwd"}, "input_audio must be an http(s) URL or a data URI"),
@@ -76,6 +75,48 @@ def test_every_problem_is_reported_at_once(server: Server, song: str) -> None:
     assert "beyond the end of input_audio (1.5 s)" in reply["error"]
 
 
+PROMPTS = {
+    "emoji": "🎷🔥 " * 20,
+    "control characters": "rock\x00\x07\x1b[31m\r\n",
+    "right to left": "موسيقى هادئة \u202e",
+    "paths": "../../../../etc/passwd",
+    "a shell": "$(touch pwned); `id` | rm -rf / && echo ' \" ;",
+    "markup": "<script>alert(1)</script> {{7*7}} %s %n",
+    "as long as may be": "la " * 1333,
+}
+
+
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
+def test_any_text_is_only_text(server: Server, prompt: str) -> None:
+    # As mp3, whose tags are written by a command.
+    assert server.make(**SMALL | {"prompt": prompt, "output_format": "mp3"})
+
+
+@pytest.mark.parametrize("prompt", ["", "x" * 100_000])
+def test_prompts_have_a_length(server: Server, prompt: str) -> None:
+    reply = server.predict(**SMALL | {"prompt": prompt})
+    assert reply["status"] == "failed"
+    assert "Give a prompt" in reply["error"] or "100000 characters; at most 4000 are allowed" in reply["error"]
+
+
+def test_a_prediction_id_must_be_plain(server: Server) -> None:
+    response = server.post({"id": "../../x", "input": SMALL})
+    assert response.status_code == 422
+    assert "id must be up to 128 letters" in response.json()["error"]
+
+
+def test_nobody_ends_the_server_by_a_request(server: Server) -> None:
+    assert server.client.post("/shutdown").status_code == 404
+    assert server.make(**SMALL)
+
+
+def test_replies_name_no_paths(server: Server, song: str) -> None:
+    for inputs in ({"model_version": "medium"}, {"input_audio": "data:,x", "task": "encode-decode"}):
+        response = server.post({"input": SMALL | inputs})
+        text = response.text + str(response.headers)
+        assert not any(place in text for place in (str(PROJECT), str(server.temp), "site-packages", "/tmp"))
+
+
 def test_a_damaged_checkpoint_fails_alone(server: Server) -> None:
     reply = server.predict(**SMALL | {"model_version": "medium"})
     assert reply["status"] == "failed"
@@ -93,6 +134,10 @@ def test_a_link_that_leads_nowhere_fails(server: Server, song_file: Path) -> Non
 
 def test_a_field_that_is_not_known_is_ignored(server: Server) -> None:
     assert server.make(**SMALL, mood="happy")
+
+
+def test_null_is_an_input_left_out(server: Server) -> None:
+    assert server.make(**SMALL, bpm=None, seed=None, top_k=None)
 
 
 def test_whole_numbers_may_come_as_floats(server: Server) -> None:

@@ -1,0 +1,66 @@
+"""The real server under its supervisor: a worker that dies, predictions under way at the end, many clients at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e import soak
+from tests.e2e.harness import PROJECT, Clip, Server, serving, wait_until
+
+SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
+LONG = SHORT | {"duration": 600}
+
+
+@pytest.fixture
+def own_server(weights: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server that a test may break."""
+    command = ["-m", "musicgen_service", "serve", "--port"]
+    settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small", "MUSICGEN_DRAIN_SECONDS": "60"}
+    with serving(command, PROJECT, tmp_path / "temp", **settings) as running:
+        yield running
+
+
+def test_a_worker_that_dies_is_replaced_and_the_end_waits_for_a_prediction(own_server: Server) -> None:
+    server = own_server
+    [before] = server.make(**SHORT)
+    replies: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: replies.append(server.post({"id": "lost", "input": LONG})))
+    thread.start()
+    wait_until(lambda: server.log.read_text().count("task text") == 2)
+    _worker(server).kill()
+    thread.join()
+    assert replies[0].status_code in (200, 502)
+    assert replies[0].json()["status"] == "failed"  # the client is told
+    [after] = server.make(**SHORT)
+    assert after.content == before.content
+    assert "supervisor: the server is UNHEALTHY; starting it again" in server.log.read_text()
+
+    thread = threading.Thread(target=lambda: replies.append(server.post({"input": SHORT | {"duration": 20}})))
+    thread.start()
+    wait_until(lambda: server.log.read_text().count("task text") == 4)
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.send_signal(signal.SIGTERM)
+    thread.join()
+    assert len(Clip.from_uri(replies[1].json()["output"][0]).samples) == 20 * 32_000
+    assert server.process.wait(120) == 0
+    assert family and not any(process.is_running() for process in family)
+
+
+def _worker(server: Server) -> psutil.Process:
+    [worker] = [
+        process
+        for process in psutil.Process(server.process.pid).children(recursive=True)
+        if "_run_worker" in " ".join(process.cmdline())
+    ]
+    return worker
+
+
+def test_many_clients_get_what_each_asked_for(server: Server) -> None:
+    outcome = soak.soak(server, count=30, clients=4, seed=1, warm_up=20)
+    assert outcome.problems() == []
+    assert outcome.counts == {"succeeded": 21, "invalid": 3, "failed": 3, "canceled": 3}
