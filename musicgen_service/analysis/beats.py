@@ -9,6 +9,7 @@ from musicgen_service.analysis.envelopes import FRAME_RATE, envelopes, mono
 
 _SHORTEST_SECONDS = 1.0
 _MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3])  # of the envelopes, in which pulses are sought
+_EDGE = 0.03  # seconds
 _ENOUGH = 8  # beats; fewer may follow each other evenly by chance
 _CLEAR = 0.35  # regularity of a pulse that nobody doubts
 
@@ -53,8 +54,8 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
         return BeatGrid()
     reading = metre.best(rows, found, tempo)
     times = reading.beats / FRAME_RATE
-    # A first beat that begins with the file may be measured a little before it.
-    inside = (times > -0.03) & (times < seconds)
+    # A beat on the file's first sample may be measured a little before it; one on its end is not in it any more.
+    inside = (times > -_EDGE) & (times < seconds - _EDGE)
     is_downbeat = (np.arange(len(times)) - reading.first_downbeat) % reading.beats_per_bar == 0
     slope = float(np.polyfit(np.arange(len(times)), times, 1)[0])
     return BeatGrid(

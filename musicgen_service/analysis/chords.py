@@ -12,11 +12,12 @@ from musicgen_service.analysis.pitch import LOWEST, NOTE_NAMES, PITCH_RATE, TRIA
 Array = NDArray[np.float64]
 LABELS = (*(f"{name}:maj" for name in NOTE_NAMES), *(f"{name}:min" for name in NOTE_NAMES), "N")
 _SPAN = 0.5  # seconds that are taken together where there is no beat
-_NO_CHORD = 0.55
-_SHARPNESS = 12.0
-_STAY_LOG_ODDS = 4.0
-_BAR_BONUS = 2.0
-_BASS_WEIGHT = 0.25
+_NO_CHORD = 0.64  # similarity below which drums, noise or a single voice is no chord; triads reach 0.7 to 0.9
+_SHARPNESS = 15.0  # of similarities as logarithms of probability
+_CHANGE, _CHANGE_AT_BAR = 4.0, 1.0  # what a change of chord costs between bars, and at the beginning of one
+_CENTRE, _SPREAD, _LOWEST_TREBLE, _BASS_TOP = 58, 11, 45, 52  # MIDI: where chords are played, and basses
+_CONTRAST = 1.3  # loud notes count for more than their logarithmic level
+_BASS_WEIGHT = 0.15
 
 
 class ChordSegment(NamedTuple):
@@ -96,8 +97,9 @@ def _spans(grid: beats.BeatGrid, seconds: float) -> tuple[Array, NDArray[np.bool
 def _similarity(pitches: Array) -> Array:
     """How well each of LABELS explains semitone levels ``[semitones, spans]``: ``[25, spans]``."""
     midi = LOWEST + np.arange(len(pitches))
-    treble = fold(pitches * (np.exp(-(((midi - 60) / 15) ** 2)) * (midi >= 45))[:, None])
-    bass = fold(pitches * (midi < 52)[:, None])
+    register = np.exp(-(((midi - _CENTRE) / _SPREAD) ** 2)) * (midi >= _LOWEST_TREBLE)
+    loud = pitches**_CONTRAST
+    treble, bass = fold(loud * register[:, None]), fold(loud * (midi < _BASS_TOP)[:, None])
     treble = treble / np.maximum(np.linalg.norm(treble, axis=0), 1e-6)
     bass = bass / np.maximum(np.linalg.norm(bass, axis=0), 1e-6)
     chords = TRIADS @ treble + _BASS_WEIGHT * np.concatenate([bass, bass])
@@ -109,7 +111,7 @@ def _decode(scores: Array, is_bar: NDArray[np.bool_]) -> NDArray[np.int64]:
     states, spans = scores.shape
     total, came_from = scores[:, 0].copy(), np.zeros((spans, states), int)
     for span in range(1, spans):
-        leave = total.max() - _STAY_LOG_ODDS + (_BAR_BONUS if is_bar[span] else 0.0)
+        leave = total.max() - (_CHANGE_AT_BAR if is_bar[span] else _CHANGE)
         stays = total >= leave
         came_from[span] = np.where(stays, np.arange(states), int(np.argmax(total)))
         total = np.maximum(total, leave) + scores[:, span]

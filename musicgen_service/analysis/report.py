@@ -23,6 +23,11 @@ class Report:
     key: tuple[str, float]
     loudness: float
 
+    @property
+    def level(self) -> str:
+        """The loudness in words."""
+        return f"{self.loudness:.1f} LUFS" if np.isfinite(self.loudness) else "silence"
+
     def __str__(self) -> str:
         grid, (name, confidence) = self.grid, self.key
         lines = [f"length      {self.audio.seconds:.2f} s"]
@@ -35,8 +40,7 @@ class Report:
         else:
             lines.append("tempo       no beat found")
         lines.append(f"key         {f'{name} (confidence {confidence:.2f})' if confidence else 'no chords found'}")
-        level = f"{self.loudness:.1f} LUFS" if np.isfinite(self.loudness) else "silence"
-        lines.append(f"loudness    {level}")
+        lines.append(f"loudness    {self.level}")
         for number, chord in enumerate(self.chords):
             heading = "chords" if number == 0 else ""
             lines.append(f"{heading:10}  {chord.start:7.2f} {chord.end:7.2f}  {chord.label}")
@@ -68,7 +72,7 @@ def plot(report: Report, path: Path) -> None:
     wave.vlines(report.grid.beats, -1, 1, color="tab:blue", linewidth=0.6, alpha=0.6, label="beats")
     wave.vlines(report.grid.downbeats, -1, 1, color="tab:red", linewidth=1.4, label="bars")
     wave.set(ylim=(-1, 1), ylabel="amplitude", xlim=(0, seconds))
-    wave.set_title(f"{report.grid.tempo:.2f} bpm, {report.key[0]}, {report.loudness:.1f} LUFS", loc="left")
+    wave.set_title(f"{report.grid.tempo:.2f} bpm, {report.key[0]}, {report.level}", loc="left")
     wave.legend(loc="upper right")
     palette = [f"C{index}" for index in range(10)]
     for start, end, label in report.chords:

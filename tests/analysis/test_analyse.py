@@ -1,0 +1,78 @@
+"""`python -m musicgen_service analyse`: what is printed and drawn."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from musicgen_service import cli
+from musicgen_service.audio import ffmpeg
+
+
+@pytest.fixture(scope="module")
+def song() -> Song:
+    return Synthesiser().song(
+        650_000_000, 12.0, style="rock", bpm=120, key=0, mode="major", drums=True, beats_per_bar=4
+    )
+
+
+def analyse(*arguments: object) -> None:
+    cli.main(["analyse", *map(str, arguments)])
+
+
+def test_everything_is_printed(song: Song, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "song.flac", song.audio, SAMPLE_RATE)
+    analyse(tmp_path / "song.flac")
+    out = capsys.readouterr().out
+    assert "length      12.00 s" in out
+    assert float(re.findall(r"tempo +([\d.]+) bpm", out)[0]) == pytest.approx(120, rel=0.002)
+    assert re.search(r"beats +24, the first at 0\.0\d s; 6 bars in 4/4, the first at 0\.0\d s", out)
+    assert re.search(r"key +(C major|A minor) \(confidence 0\.\d+|1\.00\)", out)
+    assert re.search(r"loudness +-\d+\.\d LUFS", out)
+    times = [(float(start), float(end)) for start, end in re.findall(r"(\d+\.\d\d) +(\d+\.\d\d)  \S", out)]
+    assert times[0][0] == 0 and times[-1][1] == 12 and len(times) > 3
+
+
+def test_a_picture_is_drawn(song: Song, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "song.wav", np.stack([song.audio, song.audio]).T, SAMPLE_RATE)
+    analyse(tmp_path / "song.wav", "--plot", tmp_path / "new" / "song.png")
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "new" / "song.png")
+    assert picture.shape[0] > 300 and picture.shape[1] > 600
+    red, green, blue = (picture[..., channel] for channel in range(3))
+    assert ((red > 0.8) & (green < 0.3)).any(), "bar lines are red"
+    assert ((blue > 0.6) & (red < 0.5)).any(), "beats are blue"
+
+
+def test_an_m4a_is_read(song: Song, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "song.wav", song.audio, SAMPLE_RATE)
+    ffmpeg.run(["-i", str(tmp_path / "song.wav"), str(tmp_path / "song.m4a")])
+    analyse(tmp_path / "song.m4a")
+    assert "bpm" in capsys.readouterr().out
+
+
+def test_silence_and_moments_are_said_to_be_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for samples in (1, 3 * SAMPLE_RATE):
+        soundfile.write(tmp_path / "silence.wav", np.zeros(samples, np.float32), SAMPLE_RATE)
+        analyse(tmp_path / "silence.wav", "--plot", tmp_path / "silence.png")
+        out = capsys.readouterr().out
+        assert "no beat found" in out and "no chords found" in out and "loudness    silence" in out
+        assert (tmp_path / "silence.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("missing.wav",), "error: There is no file missing.wav."),
+        (("pyproject.toml",), "error: the file is not audio that can be decoded"),
+        (("pyproject.toml", "--plot", "picture.doc"), "error: A plot's name must end in .png, .svg, .pdf"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(SystemExit) as refused:
+        analyse(*arguments)
+    assert str(refused.value).startswith(sentence) and "\n" not in str(refused.value)

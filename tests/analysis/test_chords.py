@@ -1,0 +1,154 @@
+"""Chords and keys, held against songs whose harmony is known."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from bench.analysis import chord_score
+from demo.measure import relative_key
+from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from demo.synth.styles import STYLES
+from demo.synth.timbres import add_note
+from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.chords import LABELS, ChordSegment, chroma, recognise
+from musicgen_service.analysis.key import key, of_chords
+
+NO_GRID = BeatGrid()
+
+
+def triad(*midi: int, seconds: float = 2.0, timbre: str = "piano") -> np.ndarray:
+    audio = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+    for note in midi:
+        add_note(audio, timbre, note, 0, len(audio), 0.2)
+    return audio
+
+
+def songs() -> list[Song]:
+    """One of each style, every other one without drums; not the seeds of bench/."""
+    return [
+        Synthesiser().song(630_000_000 + i, 15.0, style=style, drums=i % 2 == 0, start=1.7 * i)
+        for i, style in enumerate(STYLES)
+    ]
+
+
+def test_chords_and_keys_of_songs_are_read() -> None:
+    scores, keys = [], []
+    for song in songs():
+        found = recognise(song.audio, SAMPLE_RATE)
+        scores.append(chord_score(song, found))
+        keys.append(of_chords(found)[0] in (song.key, relative_key(song.key)))
+        assert found[0].start == 0 and found[-1].end == pytest.approx(15)
+        assert all(a.end == b.start and a.label != b.label for a, b in pairwise(found))
+    assert np.mean(scores) >= 0.85
+    assert np.mean(keys) >= 0.85
+
+
+@pytest.mark.parametrize(
+    ("notes", "label"),
+    [((48, 52, 55), "C:maj"), ((57, 60, 64), "A:min"), ((54, 58, 61), "F#:maj"), ((51, 54, 58), "Eb:min")],
+)
+@pytest.mark.parametrize("timbre", ["piano", "strings"])
+def test_a_triad_is_named(notes: tuple[int, ...], label: str, timbre: str) -> None:
+    found = recognise(triad(*notes, timbre=timbre), SAMPLE_RATE)
+    assert max(found, key=lambda s: s.end - s.start).label == label
+
+
+@pytest.mark.parametrize(("bass", "label"), [(45, "A:min"), (36, "C:maj")])
+def test_the_bass_decides_what_a_third_belongs_to(bass: int, label: str) -> None:
+    assert recognise(triad(60, 64) + triad(bass), SAMPLE_RATE, NO_GRID)[0].label == label
+
+
+def test_music_tuned_a_fifth_of_a_semitone_high_is_read() -> None:
+    import soxr
+
+    audio = soxr.resample(triad(48, 52, 55, seconds=4.0), SAMPLE_RATE, SAMPLE_RATE * 2 ** (-0.2 / 12))
+    assert {segment.label for segment in recognise(audio, SAMPLE_RATE)} == {"C:maj"}
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "drums", "one voice"])
+def test_what_has_no_chord_is_called_n(kind: str) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.2, 4 * SAMPLE_RATE).astype(np.float32)
+    audio = {
+        "silence": 0 * noise,
+        "noise": noise,
+        "drums": Synthesiser().song(1, 4.0, style="rock", drums=True).stems["drums"],
+        "one voice": triad(64, seconds=4.0),
+    }[kind]
+    assert recognise(audio, SAMPLE_RATE) == [ChordSegment(0.0, 4.0, "N")]
+
+
+@pytest.mark.parametrize("samples", [1, 100, 6400])
+def test_a_moment_of_sound_is_one_segment(samples: int) -> None:
+    assert recognise(np.full((2, samples), 0.1, np.float32), SAMPLE_RATE) == [(0.0, samples / SAMPLE_RATE, "N")]
+    assert recognise(np.zeros((1, 0), np.float32), SAMPLE_RATE) == []
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 192_000])
+def test_any_rate_and_both_channels_are_heard(rate: int) -> None:
+    import soxr
+
+    audio = soxr.resample(triad(57, 60, 64), SAMPLE_RATE, rate)
+    silent_left = np.stack([np.zeros_like(audio), audio])
+    assert recognise(silent_left, rate)[0].label == "A:min"
+
+
+def test_a_known_grid_saves_looking_for_one_and_places_the_changes() -> None:
+    audio = np.concatenate([triad(48, 52, 55), triad(53, 57, 60), triad(55, 59, 62)])
+    grid = BeatGrid(60.0, np.arange(6.0), np.arange(0, 6.0, 2), 4, 1.0)
+    assert recognise(audio, SAMPLE_RATE, grid) == [(0, 2, "C:maj"), (2, 4, "F:maj"), (4, 6, "G:maj")]
+
+
+def test_chroma_holds_the_pitch_classes_from_c_up() -> None:
+    segments = [ChordSegment(0, 10, "C:maj"), ChordSegment(10, 20, "A:min"), ChordSegment(20, 30, "N")]
+    table = chroma(segments)
+    assert table.shape == (12, 235) and table.dtype == np.float32
+    assert [np.flatnonzero(table[:, frame]).tolist() for frame in (0, 77, 79, 155, 157, 234)] == [
+        [0, 4, 7],
+        [0, 4, 7],
+        [0, 4, 9],
+        [0, 4, 9],
+        [],
+        [],
+    ]
+
+
+def test_the_coefficient_scales_chroma() -> None:
+    segments = [ChordSegment(0, 2, "F#:min")]
+    neutral = chroma(segments, frames=20, seconds=4.0)
+    assert set(np.unique(neutral)) == {0, 1} and neutral[:, 10:].sum() == 0
+    assert np.array_equal(chroma(segments, frames=20, seconds=4.0, coefficient=1.7), np.float32(1.7) * neutral)
+
+
+def test_chroma_bins_are_those_of_the_melody_checkpoints() -> None:
+    from librosa.filters import chroma as filters
+
+    # audiocraft's ChromaExtractor folds a spectrum with this very table.
+    table = filters(sr=SAMPLE_RATE, n_fft=16384, tuning=0, n_chroma=12)
+    bins = [round(440 * 2 ** ((midi - 69) / 12) * 16384 / SAMPLE_RATE) for midi in (60, 64, 67)]
+    expected = [int(table[:, b].argmax()) for b in bins]
+    assert expected == np.flatnonzero(chroma([ChordSegment(0, 30, "C:maj")])[:, 0]).tolist()
+
+
+def test_a_key_is_read_from_sound() -> None:
+    song = Synthesiser().song(640_000_000, 15.0, key=4, mode="minor", style="pop", drums=False, beats_per_bar=4)
+    name, confidence = key(song.audio, SAMPLE_RATE)
+    assert name in ("E minor", "G major") and 0 < confidence <= 1
+
+
+def test_keys_follow_from_chords() -> None:
+    def read(*names: str) -> str:
+        return of_chords([ChordSegment(i, i + 1, name) for i, name in enumerate(names)])[0]
+
+    assert read("C:maj", "F:maj", "G:maj", "C:maj") == "C major"
+    assert read("A:min", "F:maj", "C:maj", "G:maj") == "A minor"
+    assert read("D:min", "G:min", "A:maj", "D:min") == "D minor"
+
+
+def test_nothing_has_no_key() -> None:
+    assert of_chords([ChordSegment(0, 3, "N")])[1] == 0
+    assert key(np.zeros((1, 100), np.float32), SAMPLE_RATE)[1] == 0
+
+
+def test_there_are_25_classes() -> None:
+    assert len(set(LABELS)) == 25
