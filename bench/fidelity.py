@@ -2,6 +2,7 @@
 
     python -m bench.fidelity --checkpoint demo
     python -m bench.fidelity --only beats chords --clips 100      # the readers of beats and chords; no checkpoint
+    python -m bench.fidelity --only loops remixes --clips 100     # what becomes of music that is known; no checkpoint
 
 Prints a table for people and, as its last line, the same figures as JSON.
 """
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import analysis
+from bench import analysis, loops
 from demo import measure
 from demo.data import HELD_BACK
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
@@ -250,9 +251,47 @@ def chord_rows(bench: Bench) -> list[Row]:
     return [_reading_row("chords: WCSR (maj/min)", bench.readings, "chords", 0.85)]
 
 
+def loop_rows(bench: Bench) -> list[Row]:
+    """How exact and seamless loops of known music are."""
+    made = loops.loops(bench.clips)
+    shares = {
+        "exact to the sample": [m.exact for m in made],
+        "no click at the seam": [m.jump < 1 for m in made],
+        "seam adds no onset": [m.excess <= 1.1 for m in made],
+        "begin on a downbeat": [m.on_downbeat for m in made],
+        "at the first attempt": [m.first_attempt for m in made],
+    }
+    targets = (1.0, 1.0, 0.95, 0.9, 0.9)
+    rows = [
+        _share_row(f"loops: {name}", hits, target) for (name, hits), target in zip(shares.items(), targets, strict=True)
+    ]
+    rows[1].numbers["worst"] = max(m.jump for m in made)
+    # Loops begin on downbeats, which are stronger than most beats in uncut music as well.
+    below = {
+        which: float(np.mean([getattr(m, which) <= 1 for m in made])) for which in ("over_beat", "uncut_over_beat")
+    }
+    figure = f"{below['over_beat']:.0%} (the music's own downbeats {below['uncut_over_beat']:.0%})"
+    return [*rows, Row("loops: seam below the median beat", figure, "100 %", below["over_beat"] == 1, below)]
+
+
+def remix_rows(bench: Bench) -> list[Row]:
+    """How close a backing's downbeats come to the song's."""
+    before, after = (np.array(distances) for distances in loops.alignment(bench.clips))
+    near, was = float((after < 0.02).mean()), float((before < 0.02).mean())
+    figure = f"{near:.1%} of {len(after)} pairs (before {was:.1%}), median {1000 * np.median(after):.1f} ms"
+    return [Row("remix: downbeats within 20 ms", figure, ">= 95 %", near >= 0.95, {"aligned": near, "before": was})]
+
+
+def _share_row(name: str, hits: Sequence[bool], target: float) -> Row:
+    share = float(np.mean(hits))
+    return Row(name, f"{share:.1%} of {len(hits)}", f">= {target:.0%}", share >= target, {"share": share})
+
+
 GROUPS: dict[str, Callable[[Bench], list[Row]]] = {
     "beats": beat_rows,
     "chords": chord_rows,
+    "loops": loop_rows,
+    "remixes": remix_rows,
     "codec": codec_rows,
     "tempo": tempo_rows,
     "drums": drum_rows,

@@ -1,0 +1,124 @@
+"""How exact loops are and how well remixes are aligned, on synthesised songs that stand for what a model makes.
+
+The songs have known grids and miss the tempo asked for by up to 5 %; what is measured is everything after the model.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo.data import HELD_BACK
+from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from musicgen_service.analysis import beats
+from musicgen_service.paths import loop
+from musicgen_service.paths.alignment import Anchor, align, anchors
+from musicgen_service.paths.takes import Take
+from tests.paths.band import Band, job_for, jump_at_the_seam
+
+FIRST_SEED = HELD_BACK + 60_000_000
+TEMPI = (40.0, 60.23, 87.5, 140.0, 174.0, 300.0)
+_OFF = 0.05
+_REMIX_SECONDS = 30.0
+_THRESHOLD = 0.75
+_CLICK = 64
+
+
+@dataclass(frozen=True)
+class LoopFigures:
+    """One loop.
+
+    Attributes
+    ----------
+    exact : whether it has round(beats * 60 / bpm * rate) samples
+    jump : from its last sample to its first, as a share of the 99.9th percentile of its steps
+    excess : its seam's onset as a share of the music's own there, or of the median beat if that is larger
+    over_beat, uncut_over_beat : its seam's onset, and the music's own there, as shares of the median beat's
+    first_attempt, on_downbeat : whether it was the first attempt's; whether it begins within 30 ms of a downbeat
+    """
+
+    exact: bool
+    jump: float
+    excess: float
+    over_beat: float
+    uncut_over_beat: float
+    first_attempt: bool
+    on_downbeat: bool
+
+
+def loops(count: int) -> list[LoopFigures]:
+    """Loops of the tempi that are hard, and of as many drawn from 60 to 180 bpm."""
+    return [_loop(FIRST_SEED + index, TEMPI[index // 2 % len(TEMPI)] if index % 2 else None) for index in range(count)]
+
+
+def _loop(seed: int, bpm: float | None) -> LoopFigures:
+    random = np.random.default_rng(seed)
+    off, start = 1 + random.uniform(-_OFF, _OFF), random.choice([0.0, random.uniform(0, 4)])
+    bpm = bpm or round(random.uniform(60, 180), 2)
+    # The synthesiser plays 60 to 180 bpm: what is beyond is made at half or double the tempo.
+    played = off * (2 * bpm if bpm < 60 else bpm / 2 if bpm > 180 else bpm)
+
+    def play(attempt: int, seconds: float) -> NDArray[np.float32]:
+        return Synthesiser().song(seed + attempt % 7, seconds, start=start, bpm=played, beats_per_bar=4).audio
+
+    band, takes = Band(play), []
+    choose = loop._best
+
+    def remember(candidates: list[Take]) -> Take:
+        takes.append(choose(candidates))
+        return takes[-1]
+
+    loop._best = remember  # type: ignore[assignment]
+    try:
+        [clip] = loop.generate(job_for(band, task="loop", bpm=bpm, seed=7 * seed))
+    finally:
+        loop._best = choose
+    [take] = takes
+    bar = 240 / played * (0.5 if bpm > 180 else 1)
+    late = (take.cut.start + start) % bar
+    return LoopFigures(
+        exact=clip.samples.shape[1] == round(take.cut.beats * 60 / bpm * SAMPLE_RATE),
+        jump=jump_at_the_seam(clip.samples),
+        excess=take.seam.excess,
+        over_beat=take.seam.onset / max(take.seam.beat, 1e-9),
+        uncut_over_beat=take.seam.uncut / max(take.seam.beat, 1e-9),
+        first_attempt=len(band.asked) == 1,
+        on_downbeat=bool(min(late, bar - late) < 0.03),
+    )
+
+
+def alignment(count: int) -> tuple[list[float], list[float]]:
+    """Distances in seconds of a backing's true downbeats from the song's true ones, before and after alignment.
+
+    Of those pairs that are matched; grids are read from the sound, as in a remix.
+    """
+    before, after = [], []
+    for index in range(count):
+        seed = FIRST_SEED + 1_000_000 + index
+        random = np.random.default_rng(seed)
+        song = Synthesiser().song(seed, _REMIX_SECONDS, start=random.uniform(0, 4), beats_per_bar=4, drums=True)
+        tempo = song.bpm * (1 + random.uniform(-_OFF, _OFF) / 2)
+        backing = Synthesiser().song(
+            seed + 500_000, _REMIX_SECONDS + 1, start=random.uniform(0, 4), bpm=tempo, beats_per_bar=4, drums=True
+        )
+        moves = _moves(song, backing)
+        marks = np.zeros((1, backing.audio.size), np.float32)
+        for time in backing.downbeats:
+            at = round(time * SAMPLE_RATE)
+            marks[0, at : at + _CLICK] = np.hanning(_CLICK)[: marks.shape[1] - at]
+        moved = align(marks, SAMPLE_RATE, moves, song.audio.size)[0]
+        for move in moves:
+            true = backing.downbeats[np.abs(backing.downbeats - move.source).argmin()]
+            if move.target != move.source and abs(true - move.source) < 0.07:
+                first = max(0, round((move.target - 0.1) * SAMPLE_RATE))
+                near = moved[first : first + round(0.2 * SAMPLE_RATE)]
+                landed = (first + int(np.argmax(near)) - _CLICK / 2) / SAMPLE_RATE
+                before.append(float(np.abs(song.downbeats - true).min()))
+                after.append(float(np.abs(song.downbeats - landed).min()))
+    return before, after
+
+
+def _moves(song: Song, backing: Song) -> list[Anchor]:
+    grid = beats.track(song.audio, SAMPLE_RATE)
+    found = beats.track(backing.audio, SAMPLE_RATE, grid.tempo or None)
+    return anchors(found.downbeats, grid.downbeats, _THRESHOLD)
