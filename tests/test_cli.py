@@ -48,6 +48,13 @@ def test_several_clips_are_numbered() -> None:
     assert sorted(path.name for path in Path().glob("*.wav")) == ["clip-01.wav", "clip-02.wav", "clip-03.wav"]
 
 
+def test_parts_are_named() -> None:
+    soundfile.write("riff.wav", tone(0.5)[0], RATE)
+    predict("task=remix", "input_audio=@riff.wav", "model_version=melody", "return_stems=true", output="clip.wav")
+    made = sorted(path.name for path in Path().glob("clip*.wav"))
+    assert made == ["clip-01.wav", "clip-01_backing.wav", "clip-01_vocals.wav"]
+
+
 def test_files_are_given_by_path() -> None:
     soundfile.write("riff.wav", tone(0.5)[0], RATE)
     predict("input_audio=@riff.wav", "continuation=true", "model_version=small", output="longer.wav")

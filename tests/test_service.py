@@ -159,6 +159,44 @@ def test_each_variation_can_be_made_alone(service: MusicGenService) -> None:
         assert np.array_equal(samples_of(made(service, prompt="rock", seed=seed)[0]), sound)
 
 
+def test_a_remix_comes_with_its_parts_in_order(service: MusicGenService, song: Path) -> None:
+    files, seeds = service.generate(
+        {
+            "task": "remix",
+            "input_audio": song,
+            "model_version": "melody",
+            "return_stems": True,
+            "variations": 2,
+            "seed": 5,
+        }
+    )
+    names = ["01.wav", "01_backing.wav", "01_vocals.wav", "02.wav", "02_backing.wav", "02_vocals.wav"]
+    assert [file.name for file in files] == [f"remix-5-{name}" for name in names] == sorted(f.name for f in files)
+    assert seeds == [seed for seed in (5, variation_seed(5, 1)) for _ in range(3)]
+    [alone] = made(service, task="remix", input_audio=song, model_version="melody", seed=seeds[3])
+    assert np.array_equal(samples_of(alone), samples_of(files[3]))
+
+
+def test_a_remix_without_a_separator_says_how_to_get_one(
+    service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(service.store), "has", lambda _store, name: name != "htdemucs")
+    with pytest.raises(RequestError) as refused:
+        made(service, task="remix", input_audio=song, model_version="melody")
+    assert refused.value.problems == [
+        "Task 'remix' takes the vocals out of the song with 'htdemucs', which is not in the weights folder: "
+        "run `python -m musicgen_service weights fetch htdemucs`."
+    ]
+
+
+def test_the_recipe_of_a_loops_variation_is_the_loop_with_as_many(service: MusicGenService) -> None:
+    files, seeds = service.generate({"task": "loop", "prompt": "rock", "bpm": 300, "duration": 2, "variations": 2})
+    assert seeds == [seeds[0], variation_seed(seeds[0], 1)]
+    for number, file in enumerate(files, 1):
+        found = recipe.read(file)
+        assert (found["seed"], found["variations"], found["bpm"]) == (seeds[0], number, 300)
+
+
 def test_a_file_carries_the_recipe_that_makes_it_again(service: MusicGenService, tmp_path: Path) -> None:
     [file] = made(service, prompt="rock & roll, 'live'", bpm=92, temperature=0.7, top_k=40, variations=1)
     found, sound = recipe.read(file), samples_of(file)
