@@ -148,7 +148,11 @@ def _get(parts: SplitResult) -> Iterator[urllib3.BaseHTTPResponse]:
         raise SourceError(str(error)) from None
     options: dict[str, Any] = {"timeout": urllib3.Timeout(connect=_SILENCE, read=_SILENCE)}
     if secure:
-        tls = {"ssl_context": tls_context(), "server_hostname": parts.hostname, "assert_hostname": parts.hostname}
+        tls: dict[str, Any] = {
+            "ssl_context": tls_context(),
+            "server_hostname": parts.hostname,
+            "assert_hostname": parts.hostname,
+        }
         pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(pinned, port, **options, **tls)
     else:
         pool = urllib3.HTTPConnectionPool(pinned, port, **options)

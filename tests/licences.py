@@ -36,13 +36,13 @@ def found() -> dict[str, str]:
 def licence(package: Distribution) -> str:
     """What a package says of its licence, in one line."""
     metadata = package.metadata
-    expression = metadata.get("License-Expression")
+    expression = metadata["License-Expression"]
     if expression:
         return str(expression)
     classifiers = [
         line.rpartition("::")[2].strip() for line in metadata.get_all("Classifier") or [] if "License" in line
     ]
-    text = (metadata.get("License") or "").strip().splitlines()
+    text = (metadata["License"] or "").strip().splitlines()
     return "; ".join([*classifiers, *text[:1]]) or "not said"
 
 

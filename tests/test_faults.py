@@ -300,7 +300,7 @@ def test_a_cancelled_ffmpeg_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     reached = threading.Event()
 
-    class Watched(subprocess.Popen):  # type: ignore[type-arg]
+    class Watched(subprocess.Popen):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             if "anullsrc" in arguments[0]:
@@ -326,9 +326,12 @@ def test_the_health_check_makes_tokens_and_sound(predictor: Predictor, monkeypat
     assert predictor.service.is_well()
     made: list[int] = []
     decode = MusicModel.decode
-    monkeypatch.setattr(
-        MusicModel, "decode", lambda model, tokens: made.append(tokens.shape[-1]) or decode(model, tokens)
-    )
+
+    def counted(model: MusicModel, tokens: torch.Tensor) -> torch.Tensor:
+        made.append(tokens.shape[-1])
+        return decode(model, tokens)
+
+    monkeypatch.setattr(MusicModel, "decode", counted)
     assert predictor.service.is_well() and made == [2]
     monkeypatch.setattr(MusicModel, "decode", lambda _model, tokens: tokens * torch.nan)
     assert not predictor.service.is_well()

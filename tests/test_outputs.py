@@ -31,7 +31,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(outputs.time, "monotonic", clock)
+    monkeypatch.setattr("musicgen_service.outputs.time.monotonic", clock)
     return clock
 
 
