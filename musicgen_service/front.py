@@ -1,7 +1,8 @@
 """What stands before Cog's server: it lets through what the service is for, and answers while Cog cannot.
 
 Cog's server uses a prediction's id as a file name, ends for anybody who posts to `/shutdown`, and posts webhooks
-to any address. None of this can be told to it, so requests are looked at here and then handed on as they are.
+to any address. None of this can be told to it, so requests are looked at here and then handed on as they are; but
+an input that is null, which Cog refuses even where it may be left out, is left out.
 """
 
 import http.client
@@ -107,8 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         try:
-            body = self._body()
-            self._check(body)
+            body = self._checked(self._body())
             if self.command != "GET" and self.server.draining and not self.path.endswith("/cancel"):
                 raise Refusal(503, "The service is shutting down.")
             port = self.server.behind()
@@ -135,7 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(413, f"A request may have {MAX_BODY >> 20} MiB at most.")
         return self.rfile.read(int(length))
 
-    def _check(self, body: bytes) -> None:
+    def _checked(self, body: bytes) -> bytes:
+        """The body to hand on."""
         route = _ROUTES[self.command].fullmatch(self.path)
         if route is None:
             raise Refusal(404, "There is nothing here: post predictions to /predictions.")
@@ -145,12 +146,15 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             request = json.loads(body) if body else {}
         except (ValueError, RecursionError):
-            return  # Cog says what is wrong with it
+            return body  # Cog says what is wrong with it
         if isinstance(request, dict):
             if isinstance(request.get("id"), str):
                 _check_id(request["id"])
             if request.get("webhook") is not None:
                 _check_webhook(request["webhook"])
+            if isinstance(request.get("input"), dict) and None in request["input"].values():
+                return _without_nulls(request)
+        return body
 
     def _hand_on(self, port: int, body: bytes) -> None:
         predicts = self.command != "GET" and not self.path.endswith("/cancel")
@@ -212,6 +216,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Cog's server has the log of requests."""
+
+
+def _without_nulls(request: dict[str, Any]) -> bytes:
+    given = {name: value for name, value in request["input"].items() if value is not None}
+    return json.dumps(request | {"input": given}).encode()
 
 
 def _check_id(given: str) -> None:

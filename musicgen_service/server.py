@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from musicgen_service import schema, systems
@@ -11,16 +12,22 @@ from musicgen_service.supervisor import Supervisor
 def serve(host: str, port: int, system: str | None = None) -> None:
     """Write the schema and run Cog's server, in a system's place or as ourselves, until told to end."""
     predictor = systems.predictor(system)
-    try:
-        schema.write(systems.PROJECT, predictor)
-    except OSError:
-        # In a container an ordinary user finds the one that `cog build` made.
-        if system is not None or not (systems.PROJECT / schema.SCHEMA_FILE).is_file():
-            raise
-    # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = os.environ | {"PATH": path, "COG_PREDICT_TYPE_STUB": predictor}
+    environment = os.environ | {
+        # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
+        "PATH": _before("PATH", Path(sys.executable).parent),
+        "PYTHONPATH": _before("PYTHONPATH", systems.PROJECT),
+        "COG_PREDICT_TYPE_STUB": str(systems.PROJECT / predictor),
+    }
     environment.setdefault("LOG_FORMAT", "console")
-    os.chdir(systems.PROJECT)
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
-    Supervisor((host, port), command, environment).run()
+    # Cog's server reads the schema in the folder it is started in. It has one of its own: two servers of one project
+    # may publish different schemas, and in a container an ordinary user cannot write into the project.
+    with tempfile.TemporaryDirectory(prefix="musicgen-server-") as folder:
+        schema.write(Path(folder), predictor)
+        os.chdir(folder)
+        Supervisor((host, port), command, environment).run()
+
+
+def _before(variable: str, folder: Path) -> str:
+    """A path variable's value with a folder at its front."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))

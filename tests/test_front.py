@@ -87,6 +87,13 @@ def test_a_request_and_its_reply_go_through_unchanged(client: httpx.Client, behi
     assert "Server" not in client.get("/").headers or "Python" not in client.get("/").headers["Server"]
 
 
+def test_an_input_that_is_null_is_left_out(client: httpx.Client, behind: type[Behind]) -> None:
+    inputs = {"prompt": "\ud800", "seed": None, "top_p": 0, "nested": {"seed": None}, "continuation": False}
+    client.post("/predictions", content=json.dumps({"webhook": None, "input": inputs}))
+    del inputs["seed"]
+    assert json.loads(behind.asked[0][2]) == {"webhook": None, "input": inputs}
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -22,6 +22,8 @@ import httpx
 import numpy as np
 import soundfile
 
+from musicgen_service.schema import SCHEMA_FILE
+
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {"OMP_NUM_THREADS": "1", "MUSICGEN_ALLOW_PRIVATE_URLS": "1"}
 """Of every server: the files that tests offer are on the loopback interface."""
@@ -85,8 +87,8 @@ class Server:
         return str(self.client.get("/health-check").json()["status"])
 
     def files(self) -> list[Path]:
-        """Every file in the server's temporary folder."""
-        return [path for path in self.temp.rglob("*") if path.is_file()]
+        """Every file in the server's temporary folder, but for the schema it publishes."""
+        return [path for path in self.temp.rglob("*") if path.is_file() and path.name != SCHEMA_FILE.name]
 
     def stop(self) -> int:
         """End the server as an operator would, and return its exit status."""
