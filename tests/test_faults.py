@@ -243,7 +243,6 @@ CANCELLED_IN: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "the codec": (MusicModel, "decode", {}),
     "the level": (loudness, "normalise", {}),
     "encoding": (encoding, "write", {}),
-    "mp3": (ffmpeg, "run", {"output_format": "mp3"}),
 }
 
 
@@ -296,21 +295,33 @@ def test_cancelling_a_download_ends_it(predictor: Predictor, tmp_path: Path, mon
         over.set()
 
 
-def test_a_cancelled_ffmpeg_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def write_an_hour(folder: Path) -> None:
+    encoding.write(np.zeros((1, 3600 * RATE), np.float32), RATE, folder / "a.mp3", dict.fromkeys(TAGS, ""))
+
+
+TAGS = ("title", "comment", "software")
+PROGRAMS: dict[str, Callable[[Path], object]] = {
+    "reading": lambda _: ffmpeg.run(["-re", "-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]),
+    "writing": write_an_hour,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_cancelled_ffmpeg_is_ended(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     reached = threading.Event()
 
     class Watched(subprocess.Popen):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            if "anullsrc" in arguments[0]:
+        def __init__(self, arguments: list[str], **options: Any) -> None:
+            super().__init__(arguments, **options)
+            if "-version" not in arguments:  # by which the package finds its program
                 started.append(self)
                 reached.set()
 
     monkeypatch.setattr(subprocess, "Popen", Watched)
-    endless = ["-re", "-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]
-    assert isinstance(cancelled_when(reached, lambda: ffmpeg.run(endless)), Cancelled)
+    assert isinstance(cancelled_when(reached, lambda: PROGRAMS[program](tmp_path)), Cancelled)
     assert started[0].returncode == -9
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_silence_is_refused_where_sound_is_needed(predictor: Predictor, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> 
     segment = AudioSegment(data=pcm.tobytes(), sample_width=2, frame_rate=rate, channels=pcm.shape[1])
     metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
     with _temporary_files_in(path.parent):
-        segment.export(path, format="mp3", bitrate=MP3_BITRATE, tags=metadata).close()
+        ffmpeg.interruptible(lambda: segment.export(path, format="mp3", bitrate=MP3_BITRATE, tags=metadata).close())
 
 
 @contextmanager

@@ -2,8 +2,12 @@
 
 import subprocess
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 
 import imageio_ffmpeg
+import psutil
 
 TIMEOUT = 120.0
 """Seconds after which a call is given up."""
@@ -69,3 +73,19 @@ def run(arguments: list[str]) -> bytes:
         lines = complaints.decode(errors="replace").strip().splitlines()
         raise FfmpegError(lines[-1] if lines else f"exit status {process.returncode}")
     return output
+
+
+def interruptible(work: Callable[[], None]) -> None:
+    """Do work that waits for an ffmpeg of its own; a cancelled request ends that program and returns at once."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            while not future.done():
+                wait([future], _GLANCE)
+        except BaseException:
+            for child in psutil.Process().children():
+                with suppress(psutil.NoSuchProcess):
+                    if child.exe() == path():
+                        child.kill()
+            raise
+    future.result()
