@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from musicgen_service.engine.interface import Conditioning
+from musicgen_service.engine.interface import Conditioning, Sampling
 from musicgen_service.models import audiocraft_door as door
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore
-from tests.audio.sounds import RATE, tone
+from tests.audio.sounds import tone
 
 
 @pytest.fixture(scope="module", params=["melody", "stereo-melody"])
@@ -61,4 +61,16 @@ def test_waveforms_are_heard_as_before_after_a_chroma(model: MusicModel) -> None
     before = prefix(model, model.conditions("jazz", wav))
     prefix(model, model.chroma_conditions("jazz", triad(model)))
     assert torch.equal(prefix(model, model.conditions("jazz", wav)), before)
-    assert RATE == model.sample_rate
+
+
+def test_audiocrafts_own_loop_hears_the_same_chords(
+    model: MusicModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
+    reference = load_model(model.name, store, torch.device("cpu"))
+    tokens = []
+    for either in (model, reference):
+        torch.manual_seed(3)
+        conditions = either.chroma_conditions("jazz", triad(either))
+        tokens.append(either.generator.generate(conditions, None, 20, Sampling(), lambda _done, _of: None))
+    assert torch.equal(*tokens)
