@@ -96,7 +96,8 @@ def _straight(onsets: Array, grid: Array) -> Array:
         strengths = np.where(inside, onsets[np.clip(places, 0, len(onsets) - 1)], 0)
         weights = strengths.sum(axis=1) + 1e-6
         centres = ((strengths * places).sum(axis=1) + 1e-6 * grid) / weights
-        grid = np.polyval(np.polyfit(index, centres, 1, w=np.sqrt(weights)), index)
+        slope, first = np.polyfit(index, centres, 1, w=np.sqrt(weights))
+        grid = first + slope * index
     return grid
 
 
