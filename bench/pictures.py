@@ -24,6 +24,7 @@ from tests.paths.band import job_for
 matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 PROMPT, BPM, SEED = "rock guitar with drums", 120.0, 5
 NEAR, AROUND = 0.008, 1.0
@@ -86,7 +87,7 @@ def _spectrogram(axis: Axes, sound: Sound, rate: int, start: float) -> None:
     axis.set(ylabel="kHz", ylim=(0, 10))
 
 
-def _save(figure: pyplot.Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=70)
     pyplot.close(figure)

@@ -32,7 +32,7 @@ def stretch(samples: np.ndarray, rate: int, length: int) -> np.ndarray:
     stretcher = Stretch(_SEED)
     stretcher.preset(samples.shape[0], rate)
     stretcher.setTimeFactor(samples.shape[1] / length)
-    result: np.ndarray = stretcher.process(np.ascontiguousarray(samples, dtype=np.float32))
+    result = np.asarray(stretcher.process(np.ascontiguousarray(samples, dtype=np.float32)))
     # It rounds the length in single precision, so that a sample may be missing or too many.
     return np.pad(result, [(0, 0), (0, max(0, length - result.shape[1]))])[:, :length]
 

@@ -91,7 +91,7 @@ def _chroma(conditioner: Any, given: WavCondition) -> torch.Tensor:
     return torch.where(is_given[:, None, None], chroma.to(silence), silence)
 
 
-ChromaStemConditioner._get_wav_embedding = _chroma  # type: ignore[method-assign]
+ChromaStemConditioner._get_wav_embedding = _chroma  # type: ignore[method-assign,assignment]
 
 
 @contextmanager

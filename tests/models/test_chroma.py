@@ -1,5 +1,7 @@
 """Chords reach a melody checkpoint as the chroma it would read from a waveform."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ def model(request: pytest.FixtureRequest, store: WeightStore) -> MusicModel:
     return load_model(request.param, store, torch.device("cpu"))
 
 
-def prefix(model: MusicModel, conditions: object) -> torch.Tensor:
+def prefix(model: MusicModel, conditions: Any) -> torch.Tensor:
     seen: Conditioning = door.conditioning(model.lm, conditions)
     assert seen.prefix is not None
     return seen.prefix

@@ -71,9 +71,12 @@ class Band:
 
 
 def job_for(
-    band: Band, song: Audio | None = None, split: Callable[[Audio], tuple[Audio, Audio]] | None = None, **inputs: Any
+    band: Band | MusicModel,
+    song: Audio | None = None,
+    split: Callable[[Audio], tuple[Audio, Audio]] | None = None,
+    **inputs: Any,
 ) -> Job:
-    """A request for a band."""
+    """A request for a band, or for a model."""
     values = {name: spec.default for name, spec in FIELDS.items()} | {"seed": 5} | inputs
     request = GenerationRequest(**values)
     seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
