@@ -130,6 +130,7 @@ def lies() -> dict[str, tuple[bytes, str]]:
         "crafted IMA ADPCM": (wav(bytes(4096), tag=IMA_ADPCM, bits=4, channels=2, frame=7), f"{EMPTY}|not accepted"),
         "Creative Voice": (encoded("VOC", "PCM_16", tone(1, 1, RATE).T), "VOC PCM_16 is not accepted"),
         "Matlab": (encoded("MAT5", "PCM_16", tone(1, 1, RATE).T), "MAT5 PCM_16 is not accepted"),
+        "a codec that nobody asked for": (transcoded("mka", "ac3"), NO_AUDIO),
         "Core Audio ALAC": (encoded("CAF", "ALAC_16", tone(1, 1, RATE).T), "not accepted"),
     }
 

@@ -80,7 +80,7 @@ def test_silence_is_known() -> None:
 
 
 def test_ffmpeg_follows_no_script(tmp_path: Path) -> None:
-    song, script = tmp_path / "song.wav", tmp_path / "script.txt"
+    song, script = tmp_path / "song.flac", tmp_path / "script.txt"
     soundfile.write(song, tone(1).T, RATE)
     script.write_text(f"ffconcat version 1.0\nfile '{song.name}'\n")
     ffmpeg.run(["-i", str(script), "-f", "null", "-"])  # by itself it would
