@@ -19,6 +19,9 @@ def serve(host: str, port: int, system: str | None = None) -> None:
         "COG_PREDICT_TYPE_STUB": str(systems.PROJECT / predictor),
     }
     environment.setdefault("LOG_FORMAT", "console")
+    # Cog runs each prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
+    # never returns: the worker would grow by half within fifty predictions.
+    environment.setdefault("MALLOC_ARENA_MAX", "1")
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
     # Cog's server reads the schema in the folder it is started in. It has one of its own: two servers of one project
     # may publish different schemas, and in a container an ordinary user cannot write into the project.
