@@ -19,7 +19,7 @@ def serve(host: str, port: int, system: str | None = None) -> None:
         "COG_PREDICT_TYPE_STUB": str(systems.PROJECT / predictor),
     }
     environment.setdefault("LOG_FORMAT", "console")
-    # Cog runs each prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
+    # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
     # never returns: the worker would grow by half within fifty predictions.
     environment.setdefault("MALLOC_ARENA_MAX", "1")
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
