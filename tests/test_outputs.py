@@ -76,6 +76,7 @@ def test_the_oldest_files_go_when_there_are_too_many(clock: Clock, monkeypatch: 
     files = []
     for clock.now in (0.0, 1.0, 2.0):
         files.append(finished(kept, 100))
+    kept.tidy()
     assert all(file.exists() for file in files)  # they may not be delivered yet
     clock.now = DELIVERY + 10
     kept.tidy()

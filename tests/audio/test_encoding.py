@@ -74,6 +74,15 @@ def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path, name: str, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["wav", "flac", "ogg"])
+def test_a_file_that_is_not_whole_is_noticed(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = soundfile.SoundFile.write
+    monkeypatch.setattr(soundfile.SoundFile, "write", lambda file, samples: write(file, samples[:-9]))
+    with pytest.raises(EncodingError, match=f"clip.{name} could not be written: it did not arrive whole"):
+        encoding.write(tone(1), RATE, tmp_path / f"clip.{name}", TAGS)
+    assert list(tmp_path.iterdir()) == []
+
+
 SCRIPT = """
 import resource, sys
 from pathlib import Path
