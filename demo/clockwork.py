@@ -1,11 +1,12 @@
-"""Starts the language model with clocks: heads that know a beat ago, a bar ago and the melody's now.
+"""Starts the language model with clocks: heads that know a beat ago, a bar ago and the melody's now, and key words.
 
 A small transformer learns to continue a texture in minutes, but that "90 bpm" means "as 33 frames ago" is a
 product of a word and a position, which it does not find in hours. The product can be written down. Positions are
 sums of sinusoids, so moving a position by a lag is a rotation; a feed-forward layer can hold one rotation per
 tempo and let the tempo's own word choose which. What is set here are starting values: training moves all of them.
 
-Layer 0, head 0 fetches the tempo word; head 1 looks at the given melody where the music now is. Layer 0's
+Layer 0, head 0 fetches the tempo word; head 1 looks at the given melody where the music now is; the next heads
+bring the words of the key, and what denies the drums, to every frame. Layer 0's
 feed-forward writes where a beat ago was, and heads of layer 1 bring the codes from there; layer 1's feed-forward moves
 that pointer to a bar ago, and heads of layer 2 bring the codes from there.
 """
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demo.text import TEMPI
+from demo.text import SOUGHT, TEMPI
 
 FRAMES_PER_MINUTE = 50 * 60
 WAVES = range(0, 80, 4)  # the positional frequencies that locate a frame: periods of 6 to 540 frames
@@ -46,6 +47,7 @@ class _Channels:
         steps = round(math.log(MELODY_STRIDE) / math.log(10_000) * (self.half - 1))
         self.melody = range(MELODY_WAVES.start + steps, MELODY_WAVES.stop + steps, MELODY_WAVES.step)
         self.mark = 0  # on words, whose own positions matter to nobody
+        self.marks = range(1, 1 + len(SOUGHT))
 
     def waves(self, waves: range) -> list[int]:
         """Channels of the cosines and then the sines of some frequencies."""
@@ -73,6 +75,7 @@ def wind_up(lm: Any) -> dict[str, Tensor]:
     _write_words(lm.condition_provider.conditioners["description"].output_proj, channels)
     _fetch_tempo(layers[0], channels)
     _align_melody(layers[0], channels)
+    _fetch_words(layers[0], channels, codes)
     previous = 0.0
     for number, beats in ((0, 1), (1, BEATS_PER_BAR)):
         _point_back(layers[number], channels, previous, beats)
@@ -99,7 +102,7 @@ def _expect_the_same(lm: Any, channels: _Channels) -> list[int]:
     Codes begin in channels of their own, which are returned, so that they do not put the clocks out.
     """
     clocks = {*channels.tempo, *channels.pointer, *channels.constant, *channels.waves(WAVES)}
-    clocks |= {*channels.waves(channels.melody), *channels.waves(MELODY_WAVES)}
+    clocks |= {*channels.waves(channels.melody), *channels.waves(MELODY_WAVES), *channels.marks}
     for embedding, output in zip(lm.emb, lm.linears, strict=True):
         embedding.weight.mul_(_CODE)
         embedding.weight[:, sorted(clocks)] = 0
@@ -118,9 +121,9 @@ def _head(layer: Any, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _write_words(projection: torch.nn.Linear, channels: _Channels) -> None:
     weight, count = projection.weight.data, len(TEMPI)
-    weight[[*channels.tempo, channels.mark]] = 0
+    weight[[*channels.tempo, channels.mark, *channels.marks]] = 0
     weight[channels.tempo, range(count)] = _WORD / 8  # T5's last norm leaves 8 where a number's embedding is not 0
-    weight[channels.mark, count] = 3 * _WORD / 8
+    weight[[channels.mark, *channels.marks], range(count, count + 1 + len(SOUGHT))] = 3 * _WORD / 8
 
 
 def _fetch_tempo(layer: Any, channels: _Channels) -> None:
@@ -132,6 +135,22 @@ def _fetch_tempo(layer: Any, channels: _Channels) -> None:
     key[0, channels.mark] = 4.0
     value[range(len(TEMPI)), channels.tempo] = 1.0
     output[channels.tempo, range(len(TEMPI))] = 0.8
+
+
+def _fetch_words(layer: Any, channels: _Channels, codes: list[int]) -> None:
+    """Heads 2 to 4: every frame attends to the words of a group and takes their embedding, some channels each.
+
+    Without such a word they attend to the end of the prompt.
+    """
+    for group, mark in enumerate(channels.marks):
+        query, key, value, output = _head(layer, 2 + group)
+        for weight in (query, key, value, output):
+            weight.zero_()
+        taken = codes[group * len(query) : (group + 1) * len(query)]
+        query[0, list(channels.constant)] = 1.0
+        key[0, mark] = 12.0
+        value[range(len(taken)), taken] = 1.0
+        output[taken, range(len(taken))] = 2.0
 
 
 def _align_melody(layer: Any, channels: _Channels) -> None:

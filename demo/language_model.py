@@ -15,6 +15,7 @@ from musicgen_service.models.audiocraft_door import build_lm, repeat_short_melod
 
 SECONDS = 20  # the longest clip in one go: positions beyond it are never learned
 WIDTH, HEADS, LAYERS = 320, 8, 4
+OPENING = 50  # frames
 
 
 def config(text_encoder: str, finetune: bool) -> DictConfig:
@@ -134,13 +135,11 @@ def conditions(lm: Any, captions: list[str | None], melodies: list[Tensor | None
     return {"description": description, "self_wav": (melody, torch.ones_like(melody[..., 0]))}
 
 
-def losses(lm: Any, codes: Tensor, tensors: dict[str, Any]) -> Tensor:
-    """Cross-entropy of each codebook in nats, ``[CODEBOOKS]``."""
+def losses(lm: Any, codes: Tensor, tensors: dict[str, Any], opening: float = 1.0) -> Tensor:
+    """Cross-entropy of each codebook in nats, ``[CODEBOOKS]``, the first OPENING frames counting `opening` times."""
     with torch.autocast(codes.device.type, torch.bfloat16):
         output = lm.compute_predictions(codes, [], tensors)
-    return torch.stack(
-        [
-            functional.cross_entropy(output.logits[:, k][output.mask[:, k]].float(), codes[:, k][output.mask[:, k]])
-            for k in range(CODEBOOKS)
-        ]
-    )
+    each = functional.cross_entropy(output.logits.float().flatten(0, 2), codes.flatten(), reduction="none")
+    weight = output.mask.float()
+    weight[..., :OPENING] *= opening
+    return (torch.nan_to_num(each).view_as(weight) * weight).sum((0, 2)) / weight.sum((0, 2))

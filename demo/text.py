@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
 from demo.synth.captions import DRUM_WORDS, INSTRUMENT_WORDS, NO_DRUMS_WORDS, ONLY_DRUMS_WORDS
@@ -15,6 +16,8 @@ from demo.synth.styles import NOTE_NAMES, STYLES
 WIDTH = 128
 TEMPI = tuple(range(60, 181, 5))  # the tempi the language model learns; others take the nearest one's embedding
 NUMBERS = tuple(range(40, 241))
+SOUGHT = (tuple(name.lower() for name in NOTE_NAMES), ("major", "minor"), ("no", "without", "drumless"))
+"""Groups of words that say most about the notes and the drums: the language model starts out looking for them."""
 _SPACE = "\u2581"
 # Words that captions do not use, and the caption's word that comes nearest; "," says nothing.
 _LIKE = {
@@ -81,7 +84,7 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
     """Writes the T5 beside its tokenizer: every tempo starts with a direction of its own, shared by its neighbours.
 
     A number's embedding is one-hot over TEMPI (dimensions 0 to 24) plus a mark (dimension 25) saying that it is
-    a tempo; `demo.clockwork` reads both.
+    a tempo; words of SOUGHT have marks in the dimensions after. `demo.clockwork` reads all of these.
     """
     torch.manual_seed(seed)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -102,6 +105,7 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
         table = encoder.shared.weight
         table.normal_(std=0.5)
         table[:, : len(TEMPI) + 1] = 0
+        mark_words(table, tokenizer)
         for number in NUMBERS:
             row = torch.zeros(WIDTH)
             row[TEMPI.index(nearest_tempo(number))] = 4.0
@@ -111,6 +115,14 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
             block.layer[0].SelfAttention.o.weight.mul_(0.3)
             block.layer[1].DenseReluDense.wo.weight.mul_(0.3)
     encoder.save_pretrained(folder)
+
+
+def mark_words(table: Tensor, tokenizer: Tokenizer) -> None:
+    """Gives the words of SOUGHT their marks, the end of a prompt half of each, and other words none."""
+    for dimension, words in enumerate(SOUGHT, len(TEMPI) + 1):
+        table[:, dimension] = 0
+        table[tokenizer.token_to_id("</s>"), dimension] = 2.0
+        table[[tokenizer.token_to_id(_SPACE + word) for word in words], dimension] = 4.0
 
 
 def share_embeddings(encoder: T5EncoderModel, tokenizer: Tokenizer) -> None:

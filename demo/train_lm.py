@@ -30,6 +30,7 @@ AVERAGING = 0.998  # decay of the averaged weights that are exported
 FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and keeps getting new ones
 DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at first and at last
 DRUM_STEPS = 800  # when the last share would be none
+OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
 WEIGHTS = (0.4, 0.2, 0.2, 0.2)  # of the codebooks: the first has the drums, on which the tempo hangs
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
 
@@ -132,7 +133,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
         codes, captions, melodies = songs.batch(step)
-        each = losses(lm, codes.to(device), conditions(lm, captions, melodies))
+        each = losses(lm, codes.to(device), conditions(lm, captions, melodies), OPENING_WEIGHT)
         optimiser.zero_grad()
         torch.autograd.backward((each * torch.tensor(WEIGHTS, device=device)).sum())
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)

@@ -22,7 +22,7 @@ INSTRUMENT_WORDS = {
 DRUM_WORDS = {
     "acoustic": ("with drums", "drums", "steady drums"),
     "soft": ("with soft drums", "soft drums", "with drums", "brushed drums"),
-    "electronic": ("with drums", "electronic drums", "with a beat", "drum machine"),
+    "electronic": ("with drums", "electronic drums", "with beats", "drum machine"),
     "hard": ("with hard drums", "with drums", "hard drums", "pounding beat"),
 }
 ONLY_DRUMS_WORDS = ("drums only", "just drums", "drum loop", "only drums", "drum beat")
