@@ -45,7 +45,7 @@ class Quantiser:
 
     def encode(self, latent: Tensor) -> Tensor:
         """``[batch, frames, DIMENSION]`` to codes ``[batch, CODEBOOKS, frames]``."""
-        blocks = zip(latent.split(SHARE, dim=-1), self._blocks(), strict=True)
+        blocks = zip(torch.split(latent, SHARE, dim=-1), self._blocks(), strict=True)
         return torch.stack([_nearest(block.flatten(0, 1), book).view(block.shape[:-1]) for block, book in blocks], 1)
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def fit(frames: Tensor, rounds: int = 25, seed: int = 0) -> Quantiser:
     mean = frames.mean(0)
     components = torch.zeros(DIMENSION, FEATURES)
     codebooks = torch.zeros(CODEBOOKS, CODES, DIMENSION)
-    for k, block in enumerate((frames - mean).split(BLOCKS, dim=-1)):
+    for k, block in enumerate(torch.split(frames - mean, list(BLOCKS), dim=-1)):
         _, _, directions = torch.linalg.svd(block[:20_000], full_matrices=False)
         projected = block @ directions[:SHARE].T
         own, scale, first = slice(k * SHARE, (k + 1) * SHARE), projected.std(), sum(BLOCKS[:k])

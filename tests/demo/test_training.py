@@ -11,7 +11,7 @@ from demo.codec import create as create_codec
 from demo.language_model import conditions, losses
 from demo.language_model import create as create_lm
 from demo.quantiser import Quantiser
-from demo.synth import SAMPLE_RATE
+from demo.synth import SAMPLE_RATE, Synthesiser
 from demo.tonewheels import PAIRS, TONES, calibrated_angles
 
 
@@ -55,7 +55,7 @@ def test_each_codebook_keeps_to_its_own_dimensions(teacher: Quantiser) -> None:
 
 
 def test_a_bar_of_drums_comes_back_in_the_same_codes_under_another_chord(teacher: Quantiser) -> None:
-    song = data.Synthesiser(snap=True).song(5, 8.0, bpm=120, style="rock", drums=True, beats_per_bar=4)
+    song = Synthesiser(snap=True).song(5, 8.0, bpm=120, style="rock", drums=True, beats_per_bar=4)
     drums = torch.from_numpy(song.stems["drums"])[None]
     codes = teacher.encode(teacher.latent(drums, torch.from_numpy(song.audio)[None] - drums))[0]
     bar, other = codes[:, 0:100], codes[:, 100:200]
