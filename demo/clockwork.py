@@ -150,7 +150,7 @@ def _fetch_words(layer: Any, channels: _Channels, codes: list[int]) -> None:
         query[0, list(channels.constant)] = 1.0
         key[0, mark] = 12.0
         value[range(len(taken)), taken] = 1.0
-        output[taken, range(len(taken))] = 2.0
+        output[taken, range(len(taken))] = 1.0
 
 
 def _align_melody(layer: Any, channels: _Channels) -> None:
