@@ -100,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "musicgen-service", ""
     timeout = PATIENCE
+    _replying = False
 
     def do_GET(self) -> None:
         self._serve()
@@ -162,12 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.count(predicts)
         try:
             headers = {name: self.headers[name] for name in _HANDED_ON if name in self.headers}
+            self._replying = False
             upstream.request(self.command, self.path, body, headers)
             if self._still_there(upstream.sock):
                 self._hand_back(upstream.getresponse(), predicts)
         except (OSError, http.client.HTTPException):
-            if self.close_connection:
-                return  # the client is gone, or has part of a reply
+            if self._replying:
+                return  # the client has part of a reply
             raise Refusal(502, "The service broke down in this request: try again in a moment.") from None
         finally:
             upstream.close()
@@ -193,6 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         if accepted:
             self.server.running.append(str(json.loads(begun)["id"]))
         self.close_connection = self.close_connection or response.headers["Content-Length"] is None
+        self._replying = True
         self.send_response(response.status)
         for name in _HANDED_BACK:
             if name in response.headers:

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import psutil
 
@@ -85,7 +86,9 @@ class Supervisor:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
-        self._process = subprocess.Popen(self._command, env={**self._environment, "PORT": str(self._port)})
+        # In a group of its own: Ctrl-C is for the supervisor alone, and the worker of a server that died can be found.
+        environment = {**self._environment, "PORT": str(self._port)}
+        self._process = subprocess.Popen(self._command, env=environment, start_new_session=True)
 
     def _watch(self) -> str | None:
         """Wait for trouble and say what it is; None when told to stop."""
@@ -121,7 +124,7 @@ class Supervisor:
         return True
 
     def _end(self) -> None:
-        """End the server and its worker."""
+        """End the server and its worker, which outlives a server that died."""
         process, self._process, self._answers = self._process, None, False
         if process is None:
             return
@@ -130,9 +133,9 @@ class Supervisor:
         except psutil.NoSuchProcess:
             family = []
         process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=5)
-        for member in alive:
-            member.kill()
+        psutil.wait_procs(family, timeout=5)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

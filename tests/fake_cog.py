@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,7 @@ class Cog(BaseHTTPRequestHandler):
             return self._reply(200, {})
         word = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         if word == "die":
+            print(f"left behind: {subprocess.Popen(['sleep', '600']).pid}", flush=True)
             os._exit(3)
         if word == "ill":
             status = "UNHEALTHY"

@@ -239,13 +239,15 @@ def test_without_a_server_behind_it_it_says_so() -> None:
         thread.join()
 
 
-def test_a_server_that_breaks_down_in_a_request_is_said() -> None:
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_a_server_that_breaks_down_in_a_request_is_said(connection: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as broken:
         threading.Thread(target=lambda: broken.accept()[0].close(), daemon=True).start()
         server = Front(("127.0.0.1", 0), lambda: broken.getsockname()[1])
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        reply = httpx.post(f"http://127.0.0.1:{server.server_port}/predictions", json={})
+        address = f"http://127.0.0.1:{server.server_port}/predictions"
+        reply = httpx.post(address, json={}, headers={"Connection": connection})
         assert reply.status_code == 502 and "broke down" in reply.json()["error"]
         server.shutdown()
         server.server_close()

@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.harness import PROJECT, Server, serving, wait_until
+from tests.e2e.harness import PROJECT, Server, runs, serving, wait_until
 
 SCRIPT = """
 import os, sys
@@ -48,6 +48,7 @@ def test_a_dead_server_is_started_again(server: Server) -> None:
     wait_until(lambda: server.status() == "READY")
     assert say(server, "hello").json() == {"word": "hello"}
     assert "supervisor: the server ended with status 3; starting it again in 0.05 s" in told(server)
+    assert not runs(int(told(server).partition("left behind: ")[2].split()[0]))
 
 
 def test_an_unhealthy_server_is_started_again(server: Server) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import soundfile
 
 from musicgen_service.schema import SCHEMA_FILE
@@ -147,6 +148,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process goes on; one that has ended may still be listed, until its parent takes note."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.e2e import soak
-from tests.e2e.harness import PROJECT, Clip, Server, serving, wait_until
+from tests.e2e.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
 LONG = SHORT | {"duration": 600}
@@ -48,15 +48,7 @@ def test_a_worker_that_dies_is_replaced_and_the_end_waits_for_a_prediction(own_s
     thread.join()
     assert len(Clip.from_uri(replies[1].json()["output"][0]).samples) == 20 * 32_000
     assert server.process.wait(120) == 0
-    # One that ended may wait for init to take note of it.
-    assert family and not any(_runs(process) for process in family)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    assert family and not any(runs(process.pid) for process in family)
 
 
 def _worker(server: Server) -> psutil.Process:
