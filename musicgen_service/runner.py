@@ -1,6 +1,7 @@
 """What every predictor shares: the service behind it, and what it tells of a request."""
 
 import math
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -82,8 +83,9 @@ class ServiceRunner(BaseRunner):
         except Exception as error:
             from musicgen_service import faults
 
-            # Cog reports the message of an exception to the client and keeps the traceback to itself.
-            traceback.print_exc()
+            # Cog keeps the traceback to itself. The log of the server has it: what is written to `sys.stderr` is in the
+            # prediction's own log too, which goes to the client's webhook.
+            traceback.print_exc(file=sys.__stderr__)
             raise faults.explained(error) from None
         self.record_metric("seed", seeds[0])
         self.record_metric("seeds", seeds)

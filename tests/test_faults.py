@@ -110,7 +110,7 @@ STAGES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_exception_at_any_stage_is_logged_and_leaves_nothing(
-    stage: str, predictor: Predictor, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: str, predictor: Predictor, song: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_arguments: Any, **_options: Any) -> Any:
         raise LookupError("the dog ate it")
@@ -120,7 +120,7 @@ def test_an_exception_at_any_stage_is_logged_and_leaves_nothing(
         patch.setattr(*STAGES[stage], fail)
         with pytest.raises(faults.ServiceError, match=r"inside the service \(LookupError\)"):
             run(predictor, input_audio=song, continuation=True, duration=2)
-    log = capsys.readouterr().err
+    log = capfd.readouterr().err
     assert "Traceback" in log and "the dog ate it" in log
     assert files_of(predictor) == before
     assert run(predictor)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from musicgen_service.request import FIELDS
-from tests.e2e.harness import PROJECT, Server, file_server, wait_until
+from tests.e2e.harness import PROJECT, Server, file_server, wait_until, webhook
 
 SMALL = {"prompt": "rock", "model_version": "small", "duration": 1}
 
@@ -115,6 +115,17 @@ def test_replies_name_no_paths(server: Server, song: str) -> None:
         response = server.post({"input": SMALL | inputs})
         text = response.text + str(response.headers)
         assert not any(place in text for place in (str(PROJECT), str(server.temp), "site-packages", "/tmp"))
+
+
+def test_the_report_of_a_failure_has_no_traceback_and_the_servers_log_has(server: Server) -> None:
+    wait_until(lambda: server.status() == "READY")
+    with webhook() as (hook, reports):
+        server.post({"input": SMALL | {"model_version": "medium"}, **hook}, Prefer="respond-async")
+        wait_until(lambda: len(reports) > 0)
+    [report] = reports
+    assert report["status"] == "failed" and "task text, model medium" in report["logs"]
+    assert not any(place in str(report) for place in (str(PROJECT), str(server.temp), "site-packages", "Traceback"))
+    assert "Traceback" in server.log.read_text()
 
 
 def test_a_damaged_checkpoint_fails_alone(server: Server) -> None:
