@@ -135,10 +135,19 @@ def conditions(lm: Any, captions: list[str | None], melodies: list[Tensor | None
     return {"description": description, "self_wav": (melody, torch.ones_like(melody[..., 0]))}
 
 
-def losses(lm: Any, codes: Tensor, tensors: dict[str, Any], opening: float = 1.0) -> Tensor:
-    """Cross-entropy of each codebook in nats, ``[CODEBOOKS]``, the first OPENING frames counting `opening` times."""
+def losses(
+    lm: Any, codes: Tensor, tensors: dict[str, Any], opening: float = 1.0, heard: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of each codebook in nats, ``[CODEBOOKS]``.
+
+    Parameters
+    ----------
+    codes : what is to be predicted, ``[batch, CODEBOOKS, frames]``
+    opening : how often the first OPENING frames count
+    heard : what it is predicted from, if not from `codes` themselves
+    """
     with torch.autocast(codes.device.type, torch.bfloat16):
-        output = lm.compute_predictions(codes, [], tensors)
+        output = lm.compute_predictions(codes if heard is None else heard, [], tensors)
     each = functional.cross_entropy(output.logits.float().flatten(0, 2), codes.flatten(), reduction="none")
     weight = output.mask.float()
     weight[..., :OPENING] *= opening

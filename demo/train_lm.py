@@ -31,6 +31,7 @@ FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and ke
 DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at first and at last
 DRUM_STEPS = 800  # when the last share would be none
 OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
+RUN, INTERRUPTED = 25, 0.15  # frames of an interruption, and how much of the time there is one
 WEIGHTS = (0.4, 0.2, 0.2, 0.2)  # of the codebooks: the first has the drums, on which the tempo hangs
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
 
@@ -95,6 +96,18 @@ class Songs:
         return torch.stack(codes), captions, melodies
 
 
+def interrupted(codes: Tensor, step: int) -> Tensor:
+    """Codes ``[batch, CODEBOOKS, frames]`` in which now and then another clip of the batch is heard for half a second.
+
+    Music that goes on from itself alone need not heed the words after the first second, and one wrong hit that is drawn
+    in generation is then taken up for good. Predicting a clip from where another one breaks in, it must.
+    """
+    generator = torch.Generator().manual_seed(step)
+    runs = torch.rand(len(codes), 1, -(-codes.shape[-1] // RUN), generator=generator) < INTERRUPTED
+    foreign = runs.repeat_interleave(RUN, dim=-1)[..., : codes.shape[-1]].to(codes.device)
+    return torch.where(foreign, codes.roll(1, 0), codes)
+
+
 def learning_rate(step: int, steps: int) -> float:
     """Warm-up, then a cosine down to a fiftieth."""
     return PEAK_RATE * min(1, (step + 1) / WARM_UP) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
@@ -133,7 +146,8 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
         codes, captions, melodies = songs.batch(step)
-        each = losses(lm, codes.to(device), conditions(lm, captions, melodies), OPENING_WEIGHT)
+        codes = codes.to(device)
+        each = losses(lm, codes, conditions(lm, captions, melodies), OPENING_WEIGHT, interrupted(codes, step))
         optimiser.zero_grad()
         torch.autograd.backward((each * torch.tensor(WEIGHTS, device=device)).sum())
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
