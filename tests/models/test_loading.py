@@ -228,6 +228,23 @@ def test_damaged_shared_parts_are_a_weights_error(weights: Path, own: WeightStor
             loading.load_separator(own)
 
 
+@pytest.mark.parametrize("name", ["small", T5, DIFFUSION, SEPARATOR])
+def test_what_is_not_what_its_manifest_says_is_not_loaded(weights: Path, own: WeightStore, name: str) -> None:
+    if name in (DIFFUSION, SEPARATOR):
+        shutil.copytree(weights / name, own.path(name))
+    own.write_manifest(name)
+    path = max(own.path(name).iterdir(), key=lambda file: file.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"'{name}' is damaged \(the checksum of {path.name} differs"):
+        if name == SEPARATOR:
+            loading.load_separator(own)
+        else:
+            model = loading.load_model("small", own, CPU)
+            loading.load_diffusion(model, own)
+
+
 @pytest.mark.parametrize("name", ["small", DIFFUSION, SEPARATOR])
 def test_missing_weights_say_how_to_get_them(weights: Path, tmp_path: Path, name: str) -> None:
     empty = WeightStore(tmp_path)
