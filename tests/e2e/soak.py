@@ -32,6 +32,8 @@ MODELS = ("small", "melody", "stereo-small", "stereo-melody")
 WARM_UP = 50
 """Predictions after which memory has reached its level: every model is loaded by then."""
 GROWTH = 0.05
+SONG = 1.0
+"""Seconds of the audio that predictions are given."""
 IDLE = 4
 """Threads and connections that come and go with the load; a leak is one for each prediction."""
 
@@ -113,20 +115,22 @@ def _ask(rng: random.Random, number: int, song: str) -> Ask:
             return Ask({"prompt": "rock", "model_version": "small"} | wrong, "failed")
         case 9:
             return Ask({"prompt": "rock", "model_version": rng.choice(MODELS), "duration": 600}, "canceled")
-    task = rng.choice(("text", "melody", "continuation", "encode-decode"))
-    able = [model for model in MODELS if "melody" in model] if task == "melody" else MODELS
+    task = rng.choice(("text", "melody", "continuation", "encode-decode", "loop", "remix"))
+    able = [model for model in MODELS if "melody" in model] if task in ("melody", "remix") else MODELS
     model = rng.choice(able)
-    seconds = round(rng.uniform(1.1, 3), 2)
+    seconds = {"loop": 2.0, "remix": SONG, "encode-decode": SONG}.get(task, round(rng.uniform(1.1, 3), 2))
     inputs = {
         "task": task,
         "model_version": model,
         "output_format": rng.choice(FORMATS),
         "duration": seconds,
         "seed": number + 1,
-        "variations": rng.choice((1, 1, 1, 3)),
+        # A loop's variation may fail and leave the others, and a remix takes long.
+        "variations": 1 if task in ("loop", "remix") else rng.choice((1, 1, 1, 3)),
     }
-    inputs |= {"prompt": "rock"} if task == "text" else {"input_audio": song}
-    return Ask(inputs, "succeeded", 1.0 if task == "encode-decode" else seconds, 2 if "stereo" in model else 1)
+    inputs |= {"prompt": "rock"} if task in ("text", "loop") else {"input_audio": song}
+    inputs |= {"bpm": 120} if task == "loop" else {}
+    return Ask(inputs, "succeeded", seconds, 2 if "stereo" in model else 1)
 
 
 def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WARM_UP) -> Outcome:
@@ -134,7 +138,7 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
     outcome, lock = Outcome(), threading.Lock()
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder) / "song.wav"
-        soundfile.write(song, tone(1).T, RATE)
+        soundfile.write(song, tone(SONG).T, RATE)
         todo = asks(count, data_uri(song), seed)
 
     def tell(ask: Ask) -> None:
