@@ -125,7 +125,9 @@ def serving(
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            # Cog's server has a group of its own.
+            for member in [*psutil.Process(process.pid).children(recursive=True), process]:
+                member.kill()
             process.wait()
 
 
