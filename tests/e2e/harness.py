@@ -126,8 +126,9 @@ def serving(
             process.wait(20)
         except subprocess.TimeoutExpired:
             # Cog's server has a group of its own.
-            for member in [*psutil.Process(process.pid).children(recursive=True), process]:
-                member.kill()
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
             process.wait()
 
 
