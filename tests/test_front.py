@@ -247,11 +247,13 @@ def test_a_server_that_breaks_down_in_a_request_is_said(connection: str) -> None
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}/predictions"
-        reply = httpx.post(address, json={}, headers={"Connection": connection})
-        assert reply.status_code == 502 and "broke down" in reply.json()["error"]
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        try:
+            reply = httpx.post(address, json={}, headers={"Connection": connection})
+            assert reply.status_code == 502 and "broke down" in reply.json()["error"]
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
 
 def test_while_draining_nothing_new_is_taken_on(client: httpx.Client, served: Front, behind: type[Behind]) -> None:
