@@ -37,6 +37,11 @@ def drain_seconds() -> float:
     return float(os.environ.get("MUSICGEN_DRAIN_SECONDS") or 120)
 
 
+def longer(wait: float) -> float:
+    """The next wait, in seconds, after trouble that came soon after a wait."""
+    return min(max(2 * wait, BACK_OFF_FIRST), BACK_OFF_LAST)
+
+
 class Supervisor:
     """One Cog server behind a front.
 
@@ -68,7 +73,7 @@ class Supervisor:
                 break
             self._end()
             steady = time.monotonic() - started > STEADY
-            wait = BACK_OFF_FIRST if steady else min(max(2 * wait, BACK_OFF_FIRST), BACK_OFF_LAST)
+            wait = BACK_OFF_FIRST if steady else longer(wait)
             log(f"supervisor: {trouble}; starting it again in {wait:g} s")
             if not self._stop.wait(wait):
                 started = time.monotonic()

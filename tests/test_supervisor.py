@@ -9,6 +9,7 @@ import httpx
 import psutil
 import pytest
 
+from musicgen_service import supervisor
 from tests.e2e.harness import PROJECT, Server, runs, serving, wait_until
 
 SCRIPT = """
@@ -64,6 +65,13 @@ def test_each_wait_is_longer(server: Server) -> None:
         wait_until(lambda: server.status() == "READY")
         say(server, "die")
         wait_until(lambda wait=wait: f"again in {wait} s" in told(server))  # type: ignore[misc]
+
+
+def test_waits_double_up_to_a_minute() -> None:
+    waits = [0.0]
+    for _ in range(9):
+        waits.append(supervisor.longer(waits[-1]))
+    assert waits[1:] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_told_to_end_it_lets_a_prediction_finish(server: Server) -> None:
