@@ -79,7 +79,7 @@ def test_the_schema_file_is_written_where_the_server_looks(tmp_path: Path) -> No
     assert [file.name for file in path.parent.iterdir()] == ["openapi_schema.json"]
 
 
-def test_a_failure_inside_is_shown_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_inside_is_shown_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     from predict import Predictor
 
     class Broken:
@@ -90,4 +90,4 @@ def test_a_failure_inside_is_shown_in_the_log(capsys: pytest.CaptureFixture[str]
     predictor.service = Broken()  # type: ignore[assignment]
     with pytest.raises(RuntimeError):
         predictor.run(**{name: field.default for name, field in FIELDS.items()})
-    assert "Traceback" in capsys.readouterr().err
+    assert "Traceback" in capfd.readouterr().err

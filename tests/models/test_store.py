@@ -266,7 +266,8 @@ def test_a_fetch_that_is_interrupted_goes_on_where_it_was(hub: Hub, store: Weigh
     hub.repositories["facebook/encodec_32khz"]["model.safetensors"] = content
     hub.stall_at["model.safetensors"] = chunk + 1000
     command = [sys.executable, "-m", "musicgen_service", "weights", "fetch", "encodec_32khz"]
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "MUSICGEN_WEIGHTS": str(store.root)}
+    patient = {"HF_HUB_DOWNLOAD_TIMEOUT": "120"}  # on a busy machine it would take the stall for a broken line
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "MUSICGEN_WEIGHTS": str(store.root)} | patient
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert hub.stalled.wait(60)
     wait_until(lambda: any(path.stat().st_size == chunk for path in store.root.rglob("*.unfinished")))
