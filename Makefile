@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
+SEED ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run serve test lint demo-weights fuzz soak audit clean
@@ -23,8 +24,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(BIN)/pip install --quiet -r requirements-dev.txt
 	touch $@
 
-run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..."
-	$(BIN)/python -m musicgen_service predict -i prompt="$(PROMPT)" -o out/clip.wav
+run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..." SEED=2
+	$(BIN)/python -m musicgen_service predict -i prompt="$(PROMPT)" -i seed=$(SEED) -o out/clip.wav
 
 serve: install  ## answer HTTP requests on port 5000
 	$(BIN)/python -m musicgen_service serve --port 5000
