@@ -266,9 +266,13 @@ def test_a_fetch_that_is_interrupted_goes_on_where_it_was(hub: Hub, store: Weigh
     hub.repositories["facebook/encodec_32khz"]["model.safetensors"] = content
     hub.stall_at["model.safetensors"] = chunk + 1000
     command = [sys.executable, "-m", "musicgen_service", "weights", "fetch", "encodec_32khz"]
-    patient = {"HF_HUB_DOWNLOAD_TIMEOUT": "120"}  # on a busy machine it would take the stall for a broken line
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "MUSICGEN_WEIGHTS": str(store.root)} | patient
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "MUSICGEN_WEIGHTS": str(store.root)}
+
+    def heed_interrupts() -> None:
+        # Whatever a shell starts in the background ignores Ctrl-C, and so do its children.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     assert hub.stalled.wait(60)
     wait_until(lambda: any(path.stat().st_size == chunk for path in store.root.rglob("*.unfinished")))
     process.send_signal(signal.SIGINT)
