@@ -126,15 +126,20 @@ def _write_words(projection: torch.nn.Linear, channels: _Channels) -> None:
     weight[[channels.mark, *channels.marks], range(count, count + 1 + len(SOUGHT))] = 3 * _WORD / 8
 
 
-def _fetch_tempo(layer: Any, channels: _Channels) -> None:
-    """Head 0: every frame attends to the word marked as a tempo and takes its one-hot."""
-    query, key, value, output = _head(layer, 0)
+def _fetch(layer: Any, head: int, channels: _Channels, mark: int, pull: float, taken: list[int], gain: float) -> None:
+    """A head of which every frame attends, by `pull`, to the marked word and takes some of its channels as they are."""
+    query, key, value, output = _head(layer, head)
     for weight in (query, key, value, output):
         weight.zero_()
     query[0, list(channels.constant)] = 1.0
-    key[0, channels.mark] = 4.0
-    value[range(len(TEMPI)), channels.tempo] = 1.0
-    output[channels.tempo, range(len(TEMPI))] = 0.8
+    key[0, mark] = pull
+    value[range(len(taken)), taken] = 1.0
+    output[taken, range(len(taken))] = gain
+
+
+def _fetch_tempo(layer: Any, channels: _Channels) -> None:
+    """Head 0: every frame attends to the word marked as a tempo and takes its one-hot."""
+    _fetch(layer, 0, channels, channels.mark, 4.0, channels.tempo, 0.8)
 
 
 def _fetch_words(layer: Any, channels: _Channels, codes: list[int]) -> None:
@@ -143,14 +148,8 @@ def _fetch_words(layer: Any, channels: _Channels, codes: list[int]) -> None:
     Without such a word they attend to the end of the prompt.
     """
     for group, mark in enumerate(channels.marks):
-        query, key, value, output = _head(layer, 2 + group)
-        for weight in (query, key, value, output):
-            weight.zero_()
-        taken = codes[group * len(query) : (group + 1) * len(query)]
-        query[0, list(channels.constant)] = 1.0
-        key[0, mark] = 12.0
-        value[range(len(taken)), taken] = 1.0
-        output[taken, range(len(taken))] = 1.0
+        size = len(_head(layer, 2 + group)[0])
+        _fetch(layer, 2 + group, channels, mark, 12.0, codes[group * size : (group + 1) * size], 1.0)
 
 
 def _align_melody(layer: Any, channels: _Channels) -> None:

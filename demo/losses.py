@@ -1,4 +1,4 @@
-"""How far a decoded waveform is from the original, to the ear and to the sample."""
+"""How far a decoded waveform is from the original, to the ear."""
 
 from functools import cache
 
@@ -33,8 +33,3 @@ def spectral(audio: Tensor, target: Tensor) -> Tensor:
         total = total + 0.2 * (ours.sqrt() - theirs.sqrt()).abs().mean() / (theirs.sqrt().mean() + 1e-3)
     ours, theirs = (_power(x, _LONG_WINDOW)[:, : _LONG_WINDOW // 8] + 1e-2 for x in (audio, target))
     return total / len(_SCALES) + 0.25 * (ours.log() - theirs.log()).abs().mean()
-
-
-def waveform(audio: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of samples."""
-    return (audio - target).abs().mean()

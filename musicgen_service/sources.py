@@ -193,7 +193,7 @@ def _store(response: urllib3.BaseHTTPResponse, path: Path, given_up: Callable[[]
                 raise SourceError(f"the transfer broke off ({type(error).__name__}).") from None
             size += len(piece)
             if size > limit:
-                raise SourceError(f"the file is larger than {limit >> 20} MiB.")
+                raise _too_large(limit)
             if given_up():
                 raise SourceError("nobody waits for it any more.")
             if not piece:
@@ -207,13 +207,13 @@ def _decode(address: str, folder: Path) -> Path:
         raise SourceError("the data URI has no comma before its data.")
     limit = _limit()
     if len(body) > 4 * limit:
-        raise SourceError(f"the file is larger than {limit >> 20} MiB.")
+        raise _too_large(limit)
     try:
         content = base64.b64decode(unquote(body), validate=True) if head.endswith(";base64") else unquote_to_bytes(body)
     except (binascii.Error, ValueError):
         raise SourceError("the data URI is not valid base64.") from None
     if len(content) > limit:
-        raise SourceError(f"the file is larger than {limit >> 20} MiB.")
+        raise _too_large(limit)
     path = folder / "audio"
     path.write_bytes(content)
     return path
@@ -221,6 +221,10 @@ def _decode(address: str, folder: Path) -> Path:
 
 def _limit() -> int:
     return int(float(os.environ.get("MUSICGEN_MAX_INPUT_MB") or MAX_BYTES / 2**20) * 2**20)
+
+
+def _too_large(limit: int) -> SourceError:
+    return SourceError(f"the file is larger than {limit >> 20} MiB.")
 
 
 def _file_name(parts: SplitResult) -> str:

@@ -29,3 +29,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(weights: Path) -> WeightStore:
     """The store of that folder."""
     return WeightStore(weights)
+
+
+@pytest.fixture
+def shell(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell in an empty folder, with a tiny `melody` in the weights folder."""
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(weights))
+    monkeypatch.setenv("MUSICGEN_MODELS", "")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.chdir(tmp_path)

@@ -10,13 +10,7 @@ from musicgen_service import cli
 from musicgen_service.audio import recipe
 from tests.audio.sounds import RATE, tone
 
-
-@pytest.fixture(autouse=True)
-def tiny(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(weights))
-    monkeypatch.setenv("MUSICGEN_MODELS", "")
-    monkeypatch.syspath_prepend(str(Path.cwd()))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("shell")
 
 
 def predict(*pairs: str, output: str | None = None) -> None:

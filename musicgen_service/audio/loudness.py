@@ -46,7 +46,7 @@ def normalise(samples: np.ndarray, rate: int, strategy: str, bound: Bound = clam
     -------
     float32 array of the same shape within ±1
     """
-    ceiling = _amplitude(PEAK_DB)
+    ceiling = amplitude(PEAK_DB)
     if strategy == "clip":
         return np.clip(samples, -ceiling, ceiling)
     if strategy == "peak":
@@ -55,7 +55,7 @@ def normalise(samples: np.ndarray, rate: int, strategy: str, bound: Bound = clam
         return samples * np.float32(gain)
     if strategy == "rms":
         rms = _rms(samples)
-        gain = _amplitude(RMS_DB) / rms if rms > 0 else 1.0
+        gain = amplitude(RMS_DB) / rms if rms > 0 else 1.0
         return bound(samples * np.float32(gain), rate)
     return to_loudness(samples, rate, bound=bound)
 
@@ -76,14 +76,14 @@ def to_loudness(samples: np.ndarray, rate: int, target: float = TARGET_LUFS, bou
     if _rms(samples) < SILENCE_RMS or not np.isfinite(measured) or not np.isfinite(target):
         return bound(samples, rate)
     gain_db = wanted_db = target - measured
-    result = bound(samples * np.float32(_amplitude(gain_db)), rate)
+    result = bound(samples * np.float32(amplitude(gain_db)), rate)
     for _ in range(_MAX_ROUNDS):
         # Clamping takes some loudness away again, so the gain is raised until what is left measures right.
         error = target - integrated_loudness(result, rate)
         if abs(error) <= _TOLERANCE_LU or gain_db >= wanted_db + _MAX_CORRECTION_DB:
             break
         gain_db = min(gain_db + error, wanted_db + _MAX_CORRECTION_DB)
-        result = bound(samples * np.float32(_amplitude(gain_db)), rate)
+        result = bound(samples * np.float32(amplitude(gain_db)), rate)
     return result
 
 
@@ -92,5 +92,6 @@ def _rms(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(samples.mean(axis=0)), dtype=np.float64)))
 
 
-def _amplitude(decibels: float) -> float:
+def amplitude(decibels: float) -> float:
+    """The factor that so many decibels are."""
     return float(10.0 ** (decibels / 20.0))

@@ -7,7 +7,7 @@ from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from musicgen_service.audio import loudness
 
-_CEILING = 10 ** (loudness.PEAK_DB / 20)
+_CEILING = loudness.amplitude(loudness.PEAK_DB)
 _LOOK_AHEAD = 0.01
 """Seconds over which the limiter turns down before a peak, and up after it."""
 _HEARD_LU = 35.0
@@ -47,7 +47,7 @@ def mix(backing: np.ndarray, vocals: np.ndarray, replaced: np.ndarray, rate: int
     plain = backing + vocals
     whole = loudness.normalise(plain, rate, strategy, limit)
     before, after = (loudness.integrated_loudness(sound, rate) for sound in (plain, whole))
-    gain = np.float32(10 ** ((after - before) / 20)) if np.isfinite(after - before) else np.float32(1)
+    gain = np.float32(loudness.amplitude(after - before)) if np.isfinite(after - before) else np.float32(1)
     return Mix(whole, limit(backing * gain, rate), limit(vocals * gain, rate))
 
 
@@ -69,5 +69,5 @@ def _gain(backing: np.ndarray, replaced: np.ndarray, vocals: np.ndarray, rate: i
     for sound in (replaced, vocals):
         wanted = loudness.integrated_loudness(sound, rate)
         if np.isfinite(own) and np.isfinite(wanted):
-            return float(10 ** ((wanted - own) / 20))
+            return loudness.amplitude(wanted - own)
     return 1.0

@@ -9,14 +9,7 @@ from musicgen_service import cli, server, systems
 from musicgen_service.audio import recipe
 from tests.audio.sounds import RATE, tone
 
-
-@pytest.fixture(autouse=True)
-def tiny(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A shell in an empty folder, with a tiny `melody` in the weights folder."""
-    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(weights))
-    monkeypatch.setenv("MUSICGEN_MODELS", "")
-    monkeypatch.syspath_prepend(str(Path.cwd()))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("shell")
 
 
 def predict(system: str, *pairs: str, output: str = "clip.wav") -> None:

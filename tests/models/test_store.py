@@ -330,12 +330,18 @@ class TestCommandLine:
             cli.main(["weights", "fetch", "tiny"])
 
 
-def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of a checkpoint `small`, in a weights folder of its own."""
     folder = tmp_path / "small"
     folder.mkdir()
     for file in CHECKPOINT_FILES:
         (folder / file).write_bytes(b"weights")
-    store = WeightStore(tmp_path)
+    return folder
+
+
+def test_a_changed_file_is_not_loaded(folder: Path) -> None:
+    store = WeightStore(folder.parent)
     assert store.intact("small") == folder  # without a manifest there is nothing to compare with
     store.write_manifest("small")
     assert store.intact("small") == folder
@@ -345,12 +351,8 @@ def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:
         store.intact("small")
 
 
-def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    for file in CHECKPOINT_FILES:
-        (folder / file).write_bytes(b"weights")
-    store = WeightStore(tmp_path)
+def test_a_file_is_read_again_only_when_it_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = WeightStore(folder.parent)
     store.write_manifest("small")
     store.intact("small")
     monkeypatch.setattr("musicgen_service.models.store.sha256", lambda _path: "another")
