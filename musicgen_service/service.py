@@ -2,6 +2,7 @@
 
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
 from musicgen_service.models.hub import sha256
 from musicgen_service.models.loading import MusicModel
-from musicgen_service.models.memory import LoadedModels, budget_from_environment
+from musicgen_service.models.memory import LoadedModels, budget_from_environment, give_back
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 from musicgen_service.outputs import Outputs
 from musicgen_service.paths import continuation, loop, melody, remix, roundtrip, text
@@ -101,13 +102,16 @@ class MusicGenService:
         try:
             with self._working, self._outputs.folder() as folder:
                 return self._make_clips(request, folder, progress)
-        except Exception as error:
+        except BaseException as error:
+            # Its traceback holds on to all that was being worked on.
+            traceback.clear_frames(error.__traceback__)
             if is_out_of_memory(error):
                 self._separator = None
                 self._models.clear()
             raise
         finally:
             progress.close()
+            give_back()
 
     def is_well(self) -> bool:
         """Whether a few tokens can be made and decoded; while a request does just that, there is nothing to try."""

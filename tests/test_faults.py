@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from musicgen_service.analysis import stems
 from musicgen_service.audio import encoding, ffmpeg, gate, loudness
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.audio.reading import AudioError
+from musicgen_service.models import memory
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
@@ -181,6 +184,28 @@ def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
     assert files_of(predictor) == before
     assert predictor.healthcheck()
     assert run(predictor)
+
+
+@pytest.mark.parametrize("error", [None, LookupError(), KeyboardInterrupt()])
+def test_what_a_request_worked_on_is_given_back_when_it_ends(
+    error: BaseException | None, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = MusicModel.decode
+    worked_on: list[weakref.ref[torch.Tensor]] = []
+    alive: list[list[bool]] = []
+
+    def watched(model: MusicModel, tokens: torch.Tensor) -> torch.Tensor:
+        worked_on.append(weakref.ref(tokens))
+        if error is not None:
+            raise error
+        return decode(model, tokens)
+
+    run(predictor)  # the model is loaded, and nothing is dropped for it
+    with monkeypatch.context() as patch, pytest.raises(BaseException) if error else nullcontext():
+        patch.setattr(MusicModel, "decode", watched)
+        patch.setattr(memory, "_trim", lambda _: alive.append([tokens() is not None for tokens in worked_on]))
+        run(predictor)
+    assert alive == [[False]]
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "overwritten"])

@@ -129,20 +129,25 @@ class Engine:
         return [made[id(request.conditions)] for request in requests]
 
     def _room(self, requests: Sequence[SlotRequest], conditionings: Sequence[Conditioning]) -> Buffers:
-        """Buffers in which these requests fit: those of the last call when they do."""
+        """Buffers in which these requests fit: on a GPU those of the last call when they do."""
         needed = max(
             self._pattern.columns(request.length) + conditioning.prefix_length
             for request, conditioning in zip(requests, conditionings, strict=True)
         )
         text = max(conditioning.text_length for conditioning in conditionings)
         slots = min(len(requests), MOST_SLOTS[self._device.type])
-        if self._buffers is None or not self._buffers.fits(slots, needed, text):
-            self._buffers = None  # the old ones go before the new ones come
-            capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (needed, text))
-            self._decoder.reserve(capacity)
-            slots = max(1, min(slots, self._affordable(capacity)))
-            self._buffers = Buffers(self._decoder, slots, capacity, text_capacity)
-        return self._buffers
+        if self._buffers is not None and self._buffers.fits(slots, needed, text):
+            return self._buffers
+        self._buffers = None  # the old ones go before the new ones come
+        capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (needed, text))
+        self._decoder.reserve(capacity)
+        slots = max(1, min(slots, self._affordable(capacity)))
+        buffers = Buffers(self._decoder, slots, capacity, text_capacity)
+        if self._device.type == "cuda":
+            # What its graphs read and write. A CPU has none to capture again, and every model that was ever used would
+            # hold on to its longest request.
+            self._buffers = buffers
+        return buffers
 
     def _affordable(self, capacity: int) -> int:
         """Slots whose keys and values fit the memory set aside for them."""

@@ -1,5 +1,6 @@
 """Which models stay loaded: the most recently used ones that fit the memory set aside for them."""
 
+import ctypes
 import gc
 import math
 import os
@@ -23,6 +24,8 @@ GB = 10**9
 _SHARE = 0.8
 """Of the free memory, what models may take; the rest is for the work itself."""
 
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""glibc's; other C libraries have none."""
 
 _T = TypeVar("_T")
 
@@ -157,3 +160,14 @@ def _release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    give_back()
+
+
+def give_back() -> None:
+    """Return memory that nobody uses to the operating system.
+
+    Of the holes that a request leaves, glibc returns only what lies at the very end of its heap; the next request, of
+    another shape, digs others.
+    """
+    if _trim is not None:
+        _trim(0)

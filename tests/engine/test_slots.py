@@ -1,13 +1,15 @@
 """Requests that share steps: none of them notices the others."""
 
 import itertools
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
 from musicgen_service.engine import engine as engine_module
 from musicgen_service.engine import slots as slots_module
+from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
@@ -154,9 +156,26 @@ def test_little_memory_makes_fewer_slots_and_the_same_tokens(
 ) -> None:
     model = pairs["small"].model
     expected = model.generator.generate_many(requests_for(model, None), lambda *_: None)
-    engine = model.generator
-    assert isinstance(engine, Engine)
+    made = watched(monkeypatch)
     monkeypatch.setattr(engine_module, "_CPU_CACHE", 2 * 4 * 2 * 64 * 256 * 4)
-    monkeypatch.setattr(engine, "_buffers", None)
     assert all(map(torch.equal, model.generator.generate_many(requests_for(model, None), lambda *_: None), expected))
-    assert engine._buffers is not None and engine._buffers.cache.shape.slots == 2
+    assert [slots for slots, _ in made] == [2]
+
+
+def test_a_cpu_keeps_no_buffers_between_calls(pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = watched(monkeypatch)
+    pairs["small"].model.generator.generate_many(requests_for(pairs["small"].model, None), lambda *_: None)
+    assert [buffers() for _, buffers in made] == [None]
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Callable[[], object]]]:
+    """A list in which the buffers that are made appear: their slots, and what gives them as long as they live."""
+    made: list[tuple[int, Callable[[], object]]] = []
+
+    class Watched(slots_module.Buffers):
+        def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int) -> None:
+            super().__init__(decoder, slots, capacity, text_capacity)
+            made.append((slots, weakref.ref(self)))
+
+    monkeypatch.setattr(engine_module, "Buffers", Watched)
+    return made
