@@ -9,7 +9,6 @@ import base64
 import binascii
 import os
 import re
-import shutil
 import ssl
 import tempfile
 import threading
@@ -17,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, unquote_to_bytes, urljoin, urlsplit
 
 import certifi
@@ -58,32 +57,41 @@ def local(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> Iterator[di
     RequestError
         When one of them cannot be had; nothing is left of it, nor when the request is cancelled meanwhile.
     """
-    folder = Path(tempfile.mkdtemp(prefix="musicgen-input-"))
-    try:
+    # It removes its folder even where a cancel strikes before the block begins.
+    with tempfile.TemporaryDirectory(prefix="musicgen-input-", ignore_cleanup_errors=True) as folder:
         found = dict(inputs)
         for name, value in inputs.items():
             if name in fields and fields[name].kind is Path and is_address(value):
                 try:
-                    found[name] = fetch(value, folder)
+                    found[name] = fetch(value, Path(folder))
                 except SourceError as error:
                     raise RequestError([f"{name} could not be fetched: {error}"]) from None
         yield found
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fetch(address: str, folder: Path) -> Path:
     """Fetch an http(s) address or a data URI into `folder`.
 
     The work is done in a thread of its own, because a name server or a slow peer cannot be interrupted and a
-    cancelled request must be over at once.
+    cancelled request must be over at once. That thread makes no file: one that is given up could make it when the
+    folder has been cleared already.
     """
-    outcome: list[Path | Exception] = []
+    unfinished = folder / ".unfinished"
+    try:
+        with unfinished.open("xb") as file:
+            name = _fetched_within_time(address, file)
+        return unfinished.rename(folder / name)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _fetched_within_time(address: str, file: BinaryIO) -> str:
+    outcome: list[str | Exception] = []
     given_up = threading.Event()
 
     def work() -> None:
         try:
-            outcome.append(_fetch(address, folder, given_up.is_set))
+            outcome.append(_fetch(address, file, given_up.is_set))
         except Exception as error:
             outcome.append(error)
 
@@ -106,9 +114,11 @@ def _scheme(address: str) -> str:
     return address[:10].partition(":")[0].lower()
 
 
-def _fetch(address: str, folder: Path, given_up: Callable[[], bool]) -> Path:
+def _fetch(address: str, file: BinaryIO, given_up: Callable[[], bool]) -> str:
+    """Fill the file; returns what to call it."""
     if _scheme(address) == "data":
-        return _decode(address, folder)
+        _decode(address, file)
+        return "audio"
     for _ in range(MAX_REDIRECTS + 1):
         parts = _checked(address)
         with _get(parts) as response:
@@ -118,7 +128,8 @@ def _fetch(address: str, folder: Path, given_up: Callable[[], bool]) -> Path:
                 continue
             if response.status != 200:
                 raise SourceError(f"the server answered with status {response.status}.")
-            return _store(response, folder / _file_name(parts), given_up)
+            _store(response, file, given_up)
+            return _file_name(parts)
     raise SourceError(f"it was redirected more than {MAX_REDIRECTS} times.")
 
 
@@ -182,26 +193,25 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certifi.where())
 
 
-def _store(response: urllib3.BaseHTTPResponse, path: Path, given_up: Callable[[], bool]) -> Path:
+def _store(response: urllib3.BaseHTTPResponse, file: BinaryIO, given_up: Callable[[], bool]) -> None:
     limit = _limit()
     size = 0
-    with path.open("xb") as file:
-        while True:
-            try:
-                piece = response.read1(_PIECE)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise SourceError(f"the transfer broke off ({type(error).__name__}).") from None
-            size += len(piece)
-            if size > limit:
-                raise _too_large(limit)
-            if given_up():
-                raise SourceError("nobody waits for it any more.")
-            if not piece:
-                return path
-            file.write(piece)
+    while True:
+        try:
+            piece = response.read1(_PIECE)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise SourceError(f"the transfer broke off ({type(error).__name__}).") from None
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        if given_up():
+            raise SourceError("nobody waits for it any more.")
+        if not piece:
+            return
+        file.write(piece)
 
 
-def _decode(address: str, folder: Path) -> Path:
+def _decode(address: str, file: BinaryIO) -> None:
     head, comma, body = address.partition(",")
     if not comma:
         raise SourceError("the data URI has no comma before its data.")
@@ -214,9 +224,7 @@ def _decode(address: str, folder: Path) -> Path:
         raise SourceError("the data URI is not valid base64.") from None
     if len(content) > limit:
         raise _too_large(limit)
-    path = folder / "audio"
-    path.write_bytes(content)
-    return path
+    file.write(content)
 
 
 def _limit() -> int:

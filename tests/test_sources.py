@@ -1,6 +1,7 @@
 """Files come from where they may, in the amount and time they may, and from nowhere else."""
 
 import base64
+import os
 import shutil
 import socket
 import ssl
@@ -17,7 +18,7 @@ import pytest
 from musicgen_service import addresses, sources
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.sources import SourceError
-from tests.e2e.harness import http_server, wait_until
+from tests.e2e.harness import PATIENCE, http_server, wait_until
 
 LOUD = b"music" * 1000
 
@@ -272,6 +273,41 @@ def test_the_whole_transfer_has_a_deadline(site: str, tmp_path: Path, monkeypatc
     with pytest.raises(SourceError, match="took more than 0 s"):
         sources.fetch(f"{site}/drip", tmp_path)
     wait_until(lambda: not fetching())
+
+
+def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked, cleared = threading.Event(), threading.Event()
+
+    class Late(Site):
+        def do_GET(self) -> None:
+            asked.set()
+            cleared.wait(PATIENCE)
+            super().do_GET()
+
+    def cancelled(*_arguments: Any) -> None:
+        assert asked.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    rmdir = os.rmdir
+
+    def rmdir_late(*arguments: Any, **options: Any) -> None:
+        """The folder's files have been removed by now."""
+        cleared.set()
+        wait_until(lambda: not fetching())
+        rmdir(*arguments, **options)
+
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with http_server(type("Watched", (Late,), {"asked": []})) as address, monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", cancelled)
+        patch.setattr(os, "rmdir", rmdir_late)
+        with pytest.raises(KeyboardInterrupt), sources.local({"input_audio": f"{address}/song.wav"}, FIELDS):
+            pass
+        patch.undo()
+    assert cleared.is_set()
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_inputs_get_files_for_the_time_of_the_request(site: str) -> None:
