@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.band import Band, job_for, jump_at_the_seam
 from demo.data import HELD_BACK
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
 from musicgen_service.analysis import beats
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import Anchor, align, anchors
-from musicgen_service.paths.takes import Take
-from tests.paths.band import Band, job_for, jump_at_the_seam
 
 FIRST_SEED = HELD_BACK + 60_000_000
 TEMPI = (40.0, 60.23, 87.5, 140.0, 174.0, 300.0)
@@ -32,16 +31,16 @@ class LoopFigures:
     ----------
     exact : whether it has round(beats * 60 / bpm * rate) samples
     jump : from its last sample to its first, as a share of the 99.9th percentile of its steps
-    excess : its seam's onset as a share of the music's own there, or of the median beat if that is larger
-    over_beat, uncut_over_beat : its seam's onset, and the music's own there, as shares of the median beat's
+    join : the onset where it is joined, as a share of the median beat's
+    boundary, uncut : the onset where its file's end meets its start, and the music's own there, as such shares
     first_attempt, on_downbeat : whether it was the first attempt's; whether it begins within 30 ms of a downbeat
     """
 
     exact: bool
     jump: float
-    excess: float
-    over_beat: float
-    uncut_over_beat: float
+    join: float
+    boundary: float
+    uncut: float
     first_attempt: bool
     on_downbeat: bool
 
@@ -61,27 +60,16 @@ def _loop(seed: int, bpm: float | None) -> LoopFigures:
     def play(attempt: int, seconds: float) -> NDArray[np.float32]:
         return Synthesiser().song(seed + attempt % 7, seconds, start=start, bpm=played, beats_per_bar=4).audio
 
-    band, takes = Band(play), []
-    choose = loop._best
-
-    def remember(candidates: list[Take]) -> Take:
-        takes.append(choose(candidates))
-        return takes[-1]
-
-    loop._best = remember  # type: ignore[assignment]
-    try:
-        [clip] = loop.generate(job_for(band, task="loop", bpm=bpm, seed=7 * seed))
-    finally:
-        loop._best = choose
-    [take] = takes
+    band = Band(play)
+    take = loop.first_take(job_for(band, task="loop", bpm=bpm, seed=7 * seed), lambda _share: None)
     bar = 240 / played * (0.5 if bpm > 180 else 1)
     late = (take.cut.start + start) % bar
     return LoopFigures(
-        exact=clip.samples.shape[1] == round(take.cut.beats * 60 / bpm * SAMPLE_RATE),
-        jump=jump_at_the_seam(clip.samples),
-        excess=take.seam.excess,
-        over_beat=take.seam.onset / max(take.seam.beat, 1e-9),
-        uncut_over_beat=take.seam.uncut / max(take.seam.beat, 1e-9),
+        exact=take.loop.shape[1] == round(take.cut.beats * 60 / bpm * SAMPLE_RATE),
+        jump=jump_at_the_seam(take.loop),
+        join=take.seam.excess,
+        boundary=take.seam.boundary / max(take.seam.beat, 1e-9),
+        uncut=take.seam.uncut / max(take.seam.beat, 1e-9),
         first_attempt=len(band.asked) == 1,
         on_downbeat=bool(min(late, bar - late) < 0.03),
     )

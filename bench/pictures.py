@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.band import job_for
 from demo.data import HELD_BACK
 from demo.synth import SAMPLE_RATE, Synthesiser
 from musicgen_service.analysis import beats, onsets
@@ -19,7 +20,6 @@ from musicgen_service.models.loading import load_model
 from musicgen_service.models.store import WeightStore
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import align, anchors
-from tests.paths.band import job_for
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -123,7 +123,8 @@ def _list_weights(_options: argparse.Namespace) -> None:
         )
     for component in COMPONENTS.values():
         state = "here" if store.has(component.name) else "-"
-        print(f"{component.name:20} {state:5} {'':>7}  {'shared part':27} {component.licence:14} {component.hub_id}")
+        source = component.hub_id or component.page
+        print(f"{component.name:20} {state:5} {'':>7}  {'shared part':27} {component.licence:14} {source}")
 
 
 def _fetch_weights(options: argparse.Namespace) -> None:
@@ -133,7 +134,8 @@ def _fetch_weights(options: argparse.Namespace) -> None:
 
 def _verify_weights(options: argparse.Namespace) -> None:
     store = WeightStore.from_environment()
-    names = options.names or [name for name in [*CHECKPOINTS, *COMPONENTS] if store.has(name)]
+    fetched = [*CHECKPOINTS, *(name for name, component in COMPONENTS.items() if component.hub_id)]
+    names = options.names or [name for name in fetched if store.has(name)]
     problems = [problem for name in names for problem in store.verify(name)]
     if problems:
         raise WeightsError("; ".join(problems) + f": {fetch_hint('NAME')} to replace what is damaged.")
@@ -153,13 +155,13 @@ def _recipe(options: argparse.Namespace) -> None:
 
 def _analyse(options: argparse.Namespace) -> None:
     # Imported here: librosa takes a second to load.
-    from musicgen_service.analysis import report
+    from musicgen_service.analysis import report, tracker
 
     if not options.file.is_file():
         raise UsageError(f"There is no file {options.file}.")
     if options.plot and options.plot.suffix not in report.PICTURES:
         raise UsageError(f"A plot's name must end in {', '.join(report.PICTURES)}, unlike '{options.plot}'.")
-    found = report.analyse(reading.read(options.file))
+    found = report.analyse(reading.read(options.file), tracker.choose(WeightStore.from_environment()))
     print(found)
     if options.plot:
         report.plot(found, options.plot)

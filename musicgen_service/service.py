@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from musicgen_service import health
-from musicgen_service.analysis import stems
+from musicgen_service.analysis import stems, tracker
+from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import encoding, loudness, reading, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.faults import is_out_of_memory
@@ -58,6 +60,7 @@ class MusicGenService:
         self._working = threading.Lock()
         self._threads = torch.get_num_threads()
         self._separator: Any = None
+        self._tracker: tracker.Track | None = None
 
     def setup(self) -> None:
         """Load the models named by `MUSICGEN_MODELS` (comma-separated), or the best one for text.
@@ -106,7 +109,7 @@ class MusicGenService:
             # Its traceback holds on to all that was being worked on.
             traceback.clear_frames(error.__traceback__)
             if is_out_of_memory(error):
-                self._separator = None
+                self._separator = self._tracker = None
                 self._models.clear()
             raise
         finally:
@@ -135,7 +138,8 @@ class MusicGenService:
                 raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
         decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
         seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
-        job = Job(request, model, seeds, audio, decode, self._melody_of(model), self._split, progress.report)
+        melody = self._melody_of(model)
+        job = Job(request, model, seeds, audio, decode, melody, self._split, self._track, progress.report)
         files, made_with = [], []
         for clip in _PATHS[request.task](job):
             sound = clip.samples
@@ -157,6 +161,11 @@ class MusicGenService:
 
     def _split(self, audio: Audio) -> tuple[Audio, Audio]:
         return stems.vocals_and_accompaniment(audio, self._loaded_separator(), self.device)
+
+    def _track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
+        if self._tracker is None:
+            self._tracker = tracker.choose(self.store, self.device)
+        return self._tracker(samples, rate, tempo)
 
     def _loaded_separator(self) -> Any:
         if self._separator is None:

@@ -7,10 +7,10 @@ import numpy as np
 from musicgen_service.analysis import metre, pulse
 from musicgen_service.analysis.envelopes import FRAME_RATE, envelopes, mono
 
-_SHORTEST_SECONDS = 1.0
+SHORTEST_SECONDS = 1.0
 _MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3])  # of the envelopes, in which pulses are sought
 _EDGE = 0.03  # seconds
-_ENOUGH = 8  # beats; fewer may follow each other evenly by chance
+ENOUGH = 8  # beats; fewer may follow each other evenly by chance
 _CLEAR = 0.35  # regularity of a pulse that nobody doubts
 
 
@@ -46,7 +46,7 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
     """
     audio = mono(samples, sample_rate)
     seconds = np.shape(samples)[-1] / sample_rate
-    if seconds < _SHORTEST_SECONDS or not audio.any():
+    if seconds < SHORTEST_SECONDS or not audio.any():
         return BeatGrid()
     rows = envelopes(audio)
     found = pulses(rows, tempo)
@@ -63,7 +63,7 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
         beats=np.maximum(times[inside], 0.0),
         downbeats=np.maximum(times[inside & is_downbeat], 0.0),
         beats_per_bar=reading.beats_per_bar,
-        confidence=float(np.clip(reading.regularity / _CLEAR, 0, 1) * min(1.0, inside.sum() / _ENOUGH)),
+        confidence=float(np.clip(reading.regularity / _CLEAR, 0, 1) * min(1.0, inside.sum() / ENOUGH)),
     )
 
 

@@ -82,7 +82,7 @@ def ticks(onsets: Array, period: float) -> Array:
     if frames < 16 * period:
         return grid
     drifting = _follow(onsets, period)
-    return _smooth(drifting) if onsets[drifting].mean() > _DRIFT_GAIN * met[best] else grid
+    return smooth(drifting, 4) if onsets[drifting].mean() > _DRIFT_GAIN * met[best] else grid
 
 
 def _straight(onsets: Array, grid: Array) -> Array:
@@ -119,8 +119,7 @@ def _follow(onsets: Array, period: float) -> NDArray[np.int64]:
     return np.array(path[::-1])
 
 
-def _smooth(path: NDArray[np.int64]) -> Array:
-    """Ticks without the jitter of single onsets: each from a line through its four neighbours on either side."""
-    width = 4
+def smooth(path: NDArray[np.int64] | Array, width: int) -> Array:
+    """Ticks without the jitter of single onsets: each from a line through its `width` neighbours on either side."""
     padded = np.concatenate([2 * path[0] - path[width:0:-1], path, 2 * path[-1] - path[-2 : -width - 2 : -1]])
     return np.convolve(padded, np.full(2 * width + 1, 1 / (2 * width + 1)), "valid")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from musicgen_service.analysis import beats, chords, key
+from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
@@ -47,9 +48,9 @@ class Report:
         return "\n".join(lines)
 
 
-def analyse(audio: Audio) -> Report:
+def analyse(audio: Audio, track: Track) -> Report:
     """Reads tempo, beats, key, chords and loudness."""
-    grid = beats.track(audio.samples, audio.rate)
+    grid = track(audio.samples, audio.rate, None)
     found = chords.recognise(audio.samples, audio.rate, grid)
     loudness = integrated_loudness(audio.samples, audio.rate)
     return Report(audio, grid, found, key.of_chords(found), loudness)

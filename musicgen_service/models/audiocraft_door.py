@@ -1,4 +1,4 @@
-"""The one door to audiocraft, and to torchaudio and demucs behind it.
+"""The one door to audiocraft, and to torchaudio, demucs and beat_this beside it.
 
 audiocraft gives the networks and the checkpoint formats. What is changed here, and why: text encoders
 come from local folders, and the melody conditioner takes a ready melody instead of loading and running
@@ -16,6 +16,7 @@ import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come befo
 
 # isort: split
 import demucs.pretrained
+import numpy as np
 import torch
 import yaml
 from audiocraft.models import builders
@@ -29,6 +30,8 @@ from audiocraft.modules.conditioners import (
     WavCondition,
 )
 from audiocraft.modules.diffusion_schedule import NoiseSchedule
+from beat_this.inference import Audio2Frames
+from beat_this.model.postprocessor import Postprocessor
 from demucs.apply import BagOfModels, apply_model
 from demucs.hf import load_safetensors_model
 from omegaconf import DictConfig
@@ -228,3 +231,32 @@ def separate(separator: BagOfModels, wav: torch.Tensor, device: torch.device) ->
     """
     stems = apply_model(separator, wav[None], shifts=0, device=device)[0]
     return dict(zip(separator.sources, stems.cpu(), strict=True))
+
+
+BeatTracker = Audio2Frames
+
+
+def load_beat_tracker(folder: Path, device: torch.device) -> BeatTracker:
+    """Beat This! from a folder with `final0.ckpt`, by its own loader, which restores nothing but tensors and numbers.
+
+    The loader is given an open file: a name that it does not find it would look for on the internet.
+    """
+    with (folder / "final0.ckpt").open("rb") as checkpoint:
+        return Audio2Frames(checkpoint, device)
+
+
+class FoundBeats(NamedTuple):
+    """Beats and downbeats in seconds, ascending, each downbeat also a beat; and the mean probability of the beats."""
+
+    beats: np.ndarray
+    downbeats: np.ndarray
+    probability: float
+
+
+def find_beats(tracker: BeatTracker, mono: np.ndarray, rate: int) -> FoundBeats:
+    """Where Beat This! hears the beats of float32 samples [samples]."""
+    beat, downbeat = tracker(mono, rate)
+    peaks = Postprocessor()
+    beats, downbeats = peaks(beat, downbeat)
+    at = torch.from_numpy(np.round(beats * peaks.fps)).long()
+    return FoundBeats(beats, downbeats, float(beat.cpu()[at].sigmoid().mean()) if len(beats) else 0.0)

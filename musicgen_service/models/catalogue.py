@@ -9,6 +9,7 @@ T5 = "t5-base"
 CODEC = "encodec_32khz"
 SEPARATOR = "htdemucs"
 DIFFUSION = "multi-band-diffusion"
+BEAT_TRACKER = "beat_this"
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,16 @@ class Component:
     """A part that several checkpoints share, fetched once into a folder of its own."""
 
     name: str
-    hub_id: str
+    hub_id: str | None
+    """Repository on the hub; None for what its authors offer on a page of their own, to be fetched by hand."""
     files: tuple[str, ...]
     """Shell patterns of the files to fetch, each with its alternatives in order, separated by `|`.
 
     The first alternative that the repository has is fetched; an empty last one lets it be absent.
     """
     licence: str
+    page: str = ""
+    """Where to fetch by hand what is not on the hub."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ COMPONENTS = {
         ),
         Component(SEPARATOR, "adefossez/HTDemucs", ("htdemucs.yaml", "*.safetensors"), "MIT"),
         Component(DIFFUSION, "facebook/multiband-diffusion", ("mbd_musicgen_32khz.th",), WEIGHTS_LICENCE),
+        Component(BEAT_TRACKER, None, ("final0.ckpt",), "MIT", "https://cloud.cp.jku.at/index.php/s/7ik4RrBKTS273gp"),
     )
 }
 

@@ -19,7 +19,7 @@ from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_door as door
-from musicgen_service.models.catalogue import CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5
+from musicgen_service.models.catalogue import BEAT_TRACKER, CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
@@ -134,6 +134,13 @@ def load_separator(store: WeightStore) -> Any:
     folder = store.intact(SEPARATOR)
     with _damage_named(SEPARATOR):
         return door.load_separator(folder)
+
+
+def load_beat_tracker(store: WeightStore, device: torch.device) -> door.BeatTracker:
+    """Beat This!, which finds beats; raises as `load_diffusion` does."""
+    folder = store.intact(BEAT_TRACKER)
+    with _damage_named(BEAT_TRACKER), _without_initialisation():
+        return door.load_beat_tracker(folder, device)
 
 
 def memory_needed(name: str, store: WeightStore, device: torch.device) -> int:

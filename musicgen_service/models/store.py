@@ -149,6 +149,9 @@ class WeightStore:
         for item in wanted:
             if self._is_whole(item.name):
                 yield f"{item.name}: already here"
+            elif isinstance(item, Component) and item.hub_id is None:
+                files = f"{self.path(item.name)}{os.sep}{' '.join(item.files)}"
+                raise WeightsError(f"'{item.name}' is not on the hub: put what {item.page} offers at {files}.")
             else:
                 yield from self._fetch_one(item)
                 yield f"{item.name}: complete, checksums agree"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Sampling
 from musicgen_service.models.loading import MusicModel
@@ -49,6 +50,7 @@ class Job:
     decode : tokens [codebooks, frames] to audio [channels, frames * hop], by codec or by diffusion
     melody : the instruments that carry the melody of an Audio
     split : the vocals of an Audio, and everything else in it
+    track : the beats of samples
     report : told the share (0 to 1) of the work that is done
     """
 
@@ -59,6 +61,7 @@ class Job:
     decode: Callable[[torch.Tensor], torch.Tensor]
     melody: Callable[[Audio], Audio]
     split: Callable[[Audio], tuple[Audio, Audio]]
+    track: Track
     report: Callable[[float], None]
 
     @property

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from musicgen_service.analysis import beats, onsets
+from musicgen_service.analysis import onsets
 from musicgen_service.audio import loudness
 from musicgen_service.paths import grid
 from musicgen_service.paths.job import Clip, Job, scaled
@@ -37,7 +37,7 @@ def generate(job: Job) -> Iterator[Clip]:
     """
     rate, others = job.model.sample_rate, job.seeds[1:]
     share = 1 / (1 + -(-len(others) // TOGETHER))
-    take = _first_take(job, scaled(job.report, 0, share))
+    take = first_take(job, scaled(job.report, 0, share))
     first = loudness.normalise(take.loop, rate, job.request.normalization_strategy)
     yield Clip(first, job.seeds[0], 1, levelled=True)
     level = loudness.integrated_loudness(first, rate)
@@ -54,7 +54,7 @@ def generate(job: Job) -> Iterator[Clip]:
     job.report(1.0)
 
 
-def _first_take(job: Job, report: Callable[[float], None]) -> Take:
+def first_take(job: Job, report: Callable[[float], None]) -> Take:
     """Sound that keeps the tempo asked for; or the first that was made, cut on that tempo's own grid."""
     bpm, longest, rate = job.request.bpm, job.request.duration, job.model.sample_rate
     assert bpm is not None, "the request was checked to have a tempo"
@@ -67,7 +67,7 @@ def _first_take(job: Job, report: Callable[[float], None]) -> Take:
         frames = -(-round(seconds * rate) // job.model.hop)
         [tokens] = generate_tokens(job.model, lambda _: conditions, None, frames, job.sampling, [seed], progress)
         sound = job.sound(tokens, seed)
-        found = beats.track(sound, rate, bpm)
+        found = job.track(sound, rate, bpm)
         if cuts := grid.cuts(found, bpm, longest, sound.shape[1] / rate - CONTEXT):
             return _best([Take.of(sound, rate, bpm, cut) for cut in cuts[:_CANDIDATES]])
         heard = f"{found.tempo:.4g} bpm with confidence {found.confidence:.2f}" if len(found.beats) else "no beats"
@@ -80,8 +80,8 @@ def _first_take(job: Job, report: Callable[[float], None]) -> Take:
 
 
 def _best(takes: Sequence[Take]) -> Take:
-    """The take whose seam stands out least among its beats."""
-    return min(takes, key=lambda take: take.seam.onset / max(take.seam.beat, 1e-9))
+    """The take whose join stands out least among its beats."""
+    return min(takes, key=lambda take: take.seam.excess)
 
 
 def _continuations(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_service.analysis import beats, chords
+from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio import mixing
@@ -28,7 +28,7 @@ def generate(job: Job) -> Iterator[Clip]:
     song, rate, channels = job.required_audio(), job.model.sample_rate, job.model.channels
     length = round(song.samples.shape[1] * rate / song.rate)
     vocals, accompaniment = job.split(song)
-    grid = beats.track(song.samples, song.rate, job.request.bpm)
+    grid = job.track(song.samples, song.rate, job.request.bpm)
     if not len(grid.beats):
         log("no beats found in the song: the backing is neither told a tempo nor aligned")
     harmony = chords.recognise(accompaniment.samples, accompaniment.rate, grid)
@@ -75,7 +75,7 @@ def _from(harmony: list[ChordSegment], seconds: float, start: float, span: float
 def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.ndarray:
     """The backing with its downbeats where the song's are, as long as the song."""
     rate = job.model.sample_rate
-    found = beats.track(sound, rate, grid.tempo or None)
+    found = job.track(sound, rate, grid.tempo or None)
     moves = anchors(found.downbeats, grid.downbeats, job.request.beat_sync_threshold)
     if len(grid.beats) and not moves:
         log("no beats found in the backing: it is not aligned")

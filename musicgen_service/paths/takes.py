@@ -10,7 +10,8 @@ from musicgen_service.paths.grid import Cut
 from musicgen_service.paths.seam import Seam
 
 CONTEXT = 0.15
-"""Seconds kept before and after a cut, for the stretcher and for the seam."""
+"""Seconds kept before and after a cut, for the stretcher and for the seam: what it needs, and more by what stretching
+takes away."""
 
 
 @dataclass(frozen=True)

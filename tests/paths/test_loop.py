@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.band import HOP, RATE, Band, Play, job_for, jump_at_the_seam
 from demo.synth import Synthesiser
+from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.paths import loop, takes
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.loop import ATTEMPTS, TOGETHER
 from tests.audio.sounds import tone
-from tests.paths.band import HOP, RATE, Band, Play, job_for, jump_at_the_seam
 
 TEMPI = (40, 60.23, 87.5, 140, 174, 300)
 
@@ -36,13 +37,13 @@ def loops(band: Band, **inputs: Any) -> list[Clip]:
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[takes.Take]:
     """The takes that are chosen from here on."""
     chosen: list[takes.Take] = []
-    best = loop._best
+    first = loop.first_take
 
-    def remember(candidates: Any) -> takes.Take:
-        chosen.append(best(candidates))
+    def remember(*given: Any) -> takes.Take:
+        chosen.append(first(*given))
         return chosen[-1]
 
-    monkeypatch.setattr(loop, "_best", remember)
+    monkeypatch.setattr(loop, "first_take", remember)
     return chosen
 
 
@@ -77,7 +78,17 @@ def test_the_seam_adds_nothing_to_the_music(
     chosen = spied(monkeypatch)
     clips = loops(Band(music(bpm * 1.03, start)), bpm=bpm, seed=seed, variations=3)
     assert max(jump_at_the_seam(clip.samples) for clip in clips) < 1
-    assert chosen[0].seam.excess <= 1.1
+    found = chosen[0].seam
+    assert found.join <= found.beat and found.boundary <= 1.1 * found.uncut
+
+
+def test_it_begins_where_the_tracker_hears_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = spied(monkeypatch)
+    heard = np.arange(0.65, 12, 0.5)
+    band = Band(noise)
+    [clip] = loops(band, bpm=120, track=lambda *_: BeatGrid(120, heard, heard[3::4], 4, 1.0))
+    assert len(band.asked) == 1 and clip.samples.shape == (1, 8 * RATE)
+    assert chosen[0].cut.start == heard[3]
 
 
 def test_a_waltz_has_bars_of_three() -> None:

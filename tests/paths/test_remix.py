@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.band import RATE, Band, Play, job_for
 from demo.synth import Song, Synthesiser
 from musicgen_service.analysis import beats
 from musicgen_service.audio.loudness import integrated_loudness
@@ -13,7 +14,6 @@ from musicgen_service.models.audiocraft_door import MelodySpan
 from musicgen_service.paths import remix
 from musicgen_service.paths.job import Clip
 from tests.audio.sounds import tone
-from tests.paths.band import RATE, Band, Play, job_for
 
 SEED = 77
 
@@ -47,7 +47,7 @@ def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("made", "start"), [(100, 0.0), (100, 2.1), (97, 0.2), (103, 2.2)])
-def test_the_backings_downbeats_are_the_songs(made: float, start: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backings_downbeats_are_the_songs(made: float, start: float) -> None:
     song = song_of(24)
     backing = Synthesiser().song(5, 26, bpm=made, start=start, beats_per_bar=4, drums=True, lead=False)
     grids = {song.audio.size: song, 25 * RATE: backing}
@@ -57,9 +57,7 @@ def test_the_backings_downbeats_are_the_songs(made: float, start: float, monkeyp
         return beats.BeatGrid(true.bpm, true.beats, true.downbeats, 4, 1.0)
 
     reference = Band(lambda _seed, seconds: backing.audio[: round(seconds * RATE)])
-    with monkeypatch.context() as patch:
-        patch.setattr(beats, "track", known)
-        _, aligned, _ = parts(remixes(reference, song))
+    _, aligned, _ = parts(remixes(reference, song, track=known))
     found = beats.track(aligned, RATE, song.bpm)
     distance = np.abs(song.downbeats[:, None] - found.downbeats).min(axis=1)
     assert (distance < 0.02).mean() >= 0.95

@@ -7,6 +7,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from musicgen_service.analysis import beats
+from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.audiocraft_door import MelodySpan
@@ -42,22 +44,28 @@ class Band:
 
     @property
     def generator(self) -> "Band":
+        """Itself."""
         return self
 
     def conditions(self, text: str | None, melody: torch.Tensor | None = None) -> Any:
+        """What it is asked for, as it is."""
         return {"text": text, "melody": melody}
 
     def chroma_conditions(self, text: str | None, chroma: torch.Tensor) -> Any:
+        """What it is asked for, as it is."""
         return {"text": text, "chroma": chroma}
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
+        """Samples [channels, a multiple of `HOP`] to tokens [channels * HOP, frames]."""
         assert audio.shape[-1] % HOP == 0
         return (audio * 32767).round().long().reshape(self.channels, -1, HOP).permute(0, 2, 1).flatten(0, 1)
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens back to samples."""
         return tokens.reshape(self.channels, HOP, -1).permute(0, 2, 1).flatten(1) / 32767
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
+        """Plays what each request asks for, after its prompt."""
         self.asked.append(list(requests))
         made = []
         for request in requests:
@@ -74,6 +82,7 @@ def job_for(
     band: Band | MusicModel,
     song: Audio | None = None,
     split: Callable[[Audio], tuple[Audio, Audio]] | None = None,
+    track: Track = beats.track,
     **inputs: Any,
 ) -> Job:
     """A request for a band, or for a model."""
@@ -85,7 +94,7 @@ def job_for(
         raise AssertionError("not to be used here")
 
     return Job(
-        request, cast(MusicModel, band), seeds, song, band.decode, nothing, split or nothing, lambda _share: None
+        request, cast(MusicModel, band), seeds, song, band.decode, nothing, split or nothing, track, lambda _share: None
     )
 
 
