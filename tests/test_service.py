@@ -11,6 +11,8 @@ import pytest
 import soundfile
 import torch
 
+from musicgen_service.analysis import tracker
+from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import parse_inputs
 from musicgen_service.models.store import WeightsError
@@ -187,6 +189,23 @@ def test_a_remix_without_a_separator_says_how_to_get_one(
         "Task 'remix' takes the vocals out of the song with 'htdemucs', which is not in the weights folder: "
         "run `python -m musicgen_service weights fetch htdemucs`."
     ]
+
+
+@pytest.mark.parametrize("task", ["loop", "remix"])
+def test_beats_are_tracked_by_what_the_weights_folder_allows(
+    service: MusicGenService, task: str, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float | None] = []
+
+    def track(_samples: np.ndarray, _rate: int, tempo: float | None) -> BeatGrid:
+        asked.append(tempo)
+        return BeatGrid(120, np.arange(0, 4, 0.5), np.arange(0, 4, 2.0), 4, 1.0)
+
+    monkeypatch.setattr(tracker, "choose", lambda store, _device: track if store is service.store else None)
+    monkeypatch.setattr(service, "_tracker", None)
+    given = {"input_audio": song} if task == "remix" else {"duration": 2}
+    made(service, task=task, prompt="rock", bpm=120, model_version="melody", **given)
+    assert asked == [120] * (2 if task == "remix" else 1)
 
 
 def test_the_recipe_of_a_loops_variation_is_the_loop_with_as_many(service: MusicGenService) -> None:

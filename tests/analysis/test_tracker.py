@@ -1,0 +1,170 @@
+"""Beat This! in the place of our own beat tracker, by its authors' loading code and file format."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from musicgen_service import cli
+from musicgen_service.analysis import beats, tracker
+from musicgen_service.models.catalogue import BEAT_TRACKER
+from musicgen_service.models.store import WeightStore
+from tests import beat_trackers
+from tests.audio.sounds import RATE
+
+SECONDS = 14.0
+BEATS = np.arange(0.31, SECONDS - 0.2, 60 / 93)
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory: pytest.TempPathFactory) -> tracker.Track:
+    weights = tmp_path_factory.mktemp("weights")
+    beat_trackers.save_listening(weights)
+    return tracker.choose(WeightStore(weights))
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing may be fetched")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+
+
+def fell_back(weights: Path, audio: np.ndarray, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the log says when the weights are not used; checks that our own tracker's reading is given."""
+    track = tracker.choose(WeightStore(weights))
+    assert_equal(track(audio, RATE, None), beats.track(audio, RATE))
+    return capsys.readouterr().err
+
+
+def assert_equal(one: beats.BeatGrid, other: beats.BeatGrid) -> None:
+    assert np.array_equal(one.beats, other.beats) and np.array_equal(one.downbeats, other.downbeats)
+    assert (one.tempo, one.confidence) == (other.tempo, other.confidence)
+
+
+@pytest.mark.parametrize(("per_bar", "first"), [(4, 0), (4, 2), (3, 1)])
+def test_the_grid_is_what_the_network_hears(listening: tracker.Track, per_bar: int, first: int) -> None:
+    audio = beat_trackers.ticks(BEATS, BEATS[first::per_bar], SECONDS)
+    grid = listening(np.stack([audio, audio]), RATE, None)
+    assert grid.tempo == pytest.approx(93, rel=0.002)
+    assert np.abs(grid.beats - BEATS).max() < 0.02
+    assert np.abs(grid.downbeats - BEATS[first::per_bar]).max() < 0.02
+    assert np.isin(grid.downbeats, grid.beats).all()
+    assert grid.beats_per_bar == per_bar and grid.confidence > 0.8
+
+
+def test_beats_that_are_not_heard_are_filled_in(listening: tracker.Track) -> None:
+    heard = np.delete(BEATS, [5, 11, 12])
+    grid = listening(beat_trackers.ticks(heard, BEATS[::4], SECONDS), RATE, None)
+    assert np.abs(grid.beats - BEATS).max() < 0.03
+    assert grid.tempo == pytest.approx(93, rel=0.003)
+
+
+def test_a_recording_longer_than_the_networks_window_is_heard_to_its_end(listening: tracker.Track) -> None:
+    times = np.arange(0.5, 69.5, 0.5)
+    grid = listening(beat_trackers.ticks(times, times[::4], 70.0), RATE, None)
+    assert len(grid.beats) == len(times) and np.abs(grid.beats - times).max() < 0.02
+
+
+@pytest.mark.parametrize("samples", [0, 100, 3 * RATE])
+def test_where_nothing_is_heard_our_own_tracker_is_asked(listening: tracker.Track, samples: int) -> None:
+    assert_equal(listening(np.zeros((1, samples), np.float32), RATE, None), beats.BeatGrid())
+    too_few = beat_trackers.ticks(np.array([0.5, 1.0, 1.5]), np.array([0.5]), 6.0)
+    assert_equal(listening(too_few, RATE, 120), beats.track(too_few, RATE, 120))
+
+
+def test_a_checkpoint_of_the_published_size_is_loaded_and_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from musicgen_service.models import audiocraft_door as door
+
+    network = beat_trackers.random_network()
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(20e6, rel=0.05)
+    beat_trackers.save(network, tmp_path)
+    asked = []
+    find = door.find_beats
+
+    def spy(tracker: door.BeatTracker, mono: np.ndarray, rate: int) -> door.FoundBeats:
+        asked.append(tracker.model.state_dict())
+        return find(tracker, mono, rate)
+
+    monkeypatch.setattr(door, "find_beats", spy)
+    grid = tracker.choose(WeightStore(tmp_path))(beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), RATE, None)
+    [loaded] = asked
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in network.state_dict().items())
+    assert len(grid.beats) and np.isin(grid.downbeats, grid.beats).all()
+    assert capsys.readouterr().err == "beats are tracked by 'beat_this'\n"
+
+
+def test_without_weights_nothing_changes(tmp_path: Path) -> None:
+    assert tracker.choose(WeightStore(tmp_path)) is beats.track
+
+
+@pytest.mark.parametrize("damage", ["cut", "a web page", "other tensors", "code"])
+def test_a_checkpoint_that_cannot_be_loaded_is_told_and_left(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    file = beat_trackers.save_listening(tmp_path)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "a web page":
+        file.write_text("<html>not here</html>")
+    elif damage == "other tensors":
+        package = torch.load(file, weights_only=True)
+        package["hyper_parameters"]["transformer_dim"] = 64
+        torch.save(package, file)
+    else:
+        torch.save({"state_dict": Harmful(), "hyper_parameters": {}}, file)
+    told = fell_back(tmp_path, beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), capsys)
+    assert told.startswith("beats are tracked without 'beat_this': 'beat_this' could not be loaded (")
+    assert told.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_analyse_prints_what_it_hears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = BEATS[2::5]  # as our own tracker hears none
+    audio = beat_trackers.ticks(BEATS, bars, SECONDS)
+    soundfile.write(tmp_path / "ticks.wav", audio, RATE)
+    beat_trackers.save_listening(tmp_path)
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
+    cli.main(["analyse", str(tmp_path / "ticks.wav")])
+    told = capsys.readouterr()
+    assert "beats are tracked by 'beat_this'" in told.err
+    assert f"beats       {len(BEATS)}, " in told.out and f"; {len(bars)} bars" in told.out
+
+
+class TestWeights:
+    """The commands about weights know it."""
+
+    def test_fetch_says_where_to_get_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
+        with pytest.raises(SystemExit) as refused:
+            cli.main(["weights", "fetch", BEAT_TRACKER])
+        assert str(refused.value) == (
+            "error: 'beat_this' is not on the hub: put what https://cloud.cp.jku.at/index.php/s/7ik4RrBKTS273gp offers "
+            f"at {tmp_path}/beat_this/final0.ckpt."
+        )
+
+    def test_put_there_by_hand_it_is_here(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
+        beat_trackers.save_listening(tmp_path)
+        cli.main(["weights", "fetch", BEAT_TRACKER])
+        assert capsys.readouterr().out == "beat_this: already here\n"
+        cli.main(["weights", "list"])
+        [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(BEAT_TRACKER)]
+        assert line.split()[1] == "here" and "MIT" in line
+        cli.main(["weights", "verify"])
+        assert BEAT_TRACKER not in capsys.readouterr().out
