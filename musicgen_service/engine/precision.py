@@ -17,7 +17,7 @@ class Precision(StrEnum):
     BF16 = "bf16"
     """bfloat16 throughout, sampling in float32."""
     INT8 = "int8"
-    """Weights of 8 bits with a scale per output, everything else as in `bf16`: the least memory; on a CPU."""
+    """float32 with weights stored in 8 bits: the least memory; on a CPU."""
     HALF = "half"
     """float16 throughout, sampling in float32; on a GPU."""
 
@@ -33,7 +33,7 @@ class Numerics:
     def dtype(self) -> torch.dtype:
         """Of everything that is not a matrix of weights."""
         match self.precision:
-            case Precision.BF16 | Precision.INT8:
+            case Precision.BF16:
                 return torch.bfloat16
             case Precision.HALF:
                 return torch.float16
@@ -46,10 +46,14 @@ class Numerics:
             return Plain(weight.to(self.dtype).contiguous())
         if self.precision is Precision.INT8:
             return Int8Stored(weight)
-        fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
-        if self.precision is Precision.EXACT and fbgemm and _is_half(weight):
+        if self.precision is Precision.EXACT and _has_fbgemm() and _is_half(weight):
             return HalfStored(weight)
         return Reordered(weight.to(self.dtype))
+
+
+def _has_fbgemm() -> bool:
+    """Whether torch has FBGEMM here: on x86 it does."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
 
 
 def _is_half(weight: torch.Tensor) -> bool:
@@ -75,4 +79,6 @@ def choose(device: torch.device) -> Precision:
     unfit = Precision.HALF if device.type == "cpu" else Precision.INT8
     if precision is unfit:
         raise ValueError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device")
+    if precision is Precision.INT8 and not _has_fbgemm():
+        raise ValueError(f"MUSICGEN_PRECISION={setting} is for x86 processors")
     return precision
