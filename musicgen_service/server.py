@@ -22,6 +22,8 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
     # never returns: the worker would grow by half within fifty predictions.
     environment.setdefault("MALLOC_ARENA_MAX", "1")
+    # oneDNN keeps what it compiled for the last 1,024 shapes, and every clip's length is a shape: 2 MB each.
+    environment.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
     # Cog's server reads the schema in the folder it is started in. It has one of its own: two servers of one project
     # may publish different schemas, and in a container an ordinary user cannot write into the project.
