@@ -23,7 +23,6 @@ import torch
 
 from bench import contestants, machine, whole
 from bench.contestants import Run
-from musicgen_service.engine import pieces
 from musicgen_service.engine.engine import MOST_SLOTS, Engine
 from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.models.loading import MusicModel
@@ -131,12 +130,9 @@ def _bytes_per_step(model: MusicModel, position: int, device: torch.device) -> f
 
 
 def _first_audio(model: MusicModel, conditions: Any, device: torch.device) -> float:
-    assert isinstance(model.generator, Engine)
     started = time.perf_counter()
     request = SlotRequest(conditions, None, 500, Sampling(), torch.Generator(device).manual_seed(0))
-    tokens = model.generator.stream(request, FIRST_PIECE // 5)
-    with torch.no_grad():
-        next(pieces.stream(lambda piece: model.codec.decode(piece, None), tokens, model.hop, FIRST_PIECE))
+    next(model.stream(request, FIRST_PIECE))
     return time.perf_counter() - started
 
 

@@ -76,18 +76,7 @@ class Engine:
         return [tokens[index] for index in range(len(requests))]
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """Generate the tokens of one request, and hand them out while more are being made.
-
-        Nothing else may be generated before the last chunk is out or the iterator is closed.
-
-        Parameters
-        ----------
-        chunk : frames at a time; the last chunk has the rest
-
-        Yields
-        ------
-        int64 tensors [codebooks, frames], beginning with the prompt
-        """
+        """See `TokenGenerator.stream`."""
         conditionings = self._conditionings([request])
         slots = Slots(self._decoder, self._pattern, self._room([request], conditionings))
         slots.join(0, conditionings[0], request.prompt, request.length, request.sampling, request.generator)

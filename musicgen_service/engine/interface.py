@@ -1,6 +1,6 @@
 """What generates tokens, seen from outside: the reference loop and the engine both fit it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,5 +97,20 @@ class TokenGenerator(Protocol):
         Returns
         -------
         int64 tensors [codebooks, length], in the order of the requests
+        """
+        ...
+
+    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
+        """Generate the tokens of one request, and hand them out while more are being made.
+
+        Nothing else may be generated before the last chunk is out or the iterator is closed.
+
+        Parameters
+        ----------
+        chunk : frames at a time, where they can be had early; the last chunk has the rest
+
+        Yields
+        ------
+        int64 tensors [codebooks, frames], beginning with the prompt
         """
         ...

@@ -82,6 +82,11 @@ class Int8Stored:
             quantized = torch._make_per_channel_quantized_tensor(whole, scales, zeros, 0)
         self._packed = torch.ops.quantized.linear_prepack(quantized, None)
 
+    @property
+    def finer(self) -> float:
+        """The share of outputs that take 16 bits."""
+        return len(self._finer) / self._outputs
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `Linear`."""
         rows = x.shape[0]

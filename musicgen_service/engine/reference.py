@@ -1,6 +1,6 @@
 """audiocraft's own token loop behind our interface: the reference for speed and for tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,10 @@ class ReferenceLoop:
                 )
                 _give_state(request.generator)
         return tokens
+
+    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
+        """See `TokenGenerator.stream`; all at once, at the end."""
+        yield from self.generate_many([request], lambda *_: None)
 
 
 def _take_state(generator: torch.Generator) -> None:

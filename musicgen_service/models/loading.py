@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from musicgen_service.engine import pieces, precision, weights
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import TokenGenerator
+from musicgen_service.engine.interface import SlotRequest, TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_door as door
 from musicgen_service.models.catalogue import BEAT_TRACKER, CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5
@@ -79,7 +79,28 @@ class MusicModel:
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
-        return pieces.decode(lambda piece: self.codec.decode(piece, None), tokens.to(self.device), self.hop)
+        return pieces.decode(self._decode_piece, tokens.to(self.device), self.hop)
+
+    @torch.no_grad()
+    def stream(self, request: SlotRequest, piece: int) -> Iterator[torch.Tensor]:
+        """Generate one window, and hand out its sound while more is being made.
+
+        Nothing else may be generated before the last piece is out or the iterator is closed.
+
+        Parameters
+        ----------
+        piece : frames of sound at a time; the last piece has the rest
+
+        Yields
+        ------
+        float tensors [channels, piece * hop]
+        """
+        tokens = self.generator.stream(request, pieces.LOOKAHEAD)
+        yield from pieces.stream(self._decode_piece, tokens, self.hop, piece)
+
+    def _decode_piece(self, codes: torch.Tensor) -> torch.Tensor:
+        audio: torch.Tensor = self.codec.decode(codes, None)
+        return audio
 
 
 def load_model(name: str, store: WeightStore, device: torch.device) -> MusicModel:

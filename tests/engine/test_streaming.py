@@ -1,11 +1,15 @@
 """Sound while tokens are still being made, and the same sound in pieces as at once."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
 from musicgen_service.engine import pieces
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Sampling, SlotRequest
+from musicgen_service.engine.slots import Slots
 from musicgen_service.models.loading import MusicModel
 from tests.engine.conftest import KINDS, Pair
 
@@ -70,3 +74,40 @@ def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted:
     chunks = list(engine.stream(request, 20))
     assert [chunk.shape[-1] for chunk in chunks] == [20, 20, 10]
     assert torch.equal(torch.cat(chunks, dim=-1), whole)
+
+
+@pytest.mark.parametrize("kind", ["small", "stereo-melody"])
+def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = pairs[kind]
+    conditions = pair.model.conditions("jazz", pair.melody)
+    torch.manual_seed(5)
+    whole = pair.model.decode(pair.model.generator.generate(conditions, None, 150, Sampling(), lambda *_: None))
+    steps = 0
+    step = Slots.step
+
+    def counted(slots: Slots) -> list[int]:
+        nonlocal steps
+        steps += 1
+        return step(slots)
+
+    monkeypatch.setattr(Slots, "step", counted)
+    made, seen = [], []
+    for model in (pair.model, pair.reference):
+        request = SlotRequest(conditions, None, 150, Sampling(), torch.Generator().manual_seed(5))
+        made.append([])
+        for piece in model.stream(request, 60):
+            made[-1].append(piece)
+            seen.append(steps)
+        assert [piece.shape[-1] // model.hop for piece in made[-1]] == [60, 60, 30]
+        torch.testing.assert_close(torch.cat(made[-1], dim=-1), whole, atol=1e-5, rtol=0)
+    # The first piece needs its own frames, those its sound depends on, and the delays; audiocraft's loop comes whole.
+    assert seen[0] <= 60 + 2 * pieces.LOOKAHEAD + 3
+    assert seen[0] < seen[1] < seen[2] == seen[-1] == 153
+
+
+def test_the_example_of_the_readme() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    played: list[torch.Tensor] = []
+    exec(example, {"play": played.append})
+    assert [piece.shape for piece in played] == [(1, 32000)] * 5
