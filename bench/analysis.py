@@ -45,12 +45,15 @@ class Reading:
     key_or_relative: float
 
 
-def songs(count: int, seconds: float, first_seed: int = FIRST_SEED) -> Iterator[tuple[Song, bool]]:
-    """`count` songs, each with whether it has drums."""
+def songs(
+    count: int, seconds: float, first_seed: int = FIRST_SEED, bars_per_chord: float = 1.0
+) -> Iterator[tuple[Song, bool]]:
+    """`count` songs, each with whether it has drums; chords last no less than a bar of 3/4."""
     styles = list(STYLES)
     for index in range(count):
         random = np.random.default_rng(first_seed + index)
         drums = index % 2 == 0
+        beats_per_bar = 3 if index % 16 in (5, 10) else 4
         song = Synthesiser().song(
             first_seed + index,
             seconds,
@@ -58,7 +61,8 @@ def songs(count: int, seconds: float, first_seed: int = FIRST_SEED) -> Iterator[
             style=styles[index // 4 % len(styles)],
             bpm=random.uniform(60, 180) if index // 2 % 2 else None,
             drums=drums,
-            beats_per_bar=3 if index % 16 in (5, 10) else 4,
+            beats_per_bar=beats_per_bar,
+            bars_per_chord=bars_per_chord if beats_per_bar == 4 else max(1.0, bars_per_chord),
         )
         yield song, drums
 

@@ -1,8 +1,8 @@
 """How faithfully a checkpoint makes the music it is asked for, measured on seeds that were never trained on.
 
     python -m bench.fidelity --checkpoint demo
-    python -m bench.fidelity --only beats chords --clips 100      # the readers of beats and chords; no checkpoint
-    python -m bench.fidelity --only loops remixes --clips 100     # what becomes of music that is known; no checkpoint
+    python -m bench.fidelity --only beats rhythms chords --clips 100  # the readers of beats and chords; no checkpoint
+    python -m bench.fidelity --only loops remixes --clips 100         # what becomes of known music; no checkpoint
 
 Prints a table for people and, as its last line, the same figures as JSON.
 """
@@ -237,6 +237,23 @@ def beat_rows(bench: Bench) -> list[Row]:
     return rows
 
 
+def rhythm_rows(bench: Bench) -> list[Row]:
+    """How well beats are read where chords do not change with every bar; half as many clips of each kind."""
+    rows = []
+    for name, bars in (("chords of two bars", 2.0), ("two chords to a bar", 0.5)):
+        found: dict[bool, list[analysis.Reading]] = {True: [], False: []}
+        first = analysis.FIRST_SEED + (2_000_000 if bars == 2 else 3_000_000)
+        for song, drums in analysis.songs(bench.clips // 2, analysis.SECONDS, first, bars):
+            found[drums].append(analysis.read(song))
+        for what, field, target in (
+            ("beats", "beats", 0.90),
+            ("downbeats", "downbeats", 0.75),
+            ("tempo", "tempo", 0.80),
+        ):
+            rows.append(_reading_row(f"{name}: {what}", found, field, target))
+    return rows
+
+
 def _reading_row(name: str, readings: dict[bool, list[analysis.Reading]], field: str, target: float) -> Row:
     """A figure over all songs, and apart for those with and without drums."""
     value = analysis.mean(readings[True] + readings[False], field)
@@ -289,6 +306,7 @@ def _share_row(name: str, hits: Sequence[bool], target: float) -> Row:
 
 GROUPS: dict[str, Callable[[Bench], list[Row]]] = {
     "beats": beat_rows,
+    "rhythms": rhythm_rows,
     "chords": chord_rows,
     "loops": loop_rows,
     "remixes": remix_rows,

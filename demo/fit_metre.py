@@ -19,8 +19,9 @@ from musicgen_service.analysis import beats, metre
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE, envelopes, mono
 
 Array = NDArray[np.float64]
-FIRST_SEED = 300_000_000
+SEEDS = (*range(300_000_000, 300_000_800), *range(300_001_500, 300_002_250))  # those that the weights were fitted on
 SHRINKAGE = 1e-3
+BARS_PER_CHORD = {0.5: 0.15, 1.0: 0.45, 2.0: 0.30, 4.0: 0.10}  # and how often
 _CLOSE = 0.07  # seconds
 _TEMPO_CLOSE = 0.015
 
@@ -38,13 +39,16 @@ def example(seed: int) -> Example | None:
     seconds = float(random.choice([5, 10, 20, 30]))
     bpm = float(random.uniform(60, 180)) if random.random() < 0.7 else None
     metronome, drums_alone = random.random() < 0.05, random.random() < 0.1
+    beats_per_bar = 4 if metronome or random.random() < 0.88 else 3
+    bars_per_chord = float(random.choice(list(BARS_PER_CHORD), p=list(BARS_PER_CHORD.values())))
     song = Synthesiser().song(
         seed,
         seconds,
         start=0.0 if random.random() < 0.4 else random.uniform(0, 20),
         bpm=bpm,
         drums=drums_alone or bool(random.random() < 0.5),
-        beats_per_bar=4 if metronome or random.random() < 0.88 else 3,
+        beats_per_bar=beats_per_bar,
+        bars_per_chord=bars_per_chord if beats_per_bar == 4 else max(1.0, bars_per_chord),
     )
     gains = {name: 10 ** random.uniform(-0.4, 0.2) for name in song.stems}
     audio = sum(gain * song.stems[name] for name, gain in gains.items())
@@ -99,14 +103,14 @@ def fit(examples: list[Example]) -> Array:
 def main() -> None:
     """Fits and prints what belongs in `metre.py`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--songs", type=int, default=1500)
+    parser.add_argument("--songs", type=int, default=len(SEEDS))
     songs = parser.parse_args().songs
-    examples = [e for e in map(example, range(FIRST_SEED, FIRST_SEED + songs)) if e]
+    examples = [e for e in map(example, SEEDS[:songs]) if e]
     weights = fit(examples)
     at = 0
     np.set_printoptions(suppress=True, floatmode="fixed", precision=2)
     for beats_per_bar in metre.METRES:
-        size = (metre.PLACES[beats_per_bar].max() + 1) * len(BANDS)
+        size = metre.KINDS[beats_per_bar] * len(BANDS)
         print(f"{beats_per_bar}:\n{np.array2string(weights[at : at + size].reshape(-1, len(BANDS)), separator=', ')}")
         at += size
     print(f"rest: {np.array2string(weights[at:], separator=', ')}\n{len(examples)} of {songs} songs")

@@ -32,15 +32,22 @@ class _Score:
     lead: str | None
     drums: bool
     bass: bool
+    bars_per_chord: float
 
     def degree_to_midi(self, degree: int, lowest: int) -> int:
         """The first note at or above MIDI number `lowest` of the pitch class of a scale degree."""
         pitch_class = self.tonic + SCALES[self.mode][degree % 7]
         return lowest + (pitch_class - lowest) % 12
 
-    def chord_degree(self, bar: int) -> int:
+    def chord_degree(self, bar: int, beat: float = 0.0) -> int:
         progression = self.progressions[bar // PHRASE_BARS % 2]
-        return progression[bar % len(progression)]
+        return progression[int((bar + beat / self.beats_per_bar) / self.bars_per_chord) % len(progression)]
+
+    @property
+    def changes(self) -> tuple[float, ...]:
+        """Beats of a bar on which its chords begin."""
+        beats = self.beats_per_bar * self.bars_per_chord
+        return tuple(float(beat) for beat in np.arange(0, self.beats_per_bar, beats))
 
 
 class Synthesiser:
@@ -68,6 +75,7 @@ class Synthesiser:
         drums: bool | None = None,
         lead: str | bool | None = None,
         beats_per_bar: int | None = None,
+        bars_per_chord: float = 1.0,
     ) -> Song:
         """One song. What is not given follows from the seed.
 
@@ -83,9 +91,10 @@ class Synthesiser:
         drums : whether there are drums
         lead : a timbre, or True or False for any or no lead
         beats_per_bar : 4 or 3
+        bars_per_chord : a whole number, or 1/2
         """
         random = np.random.default_rng(seed)
-        score, names = _compose(random, bpm, key, mode, style, drums, lead, beats_per_bar)
+        score, names = _compose(random, bpm, key, mode, style, drums, lead, beats_per_bar, bars_per_chord)
         samples = round(seconds * SAMPLE_RATE)
         stems = {name: np.zeros(samples, np.float32) for name in STEMS}
         beat = 60 / score.bpm
@@ -95,8 +104,12 @@ class Synthesiser:
         first_bar = max(0, int((start - LONGEST_NOTE) // bar_seconds))
         for bar in range(first_bar, int(np.ceil((start + seconds) / bar_seconds))):
             time = bar * bar_seconds - start
-            label = self._accompany(score, bar, time, stems)
-            chords.append(Chord(max(time, 0.0), min((bar + 1) * bar_seconds - start, seconds), label))
+            labels = self._accompany(score, bar, time, stems)
+            ends = [*score.changes[1:], score.beats_per_bar]
+            for label, *edges in zip(labels, score.changes, ends, strict=True):
+                begin, end = ((bar + edge / score.beats_per_bar) * bar_seconds - start for edge in edges)
+                if begin < seconds:
+                    chords.append(Chord(max(begin, 0.0), min(end, seconds), label))
             if score.lead:
                 melody += self._sing(score, bar, time, stems["lead"])
             if score.drums:
@@ -131,22 +144,17 @@ class Synthesiser:
             return round(seconds * SAMPLE_RATE / FRAME) * FRAME
         return round(seconds * SAMPLE_RATE)
 
-    def _accompany(self, score: _Score, bar: int, time: float, stems: dict[str, Audio]) -> str:
-        """Chords and bass of one bar; returns the chord's label."""
-        degree = score.chord_degree(bar)
-        root = score.degree_to_midi(degree, 48)
-        triad = [root, score.degree_to_midi(degree + 2, root), score.degree_to_midi(degree + 4, root)]
-        strikes = [b for b in score.style.comp if b < score.beats_per_bar]
-        for at, until in zip(strikes, [*strikes[1:], score.beats_per_bar], strict=True):
+    def _accompany(self, score: _Score, bar: int, time: float, stems: dict[str, Audio]) -> list[str]:
+        """Chords and bass of one bar; returns the labels of its chords."""
+        for at, until in _sounding(score.style.comp, score):
+            triad = _triad(score, score.chord_degree(bar, at))
             self._play(score, stems["chords"], score.chords, triad, time, at, until - 0.05, 0.16)
         if score.bass:
             timbre = "synth bass" if score.style.kit in ("electronic", "hard") else "bass"
-            plucks = [b for b in score.style.bass if b < score.beats_per_bar]
-            for at, until in zip(plucks, [*plucks[1:], score.beats_per_bar], strict=True):
-                self._play(score, stems["bass"], timbre, [score.degree_to_midi(degree, 33)], time, at, until - 0.1, 0.4)
-        third, fifth = (triad[1] - root) % 12, (triad[2] - root) % 12
-        quality = "dim" if fifth == 6 else "maj" if third == 4 else "min"
-        return f"{NOTE_NAMES[root % 12]}:{quality}"
+            for at, until in _sounding(score.style.bass, score):
+                note = score.degree_to_midi(score.chord_degree(bar, at), 33)
+                self._play(score, stems["bass"], timbre, [note], time, at, until - 0.1, 0.4)
+        return [_label(_triad(score, score.chord_degree(bar, at))) for at in score.changes]
 
     def _sing(self, score: _Score, bar: int, time: float, stem: Audio) -> list[Note]:
         """The lead's bar: a motif of two bars moved to the bar's chord; every eighth bar rests."""
@@ -158,7 +166,7 @@ class Synthesiser:
         root = score.degree_to_midi(score.chord_degree(bar), 60)
         notes = []
         for at, until, step in zip(onsets, [*onsets[1:], score.beats_per_bar], steps, strict=False):
-            midi = score.degree_to_midi(score.chord_degree(bar) + step, root)
+            midi = score.degree_to_midi(score.chord_degree(bar, at) + step, root)
             begin, end = self._play(score, stem, score.lead, [midi], time, at, until - 0.05, 0.4)
             notes.append(Note(begin, end, midi))
         return notes
@@ -197,6 +205,24 @@ class Synthesiser:
                 add_hit(stem, score.style.kit, "tom", self._sample(time + step / 4 * 60 / score.bpm), 0.7)
 
 
+def _sounding(figure: tuple[float, ...], score: _Score) -> list[tuple[float, float]]:
+    """Beats from and to which the notes of a figure sound in a bar; a chord that begins is always struck."""
+    starts = sorted({float(beat) for beat in (*figure, *score.changes[1:]) if beat < score.beats_per_bar})
+    return list(zip(starts, [*starts[1:], float(score.beats_per_bar)], strict=True))
+
+
+def _triad(score: _Score, degree: int) -> list[int]:
+    """MIDI numbers of a chord, its root the lowest."""
+    root = score.degree_to_midi(degree, 48)
+    return [root, score.degree_to_midi(degree + 2, root), score.degree_to_midi(degree + 4, root)]
+
+
+def _label(triad: list[int]) -> str:
+    root, third, fifth = triad[0], triad[1] - triad[0], triad[2] - triad[0]
+    quality = "dim" if fifth % 12 == 6 else "maj" if third % 12 == 4 else "min"
+    return f"{NOTE_NAMES[root % 12]}:{quality}"
+
+
 def _swung(at: float, swing: float) -> float:
     """Delays off-beat eighths (the second half of a beat) by `swing` of a beat."""
     return at + swing if abs(at % 1 - 0.5) < 0.01 else at
@@ -211,6 +237,7 @@ def _compose(
     drums: bool | None,
     lead: str | bool | None,
     beats_per_bar: int | None,
+    bars_per_chord: float,
 ) -> tuple[_Score, dict[str, str]]:
     """Draws a song's choices. Every draw is made whatever is given, so a fixed choice moves no other."""
 
@@ -250,5 +277,6 @@ def _compose(
         lead=(lead if isinstance(lead, str) else lead_timbre) if has_lead else None,
         drums=drawn_drums if drums is None else drums,
         bass=bass,
+        bars_per_chord=bars_per_chord,
     )
     return score, {"style": style_name, "key": f"{NOTE_NAMES[tonic]} {mode}"}

@@ -18,30 +18,34 @@ PLACES = {
 }
 """The kind of place of each quarter of a beat in a bar. In 4/4: first beat, third, second and fourth, the half beat
 after the first, other half beats, other quarters. In 3/4: first beat, others, half beats, quarters."""
+KINDS = {metre: int(places.max()) + 2 for metre, places in PLACES.items()}
+"""Kinds of places, and one more: the first beats of every other bar, for a chord may last two bars."""
 
 # Fitted by demo/fit_metre.py on synthesised songs. Columns: onsets low, mid, high, changes of harmony and of bass.
 WEIGHTS = {
     4: np.array(
         [
-            (0.09, 0.46, -0.09, 0.80, -0.24),
-            (-0.08, -0.17, 0.16, -0.72, -1.52),
-            (-0.28, 0.06, 0.23, -0.66, -2.53),
-            (-0.13, -0.34, 0.45, 0.47, -0.47),
-            (0.13, -0.11, -0.13, -1.18, -0.50),
-            (0.20, -0.61, -0.31, -0.14, 1.15),
+            (0.34, 0.41, -0.15, 0.16, -0.39),
+            (-0.08, -0.11, 0.17, -0.01, -0.37),
+            (-0.35, 0.01, 0.25, -0.56, -1.81),
+            (-0.35, -0.20, 0.37, 0.54, -0.17),
+            (0.21, -0.23, 0.04, -0.68, -0.27),
+            (-0.26, -0.12, -0.45, 0.00, 1.75),
+            (-0.28, -0.03, 0.14, 0.52, 0.18),
         ]
     ),
     3: np.array(
         [
-            (0.21, -0.04, -0.02, 0.92, -0.06),
-            (-0.25, 0.06, 0.29, -0.86, -2.47),
-            (0.04, -0.20, 0.14, -0.45, -0.94),
-            (-0.27, -0.48, -0.27, 0.30, -0.48),
+            (0.28, 0.17, 0.10, 0.67, -0.04),
+            (-0.29, 0.07, 0.39, -1.31, -1.08),
+            (-0.08, -0.05, 0.07, -0.22, 0.34),
+            (-0.29, -0.53, -0.24, 0.08, 0.71),
+            (-0.17, -0.13, -0.13, 0.60, -0.39),
         ]
     ),
 }
 # Octaves from 110 bpm, their square, being in 3/4, octaves when in 3/4, regularity of the pulse.
-REST_WEIGHTS = np.array([0.89, -2.30, -0.83, 0.31, 10.38])
+REST_WEIGHTS = np.array([1.10, -2.22, -1.19, 1.03, 9.74])
 _EXPECTED, _EXPECTED_OCTAVES = 8.0, 0.04
 """What an expected tempo adds to the score of a reading at it, and how near (in octaves) it must be."""
 
@@ -85,16 +89,19 @@ def evidence(rows: Array, reading: Reading) -> Array:
     count = len(reading.beats)
     quarters = np.interp(np.arange(4 * count - 3) / 4, np.arange(count), reading.beats)
     quarters = np.concatenate([quarters, quarters[-1:] + (quarters[-1] - quarters[-2]) * np.arange(1, 4)])
-    places = PLACES[reading.beats_per_bar]
-    kinds = places[(np.arange(len(quarters)) - 4 * reading.first_downbeat) % len(places)]
     at = np.round(quarters).astype(int)
     inside = (at >= 0) & (at < frames)
-    at, kinds = at[inside], kinds[inside]
-    number = places.max() + 1
-    counts = np.maximum(np.bincount(kinds, minlength=number), 1)
-    means = [np.bincount(kinds, row[at], number) / counts for row in rows]
-    tables = {m: np.zeros((PLACES[m].max() + 1, len(BANDS))) for m in METRES}
-    tables[reading.beats_per_bar] = np.minimum(np.array(means).T, _CEILING)
+    places, number = PLACES[reading.beats_per_bar], KINDS[reading.beats_per_bar]
+    place = (np.arange(len(quarters)) - 4 * reading.first_downbeat)[inside]
+    at, kinds = at[inside], places[place % len(places)]
+    # First beats are of a second kind too, which is that of odd bars or of even ones, whichever has more.
+    first = kinds == 0
+    at = np.concatenate([at, at[first]])
+    kinds = np.concatenate([kinds, number - 1 + place[first] // len(places) % 2])
+    counts = np.maximum(np.bincount(kinds, minlength=number + 1), 1)
+    means = np.array([np.bincount(kinds, row[at], number + 1) / counts for row in rows]).T
+    tables = {m: np.zeros((KINDS[m], len(BANDS))) for m in METRES}
+    tables[reading.beats_per_bar] = np.minimum([*means[:-2], means[-2:].max(axis=0)], _CEILING)
     octaves = np.log2(reading.tempo / 110)
     three = float(reading.beats_per_bar == 3)
     rest = [octaves, octaves**2, three, three * octaves, reading.regularity]

@@ -1,5 +1,7 @@
 """The synthesiser's promises: the same seed gives the same song, and everything it says of a song is true."""
 
+from itertools import pairwise
+
 import mir_eval
 import numpy as np
 import pytest
@@ -98,6 +100,23 @@ def test_chords_sound_their_label() -> None:
         root, bitmap, _ = mir_eval.chord.encode(chord.label)
         middle = round((chord.start + chord.end) / 2 * SAMPLE_RATE / 512)
         assert set(np.argsort(strength[:, middle])[-3:]) == {(root + step) % 12 for step in np.flatnonzero(bitmap)}
+
+
+def test_chords_last_as_many_bars_as_asked_for() -> None:
+    changes = {}
+    for bars in (0.5, 1, 2):
+        song = Synthesiser().song(6, 16.0, bpm=120, style="ambient", beats_per_bar=4, start=1.0, bars_per_chord=bars)
+        assert song.chords[0].start == 0 and song.chords[-1].end == 16
+        assert all(a.end == b.start for a, b in pairwise(song.chords))
+        changes[bars] = [b.start for a, b in pairwise(song.chords) if a.label != b.label]
+        assert {(change + 1) % (2 * bars) for change in changes[bars]} == {0}
+        strength = measure.chroma(song.stems["chords"])
+        sounding = [chord for chord in song.chords if chord.end - chord.start >= 1]
+        for chord in sounding[1:6]:
+            middle = round((chord.start + chord.end) / 2 * SAMPLE_RATE / 512)
+            root, bitmap, _ = mir_eval.chord.encode(chord.label)
+            assert set(np.argsort(strength[:, middle])[-3:]) == {(root + step) % 12 for step in np.flatnonzero(bitmap)}
+    assert len(changes[0.5]) > len(changes[1]) > len(changes[2]) > 2
 
 
 def test_snapped_onsets_lie_on_codec_frames_at_most_half_a_frame_from_the_beat() -> None:
