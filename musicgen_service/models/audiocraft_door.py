@@ -30,7 +30,7 @@ from audiocraft.modules.conditioners import (
     WavCondition,
 )
 from audiocraft.modules.diffusion_schedule import NoiseSchedule
-from beat_this.inference import Audio2Frames
+from beat_this.inference import Audio2Frames as BeatTracker
 from beat_this.model.postprocessor import Postprocessor
 from demucs.apply import BagOfModels, apply_model
 from demucs.hf import load_safetensors_model
@@ -40,7 +40,7 @@ from transformers.utils import logging as transformers_logging
 
 from musicgen_service.engine.interface import Conditioning
 
-__all__ = ["CompressionModel", "ConditioningAttributes", "MultiBandDiffusion", "builders"]
+__all__ = ["BeatTracker", "CompressionModel", "ConditioningAttributes", "MultiBandDiffusion", "builders"]
 
 
 class _AnyFolder(list[str]):
@@ -233,16 +233,13 @@ def separate(separator: BagOfModels, wav: torch.Tensor, device: torch.device) ->
     return dict(zip(separator.sources, stems.cpu(), strict=True))
 
 
-BeatTracker = Audio2Frames
-
-
 def load_beat_tracker(folder: Path, device: torch.device) -> BeatTracker:
     """Beat This! from a folder with `final0.ckpt`, by its own loader, which restores nothing but tensors and numbers.
 
     The loader is given an open file: a name that it does not find it would look for on the internet.
     """
     with (folder / "final0.ckpt").open("rb") as checkpoint:
-        return Audio2Frames(checkpoint, device)
+        return BeatTracker(checkpoint, device)
 
 
 class FoundBeats(NamedTuple):

@@ -38,7 +38,7 @@ def hub(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
         monkeypatch.setattr("time.sleep", lambda _seconds: None)
         for name in ("t5-base", "htdemucs", "multi-band-diffusion"):
-            running.add(COMPONENTS[name].hub_id, weights / name)
+            running.add(str(COMPONENTS[name].hub_id), weights / name)
         running.repositories["facebook/encodec_32khz"] = dict(CODEC)
         running.add("facebook/musicgen-small", weights / "small")
         running.add("facebook/musicgen-melody", weights / "melody")

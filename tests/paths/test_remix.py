@@ -36,8 +36,8 @@ def split(song: Song) -> Any:
 
 
 def remixes(band: Band, song: Song, **inputs: Any) -> list[Clip]:
-    inputs = {"prompt": "techno", "return_stems": True} | inputs
-    return list(remix.generate(job_for(band, Audio(song.audio[None], RATE), split(song), task="remix", **inputs)))
+    asked: dict[str, Any] = {"prompt": "techno", "return_stems": True} | inputs
+    return list(remix.generate(job_for(band, Audio(song.audio[None], RATE), split(song), task="remix", **asked)))
 
 
 def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
