@@ -16,6 +16,7 @@ from musicgen_service.models.audiocraft_door import build_lm, repeat_short_melod
 SECONDS = 20  # the longest clip in one go: positions beyond it are never learned
 WIDTH, HEADS, LAYERS = 320, 8, 4
 OPENING = 50  # frames
+GUIDANCE = 3.0
 
 
 def config(text_encoder: str, finetune: bool) -> DictConfig:
@@ -76,7 +77,7 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
                 "kv_repeat": 1,
                 "two_step_cfg": False,
             },
-            "classifier_free_guidance": {"training_dropout": 0.0, "inference_coef": 3.0},
+            "classifier_free_guidance": {"training_dropout": 0.0, "inference_coef": GUIDANCE},
             "attribute_dropout": {"args": {"active_on_eval": False}, "text": {}, "wav": {"self_wav": 0.0}},
             "fuser": {
                 "cross_attention_pos_emb": False,
@@ -136,19 +137,43 @@ def conditions(lm: Any, captions: list[str | None], melodies: list[Tensor | None
 
 
 def losses(
-    lm: Any, codes: Tensor, tensors: dict[str, Any], opening: float = 1.0, heard: Tensor | None = None
+    lm: Any,
+    codes: Tensor,
+    tensors: dict[str, Any],
+    sounding: Tensor,
+    opening: float = 1.0,
+    heard: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of each codebook in nats, ``[CODEBOOKS]``.
+    """Cross-entropies in nats, ``[CODEBOOKS + 2]``: of each codebook, of whether a drum sounds, and of that as drawn.
+
+    As drawn means with classifier-free guidance, which is measured on the first clip if the last one is its twin
+    without conditions. Guidance makes much of how two predictions differ, even in codes that neither expects, so what
+    the two have learned apart says little about what they do together.
 
     Parameters
     ----------
     codes : what is to be predicted, ``[batch, CODEBOOKS, frames]``
+    sounding : which of the first codebook's codes have a drum in them, bool ``[CODES]``
     opening : how often the first OPENING frames count
     heard : what it is predicted from, if not from `codes` themselves
     """
     with torch.autocast(codes.device.type, torch.bfloat16):
         output = lm.compute_predictions(codes if heard is None else heard, [], tensors)
-    each = functional.cross_entropy(output.logits.float().flatten(0, 2), codes.flatten(), reduction="none")
-    weight = output.mask.float()
+    logits = output.logits.float()
+    each = -logits.log_softmax(-1).gather(-1, codes[..., None])[..., 0]
+    hits = _hit_losses(logits[:, 0], codes[:, 0], sounding)
+    conditional, unconditional = logits[0, 0], logits[-1, 0]
+    guided = unconditional + GUIDANCE * (conditional - unconditional)
+    drawn = _hit_losses(guided, codes[0, 0], sounding).expand_as(hits)
+    # Frames that a codebook's delay has not reached are not numbers.
+    each = torch.nan_to_num(torch.cat([each, hits[:, None], drawn[:, None]], dim=1))
+    weight = torch.cat([output.mask, output.mask[:, :1], output.mask[:, :1]], dim=1).float()
     weight[..., :OPENING] *= opening
-    return (torch.nan_to_num(each).view_as(weight) * weight).sum((0, 2)) / weight.sum((0, 2))
+    return (each * weight).sum((0, 2)) / weight.sum((0, 2))
+
+
+def _hit_losses(logits: Tensor, codes: Tensor, sounding: Tensor) -> Tensor:
+    """Cross-entropy of whether a drum sounds, for logits ``[..., CODES]`` and codes ``[...]`` of the first codebook."""
+    scores = logits.log_softmax(-1)
+    hit, none = scores[..., sounding].logsumexp(-1), scores[..., ~sounding].logsumexp(-1)
+    return -torch.where(sounding[codes], hit, none)

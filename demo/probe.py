@@ -9,9 +9,11 @@ from torch import Tensor
 
 from demo import data
 from demo.language_model import conditions, losses
-from demo.quantiser import Quantiser
+from demo.quantiser import CODEBOOKS, Quantiser
 from demo.synth.styles import NOTE_NAMES
 from demo.text import TEMPI
+
+TONES = slice(1, CODEBOOKS)  # the codebooks that hear them
 
 
 def _drums_flipped(caption: str) -> str:
@@ -39,15 +41,16 @@ class Probe:
     """Losses on 24 held-back songs: as they are, and with another tempo or key in the caption, drums denied, no melody.
 
     A tempo that is not understood can be swapped at no loss: the gap is the first sign of a beat to come. Tempo and
-    drums are looked for in the first codebook, key and melody in the others.
+    drums are looked for in the first codebook and its hits, key and melody in the others.
     """
 
     def __init__(self, quantiser: Quantiser, chroma: torch.nn.Module, songs: int = 24) -> None:
         self.shard = data.make_shard(quantiser, chroma, data.HELD_BACK, songs, 10.0)
+        self.sounding = quantiser.sounding()
 
     @torch.no_grad()
     def __call__(self, lm: Any) -> dict[str, float | list[float]]:
-        """Cross-entropy by codebook, and what wrong conditions add to it (nats)."""
+        """Cross-entropy by codebook and of hits, and what wrong conditions add to it (nats)."""
         training = lm.training
         lm.eval()
         codes = self.shard.codes.long().to(lm.emb[0].weight.device)
@@ -56,17 +59,17 @@ class Probe:
 
         def loss(change: Callable[[str], str] = str, heard: list[Tensor | None] = melodies) -> Tensor:
             words: list[str | None] = [change(caption) for caption in self.shard.captions]
-            return losses(lm, codes, conditions(lm, words, heard)).cpu()
+            return losses(lm, codes, conditions(lm, words, heard), self.sounding.to(codes.device)).cpu()
 
         true = loss()
         gaps = {
             "wrong tempo": (loss(_tempo_moved) - true)[0],
-            "wrong drums": (loss(_drums_flipped) - true)[0],
-            "wrong key": (loss(_key_moved) - true)[1:].mean(),
-            "no melody": (loss(heard=silence) - true)[1:].mean(),
+            "wrong drums": (loss(_drums_flipped) - true)[CODEBOOKS],
+            "wrong key": (loss(_key_moved) - true)[TONES].mean(),
+            "no melody": (loss(heard=silence) - true)[TONES].mean(),
         }
         lm.train(training)
         return {
-            "loss": [round(float(x), 3) for x in true],
+            "loss": [round(float(x), 3) for x in true[: CODEBOOKS + 1]],
             **{name: round(float(gap), 4) for name, gap in gaps.items()},
         }

@@ -18,6 +18,7 @@ CODEBOOKS = len(BLOCKS)
 SHARE = 16  # dimensions of the latent that a codebook looks at
 DIMENSION = CODEBOOKS * SHARE
 _SAMPLE = 60_000  # frames that k-means sees
+_QUIET = 0.05  # mean of the drums' features, above which one sounds; what leaks into them stays below 0.04
 
 
 @dataclass
@@ -51,6 +52,11 @@ class Quantiser:
     def decode(self, codes: Tensor) -> Tensor:
         """Codes ``[batch, CODEBOOKS, frames]`` to latents ``[batch, frames, DIMENSION]``."""
         return torch.stack([book[codes[:, k]] for k, book in enumerate(self.codebooks)]).sum(0)
+
+    def sounding(self) -> Tensor:
+        """Which of the first codebook's codes have a drum in them, bool ``[CODES]``."""
+        bands = self.codebooks[0] @ torch.linalg.pinv(self.components).T + self.mean
+        return bands[:, : BLOCKS[0]].mean(1) > _QUIET
 
     def _blocks(self) -> list[Tensor]:
         """The codebooks without their zeros, ``[CODES, SHARE]`` each."""

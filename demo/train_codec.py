@@ -49,7 +49,7 @@ def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, progress: float) -
     error = (decoded - audio).square().mean() / audio.square().mean()
     if progress < TUNING:
         return 6 * error + 0.1 * losses.spectral(decoded, audio)
-    return 0.5 * error + losses.spectral(decoded, audio)
+    return 0.5 * error + losses.spectral(decoded, audio) + 0.5 * losses.onsets(decoded, audio)
 
 
 class Progress:

@@ -31,8 +31,8 @@ FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and ke
 DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at first and at last
 DRUM_STEPS = 800  # when the last share would be none
 OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
-RUN, INTERRUPTED = 25, 0.15  # frames of an interruption, and how much of the time there is one
-WEIGHTS = (0.4, 0.2, 0.2, 0.2)  # of the codebooks: the first has the drums, on which the tempo hangs
+RUN, INTERRUPTED = 25, 0.25  # frames of an interruption, and how much of the time there is one
+WEIGHTS = (0.4, 0.2, 0.2, 0.2, 3.0, 1.0)  # of `losses`; drums have the tempo, and a hit too many is heard at once
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
 
 
@@ -140,14 +140,16 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         lm.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["step"]
-    probe = Probe(quantiser, chroma)
+    probe, sounding = Probe(quantiser, chroma), quantiser.sounding().to(device)
     songs, recent, began = Songs(folder / "shards", shards), deque[Tensor](maxlen=report_every), time.time()
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
         codes, captions, melodies = songs.batch(step)
         codes = codes.to(device)
-        each = losses(lm, codes, conditions(lm, captions, melodies), OPENING_WEIGHT, interrupted(codes, step))
+        tensors = conditions(lm, [*captions, None], [*melodies, None])
+        codes, heard = (torch.cat([clips, clips[:1]]) for clips in (codes, interrupted(codes, step)))
+        each = losses(lm, codes, tensors, sounding, OPENING_WEIGHT, heard)
         optimiser.zero_grad()
         torch.autograd.backward((each * torch.tensor(WEIGHTS, device=device)).sum())
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from demo import clockwork, data, features, quantiser, text
+from demo import clockwork, data, features, measure, quantiser, text
+from demo import losses as sound_losses
 from demo.codec import create as create_codec
 from demo.language_model import conditions, losses
 from demo.language_model import create as create_lm
@@ -110,12 +111,49 @@ def test_a_step_of_training_lowers_the_loss(teacher: Quantiser, reader: Path) ->
     chroma = lm.condition_provider.conditioners["self_wav"].chroma
     shard = data.make_shard(teacher, chroma, 0, 2, 2.0)
     given = [shard.captions[0], None], [shard.lead[0], None]
+    sounding = teacher.sounding()
     optimiser = torch.optim.AdamW(lm.parameters(), 3e-4)
-    before = losses(lm, shard.codes.long(), conditions(lm, *given)).mean()
+    before = losses(lm, shard.codes.long(), conditions(lm, *given), sounding).mean()
     torch.autograd.backward(before)
     optimiser.step()
     with torch.no_grad():
-        assert losses(lm, shard.codes.long(), conditions(lm, *given)).mean() < before
+        assert losses(lm, shard.codes.long(), conditions(lm, *given), sounding).mean() < before
+
+
+def test_codes_tell_whether_a_drum_sounds(teacher: Quantiser) -> None:
+    song = Synthesiser(snap=True).song(5, 8.0, bpm=120, style="rock", drums=True, beats_per_bar=4)
+    drums = torch.from_numpy(song.stems["drums"])[None]
+    others = torch.from_numpy(song.audio)[None] - drums
+    hits, none = (
+        teacher.sounding()[teacher.encode(teacher.latent(heard, others))[0, 0]]
+        for heard in (drums, torch.zeros_like(drums))
+    )
+    beats = torch.from_numpy(np.round(song.beats * 50).astype(int))
+    assert hits[beats[beats < len(hits)]].float().mean() > 0.9
+    assert not none.any()
+
+
+def test_hits_are_judged_as_guidance_draws_them(teacher: Quantiser, reader: Path) -> None:
+    torch.manual_seed(0)
+    lm, _ = create_lm(reader)
+    chroma = lm.condition_provider.conditioners["self_wav"].chroma
+    codes = data.make_shard(teacher, chroma, 0, 1, 2.0).codes.long()
+    alike = conditions(lm, ["no drums", "no drums"], [None, None])
+    apart = conditions(lm, ["no drums", None], [None, None])
+    with torch.no_grad():
+        same, other = (losses(lm, codes.repeat(2, 1, 1), tensors, teacher.sounding()) for tensors in (alike, apart))
+    assert torch.isclose(same[-1], same[-2])  # without a difference there is nothing to guide by
+    assert not torch.isclose(other[-1], other[-2])
+
+
+def test_the_loss_of_onsets_is_librosas_envelope() -> None:
+    song = Synthesiser(snap=True).song(5, 4.0, style="rock", drums=True)
+    first, second = (torch.from_numpy(song.audio - less * song.stems["drums"])[None] for less in (0.0, 0.9))
+    ours, theirs = (rises.mean(1)[0] for rises in map(sound_losses._rises, (first, second)))
+    mine = float(torch.corrcoef(torch.stack([ours, theirs]))[0, 1])
+    assert mine == pytest.approx(measure.onset_correlation(first[0].numpy(), second[0].numpy()), abs=0.02)
+    assert sound_losses.onsets(first, first) < 1e-3
+    assert sound_losses.onsets(second, first) > 0.1
 
 
 def test_the_tokenizer_reads_what_people_type(reader: Path) -> None:
