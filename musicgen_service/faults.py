@@ -12,7 +12,16 @@ from musicgen_service.request import RequestError
 
 _SPOKEN = (RequestError, AudioError, EncodingError, WeightsError)
 """Errors whose own message is written for a client."""
-_PATH = re.compile(r"(?<![\w:/.])/(?:[^\s/'\":]+/)+([^\s/'\":]*)")
+_FOLDERS = re.compile(
+    r"""
+    (?<![\w./<\])+-])               # not in the midst of a word, a relative path or an http address
+    (?:file:(?://[^/\s'"]*)?)?
+    /(?=[\w.~@%])
+    (?:(?:(?!\.[a-z]\w*\s)[^/'":;,()\n])+/)*  # folders may have spaces; after a name with an extension prose goes on
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Of an absolute path or a `file:` URL all but the last name."""
 
 
 class ServiceError(RuntimeError):
@@ -28,7 +37,7 @@ def explained(error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ServiceError("The service has no room left to write files: try again later.")
     if isinstance(error, _SPOKEN):
-        return ServiceError(_PATH.sub(r"\1", str(error)))
+        return ServiceError(_FOLDERS.sub("", str(error)))
     return ServiceError(f"Something went wrong inside the service ({type(error).__name__}); its log says more.")
 
 

@@ -83,6 +83,43 @@ def test_an_error_of_our_own_is_explained_without_paths() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cannot read /secret", "cannot read secret"),
+        ("(/secret): denied", "(secret): denied"),
+        ("'/srv/my weights/small/state.bin' is gone", "'state.bin' is gone"),
+        ("cannot read /srv/my weights/a small one/state.bin", "cannot read state.bin"),
+        ('"/srv/a b/my song.wav"', '"my song.wav"'),
+        ("cannot read file:///srv/a%20b/song.wav", "cannot read song.wav"),
+        ("cannot read file://host/srv/song.wav and file:/song.wav", "cannot read song.wav and song.wav"),
+        ("not found:/srv/song.wav", "not found:song.wav"),
+        ("path=/srv/.cache/x", "path=x"),
+        ("/srv/a.wav is neither wav/mp3 nor 4/4", "a.wav is neither wav/mp3 nor 4/4"),
+    ],
+)
+def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
+    assert str(faults.explained(WeightsError(text))) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "and/or",
+        "4/4 or 3/4, 1/2",
+        "use wav/mp3",
+        "10 kB/s",
+        "n/a",
+        "a / b",
+        "+/-1",
+        "</html>",
+        "https://hub.test/a/b/c",
+    ],
+)
+def test_what_is_no_path_is_left_alone(text: str) -> None:
+    assert str(faults.explained(WeightsError(text))) == text
+
+
+@pytest.mark.parametrize(
     ("error", "sentence"),
     [
         (KeyError("secret"), "Something went wrong inside the service (KeyError); its log says more."),
