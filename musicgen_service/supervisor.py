@@ -1,10 +1,11 @@
 """Keeps Cog's server running: starts it, watches its health, starts it again, and ends it without losing work.
 
-Cog's server outlives its own worker: it then refuses every request until somebody restarts it.
+Cog's server outlives its own worker, and a setup that failed: it then refuses every request until somebody restarts it.
 """
 
 import http.client
 import json
+import math
 import os
 import signal
 import socket
@@ -26,10 +27,12 @@ CHECKS = 3
 BACK_OFF_FIRST, BACK_OFF_LAST = 1.0, 60.0
 """Seconds before a new start; each wait is twice the one before."""
 STEADY = 60.0
-"""Seconds without trouble after which the next wait is the shortest again."""
+"""Seconds of service after which the next wait is the shortest again."""
 GIVING_UP = 5.0
 """Seconds for what is given up to end."""
-_ILL = ("UNHEALTHY", "DEFUNCT")
+_SETUP_FAILED = "SETUP_FAILED"
+_ILL = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
+_WELL = ("READY", "BUSY")
 
 
 def drain_seconds() -> float:
@@ -57,6 +60,7 @@ class Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._answers = False
+        self._well_since = math.inf
         self._stop = threading.Event()
         self.front = Front(address, self._behind)
 
@@ -65,18 +69,19 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         threading.Thread(target=self.front.serve_forever, args=(0.1,), daemon=True).start()
-        wait, started = 0.0, time.monotonic()
+        wait = 0.0
         self._start()
         while not self._stop.is_set():
             trouble = self._watch()
             if trouble is None:
                 break
-            self._end()
-            steady = time.monotonic() - started > STEADY
-            wait = BACK_OFF_FIRST if steady else longer(wait)
+            wait = BACK_OFF_FIRST if time.monotonic() - self._well_since > STEADY else longer(wait)
             log(f"supervisor: {trouble}; starting it again in {wait:g} s")
+            # After a setup that failed, the server goes on to say why until it is tried again.
+            if _SETUP_FAILED not in trouble:
+                self._end()
             if not self._stop.wait(wait):
-                started = time.monotonic()
+                self._end()
                 self._start()
         self._drain()
         self._end()
@@ -94,6 +99,7 @@ class Supervisor:
         # In a group of its own: Ctrl-C is for the supervisor alone, and the worker of a server that died can be found.
         environment = {**self._environment, "PORT": str(self._port)}
         self._process = subprocess.Popen(self._command, env=environment, start_new_session=True)
+        self._well_since = math.inf
 
     def _watch(self) -> str | None:
         """Wait for trouble and say what it is; None when told to stop."""
@@ -103,6 +109,8 @@ class Supervisor:
             if (ended := self._process.poll()) is not None:
                 return f"the server ended with status {ended}"
             status = _status(self._port)
+            if status in _WELL:
+                self._well_since = min(self._well_since, time.monotonic())
             bad = bad + 1 if status in _ILL or (status is None and self._answers) else 0
             self._answers = self._answers or status is not None
             if bad == CHECKS:

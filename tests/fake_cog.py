@@ -1,4 +1,7 @@
-"""A server in Cog's place, which does what it is told: `POST /predictions` with `die`, `ill`, `slow` or `later`."""
+"""A server in Cog's place, which does what it is told: `POST /predictions` with `die`, `ill`, `slow` or `later`.
+
+Its setup fails as long as there is no file where `WEIGHTS` says there should be one.
+"""
 
 import json
 import os
@@ -6,8 +9,9 @@ import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-status = "READY"
+status = "READY" if Path(os.environ.get("WEIGHTS", __file__)).exists() else "SETUP_FAILED"
 cancelled = threading.Event()
 
 

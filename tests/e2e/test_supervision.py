@@ -51,6 +51,19 @@ def test_a_worker_that_dies_is_replaced_and_the_end_waits_for_a_prediction(own_s
     assert family and not any(runs(process.pid) for process in family)
 
 
+def test_weights_that_appear_after_the_start_are_found(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    command = ["-m", "musicgen_service", "serve", "--port"]
+    settings = {"MUSICGEN_WEIGHTS": str(folder), "MUSICGEN_MODELS": "small"}
+    with serving(command, PROJECT, tmp_path / "temp", status="SETUP_FAILED", **settings) as server:
+        assert "'small' is not in the weights folder" in server.client.get("/health-check").json()["setup"]["logs"]
+        for path in weights.iterdir():
+            (folder / path.name).symlink_to(path)
+        assert server.make(**SHORT)
+        assert "supervisor: the server is SETUP_FAILED; starting it again in 1 s" in server.log.read_text()
+
+
 def _worker(server: Server) -> psutil.Process:
     [worker] = [
         process
