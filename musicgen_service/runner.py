@@ -1,10 +1,12 @@
 """What every predictor shares: the service behind it, and what it tells of a request."""
 
+import logging
 import math
 import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from typing import Any
 
 import cog.types
@@ -29,8 +31,13 @@ class ServiceRunner(BaseRunner):
 
     def setup(self) -> None:
         """Load models into memory."""
-        # Imported here, so that reading the inputs of a predictor does not load torch.
-        from musicgen_service.service import MusicGenService
+        # What libraries say may name paths. It is for the server's log: a prediction's own goes to its client, and has
+        # what is written to Cog's `sys.stderr`, which their handlers would take as they are imported.
+        with redirect_stderr(sys.__stderr__):
+            # Imported here, so that reading the inputs of a predictor does not load torch.
+            from musicgen_service.service import MusicGenService
+        logging.basicConfig(stream=sys.__stderr__)
+        logging.captureWarnings(True)
 
         self.service = MusicGenService()
         self.service.setup()

@@ -104,3 +104,26 @@ def test_a_server_without_its_model_says_so(start: Start) -> None:
         assert sentence in failed.client.get("/health-check").json()["setup"]["logs"]
         assert sentence in failed.log.read_text()
         assert failed.post({"input": SHORT}).status_code == 503
+
+
+WARNING = """
+import logging, warnings
+import predict
+
+class Predictor(predict.Predictor):
+    def translate(self, inputs):
+        warnings.warn("from python")
+        logging.getLogger("a.library").warning("from a library")
+        logging.getLogger("transformers").warning("from one with a handler of its own")
+        return super().translate(inputs)
+"""
+
+
+def test_what_libraries_say_is_in_the_servers_log_and_not_in_a_predictions(start: Start, bare: Path) -> None:
+    (bare / "warning.py").write_text(WARNING)
+    with start(COG_PREDICT_TYPE_STUB="warning.py:Predictor") as server:
+        reply = server.predict(**SHORT)
+        log = server.log.read_text()
+    assert reply["status"] == "succeeded" and "task text, model small" in reply["logs"]
+    for said in ("from python", "from a library", "from one with a handler of its own"):
+        assert said in log and said not in reply["logs"]
