@@ -144,11 +144,11 @@ def losses(
     opening: float = 1.0,
     heard: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropies in nats, ``[CODEBOOKS + 2]``: of each codebook, of whether a drum sounds, and of that as drawn.
+    """Cross-entropies in nats, of each codebook and of whether a drum sounds: ``[2, CODEBOOKS + 1]``.
 
-    As drawn means with classifier-free guidance, which is measured on the first clip if the last one is its twin
-    without conditions. Guidance makes much of how two predictions differ, even in codes that neither expects, so what
-    the two have learned apart says little about what they do together.
+    The second row is of what is drawn, which is with classifier-free guidance: it is measured on the first clip, if the
+    last one is its twin without conditions. Guidance makes much of how two predictions differ, even in codes that
+    neither expects, so what the two have learned apart says little about what they do together.
 
     Parameters
     ----------
@@ -160,20 +160,23 @@ def losses(
     with torch.autocast(codes.device.type, torch.bfloat16):
         output = lm.compute_predictions(codes if heard is None else heard, [], tensors)
     logits = output.logits.float()
-    each = -logits.log_softmax(-1).gather(-1, codes[..., None])[..., 0]
-    hits = _hit_losses(logits[:, 0], codes[:, 0], sounding)
-    conditional, unconditional = logits[0, 0], logits[-1, 0]
+    conditional, unconditional = logits[:1], logits[-1:]
     guided = unconditional + GUIDANCE * (conditional - unconditional)
-    drawn = _hit_losses(guided, codes[0, 0], sounding).expand_as(hits)
     # Frames that a codebook's delay has not reached are not numbers.
-    each = torch.nan_to_num(torch.cat([each, hits[:, None], drawn[:, None]], dim=1))
-    weight = torch.cat([output.mask, output.mask[:, :1], output.mask[:, :1]], dim=1).float()
-    weight[..., :OPENING] *= opening
-    return (each * weight).sum((0, 2)) / weight.sum((0, 2))
+    mask = torch.cat([output.mask, output.mask[:, :1]], dim=1).float()
+    mask[..., :OPENING] *= opening
+    plain, drawn = (
+        (torch.nan_to_num(_each(scores, codes[: len(scores)], sounding)) * mask[: len(scores)]).sum((0, 2))
+        / mask[: len(scores)].sum((0, 2))
+        for scores in (logits, guided)
+    )
+    return torch.stack([plain, drawn])
 
 
-def _hit_losses(logits: Tensor, codes: Tensor, sounding: Tensor) -> Tensor:
-    """Cross-entropy of whether a drum sounds, for logits ``[..., CODES]`` and codes ``[...]`` of the first codebook."""
+def _each(logits: Tensor, codes: Tensor, sounding: Tensor) -> Tensor:
+    """Cross-entropy of every code, and of whether a drum sounds, ``[batch, CODEBOOKS + 1, frames]``."""
     scores = logits.log_softmax(-1)
-    hit, none = scores[..., sounding].logsumexp(-1), scores[..., ~sounding].logsumexp(-1)
-    return -torch.where(sounding[codes], hit, none)
+    each = -scores.gather(-1, codes[..., None])[..., 0]
+    drums = scores[:, 0]
+    hit, none = drums[..., sounding].logsumexp(-1), drums[..., ~sounding].logsumexp(-1)
+    return torch.cat([each, -torch.where(sounding[codes[:, 0]], hit, none)[:, None]], dim=1)

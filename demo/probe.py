@@ -59,7 +59,7 @@ class Probe:
 
         def loss(change: Callable[[str], str] = str, heard: list[Tensor | None] = melodies) -> Tensor:
             words: list[str | None] = [change(caption) for caption in self.shard.captions]
-            return losses(lm, codes, conditions(lm, words, heard), self.sounding.to(codes.device)).cpu()
+            return losses(lm, codes, conditions(lm, words, heard), self.sounding.to(codes.device))[0].cpu()
 
         true = loss()
         gaps = {
@@ -70,6 +70,6 @@ class Probe:
         }
         lm.train(training)
         return {
-            "loss": [round(float(x), 3) for x in true[: CODEBOOKS + 1]],
+            "loss": [round(float(x), 3) for x in true],
             **{name: round(float(gap), 4) for name, gap in gaps.items()},
         }

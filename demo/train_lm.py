@@ -32,7 +32,8 @@ DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at fi
 DRUM_STEPS = 800  # when the last share would be none
 OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
 RUN, INTERRUPTED = 25, 0.25  # frames of an interruption, and how much of the time there is one
-WEIGHTS = (0.4, 0.2, 0.2, 0.2, 3.0, 1.0)  # of `losses`; drums have the tempo, and a hit too many is heard at once
+WEIGHTS = (0.4, 0.2, 0.2, 0.2, 2.0)  # of the codebooks and of hits; drums have the tempo, one too many is heard at once
+DRAWN = 0.25  # how much the same losses count as drawn
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
 
 
@@ -140,6 +141,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         lm.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["step"]
+    weights = torch.tensor([[1.0], [DRAWN]], device=device) * torch.tensor(WEIGHTS, device=device)
     probe, sounding = Probe(quantiser, chroma), quantiser.sounding().to(device)
     songs, recent, began = Songs(folder / "shards", shards), deque[Tensor](maxlen=report_every), time.time()
     for step in range(first, steps):
@@ -151,7 +153,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         codes, heard = (torch.cat([clips, clips[:1]]) for clips in (codes, interrupted(codes, step)))
         each = losses(lm, codes, tensors, sounding, OPENING_WEIGHT, heard)
         optimiser.zero_grad()
-        torch.autograd.backward((each * torch.tensor(WEIGHTS, device=device)).sum())
+        torch.autograd.backward((weights * each).sum())
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
         clocks.step(optimiser)
         recent.append(each.detach())
@@ -161,7 +163,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
                 average[name].lerp_(value, 1 - decay)
         if (step + 1) % report_every == 0 or step + 1 == steps:
             speed = (step + 1 - first) * BATCH_FRAMES / (time.time() - began)
-            means = torch.stack(list(recent)).mean(0).cpu().numpy().round(3)
+            means = torch.stack(list(recent)).mean(0).cpu().numpy().round(3).tolist()
             print(
                 f"step {step + 1}/{steps}  {time.time() - began:.0f} s  {speed:.0f} frames/s  loss {means}", flush=True
             )
