@@ -91,15 +91,15 @@ def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: 
         return step(slots)
 
     monkeypatch.setattr(Slots, "step", counted)
-    made, seen = [], []
+    seen = []
     for model in (pair.model, pair.reference):
         request = SlotRequest(conditions, None, 150, Sampling(), torch.Generator().manual_seed(5))
-        made.append([])
+        made = []
         for piece in model.stream(request, 60):
-            made[-1].append(piece)
+            made.append(piece)
             seen.append(steps)
-        assert [piece.shape[-1] // model.hop for piece in made[-1]] == [60, 60, 30]
-        torch.testing.assert_close(torch.cat(made[-1], dim=-1), whole, atol=1e-5, rtol=0)
+        assert [piece.shape[-1] // model.hop for piece in made] == [60, 60, 30]
+        torch.testing.assert_close(torch.cat(made, dim=-1), whole, atol=1e-5, rtol=0)
     # The first piece needs its own frames, those its sound depends on, and the delays; audiocraft's loop comes whole.
     assert seen[0] <= 60 + 2 * pieces.LOOKAHEAD + 3
     assert seen[0] < seen[1] < seen[2] == seen[-1] == 153

@@ -1,0 +1,114 @@
+"""Where the time of a whole request goes, with the shipped checkpoint.
+
+    python -m bench.shares
+
+Requests go through the service in this process, their parts under a stopwatch that counts processor time, so that
+other work on the machine does not matter. What a part leaves to another part counts for the other.
+"""
+
+import functools
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from bench import machine
+from musicgen_service.audio import encoding, loudness, reading
+from musicgen_service.engine.slots import Slots
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.service import MusicGenService
+
+PARTS: dict[str, list[tuple[Any, str]]] = {
+    "reading audio": [(reading, "read"), (reading.Audio, "convert")],
+    "codec: to tokens": [(MusicModel, "encode")],
+    "text encoder": [],
+    "chroma": [],
+    "prefill": [(Slots, "join")],
+    "steps": [(Slots, "step")],
+    "codec: to sound": [(MusicModel, "decode")],
+    "loudness": [(loudness, "normalise")],
+    "file": [(encoding, "write")],
+}
+"""The functions that do each part; those of the conditioners are the loaded model's own."""
+
+
+class Stopwatch:
+    """Seconds of processor time by part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._left_to_others = [0.0]
+
+    def on(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, its time counted."""
+
+        @functools.wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.process_time()
+            self._left_to_others.append(0.0)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent = time.process_time() - started
+                self.seconds[part] += spent - self._left_to_others.pop()
+                self._left_to_others[-1] += spent
+
+        return timed
+
+
+def main() -> None:
+    """Measure and print."""
+    with patch.dict(os.environ, MUSICGEN_MODELS="demo"):
+        service = MusicGenService()
+        service.setup()
+    model = service._models.newest()
+    assert model is not None
+    conditioners = model.lm.condition_provider.conditioners
+    parts = PARTS | {"text encoder": [(conditioners["description"], "forward")]}
+    parts["chroma"] = [(conditioners["self_wav"], "forward")]
+    base = {"prompt": "house synth with drums, 120 bpm", "model_version": "demo", "seed": 1}
+    [melody], _ = service.generate(base | {"duration": 10})
+    asked: dict[str, dict[str, Any]] = {
+        "text, 10 s": {"duration": 10},
+        "text, 60 s": {"duration": 60},
+        "melody, 10 s": {"duration": 10, "input_audio": melody},
+        "melody, 60 s": {"duration": 60, "input_audio": melody},
+        "continuation, 60 s": {"duration": 60, "input_audio": melody, "continuation": True},
+    }
+    shares = {name: _shares(service, base | inputs, parts) for name, inputs in asked.items()}
+    print(f"demo; {machine.describe(torch.device('cpu'))}\npython -m bench.shares\n\n{_table(shares)}\n")
+    print(json.dumps(shares))
+
+
+def _shares(
+    service: MusicGenService, inputs: dict[str, Any], parts: dict[str, list[tuple[Any, str]]]
+) -> dict[str, float]:
+    """The share of each part in the time of one request, of the rest, and its seconds."""
+    watch = Stopwatch()
+    with ExitStack() as stack:
+        for part, functions in parts.items():
+            for owner, name in functions:
+                stack.enter_context(patch.object(owner, name, watch.on(part, getattr(owner, name))))
+        started = time.process_time()
+        service.generate(inputs)
+        seconds = time.process_time() - started
+    shares = {part: watch.seconds[part] / seconds for part in parts}
+    return shares | {"rest": 1 - sum(shares.values()), "seconds": seconds}
+
+
+def _table(shares: dict[str, dict[str, float]]) -> str:
+    lines = [f"{'':18}" + "".join(f"{name:>20}" for name in shares)]
+    for part in [*PARTS, "rest"]:
+        lines.append(f"{part:18}" + "".join(f"{found[part]:20.1%}" for found in shares.values()))
+    lines.append(f"{'in all':18}" + "".join(f"{found['seconds']:18.2f} s" for found in shares.values()))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
