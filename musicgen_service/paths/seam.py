@@ -71,7 +71,7 @@ def close(sound: np.ndarray, rate: int, start: int, length: int, beats: int) -> 
     beat = float(np.median(within or own))
     best: tuple[np.ndarray, float] | None = None
     for fade in _FADES:
-        for near in np.arange(_NEAREST, REACH - fade, _STEP):
+        for near in np.arange(_NEAREST, REACH - fade + _STEP / 2, _STEP):
             joined, middle = _joined(sound, start, length, round(near * rate), round(fade * rate), before)
             join = float(onsets.peaks(joined, rate, [middle]).max())
             if best is None or join < best[1]:
