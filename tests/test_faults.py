@@ -364,8 +364,9 @@ def write_an_hour(folder: Path) -> None:
 
 
 TAGS = ("title", "comment", "software")
+ENDLESS = ["-re", "-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]
 PROGRAMS: dict[str, Callable[[Path], object]] = {
-    "reading": lambda _: ffmpeg.run(["-re", "-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]),
+    "reading": lambda _: ffmpeg.run(ENDLESS),
     "writing": write_an_hour,
 }
 
@@ -386,6 +387,25 @@ def test_a_cancelled_ffmpeg_is_ended(program: str, tmp_path: Path, monkeypatch: 
     assert isinstance(cancelled_when(reached, lambda: PROGRAMS[program](tmp_path)), Cancelled)
     assert started[0].returncode == -9
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ffmpeg_that_starts_after_the_cancel_is_ended_too() -> None:
+    reached, cancelled = threading.Event(), threading.Event()
+    ended: list[int] = []
+
+    def work() -> None:
+        reached.set()
+        assert cancelled.wait(PATIENCE)
+        ended.append(subprocess.run([ffmpeg.path(), *ENDLESS], stdin=-3, stderr=-3).returncode)
+
+    def request() -> None:
+        try:
+            ffmpeg.interruptible(work)
+        finally:
+            assert ended == [-9]
+
+    threading.Timer(1, cancelled.set).start()
+    assert isinstance(cancelled_when(reached, request), Cancelled)
 
 
 def test_silence_is_refused_where_sound_is_needed(predictor: Predictor, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The ffmpeg program that comes with the `imageio-ffmpeg` package, so no system package is needed."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import imageio_ffmpeg
@@ -77,15 +77,31 @@ def run(arguments: list[str]) -> bytes:
 
 def interruptible(work: Callable[[], None]) -> None:
     """Do work that waits for an ffmpeg of its own; a cancelled request ends that program and returns at once."""
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)
+    outcome: list[Exception] = []
+
+    def attempt() -> None:
         try:
-            while not future.done():
-                wait([future], _GLANCE)
-        except BaseException:
-            for child in psutil.Process().children():
-                with suppress(psutil.NoSuchProcess):
-                    if child.exe() == path():
-                        child.kill()
-            raise
-    future.result()
+            work()
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=attempt, name="ffmpeg", daemon=True)
+    try:
+        thread.start()
+        while thread.is_alive():
+            thread.join(_GLANCE)
+    except BaseException:
+        while True:
+            _kill_programs()
+            time.sleep(_GLANCE)  # the thread may be about to start its program, or itself
+            if not thread.is_alive():
+                raise
+    if outcome:
+        raise outcome[0]
+
+
+def _kill_programs() -> None:
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if child.exe() == path():
+                child.kill()
