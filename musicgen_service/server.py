@@ -8,22 +8,27 @@ from pathlib import Path
 from musicgen_service import schema, systems
 from musicgen_service.supervisor import Supervisor
 
+MEMORY = {
+    # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
+    # never returns: the worker would grow by half within fifty predictions.
+    "MALLOC_ARENA_MAX": "1",
+    # oneDNN keeps the last 1,024 operations that it compiled, each for one shape, and every length of a clip brings
+    # shapes of its own: 2 MB.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+}
+"""What the environment of a worker says about memory, where it says nothing else."""
+
 
 def serve(host: str, port: int, system: str | None = None) -> None:
     """Write the schema and run Cog's server, in a system's place or as ourselves, until told to end."""
     predictor = systems.predictor(system)
-    environment = os.environ | {
+    own = {
         # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
         "PATH": _before("PATH", Path(sys.executable).parent),
         "PYTHONPATH": _before("PYTHONPATH", systems.PROJECT),
         "COG_PREDICT_TYPE_STUB": str(systems.PROJECT / predictor),
     }
-    environment.setdefault("LOG_FORMAT", "console")
-    # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
-    # never returns: the worker would grow by half within fifty predictions.
-    environment.setdefault("MALLOC_ARENA_MAX", "1")
-    # oneDNN keeps what it compiled for the last 1,024 shapes, and every clip's length is a shape: 2 MB each.
-    environment.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    environment = {"LOG_FORMAT": "console"} | MEMORY | os.environ | own
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
     # Cog's server reads the schema in the folder it is started in. It has one of its own: two servers of one project
     # may publish different schemas, and in a container an ordinary user cannot write into the project.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from musicgen_service import supervisor
+from musicgen_service import server, supervisor
 from tests.e2e.harness import free_port, http_server
 
 MANIFESTS = {found["kind"]: found for found in yaml.safe_load_all(Path("deploy/kubernetes.yaml").read_text())}
@@ -20,6 +20,11 @@ POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
 [CONTAINER] = POD["containers"]
 COMPOSE = yaml.safe_load(Path("deploy/compose.yaml").read_text())["services"]["musicgen"]
 SERVE = ["python", "-m", "musicgen_service", "serve", "--host", "0.0.0.0", "--port", "5000"]
+
+
+def test_an_image_keeps_as_little_memory_as_serve() -> None:
+    environment = dict(line.split("=") for line in yaml.safe_load(Path("cog.yaml").read_text())["environment"])
+    assert server.MEMORY and server.MEMORY.items() <= environment.items()
 
 
 def probe(question: str, port: int) -> "subprocess.CompletedProcess[str]":
