@@ -163,7 +163,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
                 average[name].lerp_(value, 1 - decay)
         if (step + 1) % report_every == 0 or step + 1 == steps:
             speed = (step + 1 - first) * BATCH_FRAMES / (time.time() - began)
-            means = torch.stack(list(recent)).mean(0).cpu().numpy().round(3).tolist()
+            means = torch.stack(list(recent)).mean(0).double().cpu().numpy().round(3).tolist()
             print(
                 f"step {step + 1}/{steps}  {time.time() - began:.0f} s  {speed:.0f} frames/s  loss {means}", flush=True
             )
