@@ -364,7 +364,7 @@ def write_an_hour(folder: Path) -> None:
 
 
 TAGS = ("title", "comment", "software")
-ENDLESS = ["-re", "-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]
+ENDLESS = ["-re", "-f", "lavfi", "-i", "anullsrc", "-t", "100", "-f", "null", "-"]
 PROGRAMS: dict[str, Callable[[Path], object]] = {
     "reading": lambda _: ffmpeg.run(ENDLESS),
     "writing": write_an_hour,
@@ -389,11 +389,13 @@ def test_a_cancelled_ffmpeg_is_ended(program: str, tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ffmpeg_that_starts_after_the_cancel_is_ended_too() -> None:
+@pytest.mark.parametrize("seconds", [0, 0.3], ids=["at its start", "while it is waited for"])
+def test_an_ffmpeg_that_starts_after_the_cancel_is_ended_too(seconds: float) -> None:
     reached, cancelled = threading.Event(), threading.Event()
     ended: list[int] = []
 
     def work() -> None:
+        time.sleep(seconds)
         reached.set()
         assert cancelled.wait(PATIENCE)
         ended.append(subprocess.run([ffmpeg.path(), *ENDLESS], stdin=-3, stderr=-3).returncode)

@@ -78,23 +78,26 @@ def run(arguments: list[str]) -> bytes:
 def interruptible(work: Callable[[], None]) -> None:
     """Do work that waits for an ffmpeg of its own; a cancelled request ends that program and returns at once."""
     outcome: list[Exception] = []
+    done = threading.Event()  # a cancel that interrupts Thread.join would make the thread look as if it had ended
 
     def attempt() -> None:
         try:
             work()
         except Exception as error:
             outcome.append(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=attempt, name="ffmpeg", daemon=True)
     try:
         thread.start()
-        while thread.is_alive():
-            thread.join(_GLANCE)
+        while not done.wait(_GLANCE):
+            pass
     except BaseException:
         while True:
             _kill_programs()
-            time.sleep(_GLANCE)  # the thread may be about to start its program, or itself
-            if not thread.is_alive():
+            # The thread may be about to start its program, or itself.
+            if done.wait(_GLANCE) or thread.ident is None:
                 raise
     if outcome:
         raise outcome[0]
