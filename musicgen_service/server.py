@@ -12,9 +12,10 @@ MEMORY = {
     # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
     # never returns: the worker would grow by half within fifty predictions.
     "MALLOC_ARENA_MAX": "1",
-    # oneDNN keeps the last 1,024 operations that it compiled, each for one shape, and every length of a clip brings
-    # shapes of its own: 2 MB.
+    # oneDNN keeps the last 1,024 operations that it compiled, each for one shape, and torch as many descriptions of
+    # them; every length of a clip brings shapes of its own: 2 MB and 0.3 MB.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "LRU_CACHE_CAPACITY": "64",
 }
 """What the environment of a worker says about memory, where it says nothing else."""
 
