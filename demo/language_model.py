@@ -165,12 +165,13 @@ def losses(
     # Frames that a codebook's delay has not reached are not numbers.
     mask = torch.cat([output.mask, output.mask[:, :1]], dim=1).float()
     mask[..., :OPENING] *= opening
-    plain, drawn = (
-        (torch.nan_to_num(_each(scores, codes[: len(scores)], sounding)) * mask[: len(scores)]).sum((0, 2))
-        / mask[: len(scores)].sum((0, 2))
-        for scores in (logits, guided)
-    )
-    return torch.stack([plain, drawn])
+
+    def means(scores: Tensor) -> Tensor:
+        clips = slice(len(scores))
+        each = torch.nan_to_num(_each(scores, codes[clips], sounding))
+        return (each * mask[clips]).sum((0, 2)) / mask[clips].sum((0, 2))
+
+    return torch.stack([means(logits), means(guided)])
 
 
 def _each(logits: Tensor, codes: Tensor, sounding: Tensor) -> Tensor:
