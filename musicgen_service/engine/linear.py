@@ -47,10 +47,17 @@ class HalfStored:
 
     def __init__(self, weight: torch.Tensor) -> None:
         self._packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
+        # Without AVX-512 rows go through kernels for one to six of them, of which those for one and for two sum in
+        # another order; a multiple of three never takes these.
+        self._together = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `Linear`."""
-        return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
+        rows = x.shape[0]
+        missing = -rows % self._together
+        if missing:
+            x = functional.pad(x, (0, 0, 0, missing))
+        return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)[:rows]
 
 
 class Int8Stored:

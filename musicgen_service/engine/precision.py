@@ -53,12 +53,19 @@ class Numerics:
                 return stored
         if self.dtype is torch.float32 and _has_fbgemm() and _is_half(weight):
             return HalfStored(weight)
+        if self.dtype is torch.bfloat16 and not _reorders_bf16():
+            return Plain(weight.to(self.dtype).contiguous())
         return Reordered(weight.to(self.dtype))
 
 
 def _has_fbgemm() -> bool:
     """Whether torch has FBGEMM here: on x86 it does."""
     return "fbgemm" in torch.backends.quantized.supported_engines
+
+
+def _reorders_bf16() -> bool:
+    """Whether oneDNN multiplies bfloat16 here: on x86 it takes AVX-512 or newer."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _is_half(weight: torch.Tensor) -> bool:

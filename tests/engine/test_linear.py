@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from musicgen_service.engine.linear import HalfStored, Int8Stored, Linear, Reordered
+from musicgen_service.engine.precision import Numerics, Precision
 
 SHAPES = [(192, 64), (4096, 1024), (1024, 4096)]
-ROWS = [1, 2, 3, 4, 7, 8, 16, 31, 64, 300]
+ROWS = [1, 2, 3, 4, 7, 8, 14, 16, 31, 64, 127, 152, 300]
+BF16 = Numerics(Precision.BF16, torch.device("cpu"))  # whose form depends on the processor
 
 
 def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, torch.Tensor]]:
@@ -18,7 +20,7 @@ def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, to
     return {
         "half stored": (HalfStored(half), half, rows),
         "float32": (Reordered(weight), weight, rows),
-        "bfloat16": (Reordered(weight.bfloat16()), weight.bfloat16(), rows.bfloat16()),
+        "bfloat16": (BF16.store(weight), weight.bfloat16(), rows.bfloat16()),
         "int8": (Int8Stored(half), half, rows),
     }
 
