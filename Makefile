@@ -18,6 +18,8 @@ $(VENV)/.installed: requirements.txt requirements-audiocraft.txt
 	$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.txt)"
 	$(BIN)/pip install --quiet -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps -r requirements-audiocraft.txt
+	@# A file in bench/ or demo/ that is run as a script finds the packages beside its folder through this.
+	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/musicgen-service.pth"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,12 @@ def test_the_container_installs_what_the_makefile_installs() -> None:
     cog = f"cog=={config['build']['sdk_version']}"
     assert cog in Path("requirements.txt").read_text().split()
     assert config["run"] == "predict.py:Predictor"
+
+
+def test_a_benchmark_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
+    script = Path("bench/fidelity.py").resolve()
+    done = subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "--checkpoint" in done.stdout, done.stderr
 
 
 def test_text_outside_the_code_names_no_machine() -> None:

@@ -74,7 +74,7 @@ def _is_half(weight: torch.Tensor) -> bool:
 
 
 def choose(device: torch.device) -> Precision:
-    """The precision set by `MUSICGEN_PRECISION`, or the fastest one that passes the quality check here.
+    """The precision set by `MUSICGEN_PRECISION`, or half on a GPU and exact on a CPU.
 
     Raises
     ------
