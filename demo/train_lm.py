@@ -31,8 +31,8 @@ FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and ke
 DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at first and at last
 DRUM_STEPS = 800  # when the last share would be none
 OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
-RUN, INTERRUPTED = 25, 0.25  # frames of an interruption, and how much of the time there is one
-WEIGHTS = (0.4, 0.2, 0.2, 0.2, 2.0)  # of the codebooks and of hits; drums have the tempo, one too many is heard at once
+RUN = 25  # frames of an interruption
+WEIGHTS = (0.4, 0.2, 0.2, 0.2, 3.0)  # of the codebooks and of hits; drums have the tempo, one too many is heard at once
 DRAWN = 0.25  # how much the same losses count as drawn
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
 
@@ -101,10 +101,13 @@ def interrupted(codes: Tensor, step: int) -> Tensor:
     """Codes ``[batch, CODEBOOKS, frames]`` in which now and then another clip of the batch is heard for half a second.
 
     Music that goes on from itself alone need not heed the words after the first second, and one wrong hit that is drawn
-    in generation is then taken up for good. Predicting a clip from where another one breaks in, it must.
+    in generation is then taken up for good. Predicting a clip from where another one breaks in, it must. Some clips are
+    hardly ever interrupted and some nearly all the time, as a clip that has lost its key is wrong for seconds: the
+    share is the square of an even draw, a third on average.
     """
     generator = torch.Generator().manual_seed(step)
-    runs = torch.rand(len(codes), 1, -(-codes.shape[-1] // RUN), generator=generator) < INTERRUPTED
+    share = torch.rand(len(codes), 1, 1, generator=generator).square()
+    runs = torch.rand(len(codes), 1, -(-codes.shape[-1] // RUN), generator=generator) < share
     foreign = runs.repeat_interleave(RUN, dim=-1)[..., : codes.shape[-1]].to(codes.device)
     return torch.where(foreign, codes.roll(1, 0), codes)
 
