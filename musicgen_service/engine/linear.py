@@ -11,6 +11,9 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
+_TOGETHER = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
+"""Rows that FBGEMM's float16 product is given a multiple of. Without AVX-512 they go through kernels for one to six of
+them, of which those for one and for two sum in another order; a multiple of three never takes these."""
 _MOST_MISSED = 0.01
 """Of a matrix's typical row (root mean square of their norms), what int8 may miss of any row."""
 _HALF_DIGIT = 64
@@ -47,17 +50,14 @@ class HalfStored:
 
     def __init__(self, weight: torch.Tensor) -> None:
         self._packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
-        # Without AVX-512 rows go through kernels for one to six of them, of which those for one and for two sum in
-        # another order; a multiple of three never takes these.
-        self._together = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `Linear`."""
         rows = x.shape[0]
-        missing = -rows % self._together
-        if missing:
-            x = functional.pad(x, (0, 0, 0, missing))
-        return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)[:rows]
+        missing = -rows % _TOGETHER
+        if not missing:
+            return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
+        return torch.ops.quantized.linear_dynamic_fp16(functional.pad(x, (0, 0, 0, missing)), self._packed)[:rows]
 
 
 class Int8Stored:

@@ -45,7 +45,7 @@ class Numerics:
 
     def store(self, weight: torch.Tensor) -> Linear:
         """Keep a matrix [outputs, inputs] in the form its products are fastest in."""
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not _reorders_bf16()):
             return Plain(weight.to(self.dtype).contiguous())
         if self.precision is Precision.INT8:
             stored = Int8Stored(weight)
@@ -53,8 +53,6 @@ class Numerics:
                 return stored
         if self.dtype is torch.float32 and _has_fbgemm() and _is_half(weight):
             return HalfStored(weight)
-        if self.dtype is torch.bfloat16 and not _reorders_bf16():
-            return Plain(weight.to(self.dtype).contiguous())
         return Reordered(weight.to(self.dtype))
 
 
