@@ -8,7 +8,9 @@ tempo and let the tempo's own word choose which. What is set here are starting v
 Layer 0, head 0 fetches the tempo word; head 1 looks at the given melody where the music now is; the next heads
 bring the words of the key, and what denies the drums, to every frame. Layer 0's
 feed-forward writes where a beat ago was, and heads of layer 1 bring the codes from there; layer 1's feed-forward moves
-that pointer to a bar ago, and heads of layer 2 bring the codes from there.
+that pointer to a bar ago, and heads of layer 2 bring the codes from there. Layer 0's feed-forward also tells which bar
+of four it is and how much of it is over, as chords change with the bar: what was heard says that far less clearly, and
+a chord that is not sure to end goes on for good.
 """
 
 import math
@@ -24,8 +26,10 @@ FRAMES_PER_MINUTE = 50 * 60
 WAVES = range(0, 80, 4)  # the positional frequencies that locate a frame: periods of 6 to 540 frames
 MELODY_WAVES = range(8, 88, 4)
 MELODY_STRIDE = 6.4  # frames to one step of the melody prefix
-TYPICAL_WORDS = 11  # the prompt's length where the melody head starts from
+PREFIX = 157 + 11  # positions before the first frame: the melody, and the words of a prompt of usual length
 BEATS_PER_BAR = 4
+HANDS = (1, 2, 4)  # bars in which the hands of the bars' clock go round
+HEARD_FRAMES = 700  # from the start, over which they are right
 _WORD, _POINTER = 2.4, 1.6  # how strongly words and pointers are written
 _CODE, _AGAIN = 5.0, 0.25  # how much louder codes start than audiocraft has them; how firmly they are expected again
 _BROUGHT = 0.5  # how loud the codes of a beat or a bar ago are brought back
@@ -46,6 +50,7 @@ class _Channels:
         self.pointer = [*cosines, *spare]
         steps = round(math.log(MELODY_STRIDE) / math.log(10_000) * (self.half - 1))
         self.melody = range(MELODY_WAVES.start + steps, MELODY_WAVES.stop + steps, MELODY_WAVES.step)
+        self.hands = range(96, 96 + 8 * len(HANDS), 4)  # cosines that turn too slowly to be missed
         self.mark = 0  # on words, whose own positions matter to nobody
         self.marks = range(1, 1 + len(SOUGHT))
 
@@ -76,6 +81,7 @@ def wind_up(lm: Any) -> dict[str, Tensor]:
     _fetch_tempo(layers[0], channels)
     _align_melody(layers[0], channels)
     _fetch_words(layers[0], channels, codes)
+    _tell_bars(layers[0], channels)
     previous = 0.0
     for number, beats in ((0, 1), (1, BEATS_PER_BAR)):
         _point_back(layers[number], channels, previous, beats)
@@ -160,11 +166,10 @@ def _align_melody(layer: Any, channels: _Channels) -> None:
     """
     query, key, _, _ = _head(layer, 1)
     slow = channels.melody
-    prefix = 157 + TYPICAL_WORDS
     query.zero_()
     key.zero_()
     gain = (0.4 * _SHARPNESS / len(MELODY_WAVES) / 1.8) ** 0.5 * query.shape[0] ** 0.25
-    shift = _rotation(channels.frequencies[list(slow)], -prefix)
+    shift = _rotation(channels.frequencies[list(slow)], -PREFIX)
     query[:, channels.waves(slow)] = gain * shift
     key[range(query.shape[0]), channels.waves(MELODY_WAVES)] = gain
 
@@ -188,6 +193,41 @@ def _point_back(layer: Any, channels: _Channels, previous: float, beats: float) 
         outer[:, gate] = 0
         outer[channels.pointer, range(rows.start, rows.stop)] = 2 * _POINTER
         outer[channels.pointer, rows.stop] = -2 * _POINTER
+
+
+def _hands(channels: _Channels, bpm: float) -> Tensor:
+    """Cosine and sine of how far every hand has come, from [cosines, sines] of positions, ``[2 * len(HANDS), 2n]``.
+
+    Waves of some frequencies, added up, are a wave of another one for as long as they have not drifted apart: over
+    HEARD_FRAMES, the best such sums are found by least squares. (The fastest hand is late above 130 bpm.)
+    """
+    frequencies = channels.frequencies[list(range(0, channels.melody.stop, 4))].double()
+    frame = torch.arange(HEARD_FRAMES, dtype=torch.float64)
+    phase = (frame[:, None] + PREFIX) * frequencies
+    waves = torch.cat([torch.cos(phase), torch.sin(phase)], 1)
+    turns = 2 * math.pi * frame[:, None] * bpm / FRAMES_PER_MINUTE / BEATS_PER_BAR / torch.tensor(HANDS)
+    wanted = torch.cat([torch.cos(turns), torch.sin(turns)], 1)
+    # As small weights as will do, so that what disturbs the positions is not made louder.
+    return torch.linalg.solve(waves.T @ waves + torch.eye(waves.shape[1]), waves.T @ wanted).T.float()
+
+
+def _tell_bars(layer: Any, channels: _Channels) -> None:
+    """The feed-forward writes where the hands of the tempo's clock of bars stand."""
+    inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
+    constant, positions = list(channels.constant), channels.waves(range(0, channels.melody.stop, 4))
+    hands = list(channels.hands)
+    size = len(hands) + 1
+    first = inner.shape[0] - size * len(TEMPI)
+    for index, bpm in enumerate(TEMPI):
+        rows = slice(first + index * size, first + index * size + len(hands))
+        gate = slice(rows.start, rows.stop + 1)
+        inner[gate] = 0
+        inner[gate, channels.tempo[index]] = 4.0
+        inner[gate, constant] = -4.8 / len(constant)
+        inner[rows, positions] += 0.3 * _hands(channels, bpm)
+        outer[:, gate] = 0
+        outer[hands, range(rows.start, rows.stop)] = _POINTER / 0.3
+        outer[hands, rows.stop] = -_POINTER / 0.3
 
 
 def _look_back(layer: Any, channels: _Channels, codes: list[int]) -> None:

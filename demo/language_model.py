@@ -11,6 +11,7 @@ from torch.nn import functional
 from demo.clockwork import wind_up
 from demo.features import SAMPLE_RATE
 from demo.quantiser import CODEBOOKS, CODES
+from demo.training import half_precision
 from musicgen_service.models.audiocraft_door import build_lm, repeat_short_melodies
 
 SECONDS = 20  # the longest clip in one go: positions beyond it are never learned
@@ -157,7 +158,7 @@ def losses(
     opening : how often the first OPENING frames count
     heard : what it is predicted from, if not from `codes` themselves
     """
-    with torch.autocast(codes.device.type, torch.bfloat16):
+    with half_precision(codes.device.type):
         output = lm.compute_predictions(codes if heard is None else heard, [], tensors)
     logits = output.logits.float()
     conditional, unconditional = logits[:1], logits[-1:]

@@ -18,6 +18,7 @@ from demo.codec import Codec, create
 from demo.data import HELD_BACK, codec_clips, language_song
 from demo.features import features
 from demo.quantiser import Quantiser
+from demo.training import half_precision, save
 
 BATCH, SECONDS = 6, 2.0
 ENCODER_RATE, DECODER_RATE = 1.5e-3, 2e-3
@@ -43,7 +44,7 @@ def fit_quantiser(folder: Path, clips: int = 900) -> Quantiser:
 
 def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, progress: float) -> Tensor:
     """Waveform error first, until the decoder's tones are in tune; then mainly spectra. `latent` is quantised."""
-    with torch.autocast(audio.device.type, torch.bfloat16):
+    with half_precision(audio.device.type):
         decoded = codec.decoder(latent.transpose(1, 2))
     decoded = decoded.float()[:, 0, : audio.shape[-1]]
     error = (decoded - audio).square().mean() / audio.square().mean()
@@ -109,7 +110,7 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
             group["lr"] = group["peak"] * min(1, (step + 1) / WARM_UP) * (0.02 + 0.98 * cosine)
         drums, others = (part.to(device) for part in codec_clips(step * BATCH, BATCH, SECONDS))
         audio, target = drums + others, teacher.latent(drums, others)
-        with torch.autocast(device, torch.bfloat16):
+        with half_precision(device):
             latent = codec.encoder(audio[:, None])
         latent = latent.float().transpose(1, 2)
         encoding = (latent - target).square().mean()
@@ -133,8 +134,7 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
         if (step + 1) % (4 * report_every) == 0 or step + 1 == steps:
             print(f"  held back: {progress(codec)}", flush=True)
             state = {"model": codec.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").rename(checkpoint)
+            save(checkpoint, state)
     return checkpoint
 
 

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from demo import text
-from demo.data import DRUM_SHARDS, Shard, shard_path, write_shards
+from demo.clockwork import FRAMES_PER_MINUTE
+from demo.data import BEATS, DRUM_SHARDS, Shard, shard_path, write_shards
 from demo.language_model import conditions, create, losses
 from demo.probe import Probe
 from demo.quantiser import Quantiser
+from demo.training import average_in, save
 
 BATCH_FRAMES = 2000  # frames in a batch, of clips of one length
 PEAK_RATE = 1.2e-3
@@ -31,7 +33,8 @@ FIRST_SHARDS, STEPS_PER_SHARD = 12, 40  # training starts with some songs and ke
 DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at first and at last
 DRUM_STEPS = 800  # when the last share would be none
 OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
-RUN = 25  # frames of an interruption
+RUN = 25  # frames of an interruption by another clip
+BEHIND, BEHIND_RUN = 0.6, 100  # largest share of a clip that is a bar behind, and for how many frames at a time
 WEIGHTS = (0.4, 0.2, 0.2, 0.2, 3.0)  # of the codebooks and of hits; drums have the tempo, one too many is heard at once
 DRAWN = 0.25  # how much the same losses count as drawn
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
@@ -97,19 +100,43 @@ class Songs:
         return torch.stack(codes), captions, melodies
 
 
-def interrupted(codes: Tensor, step: int) -> Tensor:
-    """Codes ``[batch, CODEBOOKS, frames]`` in which now and then another clip of the batch is heard for half a second.
+def interrupted(codes: Tensor, captions: list[str | None], step: int) -> Tensor:
+    """Codes ``[batch, CODEBOOKS, frames]`` as they might be had they been drawn: with what should not have come.
 
     Music that goes on from itself alone need not heed the words after the first second, and one wrong hit that is drawn
-    in generation is then taken up for good. Predicting a clip from where another one breaks in, it must. Some clips are
-    hardly ever interrupted and some nearly all the time, as a clip that has lost its key is wrong for seconds: the
-    share is the square of an even draw, a third on average.
+    in generation is then taken up for good. Predicting a clip from where another one breaks in for half a second, it
+    must. Some clips are hardly ever interrupted and some nearly all the time, as a clip that has lost its key is wrong
+    for seconds: the share is the square of an even draw, a third on average.
+
+    A chord that was missed when it was due is not made up for either, in songs where none ever is. So for two seconds
+    at a time some clips play what they played a bar before.
     """
     generator = torch.Generator().manual_seed(step)
-    share = torch.rand(len(codes), 1, 1, generator=generator).square()
-    runs = torch.rand(len(codes), 1, -(-codes.shape[-1] // RUN), generator=generator) < share
-    foreign = runs.repeat_interleave(RUN, dim=-1)[..., : codes.shape[-1]].to(codes.device)
-    return torch.where(foreign, codes.roll(1, 0), codes)
+
+    def runs(length: int, share: Tensor) -> Tensor:
+        chosen = torch.rand(len(codes), 1, -(-codes.shape[-1] // length), generator=generator) < share
+        return chosen.repeat_interleave(length, dim=-1)[..., : codes.shape[-1]].to(codes.device)
+
+    foreign = runs(RUN, torch.rand(len(codes), 1, 1, generator=generator).square())
+    behind = runs(BEHIND_RUN, BEHIND * torch.rand(len(codes), 1, 1, generator=generator))
+    late = codes.clone()
+    for clip, caption in enumerate(captions):
+        tempo = re.search(r"(\d+) bpm", caption or "")
+        bar = round(BEATS * FRAMES_PER_MINUTE / int(tempo[1])) if tempo else 0
+        late[clip, :, bar:] = codes[clip, :, : codes.shape[-1] - bar]
+    return torch.where(foreign, codes.roll(1, 0), torch.where(behind, late, codes))
+
+
+def song_loss(lm: Any, songs: Songs, step: int, sounding: Tensor) -> tuple[Tensor, Tensor]:
+    """What the model makes of a step's batch: the loss to train on, and the `losses` it is made of."""
+    codes, captions, melodies = songs.batch(step)
+    codes = codes.to(sounding.device)
+    tensors = conditions(lm, [*captions, None], [*melodies, None])
+    heard = interrupted(codes, captions, step)
+    codes, heard = (torch.cat([clips, clips[:1]]) for clips in (codes, heard))
+    each = losses(lm, codes, tensors, sounding, OPENING_WEIGHT, heard)
+    weights = torch.tensor([[1.0], [DRAWN]], device=each.device) * torch.tensor(WEIGHTS, device=each.device)
+    return (weights * each).sum(), each.detach()
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -144,26 +171,18 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         lm.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["step"]
-    weights = torch.tensor([[1.0], [DRAWN]], device=device) * torch.tensor(WEIGHTS, device=device)
     probe, sounding = Probe(quantiser, chroma), quantiser.sounding().to(device)
     songs, recent, began = Songs(folder / "shards", shards), deque[Tensor](maxlen=report_every), time.time()
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
-        codes, captions, melodies = songs.batch(step)
-        codes = codes.to(device)
-        tensors = conditions(lm, [*captions, None], [*melodies, None])
-        codes, heard = (torch.cat([clips, clips[:1]]) for clips in (codes, interrupted(codes, step)))
-        each = losses(lm, codes, tensors, sounding, OPENING_WEIGHT, heard)
+        loss, each = song_loss(lm, songs, step, sounding)
         optimiser.zero_grad()
-        torch.autograd.backward((weights * each).sum())
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
         clocks.step(optimiser)
-        recent.append(each.detach())
-        decay = min(AVERAGING, (step + 1) / (step + 20))
-        for name, value in lm.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - decay)
+        recent.append(each)
+        average_in(average, lm, min(AVERAGING, (step + 1) / (step + 20)))
         if (step + 1) % report_every == 0 or step + 1 == steps:
             speed = (step + 1 - first) * BATCH_FRAMES / (time.time() - began)
             means = torch.stack(list(recent)).mean(0).double().cpu().numpy().round(3).tolist()
@@ -178,8 +197,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
                 "average": average,
                 "step": step + 1,
             }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").rename(checkpoint)
+            save(checkpoint, state)
     writer.terminate()
     return checkpoint
 

@@ -45,7 +45,7 @@ class Numerics:
 
     def store(self, weight: torch.Tensor) -> Linear:
         """Keep a matrix [outputs, inputs] in the form its products are fastest in."""
-        if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not _reorders_bf16()):
+        if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not multiplies_bf16()):
             return Plain(weight.to(self.dtype).contiguous())
         if self.precision is Precision.INT8:
             stored = Int8Stored(weight)
@@ -61,7 +61,7 @@ def _has_fbgemm() -> bool:
     return "fbgemm" in torch.backends.quantized.supported_engines
 
 
-def _reorders_bf16() -> bool:
+def multiplies_bf16() -> bool:
     """Whether oneDNN multiplies bfloat16 here: on x86 it takes AVX-512 or newer."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from demo import clockwork, data, features, measure, quantiser, text
+from demo import clockwork, data, features, measure, quantiser, text, train_lm
 from demo import losses as sound_losses
 from demo.codec import create as create_codec
 from demo.language_model import conditions, losses
@@ -105,6 +105,26 @@ def test_clocks_look_a_beat_back_before_any_training(reader: Path, bpm: int) -> 
     assert abs((150 - int(recent.argmax())) - (3000 / bpm - 1)) <= 2
 
 
+@pytest.mark.parametrize("bpm", [60, 90, 125, 170])
+def test_hands_tell_how_far_the_bar_and_four_bars_have_come(reader: Path, bpm: int) -> None:
+    torch.manual_seed(0)
+    lm = create_lm(reader)[0].eval()
+    written: list[torch.Tensor] = []
+    lm.transformer.layers[0].linear2.register_forward_hook(lambda _module, _inputs, output: written.append(output[0]))
+    frames = torch.arange(500)
+    codes = torch.randint(0, quantiser.CODES, (1, quantiser.CODEBOOKS, len(frames)))
+    with torch.no_grad():
+        lm.compute_predictions(codes, [], conditions(lm, [f"rock guitar with drums, {bpm} bpm"], [None]))
+    start = len(written[0]) - len(frames) - quantiser.CODEBOOKS + 1
+    hands = written[0][start : start + len(frames), clockwork._Channels(lm.dim).hands]
+    for hand, bars in enumerate(clockwork.HANDS):
+        if bars == 1 and bpm > 100:  # too fast for the slow waves that tell it
+            continue
+        turns = 2 * torch.pi * frames * bpm / (4 * 3000 * bars)
+        for column, wanted in ((hand, torch.cos(turns)), (hand + len(clockwork.HANDS), torch.sin(turns))):
+            assert torch.corrcoef(torch.stack([hands[:, column], wanted]))[0, 1] > 0.9
+
+
 def test_a_step_of_training_lowers_the_loss(teacher: Quantiser, reader: Path) -> None:
     torch.manual_seed(0)
     lm, _ = create_lm(reader)
@@ -144,6 +164,18 @@ def test_losses_are_told_as_guidance_draws_too(teacher: Quantiser, reader: Path)
         same, other = (losses(lm, codes.repeat(2, 1, 1), tensors, teacher.sounding()) for tensors in (alike, apart))
     assert torch.allclose(*same)  # without a difference there is nothing to guide by
     assert not torch.isclose(*other).any()
+
+
+def test_clips_are_interrupted_by_others_or_a_bar_behind() -> None:
+    bar = 133  # frames, at 90 bpm
+    codes = torch.arange(500).expand(2, quantiser.CODEBOOKS, 500) + torch.tensor([0, 1000])[:, None, None]
+    off = torch.stack([train_lm.interrupted(codes, ["90 bpm, piano", "piano"], step) - codes for step in range(20)])
+    assert {int(x) for x in off[:, 0].unique()} == {-bar, 0, 1000}
+    assert {int(x) for x in off[:, 1].unique()} == {-1000, 0}  # no tempo, no bar
+    assert (off[:, 0, :, :bar] != -bar).all()  # nothing was a bar before
+    alike = (off == off[:, :, :1]).all()
+    assert alike  # all codebooks of a frame together
+    assert 0.1 < (off == 1000).float().mean() < 0.3
 
 
 def test_the_loss_of_onsets_is_librosas_envelope() -> None:
