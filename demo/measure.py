@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from demo.features import FRAME, SAMPLE_RATE
 from demo.synth.styles import NOTE_NAMES
 from musicgen_service.analysis import beats
+from musicgen_service.analysis.chords import recognise
 from musicgen_service.analysis.key import key as read_key
 
 Array = NDArray[np.float32]
@@ -58,6 +59,14 @@ def tempo(audio: Array) -> float:
 def key(audio: Array) -> str:
     """The best-matching key, such as "A minor"."""
     return read_key(audio, SAMPLE_RATE)[0]
+
+
+def longest_chord(audio: Array) -> float:
+    """Share of a clip in which the chord that lasts longest in it is heard."""
+    lasting: dict[str, float] = {}
+    for segment in recognise(audio, SAMPLE_RATE):
+        lasting[segment.label] = lasting.get(segment.label, 0.0) + segment.end - segment.start
+    return max(lasting.values()) / sum(lasting.values())
 
 
 def relative_key(name: str) -> str:

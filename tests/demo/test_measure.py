@@ -34,6 +34,13 @@ def test_key_of_a_scale_is_read() -> None:
     assert measure.relative_key("C major") == "A minor"
 
 
+def test_a_song_changes_chords_and_a_drone_does_not() -> None:
+    song = Synthesiser().song(5, bpm=120, drums=False, lead=False, beats_per_bar=4)
+    first = song.audio[: 2 * SAMPLE_RATE]  # its first bar
+    assert measure.longest_chord(song.audio) < 0.75
+    assert measure.longest_chord(np.tile(first, 5)) > 0.9
+
+
 def test_silence_and_noise_are_told_from_music() -> None:
     noise = np.random.default_rng(0).normal(0, 0.2, 5 * SAMPLE_RATE).astype(np.float32)
     assert measure.collapsed(np.zeros_like(noise)) == "silence"
