@@ -174,21 +174,26 @@ def _align_melody(layer: Any, channels: _Channels) -> None:
     key[range(query.shape[0]), channels.waves(MELODY_WAVES)] = gain
 
 
+def _open_for(tempo: int, units: Tensor, channels: _Channels, gain: float) -> None:
+    """Makes units of a feed-forward ``[units, width]`` silent but where the tempo's word is that of TEMPI[tempo]."""
+    units.zero_()
+    units[:, channels.tempo[tempo]] = 2.0 * gain
+    units[:, list(channels.constant)] = -2.4 * gain / len(channels.constant)
+
+
 def _point_back(layer: Any, channels: _Channels, previous: float, beats: float) -> None:
     """The feed-forward writes the position `beats` beats ago, in place of that `previous` beats ago."""
     inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
     waves = list(WAVES)
     size = 2 * len(waves)
-    positions, constant = channels.waves(WAVES), list(channels.constant)
+    positions = channels.waves(WAVES)
     for index, bpm in enumerate(TEMPI):
         beat = FRAMES_PER_MINUTE / bpm
         now = _rotation(channels.frequencies[waves], 1 - beats * beat)
         before = _rotation(channels.frequencies[waves], 1 - previous * beat) if previous else torch.zeros_like(now)
         rows = slice(index * (size + 1), index * (size + 1) + size)
         gate = slice(rows.start, rows.stop + 1)
-        inner[gate] = 0
-        inner[gate, channels.tempo[index]] = 2.0
-        inner[gate, constant] = -2.4 / len(constant)
+        _open_for(index, inner[gate], channels, 1.0)
         inner[rows, positions] = 0.5 * (now - before)
         outer[:, gate] = 0
         outer[channels.pointer, range(rows.start, rows.stop)] = 2 * _POINTER
@@ -199,7 +204,7 @@ def _hands(channels: _Channels, bpm: float) -> Tensor:
     """Cosine and sine of how far every hand has come, from [cosines, sines] of positions, ``[2 * len(HANDS), 2n]``.
 
     Waves of some frequencies, added up, are a wave of another one for as long as they have not drifted apart: over
-    HEARD_FRAMES, the best such sums are found by least squares. (The fastest hand is late above 130 bpm.)
+    HEARD_FRAMES, the best such sums are found by least squares. (Above 130 bpm the fastest hand is lost.)
     """
     frequencies = channels.frequencies[list(range(0, channels.melody.stop, 4))].double()
     frame = torch.arange(HEARD_FRAMES, dtype=torch.float64)
@@ -214,16 +219,13 @@ def _hands(channels: _Channels, bpm: float) -> Tensor:
 def _tell_bars(layer: Any, channels: _Channels) -> None:
     """The feed-forward writes where the hands of the tempo's clock of bars stand."""
     inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
-    constant, positions = list(channels.constant), channels.waves(range(0, channels.melody.stop, 4))
-    hands = list(channels.hands)
+    positions, hands = channels.waves(range(0, channels.melody.stop, 4)), list(channels.hands)
     size = len(hands) + 1
     first = inner.shape[0] - size * len(TEMPI)
     for index, bpm in enumerate(TEMPI):
         rows = slice(first + index * size, first + index * size + len(hands))
         gate = slice(rows.start, rows.stop + 1)
-        inner[gate] = 0
-        inner[gate, channels.tempo[index]] = 4.0
-        inner[gate, constant] = -4.8 / len(constant)
+        _open_for(index, inner[gate], channels, 2.0)
         inner[rows, positions] += 0.3 * _hands(channels, bpm)
         outer[:, gate] = 0
         outer[hands, range(rows.start, rows.stop)] = _POINTER / 0.3

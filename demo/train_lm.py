@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from demo import text
-from demo.clockwork import FRAMES_PER_MINUTE
-from demo.data import BEATS, DRUM_SHARDS, Shard, shard_path, write_shards
+from demo.clockwork import BEATS_PER_BAR, FRAMES_PER_MINUTE
+from demo.data import DRUM_SHARDS, Shard, shard_path, write_shards
 from demo.language_model import conditions, create, losses
 from demo.probe import Probe
 from demo.quantiser import Quantiser
@@ -122,7 +122,7 @@ def interrupted(codes: Tensor, captions: list[str | None], step: int) -> Tensor:
     late = codes.clone()
     for clip, caption in enumerate(captions):
         tempo = re.search(r"(\d+) bpm", caption or "")
-        bar = round(BEATS * FRAMES_PER_MINUTE / int(tempo[1])) if tempo else 0
+        bar = round(BEATS_PER_BAR * FRAMES_PER_MINUTE / int(tempo[1])) if tempo else 0
         late[clip, :, bar:] = codes[clip, :, : codes.shape[-1] - bar]
     return torch.where(foreign, codes.roll(1, 0), torch.where(behind, late, codes))
 

@@ -1,4 +1,4 @@
-"""What all trainings here do alike: compute in half precision, average weights, keep checkpoints."""
+"""What training takes: half precision, averaged weights, checkpoints."""
 
 from pathlib import Path
 from typing import Any
