@@ -174,30 +174,39 @@ def _align_melody(layer: Any, channels: _Channels) -> None:
     key[range(query.shape[0]), channels.waves(MELODY_WAVES)] = gain
 
 
-def _open_for(tempo: int, units: Tensor, channels: _Channels, gain: float) -> None:
-    """Makes units of a feed-forward ``[units, width]`` silent but where the tempo's word is that of TEMPI[tempo]."""
+def _compute_for(
+    tempo: int, layer: Any, first: int, sums: Tensor, written: list[int], channels: _Channels, gain: float, scale: float
+) -> None:
+    """The feed-forward writes sums of positions, while the tempo's word is that of TEMPI[tempo].
+
+    Its units from `first` on take one sum each, and one more takes back what opening them adds.
+
+    Parameters
+    ----------
+    sums : weights of [cosines, sines] of every fourth frequency from the first, ``[sums, positions]``
+    written : where in the residual the sums go
+    gain, scale : how far the word opens the units, and how loud the sums are in them
+    """
+    inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
+    last = first + len(sums)
+    units = inner[first : last + 1]
     units.zero_()
     units[:, channels.tempo[tempo]] = 2.0 * gain
     units[:, list(channels.constant)] = -2.4 * gain / len(channels.constant)
+    inner[first:last, channels.waves(range(0, 2 * sums.shape[1], 4))] = scale * sums
+    outer[:, first : last + 1] = 0
+    outer[written, range(first, last)] = _POINTER / scale
+    outer[written, last] = -_POINTER / scale
 
 
 def _point_back(layer: Any, channels: _Channels, previous: float, beats: float) -> None:
     """The feed-forward writes the position `beats` beats ago, in place of that `previous` beats ago."""
-    inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
-    waves = list(WAVES)
-    size = 2 * len(waves)
-    positions = channels.waves(WAVES)
+    frequencies = channels.frequencies[list(WAVES)]
     for index, bpm in enumerate(TEMPI):
         beat = FRAMES_PER_MINUTE / bpm
-        now = _rotation(channels.frequencies[waves], 1 - beats * beat)
-        before = _rotation(channels.frequencies[waves], 1 - previous * beat) if previous else torch.zeros_like(now)
-        rows = slice(index * (size + 1), index * (size + 1) + size)
-        gate = slice(rows.start, rows.stop + 1)
-        _open_for(index, inner[gate], channels, 1.0)
-        inner[rows, positions] = 0.5 * (now - before)
-        outer[:, gate] = 0
-        outer[channels.pointer, range(rows.start, rows.stop)] = 2 * _POINTER
-        outer[channels.pointer, rows.stop] = -2 * _POINTER
+        now = _rotation(frequencies, 1 - beats * beat)
+        before = _rotation(frequencies, 1 - previous * beat) if previous else torch.zeros_like(now)
+        _compute_for(index, layer, index * (len(now) + 1), now - before, channels.pointer, channels, 1.0, 0.5)
 
 
 def _hands(channels: _Channels, bpm: float) -> Tensor:
@@ -218,18 +227,11 @@ def _hands(channels: _Channels, bpm: float) -> Tensor:
 
 def _tell_bars(layer: Any, channels: _Channels) -> None:
     """The feed-forward writes where the hands of the tempo's clock of bars stand."""
-    inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
-    positions, hands = channels.waves(range(0, channels.melody.stop, 4)), list(channels.hands)
+    hands = list(channels.hands)
     size = len(hands) + 1
-    first = inner.shape[0] - size * len(TEMPI)
+    first = layer.linear1.out_features - size * len(TEMPI)
     for index, bpm in enumerate(TEMPI):
-        rows = slice(first + index * size, first + index * size + len(hands))
-        gate = slice(rows.start, rows.stop + 1)
-        _open_for(index, inner[gate], channels, 2.0)
-        inner[rows, positions] += 0.3 * _hands(channels, bpm)
-        outer[:, gate] = 0
-        outer[hands, range(rows.start, rows.stop)] = _POINTER / 0.3
-        outer[hands, rows.stop] = -_POINTER / 0.3
+        _compute_for(index, layer, first + index * size, _hands(channels, bpm), hands, channels, 2.0, 0.3)
 
 
 def _look_back(layer: Any, channels: _Channels, codes: list[int]) -> None:
