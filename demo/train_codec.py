@@ -23,6 +23,7 @@ from demo.training import half_precision, save
 BATCH, SECONDS = 6, 2.0
 ENCODER_RATE, DECODER_RATE = 1.5e-3, 2e-3
 WARM_UP = 30  # steps
+ENCODING = 4.0  # weight of the encoder's distance from the teacher's latents
 TUNING = 0.4  # share of the training in which the decoder mainly matches waveforms, before it matches spectra
 FIT_SEEDS = 10_000_000  # where the quantiser's own songs begin
 
@@ -50,7 +51,7 @@ def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, progress: float) -
     error = (decoded - audio).square().mean() / audio.square().mean()
     if progress < TUNING:
         return 6 * error + 0.1 * losses.spectral(decoded, audio)
-    return 0.5 * error + losses.spectral(decoded, audio) + 0.5 * losses.onsets(decoded, audio)
+    return 0.5 * error + losses.spectral(decoded, audio) + 2 * losses.onsets(decoded, audio)
 
 
 class Progress:
@@ -114,13 +115,17 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
             latent = codec.encoder(audio[:, None])
         latent = latent.float().transpose(1, 2)
         encoding = (latent - target).square().mean()
+        # A third of the batch as the language model will speak, the others as the encoder does. Once the decoder is in
+        # tune, the encoder learns from what becomes of its codes, too (straight through: Bengio et al. 2013).
+        drawn = torch.arange(BATCH, device=device)[:, None, None] % 3 == 0
+        heard = torch.where(drawn, target, latent)
         with torch.no_grad():
-            # Half of the batch as the language model will speak, half as the encoder does.
-            heard = torch.where(torch.arange(BATCH)[:, None, None] % 2 == 0, target, latent)
             quantised = teacher.decode(teacher.encode(heard))
+        if step / steps >= TUNING:
+            quantised = heard + (quantised - heard).detach()
         decoding = decoder_loss(codec, quantised, audio, step / steps)
         optimiser.zero_grad()
-        torch.autograd.backward(encoding + decoding)
+        torch.autograd.backward(ENCODING * encoding + decoding)
         torch.nn.utils.clip_grad_norm_(encoder, 1.0)
         torch.nn.utils.clip_grad_norm_(decoder, 1.0)
         optimiser.step()

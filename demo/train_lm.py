@@ -9,6 +9,7 @@ import multiprocessing
 import re
 import time
 from collections import deque
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at fi
 DRUM_STEPS = 800  # when the last share would be none
 OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
 RUN = 25  # frames of an interruption by another clip
-BEHIND, BEHIND_RUN = 0.6, 100  # largest share of a clip that is a bar behind, and for how many frames at a time
+STUCK = 0.8  # largest share of a clip's bars that play what the bar before played
 WEIGHTS = (0.4, 0.2, 0.2, 0.2, 3.0)  # of the codebooks and of hits; drums have the tempo, one too many is heard at once
 DRAWN = 0.25  # how much the same losses count as drawn
 NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
@@ -108,23 +109,23 @@ def interrupted(codes: Tensor, captions: list[str | None], step: int) -> Tensor:
     must. Some clips are hardly ever interrupted and some nearly all the time, as a clip that has lost its key is wrong
     for seconds: the share is the square of an even draw, a third on average.
 
-    A chord that was missed when it was due is not made up for either, in songs where none ever is. So for two seconds
-    at a time some clips play what they played a bar before.
+    A chord that was missed when it was due is not made up for either, in songs where none ever is. So in some clips a
+    bar plays again in place of the next, once or over and over.
     """
     generator = torch.Generator().manual_seed(step)
-
-    def runs(length: int, share: Tensor) -> Tensor:
-        chosen = torch.rand(len(codes), 1, -(-codes.shape[-1] // length), generator=generator) < share
-        return chosen.repeat_interleave(length, dim=-1)[..., : codes.shape[-1]].to(codes.device)
-
-    foreign = runs(RUN, torch.rand(len(codes), 1, 1, generator=generator).square())
-    behind = runs(BEHIND_RUN, BEHIND * torch.rand(len(codes), 1, 1, generator=generator))
-    late = codes.clone()
+    share = torch.rand(len(codes), 1, 1, generator=generator).square()
+    foreign = torch.rand(len(codes), 1, -(-codes.shape[-1] // RUN), generator=generator) < share
+    foreign = foreign.repeat_interleave(RUN, dim=-1)[..., : codes.shape[-1]].to(codes.device)
+    heard = codes.clone()
     for clip, caption in enumerate(captions):
         tempo = re.search(r"(\d+) bpm", caption or "")
-        bar = round(BEATS_PER_BAR * FRAMES_PER_MINUTE / int(tempo[1])) if tempo else 0
-        late[clip, :, bar:] = codes[clip, :, : codes.shape[-1] - bar]
-    return torch.where(foreign, codes.roll(1, 0), torch.where(behind, late, codes))
+        if tempo:
+            bars = heard[clip].split(round(BEATS_PER_BAR * FRAMES_PER_MINUTE / int(tempo[1])), dim=-1)
+            stuck = torch.rand(len(bars), generator=generator) < STUCK * torch.rand(1, generator=generator)
+            for (before, bar), stays in zip(pairwise(bars), stuck[1:], strict=True):
+                if stays:
+                    bar.copy_(before[:, : bar.shape[-1]])
+    return torch.where(foreign, codes.roll(1, 0), heard)
 
 
 def song_loss(lm: Any, songs: Songs, step: int, sounding: Tensor) -> tuple[Tensor, Tensor]:
