@@ -8,10 +8,11 @@ Prints a table for people and, as its last line, the same figures as JSON.
 """
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +64,11 @@ class Bench:
             found[drums].append(analysis.read(song))
         return found
 
-    def songs(self, group: int, **choices: object) -> list[Song]:
-        """Held-back songs in 4/4, other ones for each group."""
-        first = HELD_BACK + 1_000_000 * group
-        make = Synthesiser().song
-        return [make(first + i, SECONDS, beats_per_bar=4, **choices) for i in range(self.clips)]  # type: ignore[arg-type]
+    def songs(self, group: int, wanted: Callable[[Song], bool] = lambda _song: True, **choices: object) -> list[Song]:
+        """`clips` held-back songs in 4/4, other ones for each group: the first that are `wanted`."""
+        seeds = itertools.count(HELD_BACK + 1_000_000 * group)
+        make = partial(Synthesiser().song, seconds=SECONDS, beats_per_bar=4, **choices)  # type: ignore[arg-type]
+        return list(itertools.islice(filter(wanted, map(make, seeds)), self.clips))
 
     @torch.no_grad()
     def play(
@@ -168,7 +169,7 @@ def drum_rows(bench: Bench) -> list[Row]:
 
 def key_rows(bench: Bench) -> list[Row]:
     """Whether the key asked for is heard, and chords that change in it, as a drone keeps to any key."""
-    songs = [song for song in bench.songs(3) if song.key.lower() in song.caption]
+    songs = bench.songs(3, lambda song: song.key.lower() in song.caption)
     made, real = bench.play([song.caption for song in songs]), [song.audio for song in songs]
 
     def share(clips: Sequence[Audio]) -> float:

@@ -12,10 +12,13 @@ from demo import codec, language_model, text
 from musicgen_service.models.store import WeightStore
 
 AUDIOCRAFT_VERSION = "1.3.0"
-SHARPENED = 1.5
-"""How much louder the language model's heads are than they were trained, as if it were sampled at a temperature of
-1 / SHARPENED. A small model spreads a little of its trust over hundreds of codes that do not fit, and default sampling
-(temperature 1, the 250 likeliest) draws one of them every few frames: a drum where there is none, a note out of key."""
+SHARPENED = (2.1, 1.5, 1.5, 1.5)
+"""How much louder each codebook's head is than it was trained: sampling at a temperature of 1 / SHARPENED.
+
+A small model spreads a little of its trust over hundreds of codes that do not fit, and default sampling (temperature 1,
+the 250 likeliest) draws one of them every few frames: a note out of key, or a drum where there is none, which is heard
+at once and taken up for good.
+"""
 _T5 = "condition_provider.conditioners.description.t5."
 
 
@@ -43,11 +46,9 @@ def export(training: Path, folder: Path) -> None:
     trained_codec = torch.load(training / "codec.pt", weights_only=True)["model"]
     _save(folder / "compression_state_dict.bin", trained_codec, codec.config())
     average = torch.load(training / "lm.pt", weights_only=True)["average"]
-    weights = {
-        name: SHARPENED * value if name.startswith("linears.") else value
-        for name, value in average.items()
-        if not name.startswith(_T5)
-    }
+    weights = {name: value for name, value in average.items() if not name.startswith(_T5)}
+    for codebook, factor in enumerate(SHARPENED):
+        weights[f"linears.{codebook}.weight"] = factor * weights[f"linears.{codebook}.weight"]
     _save(folder / "state_dict.bin", weights, language_model.config("t5", finetune=False))
     encoder, tokenizer = text.load(training / "t5")
     encoder.load_state_dict({name.removeprefix(_T5): value for name, value in average.items() if name.startswith(_T5)})

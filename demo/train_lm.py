@@ -120,7 +120,7 @@ def interrupted(codes: Tensor, captions: list[str | None], step: int) -> Tensor:
     for clip, caption in enumerate(captions):
         tempo = re.search(r"(\d+) bpm", caption or "")
         if tempo:
-            bars = heard[clip].split(round(BEATS_PER_BAR * FRAMES_PER_MINUTE / int(tempo[1])), dim=-1)
+            bars = torch.split(heard[clip], round(BEATS_PER_BAR * FRAMES_PER_MINUTE / int(tempo[1])), dim=-1)
             stuck = torch.rand(len(bars), generator=generator) < STUCK * torch.rand(1, generator=generator)
             for (before, bar), stays in zip(pairwise(bars), stuck[1:], strict=True):
                 if stays:
