@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from demo.clockwork import BEATS_PER_BAR
 from demo.quantiser import Quantiser
 from demo.synth import Song, Synthesiser
 from demo.synth.captions import write_for_drums
@@ -15,7 +16,6 @@ from demo.text import TEMPI
 
 HELD_BACK = 900_000_000  # seeds from here on are never trained on
 CODEC_SEEDS, LANGUAGE_SEEDS = 0, 100_000_000
-BEATS = 4  # the language model's songs are in 4/4
 CHROMA_STRIDE = 4096  # samples
 
 
@@ -52,7 +52,7 @@ def language_song(seed: int, seconds: float, drums: bool | None = None) -> Song:
     if random.random() < 0.3:
         start = round(random.uniform(0, 30) * 50) / 50
     make = Synthesiser(snap=True).song
-    return make(seed, seconds, start=start, bpm=bpm, style=style, drums=drums, beats_per_bar=BEATS)
+    return make(seed, seconds, start=start, bpm=bpm, style=style, drums=drums, beats_per_bar=BEATS_PER_BAR)
 
 
 @dataclass

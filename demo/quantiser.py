@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from demo.features import BLOCKS, FEATURES, features
+from demo.features import BLOCKS, FEATURES, FRAME, features
 
 CODES = 512
 CODEBOOKS = len(BLOCKS)
@@ -57,6 +57,11 @@ class Quantiser:
         """Which of the first codebook's codes have a drum in them, bool ``[CODES]``."""
         bands = self.codebooks[0] @ torch.linalg.pinv(self.components).T + self.mean
         return bands[:, : BLOCKS[0]].mean(1) > _QUIET
+
+    def silence(self) -> Tensor:
+        """The codes of a frame of silence, ``[CODEBOOKS]``."""
+        silent = torch.zeros(1, FRAME)
+        return self.encode(self.latent(silent, silent))[0, :, 0]
 
     def _blocks(self) -> list[Tensor]:
         """The codebooks without their zeros, ``[CODES, SHARE]`` each."""

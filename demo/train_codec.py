@@ -43,13 +43,13 @@ def fit_quantiser(folder: Path, clips: int = 900) -> Quantiser:
     return Quantiser(**torch.load(path, weights_only=True))
 
 
-def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, progress: float) -> Tensor:
-    """Waveform error first, until the decoder's tones are in tune; then mainly spectra. `latent` is quantised."""
+def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, in_tune: bool) -> Tensor:
+    """Waveform error first, until the decoder's tones are in tune, then mainly spectra. `latent` is quantised."""
     with half_precision(audio.device.type):
         decoded = codec.decoder(latent.transpose(1, 2))
     decoded = decoded.float()[:, 0, : audio.shape[-1]]
     error = (decoded - audio).square().mean() / audio.square().mean()
-    if progress < TUNING:
+    if not in_tune:
         return 6 * error + 0.1 * losses.spectral(decoded, audio)
     return 0.5 * error + losses.spectral(decoded, audio) + 2 * losses.onsets(decoded, audio)
 
@@ -121,9 +121,10 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
         heard = torch.where(drawn, target, latent)
         with torch.no_grad():
             quantised = teacher.decode(teacher.encode(heard))
-        if step / steps >= TUNING:
+        in_tune = step / steps >= TUNING
+        if in_tune:
             quantised = heard + (quantised - heard).detach()
-        decoding = decoder_loss(codec, quantised, audio, step / steps)
+        decoding = decoder_loss(codec, quantised, audio, in_tune)
         optimiser.zero_grad()
         torch.autograd.backward(ENCODING * encoding + decoding)
         torch.nn.utils.clip_grad_norm_(encoder, 1.0)

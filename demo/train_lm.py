@@ -35,10 +35,11 @@ DRUMS_FIRST, DRUMS_LAST = 0.5, 0.1  # share of clips that are drums alone, at fi
 DRUM_STEPS = 800  # when the last share would be none
 OPENING_WEIGHT = 5.0  # of a clip's first second, which the words decide; what follows mostly goes on from it
 RUN = 25  # frames of an interruption by another clip
+SILENT = 0.25  # share of clips that silence breaks into in place of another clip
 STUCK = 0.8  # largest share of a clip's bars that play what the bar before played
 WEIGHTS = (0.4, 0.2, 0.2, 0.2, 3.0)  # of the codebooks and of hits; drums have the tempo, one too many is heard at once
 DRAWN = 0.25  # how much the same losses count as drawn
-NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.08, 0.08, 0.45, 0.1  # shares of clips without one condition, or any
+NO_TEXT, NO_TEMPO, NO_MELODY, NOTHING = 0.1, 0.08, 0.45, 0.3  # shares of clips without one condition, or any
 
 
 class Clocks:
@@ -101,13 +102,14 @@ class Songs:
         return torch.stack(codes), captions, melodies
 
 
-def interrupted(codes: Tensor, captions: list[str | None], step: int) -> Tensor:
+def interrupted(codes: Tensor, captions: list[str | None], silence: Tensor, step: int) -> Tensor:
     """Codes ``[batch, CODEBOOKS, frames]`` as they might be had they been drawn: with what should not have come.
 
     Music that goes on from itself alone need not heed the words after the first second, and one wrong hit that is drawn
     in generation is then taken up for good. Predicting a clip from where another one breaks in for half a second, it
     must. Some clips are hardly ever interrupted and some nearly all the time, as a clip that has lost its key is wrong
-    for seconds: the share is the square of an even draw, a third on average.
+    for seconds: the share is the square of an even draw, a third on average. Into some clips silence breaks in, whose
+    codes are ``[CODEBOOKS]``: a song that has gone quiet by chance would otherwise stay so.
 
     A chord that was missed when it was due is not made up for either, in songs where none ever is. So in some clips a
     bar plays again in place of the next, once or over and over.
@@ -115,6 +117,8 @@ def interrupted(codes: Tensor, captions: list[str | None], step: int) -> Tensor:
     generator = torch.Generator().manual_seed(step)
     share = torch.rand(len(codes), 1, 1, generator=generator).square()
     foreign = torch.rand(len(codes), 1, -(-codes.shape[-1] // RUN), generator=generator) < share
+    silent = torch.rand(len(codes), 1, 1, generator=generator) < SILENT
+    others = torch.where(silent.to(codes.device), silence.to(codes.device)[:, None], codes.roll(1, 0))
     foreign = foreign.repeat_interleave(RUN, dim=-1)[..., : codes.shape[-1]].to(codes.device)
     heard = codes.clone()
     for clip, caption in enumerate(captions):
@@ -125,15 +129,15 @@ def interrupted(codes: Tensor, captions: list[str | None], step: int) -> Tensor:
             for (before, bar), stays in zip(pairwise(bars), stuck[1:], strict=True):
                 if stays:
                     bar.copy_(before[:, : bar.shape[-1]])
-    return torch.where(foreign, codes.roll(1, 0), heard)
+    return torch.where(foreign, others, heard)
 
 
-def song_loss(lm: Any, songs: Songs, step: int, sounding: Tensor) -> tuple[Tensor, Tensor]:
+def song_loss(lm: Any, songs: Songs, step: int, sounding: Tensor, silence: Tensor) -> tuple[Tensor, Tensor]:
     """What the model makes of a step's batch: the loss to train on, and the `losses` it is made of."""
     codes, captions, melodies = songs.batch(step)
     codes = codes.to(sounding.device)
     tensors = conditions(lm, [*captions, None], [*melodies, None])
-    heard = interrupted(codes, captions, step)
+    heard = interrupted(codes, captions, silence, step)
     codes, heard = (torch.cat([clips, clips[:1]]) for clips in (codes, heard))
     each = losses(lm, codes, tensors, sounding, OPENING_WEIGHT, heard)
     weights = torch.tensor([[1.0], [DRAWN]], device=each.device) * torch.tensor(WEIGHTS, device=each.device)
@@ -177,7 +181,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
-        loss, each = song_loss(lm, songs, step, sounding)
+        loss, each = song_loss(lm, songs, step, sounding, quantiser.silence())
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)

@@ -166,15 +166,20 @@ def test_losses_are_told_as_guidance_draws_too(teacher: Quantiser, reader: Path)
     assert not torch.isclose(*other).any()
 
 
-def test_clips_are_interrupted_by_others_and_by_bars_that_play_again() -> None:
+def test_clips_are_interrupted_by_others_by_silence_and_by_bars_that_play_again() -> None:
     bar = 133  # frames, at 90 bpm
     codes = torch.arange(500).expand(2, quantiser.CODEBOOKS, 500) + torch.tensor([0, 1000])[:, None, None]
-    off = torch.stack([train_lm.interrupted(codes, ["90 bpm, piano", "piano"], step) - codes for step in range(60)])
+    silence = torch.full((quantiser.CODEBOOKS,), 9999)
+    heard = [train_lm.interrupted(codes, ["90 bpm, piano", "piano"], silence, step) for step in range(60)]
+    silent = torch.stack(heard) == 9999
+    off = torch.where(silent, 0, torch.stack(heard) - codes)
     assert set(off[:, 0].flatten().tolist()) == {-3 * bar, -2 * bar, -bar, 0, 1000}
     assert set(off[:, 1].flatten().tolist()) == {-1000, 0}  # no tempo, no bar
     assert (off[:, 0, :, :bar] >= 0).all()  # nothing was a bar before
     assert (off == off[:, :, :1]).all()  # all codebooks of a frame together
-    assert 0.1 < (off == 1000).float().mean() < 0.3
+    assert 0.1 < (off[:, 0] == 1000).float().mean() < 0.3
+    assert 0.03 < silent.float().mean() < 0.15
+    assert not (silent.any(-1) & (off.abs() == 1000).any(-1)).any()  # one or the other
 
 
 def test_the_loss_of_onsets_is_librosas_envelope() -> None:
