@@ -33,7 +33,8 @@ serve: install  ## answer HTTP requests on port 5000
 	$(BIN)/python -m musicgen_service serve --port 5000
 
 test: $(VENV)/.installed-dev lint  ## ruff, mypy and all tests
-	$(BIN)/python -m pytest
+	@# Two at once: many tests wait for a server. A file stays together, as its tests share one.
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

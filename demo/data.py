@@ -99,10 +99,8 @@ def make_shard(
 
 SHARD_SONGS = 50
 SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)  # one shard in four holds the longest clips
-DRUM_SHARDS, DRUM_SEEDS = (
-    12,
-    50_000_000,
-)  # shards of drums alone, all of the shortest clips, and where their seeds begin
+DRUM_SHARDS = 12  # at most, of drums alone; all of the shortest clips
+DRUM_SEEDS = 50_000_000  # where the seeds of these begin
 
 
 def shard_path(folder: Path, index: int, drums_alone: bool = False) -> Path:
@@ -111,9 +109,9 @@ def shard_path(folder: Path, index: int, drums_alone: bool = False) -> Path:
 
 
 def write_shards(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, shards: int) -> None:
-    """Writes the shards of drums and then `shards` shards of songs, skipping those that exist."""
+    """Writes the shards of drums and then `shards` shards of songs, skipping those that exist; of drums no more."""
     folder.mkdir(parents=True, exist_ok=True)
-    for drums_alone, count in ((True, DRUM_SHARDS), (False, shards)):
+    for drums_alone, count in ((True, min(DRUM_SHARDS, shards)), (False, shards)):
         for index in range(count):
             path = shard_path(folder, index, drums_alone)
             if path.exists():

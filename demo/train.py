@@ -24,7 +24,7 @@ class Recipe(NamedTuple):
 
 
 FULL = Recipe(fitted_clips=900, codec_steps=6100, lm_steps=18500, shards=250)
-QUICK = Recipe(fitted_clips=60, codec_steps=30, lm_steps=40, shards=8)
+QUICK = Recipe(fitted_clips=60, codec_steps=30, lm_steps=40, shards=4)
 
 
 def main() -> None:

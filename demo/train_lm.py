@@ -82,7 +82,7 @@ class Songs:
         available = min(self.shards, FIRST_SHARDS + step // STEPS_PER_SHARD)
         long = random.random() < 0.2
         paths = [shard_path(self.folder, index) for index in range(available) if (index % 4 == 3) == long]
-        drums = [shard_path(self.folder, index, drums_alone=True) for index in range(DRUM_SHARDS)]
+        drums = [shard_path(self.folder, index, drums_alone=True) for index in range(min(DRUM_SHARDS, self.shards))]
         drum_share = 0 if long else max(DRUMS_LAST, DRUMS_FIRST * (1 - step / DRUM_STEPS))
         picks = []
         for _ in range(BATCH_FRAMES // (1000 if long else 500)):
