@@ -176,12 +176,12 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         lm.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["step"]
-    probe, sounding = Probe(quantiser, chroma), quantiser.sounding().to(device)
+    probe, sounding, silence = Probe(quantiser, chroma), quantiser.sounding().to(device), quantiser.silence()
     songs, recent, began = Songs(folder / "shards", shards), deque[Tensor](maxlen=report_every), time.time()
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
-        loss, each = song_loss(lm, songs, step, sounding, quantiser.silence())
+        loss, each = song_loss(lm, songs, step, sounding, silence)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
