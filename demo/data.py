@@ -99,8 +99,12 @@ def make_shard(
 
 SHARD_SONGS = 50
 SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)  # one shard in four holds the longest clips
-DRUM_SHARDS = 12  # at most, of drums alone; all of the shortest clips
 DRUM_SEEDS = 50_000_000  # where the seeds of these begin
+
+
+def drum_shards(shards: int) -> int:
+    """How many shards of drums alone, all of the shortest clips, go with this many shards of songs."""
+    return min(12, shards)
 
 
 def shard_path(folder: Path, index: int, drums_alone: bool = False) -> Path:
@@ -109,9 +113,9 @@ def shard_path(folder: Path, index: int, drums_alone: bool = False) -> Path:
 
 
 def write_shards(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, shards: int) -> None:
-    """Writes the shards of drums and then `shards` shards of songs, skipping those that exist; of drums no more."""
+    """Writes shards of drums and then `shards` shards of songs, skipping those that exist."""
     folder.mkdir(parents=True, exist_ok=True)
-    for drums_alone, count in ((True, min(DRUM_SHARDS, shards)), (False, shards)):
+    for drums_alone, count in ((True, drum_shards(shards)), (False, shards)):
         for index in range(count):
             path = shard_path(folder, index, drums_alone)
             if path.exists():

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from demo import text
 from demo.clockwork import BEATS_PER_BAR, FRAMES_PER_MINUTE
-from demo.data import DRUM_SHARDS, Shard, shard_path, write_shards
+from demo.data import Shard, drum_shards, shard_path, write_shards
 from demo.language_model import conditions, create, losses
 from demo.probe import Probe
 from demo.quantiser import Quantiser
@@ -82,7 +82,7 @@ class Songs:
         available = min(self.shards, FIRST_SHARDS + step // STEPS_PER_SHARD)
         long = random.random() < 0.2
         paths = [shard_path(self.folder, index) for index in range(available) if (index % 4 == 3) == long]
-        drums = [shard_path(self.folder, index, drums_alone=True) for index in range(min(DRUM_SHARDS, self.shards))]
+        drums = [shard_path(self.folder, index, drums_alone=True) for index in range(drum_shards(self.shards))]
         drum_share = 0 if long else max(DRUMS_LAST, DRUMS_FIRST * (1 - step / DRUM_STEPS))
         picks = []
         for _ in range(BATCH_FRAMES // (1000 if long else 500)):
@@ -117,9 +117,9 @@ def interrupted(codes: Tensor, captions: list[str | None], silence: Tensor, step
     generator = torch.Generator().manual_seed(step)
     share = torch.rand(len(codes), 1, 1, generator=generator).square()
     foreign = torch.rand(len(codes), 1, -(-codes.shape[-1] // RUN), generator=generator) < share
-    silent = torch.rand(len(codes), 1, 1, generator=generator) < SILENT
-    others = torch.where(silent.to(codes.device), silence.to(codes.device)[:, None], codes.roll(1, 0))
     foreign = foreign.repeat_interleave(RUN, dim=-1)[..., : codes.shape[-1]].to(codes.device)
+    silent = (torch.rand(len(codes), 1, 1, generator=generator) < SILENT).to(codes.device)
+    breaking_in = torch.where(silent, silence[:, None], codes.roll(1, 0))
     heard = codes.clone()
     for clip, caption in enumerate(captions):
         tempo = re.search(r"(\d+) bpm", caption or "")
@@ -129,7 +129,7 @@ def interrupted(codes: Tensor, captions: list[str | None], silence: Tensor, step
             for (before, bar), stays in zip(pairwise(bars), stuck[1:], strict=True):
                 if stays:
                     bar.copy_(before[:, : bar.shape[-1]])
-    return torch.where(foreign, others, heard)
+    return torch.where(foreign, breaking_in, heard)
 
 
 def song_loss(lm: Any, songs: Songs, step: int, sounding: Tensor, silence: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,7 +176,7 @@ def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_eve
         lm.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["step"]
-    probe, sounding, silence = Probe(quantiser, chroma), quantiser.sounding().to(device), quantiser.silence()
+    probe, sounding, silence = Probe(quantiser, chroma), quantiser.sounding().to(device), quantiser.silence().to(device)
     songs, recent, began = Songs(folder / "shards", shards), deque[Tensor](maxlen=report_every), time.time()
     for step in range(first, steps):
         for group in optimiser.param_groups:
