@@ -1,0 +1,26 @@
+"""The service in process, as the tests of its faults use it."""
+
+from pathlib import Path
+from typing import Any
+
+from musicgen_service.request import FIELDS
+from musicgen_service.runner import ServiceRunner
+
+SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
+
+
+class Predictor(ServiceRunner):
+    """The service as Cog sees it, without what Cog declares."""
+
+    def record_metric(self, *_arguments: Any, **_options: Any) -> None:
+        """Outside a prediction there is nobody to tell."""
+
+
+def run(predictor: Predictor, **inputs: Any) -> list[Path]:
+    defaults = {name: field.default for name, field in FIELDS.items()}
+    return predictor.clips({"self": predictor} | defaults | SHORT | inputs)
+
+
+def files_of(predictor: Predictor) -> set[Path]:
+    own = predictor.service._outputs._own
+    return {file for file in own.rglob("*") if file.is_file()} if own.exists() else set()

@@ -1,0 +1,158 @@
+"""A request that is cancelled, wherever it is, ends and leaves nothing; the next is served."""
+
+import ctypes
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from musicgen_service.analysis import stems
+from musicgen_service.audio import encoding, ffmpeg, gate, loudness
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.paths import job
+from tests.audio.sounds import RATE
+from tests.e2e.harness import PATIENCE, http_server
+from tests.faults.predictor import Predictor, files_of, run
+
+
+class Cancelled(BaseException):
+    """As Cog's: not an Exception, raised in the thread of the request at any moment."""
+
+
+def cancelled_when(reached: threading.Event, work: Callable[[], Any]) -> BaseException | None:
+    """Do the work in a thread, cancel it as Cog does once it has got that far; what it ended with."""
+    ended: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            work()
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    assert reached.wait(PATIENCE), ended
+    assert thread.ident
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    return ended[0] if ended else None
+
+
+CONTINUATION = {"continuation": True, "duration": 2}
+# Where the request is when it is cancelled; only the making of tokens lasts long enough to be met in its midst.
+CANCELLED_IN: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "reading": (gate.Decoder, "_next", CONTINUATION),
+    "the melody": (stems, "melodic", {"model_version": "melody"}),
+    "prefill": (MusicModel, "encode", CONTINUATION),
+    "tokens": (job, "generate_tokens", {"duration": 60}),
+    "the codec": (MusicModel, "decode", {}),
+    "the level": (loudness, "normalise", {}),
+    "encoding": (encoding, "write", {}),
+}
+
+
+@pytest.mark.parametrize("stage", CANCELLED_IN)
+def test_cancelling_at_any_stage_ends_it_and_leaves_nothing(
+    stage: str, predictor: Predictor, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_of(predictor)
+    reached = threading.Event()
+    place, name, inputs = CANCELLED_IN[stage]
+    if stage in ("reading", "the melody", "prefill"):
+        inputs = inputs | {"input_audio": song}
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, announcing(getattr(place, name), reached, lingering=stage != "tokens"))
+        ended = cancelled_when(reached, lambda: run(predictor, **inputs))
+    assert isinstance(ended, Cancelled)
+    assert files_of(predictor) == before
+    assert not predictor.service._working.locked()
+    assert run(predictor)
+
+
+def announcing(function: Callable[..., Any], reached: threading.Event, lingering: bool) -> Callable[..., Any]:
+    """The same function, which says when it has been called, and may wait to be cancelled."""
+
+    def announced(*arguments: Any, **options: Any) -> Any:
+        reached.set()
+        while lingering:
+            time.sleep(0.001)
+        return function(*arguments, **options)
+
+    return announced
+
+
+def test_cancelling_a_download_ends_it(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            over.wait(PATIENCE)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with http_server(Silent) as address:
+        ended = cancelled_when(asked, lambda: run(predictor, input_audio=f"{address}/song.wav", continuation=True))
+        assert isinstance(ended, Cancelled)
+        assert not list(tmp_path.rglob("*"))
+        over.set()
+
+
+def write_an_hour(folder: Path) -> None:
+    encoding.write(np.zeros((1, 3600 * RATE), np.float32), RATE, folder / "a.mp3", dict.fromkeys(TAGS, ""))
+
+
+TAGS = ("title", "comment", "software")
+ENDLESS = ["-re", "-f", "lavfi", "-i", "anullsrc", "-t", "100", "-f", "null", "-"]
+PROGRAMS: dict[str, Callable[[Path], object]] = {
+    "reading": lambda _: ffmpeg.run(ENDLESS),
+    "writing": write_an_hour,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_cancelled_ffmpeg_is_ended(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    reached = threading.Event()
+
+    class Watched(subprocess.Popen):
+        def __init__(self, arguments: list[str], **options: Any) -> None:
+            super().__init__(arguments, **options)
+            if "-version" not in arguments:  # by which the package finds its program
+                started.append(self)
+                reached.set()
+
+    monkeypatch.setattr(subprocess, "Popen", Watched)
+    assert isinstance(cancelled_when(reached, lambda: PROGRAMS[program](tmp_path)), Cancelled)
+    assert started[0].returncode == -9
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3], ids=["at its start", "while it is waited for"])
+def test_an_ffmpeg_that_starts_after_the_cancel_is_ended_too(seconds: float) -> None:
+    reached, cancelled = threading.Event(), threading.Event()
+    ended: list[int] = []
+
+    def work() -> None:
+        time.sleep(seconds)
+        reached.set()
+        assert cancelled.wait(PATIENCE)
+        ended.append(subprocess.run([ffmpeg.path(), *ENDLESS], stdin=-3, stderr=-3).returncode)
+
+    def request() -> None:
+        try:
+            ffmpeg.interruptible(work)
+        finally:
+            assert ended == [-9]
+
+    threading.Timer(1, cancelled.set).start()
+    assert isinstance(cancelled_when(reached, request), Cancelled)

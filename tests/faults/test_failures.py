@@ -1,0 +1,164 @@
+"""What breaks on the way: a traceback in the log, no file left, and the next request is served."""
+
+import shutil
+import weakref
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from musicgen_service import faults
+from musicgen_service.audio import encoding, gate, loudness
+from musicgen_service.audio.encoding import EncodingError
+from musicgen_service.models import memory
+from musicgen_service.models.loading import MusicModel
+from musicgen_service.paths import job
+from musicgen_service.request import RequestError
+from tests.audio.sounds import RATE
+from tests.faults.predictor import Predictor, files_of, run
+
+STAGES: dict[str, tuple[Any, str]] = {
+    "reading": (gate.Decoder, "blocks"),
+    "prefill": (MusicModel, "encode"),
+    "tokens": (job, "generate_tokens"),
+    "codec": (MusicModel, "decode"),
+    "level": (loudness, "normalise"),
+    "encoding": (encoding, "write"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_exception_at_any_stage_is_logged_and_leaves_nothing(
+    stage: str, predictor: Predictor, song: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> Any:
+        raise LookupError("the dog ate it")
+
+    before = files_of(predictor)
+    with monkeypatch.context() as patch:
+        patch.setattr(*STAGES[stage], fail)
+        with pytest.raises(faults.ServiceError, match=r"inside the service \(LookupError\)"):
+            run(predictor, input_audio=song, continuation=True, duration=2)
+    log = capfd.readouterr().err
+    assert "Traceback" in log and "the dog ate it" in log
+    assert files_of(predictor) == before
+    assert run(predictor)
+
+
+def test_a_second_clip_that_fails_takes_the_first_with_it(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    write = encoding.write
+
+    def fail_later(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
+        if written:
+            raise EncodingError(f"{path.name} could not be written: No space left on device")
+        write(samples, rate, path, tags)
+        written.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding, "write", fail_later)
+        with pytest.raises(faults.ServiceError, match="No space left"):
+            run(predictor, variations=2)
+    assert len(written) == 1 and not written[0].exists()
+    assert run(predictor)
+
+
+def test_an_output_folder_that_cannot_be_written(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    obstacle = tmp_path / "file"
+    obstacle.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor.service._outputs, "_own", obstacle / "folder")
+        with pytest.raises(faults.ServiceError, match="inside the service") as told:
+            run(predictor)
+    assert str(tmp_path) not in str(told.value)
+    assert run(predictor)
+
+
+def test_a_lost_output_folder_is_made_again(predictor: Predictor) -> None:
+    run(predictor)
+    shutil.rmtree(predictor.service._outputs._own)
+    assert run(predictor)[0].exists()
+
+
+def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    before = files_of(predictor)
+    predictor.service._separator = "takes memory, too"
+    with monkeypatch.context() as patch:
+        patch.setattr(MusicModel, "decode", fail)
+        with pytest.raises(faults.ServiceError, match="not enough memory: ask for fewer variations"):
+            run(predictor)
+    assert predictor.service._models.names() == [] and predictor.service._separator is None
+    assert files_of(predictor) == before
+    assert predictor.healthcheck()
+    assert run(predictor)
+
+
+@pytest.mark.parametrize("error", [None, LookupError(), KeyboardInterrupt()])
+def test_what_a_request_worked_on_is_given_back_when_it_ends(
+    error: BaseException | None, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = MusicModel.decode
+    worked_on: list[weakref.ref[torch.Tensor]] = []
+    alive: list[list[bool]] = []
+
+    def watched(model: MusicModel, tokens: torch.Tensor) -> torch.Tensor:
+        worked_on.append(weakref.ref(tokens))
+        if error is not None:
+            raise error
+        return decode(model, tokens)
+
+    run(predictor)  # the model is loaded, and nothing is dropped for it
+    with monkeypatch.context() as patch, pytest.raises(BaseException) if error else nullcontext():
+        patch.setattr(MusicModel, "decode", watched)
+        patch.setattr(memory, "_trim", lambda _: alive.append([tokens() is not None for tokens in worked_on]))
+        run(predictor)
+    assert alive == [[False]]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut", "overwritten"])
+def test_a_checkpoint_that_is_damaged_while_running(
+    damage: str, predictor: Predictor, own_weights: Path, tmp_path: Path
+) -> None:
+    folder, saved = own_weights / "stereo-small", tmp_path / "saved"
+    shutil.copytree(folder, saved)
+    try:
+        file = folder / "state_dict.bin"
+        match damage:
+            case "deleted":
+                shutil.rmtree(folder)
+            case "cut":
+                file.write_bytes(file.read_bytes()[:5000])
+            case "overwritten":
+                file.write_bytes(bytes(file.stat().st_size))
+        predictor.service._models.clear()  # what is in memory goes on to be used
+        with pytest.raises((RequestError, faults.ServiceError), match="stereo-small") as told:
+            run(predictor, model_version="stereo-small")
+        assert "weights fetch stereo-small" in str(told.value) and str(own_weights) not in str(told.value)
+        assert run(predictor)
+        if damage == "deleted":
+            assert run(predictor, model_version="auto")  # takes another
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(saved, folder)
+    assert run(predictor, model_version="stereo-small")
+
+
+def test_silence_is_refused_where_sound_is_needed(predictor: Predictor, tmp_path: Path) -> None:
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(RATE), RATE)
+    with pytest.raises(RequestError, match="input_audio is silent where task 'melody' needs it"):
+        run(predictor, input_audio=silence, model_version="melody")
+    assert run(predictor, input_audio=silence, task="encode-decode")

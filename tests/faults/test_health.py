@@ -1,0 +1,45 @@
+"""The health check makes music, and gets in nobody's way."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from musicgen_service import outputs
+from musicgen_service.models.loading import MusicModel
+from tests.faults.predictor import Predictor, run
+
+
+def test_the_health_check_makes_tokens_and_sound(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(predictor)
+    assert predictor.service.is_well()
+    made: list[int] = []
+    decode = MusicModel.decode
+
+    def counted(model: MusicModel, tokens: torch.Tensor) -> torch.Tensor:
+        made.append(tokens.shape[-1])
+        return decode(model, tokens)
+
+    monkeypatch.setattr(MusicModel, "decode", counted)
+    assert predictor.service.is_well() and made == [2]
+    monkeypatch.setattr(MusicModel, "decode", lambda _model, tokens: tokens * torch.nan)
+    assert not predictor.service.is_well()
+
+
+def test_the_health_check_does_not_disturb_a_request(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_arguments: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("musicgen_service.health.probe", never)
+    with predictor.service._working:
+        assert predictor.service.is_well()
+
+
+def test_a_success_holds_for_a_while_and_a_failure_does_not(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [False, True]
+    monkeypatch.setattr(predictor, "_well_at", float("-inf"))
+    monkeypatch.setattr(predictor.service, "is_well", lambda: answers.pop(0))
+    assert [predictor.healthcheck() for _ in range(3)] == [False, True, True]
+    assert outputs.DELIVERY < outputs.MAX_AGE

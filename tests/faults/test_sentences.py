@@ -1,0 +1,74 @@
+"""What a user is told of an error: one sentence, without paths."""
+
+import errno
+
+import pytest
+import torch
+
+from musicgen_service import faults
+from musicgen_service.audio.encoding import EncodingError
+from musicgen_service.audio.reading import AudioError
+from musicgen_service.models.store import WeightsError
+from musicgen_service.request import RequestError
+
+
+def test_an_error_of_our_own_is_explained_without_paths() -> None:
+    plain = WeightsError("'medium' could not be loaded ([Errno 2] No such file: '/srv/weights/medium/state.bin').")
+    told = faults.explained(plain)
+    assert str(told) == "'medium' could not be loaded ([Errno 2] No such file: 'state.bin')."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cannot read /secret", "cannot read secret"),
+        ("(/secret): denied", "(secret): denied"),
+        ("'/srv/my weights/small/state.bin' is gone", "'state.bin' is gone"),
+        ("cannot read /srv/my weights/a small one/state.bin", "cannot read state.bin"),
+        ('"/srv/a b/my song.wav"', '"my song.wav"'),
+        ("cannot read file:///srv/a%20b/song.wav", "cannot read song.wav"),
+        ("cannot read file://host/srv/song.wav and file:/song.wav", "cannot read song.wav and song.wav"),
+        ("not found:/srv/song.wav", "not found:song.wav"),
+        ("path=/srv/.cache/x", "path=x"),
+        ("/srv/a.wav is neither wav/mp3 nor 4/4", "a.wav is neither wav/mp3 nor 4/4"),
+    ],
+)
+def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
+    assert str(faults.explained(WeightsError(text))) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "and/or",
+        "4/4 or 3/4, 1/2",
+        "use wav/mp3",
+        "10 kB/s",
+        "n/a",
+        "a / b",
+        "+/-1",
+        "</html>",
+        "https://hub.test/a/b/c",
+    ],
+)
+def test_what_is_no_path_is_left_alone(text: str) -> None:
+    assert str(faults.explained(WeightsError(text))) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (KeyError("secret"), "Something went wrong inside the service (KeyError); its log says more."),
+        (torch.OutOfMemoryError("CUDA: 1 GiB of /dev/x"), "There was not enough memory: ask for fewer variations"),
+        (MemoryError(), "There was not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "There was not enough memory"),
+        (OSError(errno.ENOSPC, "No space", "/srv/out"), "The service has no room left to write files"),
+        (OSError(errno.EACCES, "Denied", "/srv/out"), "Something went wrong inside the service (PermissionError)"),
+        (AudioError("the audio file is damaged."), "the audio file is damaged."),
+        (EncodingError("a.wav could not be written: full"), "a.wav could not be written: full"),
+        (RequestError(["input_audio must be a URL, not '/etc/passwd'."]), "not '/etc/passwd'."),
+    ],
+)
+def test_every_error_is_one_sentence(error: Exception, sentence: str) -> None:
+    told = str(faults.explained(error))
+    assert sentence in told and "\n" not in told and "/srv" not in told
