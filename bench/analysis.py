@@ -8,14 +8,14 @@ of leaving out the first five seconds is not followed.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import mir_eval
-import numpy as np
-
 from demo.data import HELD_BACK
 from demo.measure import relative_key
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
 from demo.synth.styles import STYLES
 from musicgen_service.analysis import beats, chords, key
+
+import mir_eval
+import numpy as np
 
 SECONDS, SHORT_SECONDS = 25.0, 10.0
 FIRST_SEED = HELD_BACK + 40_000_000

@@ -4,9 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import numpy as np
-import torch
-
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.reading import Audio
@@ -16,6 +13,9 @@ from musicgen_service.models.loading import MusicModel
 from musicgen_service.paths.job import Job
 from musicgen_service.request import FIELDS, GenerationRequest
 from musicgen_service.service import variation_seed
+
+import numpy as np
+import torch
 
 RATE, HOP = 32_000, 640
 Play = Callable[[int, float], np.ndarray]

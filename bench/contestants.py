@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
-
 from bench import peers
 from musicgen_service.engine.interface import OnStep, Sampling
 from musicgen_service.engine.precision import Precision
@@ -17,6 +15,8 @@ from musicgen_service.models import audiocraft_door as door
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore
 from tests import checkpoints
+
+import torch
 
 SIZES = {
     "tiny": checkpoints.TINY,

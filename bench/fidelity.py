@@ -15,10 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from bench import analysis, loops
 from demo import measure
 from demo.data import HELD_BACK
@@ -26,6 +22,10 @@ from demo.synth import SAMPLE_RATE, Song, Synthesiser
 from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 SECONDS = 10.0
 GIVEN_SECONDS = 5.0  # what a continuation starts from

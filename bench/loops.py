@@ -5,15 +5,15 @@ The songs have known grids and miss the tempo asked for by up to 5 %; what is me
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.band import Band, job_for, jump_at_the_seam
 from demo.data import HELD_BACK
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
 from musicgen_service.analysis import beats
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import Anchor, align, anchors
+
+import numpy as np
+from numpy.typing import NDArray
 
 FIRST_SEED = HELD_BACK + 60_000_000
 TEMPI = (40.0, 60.23, 87.5, 140.0, 174.0, 300.0)

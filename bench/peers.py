@@ -7,10 +7,10 @@ from typing import Any
 import musicgen_service.models.audiocraft_door  # noqa: F401
 
 # isort: split
+from musicgen_service.engine.interface import OnStep
+
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, MusicgenDecoderConfig, MusicgenForCausalLM
-
-from musicgen_service.engine.interface import OnStep
 
 _RENAMED = {
     "norm1": "self_attn_layer_norm",

@@ -6,12 +6,6 @@ python -m bench.pictures --out docs/pictures
 import argparse
 from pathlib import Path
 
-import librosa
-import matplotlib
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from bench.band import job_for
 from demo.data import HELD_BACK
 from demo.synth import SAMPLE_RATE, Synthesiser
@@ -20,6 +14,12 @@ from musicgen_service.models.loading import load_model
 from musicgen_service.models.store import WeightStore
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import align, anchors
+
+import librosa
+import matplotlib
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

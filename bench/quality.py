@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from unittest.mock import patch
 
-import torch
-from torch.nn import functional
-
 from bench import contestants, machine
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Sampling
 from musicgen_service.engine.precision import Precision
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore
+
+import torch
+from torch.nn import functional
 
 TEXTS = ("a slow rock song with guitar and drums , 90 bpm", "fast jazz piano", "lofi , 120 bpm")
 MOST_NATS, LEAST_AGREEMENT = 0.01, 0.97

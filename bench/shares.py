@@ -16,13 +16,13 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
-import torch
-
 from bench import machine
 from musicgen_service.audio import encoding, loudness, reading
 from musicgen_service.engine.slots import Slots
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.service import MusicGenService
+
+import torch
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "reading audio": [(reading, "read"), (reading.Audio, "convert")],

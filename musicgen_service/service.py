@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_service import health
+from musicgen_service import health, threads
 from musicgen_service.analysis import stems, tracker
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import encoding, loudness, reading, recipe
@@ -58,7 +58,7 @@ class MusicGenService:
         self._models = LoadedModels(self.store, self.device, budget_from_environment(self.device))
         self._outputs = Outputs()
         self._working = threading.Lock()
-        self._threads = torch.get_num_threads()
+        self._threads = threads.limit()
         self._separator: Any = None
         self._tracker: tracker.Track | None = None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from musicgen_service.threads import WAIT_POLICY
 from tests.e2e.harness import PROJECT, Clip, Server, http_server, serving
 
 Start = Callable[..., AbstractContextManager[Server]]
@@ -33,6 +34,8 @@ def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -
         "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
         "MUSICGEN_WEIGHTS": str(weights),
         "MUSICGEN_MODELS": "small",
+        "OMP_DISPLAY_ENV": "VERBOSE",
+        **dict.fromkeys(WAIT_POLICY, ""),
     }
     temp = tmp_path_factory.mktemp("process") / "temp"
 
@@ -46,6 +49,11 @@ def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -
 def server(start: Start) -> Iterator[Server]:
     with start(MUSICGEN_ALLOW_PRIVATE_URLS="0") as running:
         yield running
+
+
+def test_the_worker_loads_torch_with_threads_that_sleep_while_they_wait(server: Server) -> None:
+    log = server.log.read_text()
+    assert "GOMP_SPINCOUNT = '0'" in log and "GOMP_SPINCOUNT = '300000'" not in log
 
 
 @pytest.mark.parametrize(

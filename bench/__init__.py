@@ -1,0 +1,3 @@
+"""What the project claims of speed and fidelity, measured."""
+
+import musicgen_service  # noqa: F401  (sets how OpenMP's threads wait, which must be before torch is loaded)

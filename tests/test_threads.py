@@ -1,0 +1,126 @@
+"""How torch's threads wait for one another, and how many there are."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from musicgen_service import cgroups
+from musicgen_service.threads import WAIT_POLICY
+
+PREDICT = ["predict", "-i", "prompt=rock", "-i", "model_version=demo"]
+WAYS_IN = {
+    "command line": ["-m", "musicgen_service", *PREDICT],
+    "predictor": ["-c", "import predict, musicgen_service.service"],
+    "drop-in": ["-c", "import compat.m3maker, musicgen_service.service"],
+    "benchmark": ["-m", "bench.speed"],
+    "benchmark as a script": ["bench/speed.py"],
+    "demo training": ["-m", "demo.train"],
+    "tests": ["-m", "pytest", "--collect-only", "tests/test_threads.py"],
+}
+CPU_CONTROLLER = Path("/sys/fs/cgroup/cpu")
+IN_PLACE_OF_TORCH = """
+import os, pathlib
+pathlib.Path(os.environ["FOUND"]).write_text(os.environ.get("GOMP_SPINCOUNT", "not set"))
+os._exit(0)
+"""
+
+
+def run(command: list[str], *wrapper: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """A Python command in an environment that says nothing of threads but for `settings`."""
+    threads = ("OMP_NUM_THREADS", *WAIT_POLICY)
+    environment = {name: value for name, value in os.environ.items() if name not in threads} | settings
+    return subprocess.run(
+        [*wrapper, sys.executable, *command], env=environment, capture_output=True, text=True, check=True
+    )
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_the_wait_policy_is_set_before_torch_is_loaded(way: str, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(IN_PLACE_OF_TORCH)
+    run(WAYS_IN[way], PYTHONPATH=str(tmp_path), FOUND=str(tmp_path / "found"))
+    assert (tmp_path / "found").read_text() == "0"
+
+
+def spin_counts(**settings: str) -> set[str]:
+    """What the OpenMP library that torch loads says of how long its threads spin."""
+    said = run(["-c", "import musicgen_service, torch"], OMP_DISPLAY_ENV="VERBOSE", **settings).stderr
+    return {line.partition("=")[2].strip(" '") for line in said.splitlines() if "GOMP_SPINCOUNT" in line}
+
+
+def test_threads_sleep_while_they_wait() -> None:
+    assert spin_counts() == {"0"}
+
+
+def test_a_wait_policy_of_the_environment_is_kept() -> None:
+    assert spin_counts(GOMP_SPINCOUNT="77") == {"77"}
+    assert "0" not in spin_counts(OMP_WAIT_POLICY="ACTIVE")
+
+
+def limit(*wrapper: str, **settings: str) -> int:
+    return int(run(["-c", "from musicgen_service import threads; print(threads.limit())"], *wrapper, **settings).stdout)
+
+
+def test_threads_follow_the_affinity_mask() -> None:
+    first = min(os.sched_getaffinity(0))
+    assert limit() == len(os.sched_getaffinity(0))
+    assert limit("taskset", "--cpu-list", str(first)) == 1
+
+
+@pytest.fixture
+def one_processor() -> Iterator[Path]:
+    """A control group whose processes have the time of one processor."""
+    group = CPU_CONTROLLER / f"musicgen-{uuid.uuid4().hex}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_quota_us").write_text("100000")
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error.strerror}")
+    yield group
+    group.rmdir()
+
+
+def test_threads_follow_a_real_quota(one_processor: Path) -> None:
+    within = ["sh", "-c", f'echo $$ > {one_processor}/cgroup.procs; exec "$@"', "sh"]
+    assert limit(*within) == 1
+    assert limit(*within, OMP_NUM_THREADS="2") == 2  # chosen by the user
+
+
+def written(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(content + "\n")
+
+
+def test_the_tightest_limit_of_all_groups_counts(tmp_path: Path) -> None:
+    written(tmp_path, cpu__max="max 100000")
+    written(tmp_path / "machine", cpu__max="150000 100000", memory__max="1000", memory__current="400")
+    written(tmp_path / "machine" / "service", cpu__max="400000 100000", memory__max="max", memory__current="300")
+    written(tmp_path / "elsewhere", cpu__max="1000 100000")
+    written(tmp_path / "proc", cgroup="0::/machine/service")
+    assert cgroups.cpu_quota(tmp_path, tmp_path / "proc" / "cgroup") == 1.5
+    assert cgroups.free_memory(tmp_path, tmp_path / "proc" / "cgroup") == 600
+
+
+def test_version_1_is_read_as_well(tmp_path: Path) -> None:
+    written(tmp_path / "cpu,cpuacct" / "a", cpu__cfs_quota_us="50000", cpu__cfs_period_us="100000")
+    written(tmp_path / "cpu,cpuacct", cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
+    written(tmp_path / "memory" / "a", memory__limit_in_bytes="5000", memory__usage_in_bytes="6000")
+    written(tmp_path / "proc", cgroup="4:cpu,cpuacct:/a\n3:cpuset:/\n2:memory:/a\n0::/")
+    assert cgroups.cpu_quota(tmp_path, tmp_path / "proc" / "cgroup") == 0.5
+    assert cgroups.free_memory(tmp_path, tmp_path / "proc" / "cgroup") == 0
+
+
+def test_a_container_that_sees_only_its_own_group_has_its_limit(tmp_path: Path) -> None:
+    written(tmp_path, cpu__max="200000 100000")
+    written(tmp_path / "proc", cgroup="0::/docker/0123456789")
+    assert cgroups.cpu_quota(tmp_path, tmp_path / "proc" / "cgroup") == 2
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
+    assert cgroups.cpu_quota(tmp_path, tmp_path / "cgroup") == float("inf")
+    assert cgroups.free_memory(tmp_path, tmp_path / "cgroup") == float("inf")
