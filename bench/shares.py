@@ -8,7 +8,6 @@ other work on the machine does not matter. What a part leaves to another part co
 
 import functools
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -64,9 +63,8 @@ class Stopwatch:
 
 def main() -> None:
     """Measure and print."""
-    with patch.dict(os.environ, MUSICGEN_MODELS="demo"):
-        service = MusicGenService()
-        service.setup()
+    service = MusicGenService()
+    service.setup(["demo"])
     model = service._models.newest()
     assert model is not None
     conditioners = model.lm.condition_provider.conditioners

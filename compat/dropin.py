@@ -1,7 +1,6 @@
 """What the drop-in predictors share."""
 
 import inspect
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, get_args, get_type_hints
 
 import cog
 
+from musicgen_service import settings
 from musicgen_service.audio import reading
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.progress import log
@@ -32,10 +32,9 @@ class DropIn(ServiceRunner):
         super().__init_subclass__(**kwargs)
         cls.fields = declared(cls.run)
 
-    def setup(self) -> None:
-        """Load models into memory."""
-        os.environ["MUSICGEN_MODELS"] = os.environ.get("MUSICGEN_MODELS") or self.default_model
-        super().setup()
+    def start(self, models: Sequence[str]) -> None:
+        """Load models into memory; see `ServiceRunner.start`."""
+        super().start(models or (self.default_model,))
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Inputs that passed their own checks in the words of a request; each subclass has its own."""
@@ -97,7 +96,7 @@ def declared(run: Callable[..., Any]) -> dict[str, Field]:
 
 def stand_in(model: str) -> str:
     """`model`, or the demo checkpoint where that is to play everything."""
-    if os.environ.get("MUSICGEN_MODELS") != DEMO:
+    if settings.load().models != (DEMO,):
         return model
     log(f"MUSICGEN_MODELS={DEMO}: this is NOT '{model}'; the demo checkpoint plays in its place")
     return DEMO

@@ -1,8 +1,9 @@
 """Which machines may be asked for a file: those of the public internet."""
 
 import ipaddress
-import os
 import socket
+
+from musicgen_service import settings
 
 _SPECIAL = [ipaddress.ip_network(network) for network in ("192.0.0.0/24", "64:ff9b:1::/48")]
 """Private by their registration (RFC 6890, RFC 8215), public to Python; one cloud's metadata service is there."""
@@ -30,7 +31,7 @@ def resolve(host: str, port: int) -> str:
     except (OSError, UnicodeError):
         raise AddressError("its host name could not be resolved.") from None
     resolved = [str(entry[4][0]) for entry in found]
-    if os.environ.get("MUSICGEN_ALLOW_PRIVATE_URLS") != "1" and not all(map(is_public, resolved)):
+    if not settings.load().allow_private_urls and not all(map(is_public, resolved)):
         raise AddressError("its host is not on the public internet.")
     return resolved[0]
 

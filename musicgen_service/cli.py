@@ -1,7 +1,6 @@
 """The command line: `python -m musicgen_service predict | serve | weights | recipe | analyse`."""
 
 import argparse
-import os
 import shutil
 import sys
 import time
@@ -9,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from musicgen_service import systems
+from musicgen_service import settings, systems
 from musicgen_service.audio import reading, recipe
 from musicgen_service.audio.encoding import FORMATS, EncodingError
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
@@ -25,8 +24,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; exits with status 1 and one line on an error."""
     options = _parser().parse_args(arguments)
     try:
+        settings.at_start()
         options.command(options)
     except (
+        settings.SettingsError,
         UsageError,
         RequestError,
         WeightsError,
@@ -84,8 +85,7 @@ def _predict(options: argparse.Namespace) -> None:
         inputs.setdefault("output_format", output.suffix[1:])
     # A request that cannot succeed is refused before anything is loaded, and only its model is loaded.
     request = predictor.settle(inputs, WeightStore.from_environment().present())
-    os.environ["MUSICGEN_MODELS"] = request.model_version
-    predictor.setup()
+    predictor.start([request.model_version])
     started = time.monotonic()
     files = predictor.clips(inputs)
     taken = time.monotonic() - started
@@ -107,7 +107,8 @@ def _target(output: Path | None, file: Path, several: bool) -> Path:
 def _serve(options: argparse.Namespace) -> None:
     from musicgen_service.server import serve
 
-    serve(options.host, options.port, options.system)
+    port = options.port if options.port is not None else settings.load().port
+    serve(options.host, port, options.system)
 
 
 def _list_weights(_options: argparse.Namespace) -> None:
@@ -180,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="answer HTTP requests with Cog's server")
     serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=5000)
+    serve.add_argument("--port", type=int, help="where to listen; otherwise PORT says where, or 5000")
     serve.add_argument("--as", **system)
     serve.set_defaults(command=_serve)
 

@@ -9,8 +9,9 @@ from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.audio.reading import AudioError
 from musicgen_service.models.store import WeightsError
 from musicgen_service.request import RequestError
+from musicgen_service.settings import SettingsError
 
-_SPOKEN = (RequestError, AudioError, EncodingError, WeightsError)
+_SPOKEN = (RequestError, AudioError, EncodingError, WeightsError, SettingsError)
 """Errors whose own message is written for a client."""
 _FOLDERS = re.compile(
     r"""

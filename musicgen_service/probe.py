@@ -5,9 +5,10 @@ answers 409, which is no reason to start it again.
 """
 
 import json
-import os
 import sys
 import urllib.request
+
+from musicgen_service import settings
 
 _READY = ("READY", "BUSY")
 _NOT_LIVE = ("UNHEALTHY", "DEFUNCT", "SETUP_FAILED")
@@ -15,8 +16,8 @@ _NOT_LIVE = ("UNHEALTHY", "DEFUNCT", "SETUP_FAILED")
 
 def main() -> None:
     """Ask the server on this machine at `PORT`; exits with 1 and says why when the answer is no."""
-    port = os.environ.get("PORT") or "5000"
     try:
+        port = settings.load().port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health-check", timeout=12) as reply:
             status = str(json.load(reply)["status"])
     except (OSError, ValueError, KeyError) as error:

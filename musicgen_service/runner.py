@@ -12,7 +12,7 @@ from typing import Any
 import cog.types
 from cog import BaseRunner, Path
 
-from musicgen_service import sources
+from musicgen_service import settings, sources
 from musicgen_service.request import FIELDS, Field, GenerationRequest, RequestError
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
@@ -30,7 +30,11 @@ class ServiceRunner(BaseRunner):
     _well_at = -math.inf
 
     def setup(self) -> None:
-        """Load models into memory."""
+        """Load into memory the models that `MUSICGEN_MODELS` names; called by Cog."""
+        self.start(settings.at_start().models)
+
+    def start(self, models: Sequence[str]) -> None:
+        """Load models into memory by name; without a name, the one that serves best."""
         # What libraries say may name paths. It is for the server's log: a prediction's own goes to its client, and has
         # what is written to Cog's `sys.stderr`, which their handlers would take as they are imported.
         with redirect_stderr(sys.__stderr__):
@@ -40,7 +44,7 @@ class ServiceRunner(BaseRunner):
         logging.captureWarnings(True)
 
         self.service = MusicGenService()
-        self.service.setup()
+        self.service.setup(models)
 
     def healthcheck(self) -> bool:
         """Make a few tokens, as Cog asks at `/health-check`; one that has just succeeded need not be repeated."""

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from musicgen_service import schema, systems
+from musicgen_service import schema, settings, systems
 from musicgen_service.supervisor import Supervisor
 
 MEMORY = {
@@ -36,7 +36,7 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="musicgen-server-") as folder:
         schema.write(Path(folder), predictor)
         os.chdir(folder)
-        Supervisor((host, port), command, environment).run()
+        Supervisor((host, port), command, environment, settings.load().drain_seconds).run()
 
 
 def _before(variable: str, folder: Path) -> str:

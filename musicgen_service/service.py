@@ -1,9 +1,8 @@
 """The service: models in memory, requests in, files out. Nothing musical is decided here."""
 
-import os
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,21 +61,18 @@ class MusicGenService:
         self._separator: Any = None
         self._tracker: tracker.Track | None = None
 
-    def setup(self) -> None:
-        """Load the models named by `MUSICGEN_MODELS` (comma-separated), or the best one for text.
+    def setup(self, models: Sequence[str] = ()) -> None:
+        """Load checkpoints by name; without a name, the best one for text.
 
         Raises
         ------
         WeightsError
             When there is nothing to load.
         """
-        chosen = os.environ.get("MUSICGEN_MODELS") or best(self.store.present(), melody=False)
+        chosen = models or [name for name in [best(self.store.present(), melody=False)] if name]
         if not chosen:
             raise WeightsError(f"There is no checkpoint in {self.store.root}: {fetch_hint('small')}.")
-        for name in chosen.split(","):
-            name = name.strip()
-            if name not in CHECKPOINTS:
-                raise WeightsError(f"MUSICGEN_MODELS names '{name}': use some of {', '.join(CHECKPOINTS)}.")
+        for name in chosen:
             self._models.get(name)
             log(f"model '{name}' is ready on {self.device.type}")
 

@@ -7,7 +7,6 @@ checked, so a name that changes its answer in between gains nothing; a redirect 
 
 import base64
 import binascii
-import os
 import re
 import ssl
 import tempfile
@@ -22,10 +21,9 @@ from urllib.parse import SplitResult, unquote, unquote_to_bytes, urljoin, urlspl
 import certifi
 import urllib3
 
-from musicgen_service import addresses
+from musicgen_service import addresses, settings
 from musicgen_service.request import Field, RequestError
 
-MAX_BYTES = 100 * 2**20
 DEADLINE = 60.0
 """Seconds that a whole transfer may take, redirects included."""
 MAX_REDIRECTS = 5
@@ -228,7 +226,7 @@ def _decode(address: str, file: BinaryIO) -> None:
 
 
 def _limit() -> int:
-    return int(float(os.environ.get("MUSICGEN_MAX_INPUT_MB") or MAX_BYTES / 2**20) * 2**20)
+    return int(settings.load().max_input_mb * 2**20)
 
 
 def _too_large(limit: int) -> SourceError:

@@ -35,11 +35,6 @@ _ILL = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
 _WELL = ("READY", "BUSY")
 
 
-def drain_seconds() -> float:
-    """How long predictions may go on after SIGTERM: `MUSICGEN_DRAIN_SECONDS`, or two minutes."""
-    return float(os.environ.get("MUSICGEN_DRAIN_SECONDS") or 120)
-
-
 def longer(wait: float) -> float:
     """The next wait, in seconds, after trouble that came soon after a wait."""
     return min(max(2 * wait, BACK_OFF_FIRST), BACK_OFF_LAST)
@@ -52,10 +47,14 @@ class Supervisor:
     ----------
     address : host and port for clients
     command, environment : what starts Cog's server, which listens at the port that `PORT` gives
+    drain_seconds : how long predictions may go on after SIGTERM
     """
 
-    def __init__(self, address: tuple[str, int], command: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, address: tuple[str, int], command: list[str], environment: Mapping[str, str], drain_seconds: float
+    ) -> None:
         self._command = command
+        self._drain_seconds = drain_seconds
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -120,8 +119,8 @@ class Supervisor:
     def _drain(self) -> None:
         """Take nothing new on; let what runs finish, and cancel what has not by the deadline."""
         self.front.draining = True
-        end = time.monotonic() + drain_seconds()
-        log(f"supervisor: told to end; predictions have {drain_seconds():g} s to finish")
+        end = time.monotonic() + self._drain_seconds
+        log(f"supervisor: told to end; predictions have {self._drain_seconds:g} s to finish")
         if not self._wait_until_idle(end):
             log("supervisor: giving up what still runs")
             for name in self.front.running:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from musicgen_service import server, supervisor
+from musicgen_service import server, settings, supervisor
 from tests.e2e.harness import free_port, http_server
 
 MANIFESTS = {found["kind"]: found for found in yaml.safe_load_all(Path("deploy/kubernetes.yaml").read_text())}
@@ -88,10 +88,9 @@ def test_every_probe_is_ours() -> None:
     }
 
 
-def test_predictions_have_the_time_to_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_have_the_time_to_finish() -> None:
     environment = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
-    monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", environment["MUSICGEN_DRAIN_SECONDS"])
-    least = supervisor.drain_seconds() + supervisor.GIVING_UP + 10
+    least = settings.load(environment).drain_seconds + supervisor.GIVING_UP + 10
     assert POD["terminationGracePeriodSeconds"] >= least
     assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= least
     assert COMPOSE["environment"]["MUSICGEN_DRAIN_SECONDS"] == environment["MUSICGEN_DRAIN_SECONDS"]

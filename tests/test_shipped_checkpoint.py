@@ -23,9 +23,8 @@ FORMATS = ("wav", "mp3", "flac", "ogg")
 def service() -> Iterator[MusicGenService]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MUSICGEN_WEIGHTS", raising=False)
-        patch.setenv("MUSICGEN_MODELS", "demo")
         service = MusicGenService()
-        service.setup()
+        service.setup(["demo"])
         yield service
 
 

@@ -18,13 +18,13 @@ from musicgen_service import supervisor
 supervisor.GLANCE = supervisor.BACK_OFF_FIRST = 0.05
 supervisor.GIVING_UP = 0.5
 command = [sys.executable, "-m", "tests.fake_cog"]
-supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), command, os.environ).run()
+supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), command, os.environ, 2.0).run()
 """
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with serving(["-c", SCRIPT, "--port"], PROJECT, tmp_path / "temp", MUSICGEN_DRAIN_SECONDS="2") as running:
+    with serving(["-c", SCRIPT, "--port"], PROJECT, tmp_path / "temp") as running:
         yield running
 
 

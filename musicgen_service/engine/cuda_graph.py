@@ -1,10 +1,11 @@
 """A decoding step as a CUDA graph: recorded once, then launched whole."""
 
 import logging
-import os
 from collections.abc import Callable, Hashable
 
 import torch
+
+from musicgen_service import settings
 
 _WARM_UPS = 2
 
@@ -26,7 +27,7 @@ class StepGraphs:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._enabled = device.type == "cuda" and os.environ.get("MUSICGEN_CUDA_GRAPH", "1") != "0"
+        self._enabled = device.type == "cuda" and settings.load().cuda_graph
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
         self._seen: dict[Hashable, int] = {}
 

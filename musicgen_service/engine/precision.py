@@ -1,11 +1,11 @@
 """Which numbers the decoder computes with on a machine."""
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
 
+from musicgen_service import settings
 from musicgen_service.engine.linear import HalfStored, Int8Stored, Linear, Plain, Reordered
 
 _MOST_FINER = 0.5
@@ -76,19 +76,16 @@ def choose(device: torch.device) -> Precision:
 
     Raises
     ------
-    ValueError
-        When the setting is not one of `Precision`, or not one for this device.
+    SettingsError
+        When the setting is not one for this device.
     """
-    setting = os.environ.get("MUSICGEN_PRECISION", "")
-    if not setting:
+    setting = settings.load().precision
+    if setting is None:
         return Precision.HALF if device.type == "cuda" else Precision.EXACT
-    try:
-        precision = Precision(setting)
-    except ValueError:
-        raise ValueError(f"MUSICGEN_PRECISION={setting}: choose one of {', '.join(Precision)}") from None
+    precision = Precision(setting)
     unfit = Precision.HALF if device.type == "cpu" else Precision.INT8
     if precision is unfit:
-        raise ValueError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device")
+        raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device.")
     if precision is Precision.INT8 and not _has_fbgemm():
-        raise ValueError(f"MUSICGEN_PRECISION={setting} is for x86 processors")
+        raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is for x86 processors.")
     return precision

@@ -1,6 +1,5 @@
 """From a checkpoint folder to a model in memory, at close to the speed of reading the files."""
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ import omegaconf
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from musicgen_service import settings
 from musicgen_service.engine import pieces, precision, weights
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import SlotRequest, TokenGenerator
@@ -110,7 +110,10 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
     ------
     WeightsError
         When a file is missing, damaged, or not a MusicGen checkpoint.
+    SettingsError
+        When `MUSICGEN_PRECISION` is not for this device.
     """
+    numbers = precision.choose(device)
     folder = store.intact(name)
     with _damage_named(name):
         lm = _load_lm(folder, store, device)
@@ -122,7 +125,7 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
             name=name,
             lm=lm,
             codec=codec,
-            generator=_generator(lm, device),
+            generator=_generator(lm, device, numbers),
             sample_rate=int(codec.sample_rate),
             channels=int(codec.channels),
             frame_rate=int(codec.frame_rate),
@@ -196,11 +199,11 @@ def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
     return lm.eval()
 
 
-def _generator(lm: Any, device: torch.device) -> TokenGenerator:
+def _generator(lm: Any, device: torch.device, numbers: precision.Precision) -> TokenGenerator:
     """The engine; audiocraft's own loop for a network that the engine does not know, or as `MUSICGEN_ENGINE` says."""
-    if os.environ.get("MUSICGEN_ENGINE") == "reference" or not weights.is_supported(lm):
+    if settings.load().engine == "reference" or not weights.is_supported(lm):
         return ReferenceLoop(lm.float() if device.type == "cpu" else lm)
-    return Engine(lm, partial(door.conditioning, lm), precision.choose(device))
+    return Engine(lm, partial(door.conditioning, lm), numbers)
 
 
 def _load_codec(folder: Path, store: WeightStore, device: torch.device) -> Any:

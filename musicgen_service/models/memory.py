@@ -2,8 +2,6 @@
 
 import ctypes
 import gc
-import math
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any, TypeVar
 import psutil
 import torch
 
+from musicgen_service import settings
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
@@ -118,28 +117,12 @@ class LoadedModels:
 
 
 def budget_from_environment(device: torch.device) -> int:
-    """`MUSICGEN_MEMORY_GB` in bytes, or most of what is free on the device.
-
-    Raises
-    ------
-    WeightsError
-        When the setting is not a number above 0.
-    """
-    setting = os.environ.get("MUSICGEN_MEMORY_GB")
-    if setting:
-        return int(_gigabytes(setting) * GB)
+    """`MUSICGEN_MEMORY_GB` in bytes, or most of what is free on the device."""
+    setting = settings.load().memory_gb
+    if setting is not None:
+        return int(setting * GB)
     free: Callable[[], int] = _free_on_gpu if device.type == "cuda" else _free_in_container
     return int(free() * _SHARE)
-
-
-def _gigabytes(setting: str) -> float:
-    try:
-        number = float(setting)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise WeightsError(f"MUSICGEN_MEMORY_GB must be a number of gigabytes above 0, not '{setting}'.")
-    return number
 
 
 def _free_on_gpu() -> int:

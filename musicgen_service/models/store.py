@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from musicgen_service import settings
 from musicgen_service.models import hub
 from musicgen_service.models.catalogue import (
     CHECKPOINT_FILES,
@@ -42,8 +43,7 @@ class WeightStore:
     @classmethod
     def from_environment(cls) -> "WeightStore":
         """`MUSICGEN_WEIGHTS`, or `weights/` beside the package."""
-        default = Path(__file__).resolve().parents[2] / "weights"
-        return cls(Path(os.environ.get("MUSICGEN_WEIGHTS") or default).resolve())
+        return cls(settings.load().weights)
 
     def path(self, name: str) -> Path:
         """Where the checkpoint or part of that name is, or would be."""

@@ -115,12 +115,3 @@ def test_the_budget_leaves_some_of_the_free_memory(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.delenv("MUSICGEN_MEMORY_GB", raising=False)
     assert 0 < budget_from_environment(CPU) < psutil.virtual_memory().available
-
-
-@pytest.mark.parametrize("setting", ["lots", "nan", "-1", "0", "inf"])
-def test_a_budget_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
-    monkeypatch.setenv("MUSICGEN_MEMORY_GB", setting)
-    with pytest.raises(
-        WeightsError, match=f"MUSICGEN_MEMORY_GB must be a number of gigabytes above 0, not '{setting}'"
-    ):
-        budget_from_environment(CPU)

@@ -1,0 +1,206 @@
+"""Every environment variable of the service: its name, what it may be, its default and what it is for.
+
+They are read by a dataclass of our own: pydantic-settings takes 0.25 s to import, three times as long as a whole run
+of `probe`, which orchestrators start every few seconds, and its errors would still have to be put into sentences.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.progress import log
+
+PREFIX = "MUSICGEN_"
+PRECISIONS = ("exact", "bf16", "int8", "half")
+ENGINES = ("own", "reference")
+_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+
+
+class SettingsError(ValueError):
+    """An environment variable has a value that it may not have; the message names it and says what it may be."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a variable may be.
+
+    Attributes
+    ----------
+    allowed : completes "must be ..."
+    parse : the text of the environment to a value; a ValueError means that it is not allowed
+    """
+
+    allowed: str
+    parse: Callable[[str], Any]
+
+
+def _number(least: float, most: float, *, whole: bool = False, above: bool = False, unit: str = "") -> Kind:
+    """A number from `least` to `most`; `above` leaves `least` itself out."""
+
+    def parse(text: str) -> float:
+        value = int(text) if whole else float(text)
+        if not least <= value <= most or not math.isfinite(value) or (above and value == least):
+            raise ValueError
+        return value
+
+    what = ("a whole number" if whole else "a number") + (f" of {unit}" if unit else "")
+    bounds = f"above {least:,g}" if above else f"from {least:,g} to {most:,g}"
+    return Kind(f"{what} {bounds}", parse)
+
+
+def _choice(*allowed: str) -> Kind:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError
+        return text
+
+    return Kind(f"one of {', '.join(allowed)}", parse)
+
+
+def _checkpoints(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not set(names) <= CHECKPOINTS.keys():
+        raise ValueError
+    return names
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise ValueError
+    return path
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError
+    return text == "1"
+
+
+_FLAG = Kind("1 or 0", _flag)
+
+
+def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "") -> dict[str, Any]:
+    """What describes a field of `Settings`.
+
+    Parameters
+    ----------
+    kind : what the variable may be
+    meaning : one sentence for the README
+    shown : the default in words, where its value does not speak for itself
+    name : of the variable, where it is not the field's name behind `PREFIX`
+    """
+    return {"kind": kind, "meaning": meaning, "shown": shown, "name": name}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, checked."""
+
+    weights: Path = field(
+        default=_WEIGHTS,
+        metadata=_variable(Kind("a folder", _folder), "the weights folder", shown="`weights/` beside the package"),
+    )
+    models: tuple[str, ...] = field(
+        default=(),
+        metadata=_variable(
+            Kind(f"names of checkpoints with commas between ({', '.join(CHECKPOINTS)})", _checkpoints),
+            "checkpoints to load at start; others load when first asked for",
+            shown="the best one for text",
+        ),
+    )
+    memory_gb: float | None = field(
+        default=None,
+        metadata=_variable(
+            _number(0, math.inf, above=True, unit="gigabytes"),
+            "memory that loaded models may take; the least recently used leave first",
+            shown="80 % of what is free at start",
+        ),
+    )
+    precision: str | None = field(
+        default=None,
+        metadata=_variable(
+            _choice(*PRECISIONS),
+            "`exact`: float32, audiocraft's own tokens; `int8`: weights of 8 bits, on a CPU; `half`: on a GPU",
+            shown="`exact` on a CPU, `half` on a GPU",
+        ),
+    )
+    engine: str = field(
+        default="own",
+        metadata=_variable(_choice(*ENGINES), "`reference` generates with audiocraft's own loop", shown="`own`"),
+    )
+    cuda_graph: bool = field(
+        default=True,
+        metadata=_variable(_FLAG, "`0` launches a GPU's kernels one by one instead of a step as a whole", shown="1"),
+    )
+    max_input_mb: float = field(
+        default=100.0, metadata=_variable(_number(1, 10_000), "the largest file that is fetched for a client, in MiB")
+    )
+    allow_private_urls: bool = field(
+        default=False,
+        metadata=_variable(
+            _FLAG, "`1` fetches from, and reports to, private addresses too: for an intranet", shown="0"
+        ),
+    )
+    drain_seconds: float = field(
+        default=120.0,
+        metadata=_variable(_number(0, 86_400), "how long predictions may go on after SIGTERM, in seconds"),
+    )
+    port: int = field(
+        default=5000,
+        metadata=_variable(
+            _number(1, 65_535, whole=True), "where `serve` listens without `--port`, and `probe` asks", name="PORT"
+        ),
+    )
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that an environment has; an empty variable is one that is not there.
+
+    Raises
+    ------
+    SettingsError
+        With a sentence for each variable that is not what it may be.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for name, entry in _BY_NAME.items():
+        text = environment.get(name, "").strip()
+        if text:
+            kind: Kind = entry.metadata["kind"]
+            try:
+                values[entry.name] = kind.parse(text)
+            except (ValueError, OverflowError):
+                problems.append(f"{name} must be {kind.allowed}, not '{text}'.")
+    if problems:
+        raise SettingsError(" ".join(problems))
+    return Settings(**values)
+
+
+def at_start() -> Settings:
+    """The settings, as every way into the service asks for them first; variables that nothing reads are logged."""
+    known = {name.removeprefix(PREFIX): name for name in _BY_NAME}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in _BY_NAME:
+            similar = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+            hint = f"did you mean {known[similar[0]]}?" if similar else "there is no such setting."
+            log(f"{name} has no effect: {hint}")
+    return load()
+
+
+def table() -> str:
+    """The variables as a table in Markdown, as the README has it."""
+    rows = ["| variable | default | allowed | meaning |", "|---|---|---|---|"]
+    for name, entry in _BY_NAME.items():
+        described = entry.metadata
+        default = described["shown"] or f"{entry.default:g}"
+        rows.append(f"| `{name}` | {default} | {described['kind'].allowed} | {described['meaning']} |")
+    return "\n".join(rows)
+
+
+_BY_NAME = {entry.metadata["name"] or PREFIX + entry.name.upper(): entry for entry in fields(Settings)}

@@ -1,0 +1,134 @@
+"""The environment variables: what each may be, what is said of a wrong one, and that nothing else reads them."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from musicgen_service import cli, settings
+from musicgen_service.engine.precision import Precision
+from musicgen_service.runner import ServiceRunner
+from musicgen_service.settings import Settings, SettingsError, load
+
+
+def test_an_empty_environment_has_the_defaults() -> None:
+    assert load({}) == Settings()
+    assert load({"MUSICGEN_MODELS": "", "MUSICGEN_DRAIN_SECONDS": " ", "PORT": ""}) == Settings()
+    assert Settings().weights == Path("weights").resolve()
+
+
+def test_every_value_is_read(tmp_path: Path) -> None:
+    environment = {
+        "MUSICGEN_WEIGHTS": str(tmp_path),
+        "MUSICGEN_MODELS": "small, stereo-melody",
+        "MUSICGEN_MEMORY_GB": "1.5",
+        "MUSICGEN_PRECISION": "bf16",
+        "MUSICGEN_ENGINE": "reference",
+        "MUSICGEN_CUDA_GRAPH": "0",
+        "MUSICGEN_MAX_INPUT_MB": "20",
+        "MUSICGEN_ALLOW_PRIVATE_URLS": "1",
+        "MUSICGEN_DRAIN_SECONDS": "0",
+        "PORT": "5702",
+    }
+    expected = (tmp_path, ("small", "stereo-melody"), 1.5, "bf16", "reference", False, 20, True, 0, 5702)
+    assert load(environment) == Settings(*expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("MUSICGEN_DRAIN_SECONDS", "2m", "a number from 0 to 86,400"),
+        ("MUSICGEN_DRAIN_SECONDS", "-1", "a number from 0 to 86,400"),
+        ("MUSICGEN_DRAIN_SECONDS", "nan", "a number from 0 to 86,400"),
+        ("MUSICGEN_PRECISION", "fp8", "one of exact, bf16, int8, half"),
+        ("MUSICGEN_ENGINE", "fast", "one of own, reference"),
+        ("MUSICGEN_CUDA_GRAPH", "off", "1 or 0"),
+        ("MUSICGEN_ALLOW_PRIVATE_URLS", "yes", "1 or 0"),
+        ("MUSICGEN_MAX_INPUT_MB", "abc", "a number from 1 to 10,000"),
+        ("MUSICGEN_MAX_INPUT_MB", "0.5", "a number from 1 to 10,000"),
+        ("MUSICGEN_MEMORY_GB", "lots", "a number of gigabytes above 0"),
+        ("MUSICGEN_MEMORY_GB", "0", "a number of gigabytes above 0"),
+        ("MUSICGEN_MEMORY_GB", "nan", "a number of gigabytes above 0"),
+        ("MUSICGEN_MEMORY_GB", "inf", "a number of gigabytes above 0"),
+        ("MUSICGEN_MODELS", "tiny", "names of checkpoints with commas between (small, medium,"),
+        ("MUSICGEN_MODELS", "small,", "names of checkpoints with commas between (small, medium,"),
+        ("MUSICGEN_WEIGHTS", __file__, "a folder"),
+        ("PORT", "http", "a whole number from 1 to 65,535"),
+        ("PORT", "70000", "a whole number from 1 to 65,535"),
+        ("PORT", "9" * 5000, "a whole number from 1 to 65,535"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_that_says_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({name: value})
+    assert str(refused.value).startswith(f"{name} must be {allowed}")
+    assert str(refused.value).endswith(f", not '{value}'.")
+
+
+def test_all_wrong_values_are_said_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"^MUSICGEN_MAX_INPUT_MB must .* MUSICGEN_DRAIN_SECONDS must be .*'2m'\.$"):
+        load({"MUSICGEN_DRAIN_SECONDS": "2m", "MUSICGEN_MAX_INPUT_MB": "abc"})
+
+
+@pytest.mark.parametrize("command", [["serve"], ["weights", "path"], ["predict", "-i", "prompt=rock"]])
+def test_the_command_line_refuses_a_wrong_value_first(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", "2m")
+    with pytest.raises(SystemExit) as refused:
+        cli.main(command)
+    assert refused.value.code == "error: MUSICGEN_DRAIN_SECONDS must be a number from 0 to 86,400, not '2m'."
+
+
+def test_setup_refuses_a_wrong_value_and_does_not_blame_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_MODELS", "demo")
+    for value, sentence in (
+        ("fp8", "^MUSICGEN_PRECISION must be one of .*, not 'fp8'.$"),
+        ("half", "^MUSICGEN_PRECISION=half is not for a cpu device.$"),
+    ):
+        monkeypatch.setenv("MUSICGEN_PRECISION", value)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        with pytest.raises(SettingsError, match=sentence):
+            ServiceRunner().setup()
+
+
+def test_the_probe_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = os.environ | {"PORT": "http"}
+    command = [sys.executable, "-m", "musicgen_service.probe", "ready"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "PORT must be a whole number" in done.stderr
+
+
+def test_a_misspelt_variable_is_logged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MUSICGEN_DRAIN_SECOND", "5")
+    monkeypatch.setenv("MUSICGEN_COLOUR", "blue")
+    monkeypatch.setenv("MUSICGEN_PORT", "80")
+    monkeypatch.setenv("OTHER_DRAIN_SECONDS", "5")
+    settings.at_start()
+    assert capsys.readouterr().err.splitlines() == [
+        "MUSICGEN_COLOUR has no effect: there is no such setting.",
+        "MUSICGEN_DRAIN_SECOND has no effect: did you mean MUSICGEN_DRAIN_SECONDS?",
+        "MUSICGEN_PORT has no effect: did you mean PORT?",
+    ]
+
+
+def test_precisions_are_those_of_the_engine() -> None:
+    assert tuple(Precision) == settings.PRECISIONS
+
+
+def test_the_readme_has_every_variable() -> None:
+    assert f"\n{settings.table()}\n" in Path("README.md").read_text()
+
+
+def test_nothing_else_reads_the_environment() -> None:
+    readers = {
+        str(module)
+        for folder in ("musicgen_service", "compat")
+        for module in Path(folder).rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, (ast.Name, ast.Attribute))
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("environ", "getenv", "environb")
+    }
+    # `serve` hands the environment on to Cog's server.
+    assert readers == {"musicgen_service/settings.py", "musicgen_service/server.py"}
