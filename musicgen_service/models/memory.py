@@ -5,13 +5,12 @@ import gc
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 import torch
 
-from musicgen_service import settings
+from musicgen_service import cgroups, settings
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
@@ -121,22 +120,11 @@ def budget_from_environment(device: torch.device) -> int:
     setting = settings.load().memory_gb
     if setting is not None:
         return int(setting * GB)
-    free: Callable[[], int] = _free_on_gpu if device.type == "cuda" else _free_in_container
-    return int(free() * _SHARE)
-
-
-def _free_on_gpu() -> int:
-    return int(torch.cuda.mem_get_info()[0])
-
-
-def _free_in_container() -> int:
-    """Free memory, as far as the container's own limit (cgroup v2) lets this process have it."""
-    free = int(psutil.virtual_memory().available)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and limit.read_text().strip().isdigit():
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        free = min(free, int(limit.read_text()) - used)
-    return free
+    if device.type == "cuda":
+        free: float = torch.cuda.mem_get_info()[0]
+    else:
+        free = min(psutil.virtual_memory().available, cgroups.free_memory())
+    return int(free * _SHARE)
 
 
 def _release() -> None:
