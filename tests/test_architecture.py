@@ -84,11 +84,18 @@ def test_a_benchmark_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
     assert done.returncode == 0 and "--checkpoint" in done.stdout, done.stderr
 
 
-def test_text_outside_the_code_names_no_machine() -> None:
-    for file in [
-        *Path().glob("*.md"),
-        *Path("compat").glob("*.md"),
-        *Path("demo").rglob("*.md"),
-        *Path("weights").glob("*.md"),
-    ]:
-        assert not re.search(r"/(home|work|root|tmp)/", file.read_text()), file
+PAGES = [
+    *Path().glob("*.md"),
+    *(page for folder in ("compat", "demo", "docs", "weights") for page in Path(folder).rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_text_outside_the_code_names_no_machine(page: Path) -> None:
+    assert not re.search(r"/(home|work|root|tmp)/", page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
