@@ -69,11 +69,11 @@ class Band:
         self.asked.append(list(requests))
         made = []
         for request in requests:
-            known = 0 if request.prompt is None else request.prompt.shape[-1]
+            known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
             music = self.play(request.generator.initial_seed(), (request.length - known) / self.frame_rate)
             sides = np.stack([music * (1 - 0.3 * side) for side in range(self.channels)])
             new = self.encode(torch.from_numpy(sides))
-            made.append(new if request.prompt is None else torch.cat([request.prompt, new], dim=-1))
+            made.append(new if request.prefix_tokens is None else torch.cat([request.prefix_tokens, new], dim=-1))
         on_step(1, 1)
         return made
 

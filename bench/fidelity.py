@@ -86,7 +86,7 @@ class Bench:
             requests.append(
                 SlotRequest(
                     conditions=self.model.conditions(prompt, melody),
-                    prompt=tokens,
+                    prefix_tokens=tokens,
                     length=round(seconds * self.model.frame_rate),
                     sampling=Sampling(),
                     generator=torch.Generator(self.model.device).manual_seed(index),

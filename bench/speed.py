@@ -21,7 +21,7 @@ from typing import Any
 
 from bench import contestants, machine, whole
 from bench.contestants import Run
-from musicgen_service.engine.engine import MOST_SLOTS, Engine
+from musicgen_service.engine.engine import MAX_SLOTS, Engine
 from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.store import WeightStore
@@ -107,7 +107,7 @@ def _engine_alone(store: WeightStore, device: torch.device, frames: int) -> dict
 
         return ms_per_step(run, frames, device)
 
-    counts = [2**power for power in range(int(math.log2(MOST_SLOTS[device.type])) + 1)]
+    counts = [2**power for power in range(int(math.log2(MAX_SLOTS[device.type])) + 1)]
     bandwidth = machine.read_bandwidth(device)
     early, late = many(1, EARLY), many(1, LATE)
     return {

@@ -36,15 +36,15 @@ class KeyValueCache:
         self.shape = shape
         self.buffer = make(sizes, dtype=dtype, device=device)
 
-    def fill(self, layer: int, slot: int, keys_values: torch.Tensor) -> None:
-        """Put [rows, 2, heads, positions, width] at the start of a slot."""
+    def write(self, layer: int, slot: int, keys_values: torch.Tensor) -> None:
+        """Write keys and values [rows, 2, heads, positions, width] to the start of a slot."""
         self.buffer[layer, slot, :, :, :, : keys_values.shape[-2]] = keys_values
 
-    def held(self, slot: int, length: int) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    def views(self, slot: int, length: int) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         """Keys and values [rows, heads, length, width] of a slot's first positions, layer by layer."""
         keys, values = self.buffer[:, slot, :, :, :, :length].unbind(2)
         return keys.unbind(0), values.unbind(0)
 
-    def places(self, slot: int, position: int) -> tuple[torch.Tensor, ...]:
-        """Where a slot's keys and values [rows, 2, heads, width] of one position go, layer by layer."""
+    def position_views(self, slot: int, position: int) -> tuple[torch.Tensor, ...]:
+        """A slot's keys and values [rows, 2, heads, width] at one position, layer by layer, to be written."""
         return self.buffer[:, slot, :, :, :, position].unbind(0)

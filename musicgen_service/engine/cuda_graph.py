@@ -1,4 +1,4 @@
-"""A decoding step as a CUDA graph: recorded once, then launched whole."""
+"""A decoding step as a CUDA graph: captured once, then launched whole."""
 
 import logging
 from collections.abc import Callable, Hashable
@@ -15,10 +15,10 @@ def _log() -> logging.Logger:
 
 
 class StepGraphs:
-    """Runs steps by replaying what was recorded of the same kind of step.
+    """Runs steps by replaying a captured one with the same key.
 
     A step is thousands of small kernels, and a GPU finishes them faster than Python launches them.
-    `MUSICGEN_CUDA_GRAPH=0` runs every step eagerly, as happens after a recording that failed.
+    `MUSICGEN_CUDA_GRAPH=0` runs every step eagerly, as happens after a capture that failed.
 
     Parameters
     ----------
@@ -29,32 +29,32 @@ class StepGraphs:
         self._device = device
         self._enabled = device.type == "cuda" and settings.load().cuda_graph
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        self._seen: dict[Hashable, int] = {}
+        self._calls: dict[Hashable, int] = {}
 
-    def run(self, kind: Hashable, step: Callable[[], None]) -> None:
+    def run(self, key: Hashable, step: Callable[[], None]) -> None:
         """Run a step.
 
         Parameters
         ----------
-        kind : what distinguishes it from steps that have other shapes
+        key : what distinguishes it from steps that have other shapes
         step : the step; it reads and writes tensors that stay in place, and does nothing on the host
         """
-        if kind in self._graphs:
-            self._graphs[kind].replay()
+        if key in self._graphs:
+            self._graphs[key].replay()
             return
-        seen = self._seen[kind] = self._seen.get(kind, 0) + 1
-        if not self._enabled or seen <= _WARM_UPS:
-            # The first runs also let the libraries choose their kernels, which must not happen in a recording.
+        calls = self._calls[key] = self._calls.get(key, 0) + 1
+        if not self._enabled or calls <= _WARM_UPS:
+            # The first runs also let the libraries choose their kernels, which must not happen in a capture.
             step()
             return
-        graph = self._record(step)
+        graph = self._capture(step)
         if graph is None:
             step()
             return
-        self._graphs[kind] = graph
+        self._graphs[key] = graph
         graph.replay()
 
-    def _record(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+    def _capture(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
         try:
@@ -63,6 +63,6 @@ class StepGraphs:
         except RuntimeError as error:
             self._enabled = False
             torch.cuda.synchronize(self._device)
-            _log().warning("steps run eagerly, because recording one as a CUDA graph failed: %s", error)
+            _log().warning("steps run eagerly, because capturing one as a CUDA graph failed: %s", error)
             return None
         return graph

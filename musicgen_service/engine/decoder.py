@@ -1,4 +1,4 @@
-"""The transformer over rows of the sequence; what the rows attend to is somebody else's."""
+"""The transformer over rows of sequences; attention is handed in."""
 
 import functools
 import operator
@@ -6,7 +6,7 @@ import operator
 import torch
 from torch.nn import functional
 
-from musicgen_service.engine.memory import Memory
+from musicgen_service.engine.attention import Attention
 from musicgen_service.engine.weights import Weights
 
 _LONGEST_PERIOD = 10_000.0
@@ -28,8 +28,8 @@ class Decoder:
         self.codebooks = torch.arange(weights.codebooks, device=device)
         self._positions = _sinusoids(0, weights.dim, device).to(dtype)
 
-    def reserve(self, positions: int) -> None:
-        """Make ready for that many positions."""
+    def reserve_positions(self, positions: int) -> None:
+        """Compute the embedding of that many positions, where it is not there yet."""
         if positions > self._positions.shape[0]:
             self._positions = _sinusoids(positions, self.weights.dim, self.device).to(self.dtype)
 
@@ -39,18 +39,18 @@ class Decoder:
         # One after the other, as audiocraft adds them: another order would round differently.
         return functools.reduce(operator.add, tables)
 
-    def at(self, positions: torch.Tensor) -> torch.Tensor:
+    def position_embedding(self, positions: torch.Tensor) -> torch.Tensor:
         """Embedding of positions int64 [rows]: [rows, dim]."""
         return self._positions[positions]
 
-    def run(self, x: torch.Tensor, memory: Memory) -> torch.Tensor:
-        """All layers, on rows [rows, dim]; what `memory` holds grows by these rows."""
+    def forward(self, x: torch.Tensor, attention: Attention) -> torch.Tensor:
+        """All layers, on rows [rows, dim]; their keys and values are stored by `attention`."""
         for index, layer in enumerate(self.weights.layers):
-            attended = memory.attend(index, layer.query_keys_values(layer.norm(x)))
+            attended = attention.self_attention(index, layer.query_keys_values(layer.norm(x)))
             x = x + layer.out(attended)
             if layer.cross is not None:
-                seeing = memory.conditional(x)
-                attended = memory.attend_text(index, layer.cross.query(layer.cross.norm(seeing)))
+                seeing = attention.conditional_rows(x)
+                attended = attention.cross_attention(index, layer.cross.query(layer.cross.norm(seeing)))
                 seeing += layer.cross.out(attended)
             x = x + layer.down(functional.gelu(layer.up(layer.feedforward_norm(x))))
         return x

@@ -12,11 +12,11 @@ from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.slots import BLOCK, Buffers, Slots
 
-MOST_SLOTS = {"cpu": 8, "cuda": 32}
+MAX_SLOTS = {"cpu": 8, "cuda": 32}
 """Sequences that share a step at most: beyond, a step takes longer in proportion."""
-_CPU_CACHE = 6 * 2**30
+_CPU_CACHE_BYTES = 6 * 2**30
 """Bytes of keys and values at most on a CPU: eight slots of `small` for 30 s, or two of `large`."""
-_IN_FLIGHT = 8
+_MAX_IN_FLIGHT = 8
 """Steps that a GPU may be behind the host, so that progress is true and a cancellation is prompt."""
 
 
@@ -35,20 +35,20 @@ class Engine:
         self._device = lm.emb[0].weight.device
         self._pattern = DelayPattern(lm.pattern_provider.delays, lm.special_token_id)
         numerics = Numerics(precision, self._device)
-        self._decoder = Decoder(weights.take(lm, numerics.store, numerics.dtype), numerics.dtype, self._device)
+        self._decoder = Decoder(weights.extract(lm, numerics.pack_weight, numerics.dtype), numerics.dtype, self._device)
         self._buffers: Buffers | None = None
 
     def generate(
-        self, conditions: Any, prompt: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
+        self, conditions: Any, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
     ) -> torch.Tensor:
         """See `TokenGenerator.generate`."""
-        request = SlotRequest(conditions, prompt, length, sampling, self._default_generator())
+        request = SlotRequest(conditions, prefix_tokens, length, sampling, self._default_generator())
         return self.generate_many([request], on_step)[0]
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`."""
         conditionings = self._conditionings(requests)
-        buffers = self._room(requests, conditionings)
+        buffers = self._allocate_buffers(requests, conditionings)
         slots = Slots(self._decoder, self._pattern, buffers)
         # The longest first: they set the time, and slots empty from the highest.
         waiting = sorted(range(len(requests)), key=lambda index: self._steps(requests[index]))
@@ -56,30 +56,35 @@ class Engine:
         free = list(range(buffers.cache.shape.slots))
         in_slot: dict[int, int] = {}
         tokens: dict[int, torch.Tensor] = {}
-        pace = _Pace(self._device)
+        in_flight = _InFlightLimit(self._device)
         while waiting or in_slot:
             while waiting and free:
                 slot, index = free.pop(0), waiting.pop()
                 request = requests[index]
-                slots.join(
-                    slot, conditionings[index], request.prompt, request.length, request.sampling, request.generator
+                slots.admit(
+                    slot,
+                    conditionings[index],
+                    request.prefix_tokens,
+                    request.length,
+                    request.sampling,
+                    request.generator,
                 )
                 in_slot[slot] = index
             done += len(in_slot)
             for slot in slots.step():
                 index = in_slot.pop(slot)
                 tokens[index] = slots.tokens(slot)
-                slots.leave(slot)
+                slots.release(slot)
                 free.append(slot)
-            pace.keep()
+            in_flight.wait()
             on_step(done, total)
         return [tokens[index] for index in range(len(requests))]
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
         """See `TokenGenerator.stream`."""
         conditionings = self._conditionings([request])
-        slots = Slots(self._decoder, self._pattern, self._room([request], conditionings))
-        slots.join(0, conditionings[0], request.prompt, request.length, request.sampling, request.generator)
+        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditionings))
+        slots.admit(0, conditionings[0], request.prefix_tokens, request.length, request.sampling, request.generator)
         given, complete = 0, False
         while not complete:
             complete = bool(slots.step())
@@ -102,11 +107,11 @@ class Engine:
         """
         request = SlotRequest(conditions, tokens, tokens.shape[-1], Sampling(), self._default_generator())
         conditionings = self._conditionings([request])
-        slots = Slots(self._decoder, self._pattern, self._room([request], conditionings))
+        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditionings))
         return slots.score(conditionings[0], tokens, guidance)
 
     def _steps(self, request: SlotRequest) -> int:
-        known = 0 if request.prompt is None else request.prompt.shape[-1]
+        known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
         return self._pattern.columns(request.length) - 1 - known
 
     def _conditionings(self, requests: Sequence[SlotRequest]) -> list[Conditioning]:
@@ -117,20 +122,20 @@ class Engine:
                 made[id(request.conditions)] = self._condition(request.conditions)
         return [made[id(request.conditions)] for request in requests]
 
-    def _room(self, requests: Sequence[SlotRequest], conditionings: Sequence[Conditioning]) -> Buffers:
+    def _allocate_buffers(self, requests: Sequence[SlotRequest], conditionings: Sequence[Conditioning]) -> Buffers:
         """Buffers in which these requests fit: on a GPU those of the last call when they do."""
         needed = max(
             self._pattern.columns(request.length) + conditioning.prefix_length
             for request, conditioning in zip(requests, conditionings, strict=True)
         )
         text = max(conditioning.text_length for conditioning in conditionings)
-        slots = min(len(requests), MOST_SLOTS[self._device.type])
+        slots = min(len(requests), MAX_SLOTS[self._device.type])
         if self._buffers is not None and self._buffers.fits(slots, needed, text):
             return self._buffers
         self._buffers = None  # the old ones go before the new ones come
         capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (needed, text))
-        self._decoder.reserve(capacity)
-        slots = max(1, min(slots, self._affordable(capacity)))
+        self._decoder.reserve_positions(capacity)
+        slots = max(1, min(slots, self._max_affordable_slots(capacity)))
         buffers = Buffers(self._decoder, slots, capacity, text_capacity)
         if self._device.type == "cuda":
             # What its graphs read and write. A CPU has none to capture again, and every model that was ever used would
@@ -138,11 +143,11 @@ class Engine:
             self._buffers = buffers
         return buffers
 
-    def _affordable(self, capacity: int) -> int:
+    def _max_affordable_slots(self, capacity: int) -> int:
         """Slots whose keys and values fit the memory set aside for them."""
         weights = self._decoder.weights
         slot = 4 * len(weights.layers) * weights.dim * capacity * self._decoder.dtype.itemsize
-        free = torch.cuda.mem_get_info(self._device)[0] // 2 if self._device.type == "cuda" else _CPU_CACHE
+        free = torch.cuda.mem_get_info(self._device)[0] // 2 if self._device.type == "cuda" else _CPU_CACHE_BYTES
         return free // slot
 
     def _default_generator(self) -> torch.Generator:
@@ -151,19 +156,19 @@ class Engine:
         return torch.default_generator
 
 
-class _Pace:
+class _InFlightLimit:
     """Keeps the host from running ahead of a GPU by more than some steps."""
 
     def __init__(self, device: torch.device) -> None:
         self._enabled = device.type == "cuda"
         self._marks: list[torch.cuda.Event] = []
 
-    def keep(self) -> None:
-        """Mark the end of a step, and wait for the one `_IN_FLIGHT` steps ago."""
+    def wait(self) -> None:
+        """Mark the end of a step, and wait for the one `_MAX_IN_FLIGHT` steps ago."""
         if not self._enabled:
             return
         mark = torch.cuda.Event()  # type: ignore[no-untyped-call]
         mark.record()
         self._marks.append(mark)
-        if len(self._marks) > _IN_FLIGHT:
+        if len(self._marks) > _MAX_IN_FLIGHT:
             self._marks.pop(0).synchronize()

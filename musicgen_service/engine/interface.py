@@ -54,10 +54,10 @@ class SlotRequest:
 
     conditions: Any
     """What the clip is conditioned on, made by `audiocraft_door.conditions`."""
-    prompt: torch.Tensor | None
+    prefix_tokens: torch.Tensor | None
     """Tokens [codebooks, frames] to go on from, or None."""
     length: int
-    """Frames in all, the prompt's included."""
+    """Frames in all, the prefix's included."""
     sampling: Sampling
     """How its tokens are drawn."""
     generator: torch.Generator
@@ -68,21 +68,21 @@ class TokenGenerator(Protocol):
     """Continues sequences of audio tokens within one window of the model."""
 
     def generate(
-        self, conditions: Any, prompt: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
+        self, conditions: Any, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
     ) -> torch.Tensor:
         """Generate tokens.
 
         Parameters
         ----------
         conditions : what the clip is conditioned on, made by `audiocraft_door.conditions`
-        prompt : tokens [codebooks, frames] to go on from, or None
-        length : frames in all, the prompt's included
+        prefix_tokens : tokens [codebooks, frames] to go on from, or None
+        length : frames in all, the prefix's included
         sampling : how tokens are drawn; the random numbers come from torch's global generator
         on_step : see `OnStep`
 
         Returns
         -------
-        int64 tensor [codebooks, length], which begins with the prompt
+        int64 tensor [codebooks, length], which begins with the prefix
         """
         ...
 
@@ -111,6 +111,6 @@ class TokenGenerator(Protocol):
 
         Yields
         ------
-        int64 tensors [codebooks, frames], beginning with the prompt
+        int64 tensors [codebooks, frames], beginning with the prefix
         """
         ...

@@ -11,14 +11,14 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-_TOGETHER = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
+_ROW_MULTIPLE = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
 """Rows that FBGEMM's float16 product is given a multiple of. Without AVX-512 they go through kernels for one to six of
 them, of which those for one and for two sum in another order; a multiple of three never takes these."""
-_MOST_MISSED = 0.01
-"""Of a matrix's typical row (root mean square of their norms), what int8 may miss of any row."""
-_HALF_DIGIT = 64
-"""Digits are whole numbers from minus to plus this."""
-_LEAST = 1e-30
+_MAX_QUANT_ERROR = 0.01
+"""Largest error of int8 in a row, as a share of the matrix's typical row (root mean square of the row norms)."""
+_DIGIT_RANGE = 64
+"""Digits are integers from minus to plus this."""
+_TINY = 1e-30
 """Stands for the largest number of a row of zeros."""
 
 
@@ -30,7 +30,7 @@ class Linear(Protocol):
         ...
 
 
-class Plain:
+class DenseLinear:
     """The weight as it is, through torch's own product."""
 
     def __init__(self, weight: torch.Tensor) -> None:
@@ -41,7 +41,7 @@ class Plain:
         return functional.linear(x, self._weight)
 
 
-class HalfStored:
+class Fp16Linear:
     """A float32 product whose weight is stored as float16 and widened in registers (FBGEMM).
 
     Where the weight came as float16, as in released checkpoints, nothing is lost: the arithmetic is that
@@ -54,13 +54,13 @@ class HalfStored:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `Linear`."""
         rows = x.shape[0]
-        missing = -rows % _TOGETHER
+        missing = -rows % _ROW_MULTIPLE
         if not missing:
             return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
         return torch.ops.quantized.linear_dynamic_fp16(functional.pad(x, (0, 0, 0, missing)), self._packed)[:rows]
 
 
-class Int8Stored:
+class Int8Linear:
     """A float32 product whose weight is stored as int8 with a scale per output (FBGEMM).
 
     An output whose weights 8 bits would miss by more than 1 % of what the matrix typically holds, because a few
@@ -78,8 +78,8 @@ class Int8Stored:
         whole, scale = _in_8_bits(weight)
         rest = weight - whole * scale[:, None]
         typical = weight.norm(dim=1).square().mean().sqrt()
-        self._finer = (rest.norm(dim=1) > _MOST_MISSED * typical).nonzero()[:, 0]
-        more, more_scale = _in_8_bits(rest[self._finer])
+        self._residual_rows = (rest.norm(dim=1) > _MAX_QUANT_ERROR * typical).nonzero()[:, 0]
+        more, more_scale = _in_8_bits(rest[self._residual_rows])
         scales = torch.cat([scale, more_scale]).double()
         zeros = torch.zeros(len(scales), dtype=torch.int64)
         whole = torch.cat([whole, more]).to(torch.int8)
@@ -90,31 +90,33 @@ class Int8Stored:
         self._packed = torch.ops.quantized.linear_prepack(quantized, None)
 
     @property
-    def finer(self) -> float:
-        """The share of outputs that take 16 bits."""
-        return len(self._finer) / self._outputs
+    def residual_share(self) -> float:
+        """Share of outputs that have a residual, and so take 16 bits."""
+        return len(self._residual_rows) / self._outputs
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `Linear`."""
         rows = x.shape[0]
-        unit = x.abs().amax(1, keepdim=True).clamp_min_(_LEAST) / _HALF_DIGIT
+        unit = x.abs().amax(1, keepdim=True).clamp_min_(_TINY) / _DIGIT_RANGE
         scaled = x / unit
         upper = scaled.round()
-        digits = torch.cat([upper, (scaled - upper).mul_(2 * _HALF_DIGIT)])
-        both = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(digits, 1.0, _HALF_DIGIT, self._packed)
-        y = torch.add(both[:rows], both[rows:], alpha=0.5 / _HALF_DIGIT).mul_(unit)
-        if not len(self._finer):
+        digits = torch.cat([upper, (scaled - upper).mul_(2 * _DIGIT_RANGE)])
+        both = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            digits, 1.0, _DIGIT_RANGE, self._packed
+        )
+        y = torch.add(both[:rows], both[rows:], alpha=0.5 / _DIGIT_RANGE).mul_(unit)
+        if not len(self._residual_rows):
             return y
-        return y[:, : self._outputs].index_add(1, self._finer, y[:, self._outputs :])
+        return y[:, : self._outputs].index_add(1, self._residual_rows, y[:, self._outputs :])
 
 
 def _in_8_bits(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Whole numbers (as floats) and the scale of each row [outputs] that make a weight [outputs, inputs]."""
-    scale = weight.abs().amax(dim=1).clamp_min(_LEAST) / 127
+    scale = weight.abs().amax(dim=1).clamp_min(_TINY) / 127
     return (weight / scale[:, None]).round(), scale
 
 
-class Reordered:
+class OneDnnLinear:
     """The weight, float32 or bfloat16, in oneDNN's own layout for few rows."""
 
     def __init__(self, weight: torch.Tensor) -> None:

@@ -28,12 +28,12 @@ class DelayPattern:
         """Columns that `length` frames take."""
         return length + max(self.delays) + 1
 
-    def layout(self, prompt: torch.Tensor | None, length: int) -> torch.Tensor:
-        """Columns before generation: the prompt where it is known, `UNKNOWN` where tokens are to come.
+    def layout(self, prefix_tokens: torch.Tensor | None, length: int) -> torch.Tensor:
+        """Columns before generation: the prefix where it is known, `UNKNOWN` where tokens are to come.
 
         Parameters
         ----------
-        prompt : int64 [codebooks, frames], fewer frames than `length`, or None
+        prefix_tokens : int64 [codebooks, frames], fewer frames than `length`, or None
 
         Returns
         -------
@@ -43,8 +43,8 @@ class DelayPattern:
         for codebook, delay in enumerate(self.delays):
             row = columns[codebook, 1 + delay : 1 + delay + length]
             row.fill_(UNKNOWN)
-            if prompt is not None:
-                row[: prompt.shape[-1]] = prompt[codebook]
+            if prefix_tokens is not None:
+                row[: prefix_tokens.shape[-1]] = prefix_tokens[codebook]
         return columns
 
     def frames(self, columns: torch.Tensor, length: int) -> torch.Tensor:

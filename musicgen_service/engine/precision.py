@@ -6,9 +6,9 @@ from enum import StrEnum
 import torch
 
 from musicgen_service import settings
-from musicgen_service.engine.linear import HalfStored, Int8Stored, Linear, Plain, Reordered
+from musicgen_service.engine.linear import DenseLinear, Fp16Linear, Int8Linear, Linear, OneDnnLinear
 
-_MOST_FINER = 0.5
+_MAX_RESIDUAL_SHARE = 0.5
 """Share of outputs that take 16 bits in `int8` from which on the matrix is as fast in float16, and exact."""
 
 
@@ -27,7 +27,7 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class Numerics:
-    """A precision on a device: what weights are kept as, and what lies between them."""
+    """A precision on a device: how weights are stored, and the type of everything else."""
 
     precision: Precision
     device: torch.device
@@ -43,17 +43,17 @@ class Numerics:
             case _:
                 return torch.float32
 
-    def store(self, weight: torch.Tensor) -> Linear:
-        """Keep a matrix [outputs, inputs] in the form its products are fastest in."""
+    def pack_weight(self, weight: torch.Tensor) -> Linear:
+        """Pack a matrix [outputs, inputs] into the form its products are fastest in."""
         if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not multiplies_bf16()):
-            return Plain(weight.to(self.dtype).contiguous())
+            return DenseLinear(weight.to(self.dtype).contiguous())
         if self.precision is Precision.INT8:
-            stored = Int8Stored(weight)
-            if stored.finer <= _MOST_FINER:
+            stored = Int8Linear(weight)
+            if stored.residual_share <= _MAX_RESIDUAL_SHARE:
                 return stored
         if self.dtype is torch.float32 and _has_fbgemm() and _is_half(weight):
-            return HalfStored(weight)
-        return Reordered(weight.to(self.dtype))
+            return Fp16Linear(weight)
+        return OneDnnLinear(weight.to(self.dtype))
 
 
 def _has_fbgemm() -> bool:

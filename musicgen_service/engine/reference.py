@@ -20,13 +20,13 @@ class ReferenceLoop:
         self._lm = lm
 
     def generate(
-        self, conditions: Any, prompt: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
+        self, conditions: Any, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
     ) -> torch.Tensor:
         """See `TokenGenerator.generate`."""
         device = next(self._lm.parameters()).device
         with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
             tokens: torch.Tensor = self._lm.generate(
-                prompt=None if prompt is None else prompt[None].to(device),
+                prompt=None if prefix_tokens is None else prefix_tokens[None].to(device),
                 conditions=[conditions],
                 max_gen_len=length,
                 temp=sampling.temperature,
@@ -48,7 +48,9 @@ class ReferenceLoop:
             with torch.random.fork_rng():
                 _take_state(request.generator)
                 tokens.append(
-                    self.generate(request.conditions, request.prompt, request.length, request.sampling, on_own_step)
+                    self.generate(
+                        request.conditions, request.prefix_tokens, request.length, request.sampling, on_own_step
+                    )
                 )
                 _give_state(request.generator)
         return tokens

@@ -39,7 +39,9 @@ def guide(conditional: torch.Tensor, unconditional: torch.Tensor, guidance: torc
     return unconditional + (conditional - unconditional) * guidance
 
 
-def draw(logits: torch.Tensor, noise: torch.Tensor, controls: Controls, most: int, nucleus: bool) -> torch.Tensor:
+def draw(
+    logits: torch.Tensor, noise: torch.Tensor, controls: Controls, max_top_k: int, uses_top_p: bool
+) -> torch.Tensor:
     """Draw one token per slot and codebook.
 
     Parameters
@@ -47,8 +49,8 @@ def draw(logits: torch.Tensor, noise: torch.Tensor, controls: Controls, most: in
     logits : float32 [slots, codebooks, card]
     noise : exponential random numbers of that shape. The largest `probability / noise` is a draw from the
         probabilities (Gumbel-max), and it is how `torch.multinomial` draws one sample
-    most : the largest `top_k` of any slot, 0 when none has one
-    nucleus : whether any slot has a `top_p`
+    max_top_k : the largest `top_k` of any slot, 0 when none has one
+    uses_top_p : whether any slot has a `top_p`
 
     Returns
     -------
@@ -56,19 +58,19 @@ def draw(logits: torch.Tensor, noise: torch.Tensor, controls: Controls, most: in
     """
     greedy = controls.temperature == 0
     probabilities = torch.softmax(logits / controls.temperature.masked_fill(greedy, 1.0), dim=-1)
-    tokens = _draw_top_k(probabilities, noise, controls.top_k, most)
-    if nucleus:
+    tokens = _draw_top_k(probabilities, noise, controls.top_k, max_top_k)
+    if uses_top_p:
         by_nucleus = _draw_top_p(probabilities, noise, controls.top_p)
         tokens = torch.where(controls.top_p > 0, by_nucleus, tokens)
     return torch.where(greedy, logits.argmax(-1, keepdim=True), tokens)[..., 0]
 
 
-def _draw_top_k(probabilities: torch.Tensor, noise: torch.Tensor, top_k: torch.Tensor, most: int) -> torch.Tensor:
-    if most == 0:
+def _draw_top_k(probabilities: torch.Tensor, noise: torch.Tensor, top_k: torch.Tensor, max_top_k: int) -> torch.Tensor:
+    if max_top_k == 0:
         return (probabilities / noise).argmax(-1, keepdim=True)
-    most = min(most, probabilities.shape[-1])
-    ranked = probabilities.topk(most, dim=-1).values
-    last = (top_k.clamp(1, most) - 1).expand(*probabilities.shape[:-1], 1)
+    max_top_k = min(max_top_k, probabilities.shape[-1])
+    ranked = probabilities.topk(max_top_k, dim=-1).values
+    last = (top_k.clamp(1, max_top_k) - 1).expand(*probabilities.shape[:-1], 1)
     unlimited = top_k == 0
     # Everything that ties with the k-th value stays, as in audiocraft.
     kept = probabilities * (probabilities >= ranked.gather(-1, last).masked_fill(unlimited, 0.0)).float()

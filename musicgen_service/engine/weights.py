@@ -1,4 +1,4 @@
-"""The decoder's weights, taken out of audiocraft's language model and fused for a step."""
+"""The decoder's weights, extracted from audiocraft's language model and fused for a step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from musicgen_service.engine.linear import Linear
 
-Store = Callable[[torch.Tensor], Linear]
-"""Keeps a weight [outputs, inputs] in the form that its products are computed in."""
+PackWeight = Callable[[torch.Tensor], Linear]
+"""Packs a weight [outputs, inputs] into the form that its products are computed in."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ def is_supported(lm: Any) -> bool:
 
 
 @torch.no_grad()
-def take(lm: Any, store: Store, dtype: torch.dtype) -> Weights:
-    """Take the weights out of `lm`, layer by layer, so that they are never in memory twice.
+def extract(lm: Any, pack_weight: PackWeight, dtype: torch.dtype) -> Weights:
+    """Move the weights out of `lm`, layer by layer, so that they are never in memory twice.
 
     `lm` keeps its conditioners and can no longer generate by itself.
 
     Parameters
     ----------
-    store : how matrices are kept
+    pack_weight : how matrices are stored
     dtype : of embeddings and norms, which are kept as they are
     """
 
@@ -117,20 +117,20 @@ def take(lm: Any, store: Store, dtype: torch.dtype) -> Weights:
     def cross_attention(layer: Any) -> CrossAttention:
         attention = layer.cross_attention
         query, keys_values = attention.in_proj_weight.split([lm.dim, 2 * lm.dim])
-        out = store(attention.out_proj.weight)
-        return CrossAttention(norm(layer.norm_cross), store(query), store(keys_values), out)
+        out = pack_weight(attention.out_proj.weight)
+        return CrossAttention(norm(layer.norm_cross), pack_weight(query), pack_weight(keys_values), out)
 
     heads = lm.transformer.layers[0].self_attn.num_heads
     layers = []
     for index, layer in enumerate(lm.transformer.layers):
         fused = Layer(
             norm=norm(layer.norm1),
-            query_keys_values=store(layer.self_attn.in_proj_weight),
-            out=store(layer.self_attn.out_proj.weight),
+            query_keys_values=pack_weight(layer.self_attn.in_proj_weight),
+            out=pack_weight(layer.self_attn.out_proj.weight),
             cross=None if layer.cross_attention is None else cross_attention(layer),
             feedforward_norm=norm(layer.norm2),
-            up=store(layer.linear1.weight),
-            down=store(layer.linear2.weight),
+            up=pack_weight(layer.linear1.weight),
+            down=pack_weight(layer.linear2.weight),
         )
         layers.append(fused)
         lm.transformer.layers[index] = torch.nn.Identity()
@@ -138,7 +138,7 @@ def take(lm: Any, store: Store, dtype: torch.dtype) -> Weights:
         embedding=torch.stack([table.weight.to(dtype) for table in lm.emb]),
         layers=tuple(layers),
         norm=norm(lm.out_norm),
-        heads=store(torch.cat([head.weight for head in lm.linears])),
+        heads=pack_weight(torch.cat([head.weight for head in lm.linears])),
         attention_heads=heads,
         card=lm.card,
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from musicgen_service.engine import pieces
+from musicgen_service.engine import chunks
 from musicgen_service.models import loading
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.store import WeightStore
@@ -31,9 +31,9 @@ class Diffusion:
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
-        return pieces.decode(self._decode_piece, tokens.to(self._model.device), self._model.hop)
+        return chunks.decode(self._decode_chunk, tokens.to(self._model.device), self._model.hop)
 
-    def _decode_piece(self, codes: torch.Tensor) -> torch.Tensor:
+    def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
         if self._model.channels == 1:
             return self._diffusion.tokens_to_wav(codes)
         # The diffusion knows one channel: left and right go through it as a batch of two.

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from musicgen_service import settings
-from musicgen_service.engine import pieces, precision, weights
+from musicgen_service.engine import chunks, precision, weights
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import SlotRequest, TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
@@ -74,12 +74,12 @@ class MusicModel:
     @torch.no_grad()
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """Audio [channels, samples] to tokens [codebooks, ceil(samples / hop)]."""
-        return pieces.encode(lambda piece: self.codec.encode(piece)[0], audio.to(self.device), self.hop)
+        return chunks.encode(lambda piece: self.codec.encode(piece)[0], audio.to(self.device), self.hop)
 
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
-        return pieces.decode(self._decode_piece, tokens.to(self.device), self.hop)
+        return chunks.decode(self._decode_chunk, tokens.to(self.device), self.hop)
 
     @torch.no_grad()
     def stream(self, request: SlotRequest, piece: int) -> Iterator[torch.Tensor]:
@@ -95,10 +95,10 @@ class MusicModel:
         ------
         float tensors [channels, piece * hop]
         """
-        tokens = self.generator.stream(request, pieces.LOOKAHEAD)
-        yield from pieces.stream(self._decode_piece, tokens, self.hop, piece)
+        tokens = self.generator.stream(request, chunks.LOOKAHEAD)
+        yield from chunks.stream_decode(self._decode_chunk, tokens, self.hop, piece)
 
-    def _decode_piece(self, codes: torch.Tensor) -> torch.Tensor:
+    def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
         audio: torch.Tensor = self.codec.decode(codes, None)
         return audio
 

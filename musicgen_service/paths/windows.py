@@ -13,19 +13,19 @@ import torch
 from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.models.loading import MusicModel
 
-KEPT = 0.4
-"""Share of a window that the next one starts with: 12 s of MusicGen's 30 s."""
+OVERLAP = 0.4
+"""Share of a window that the next one repeats: 12 s of MusicGen's 30 s."""
 
 
 def context_frames(model: MusicModel) -> int:
     """Frames that a window takes over from the one before."""
-    return int(model.window * KEPT)
+    return int(model.window * OVERLAP)
 
 
 def generate_tokens(
     model: MusicModel,
     conditions_at: Callable[[int], Any],
-    prompt: torch.Tensor | None,
+    prefix_tokens: torch.Tensor | None,
     length: int,
     sampling: Sampling,
     seeds: Sequence[int],
@@ -36,18 +36,18 @@ def generate_tokens(
     Parameters
     ----------
     conditions_at : conditions of the window that starts at a given frame
-    prompt : tokens [codebooks, frames] to go on from, fewer than a window, or None
-    length : frames in all, the prompt's included
+    prefix_tokens : tokens [codebooks, frames] to go on from, fewer than a window, or None
+    length : frames in all, the prefix's included
     seeds : one for each clip; a clip depends on its own seed alone
     report : told the share (0 to 1) of new frames that are done
 
     Returns
     -------
-    int64 tensors [codebooks, length], one for each seed, which begin with the prompt
+    int64 tensors [codebooks, length], one for each seed, which begin with the prefix
     """
     generators = [torch.Generator(model.device).manual_seed(seed) for seed in seeds]
-    begun_with = 0 if prompt is None else prompt.shape[-1]
-    clips: list[torch.Tensor | None] = [prompt] * len(seeds)
+    begun_with = 0 if prefix_tokens is None else prefix_tokens.shape[-1]
+    clips: list[torch.Tensor | None] = [prefix_tokens] * len(seeds)
     start, done = 0, begun_with
     while done < length:
         stop = min(length, start + model.window)

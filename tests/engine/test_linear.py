@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_service.engine.linear import HalfStored, Int8Stored, Linear, Reordered
+from musicgen_service.engine.linear import Fp16Linear, Int8Linear, Linear, OneDnnLinear
 from musicgen_service.engine.precision import Numerics, Precision
 
 SHAPES = [(192, 64), (4096, 1024), (1024, 4096)]
@@ -18,10 +18,10 @@ def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, to
     rows = torch.randn(max(ROWS), inputs, generator=noise)
     half = weight.half()
     return {
-        "half stored": (HalfStored(half), half, rows),
-        "float32": (Reordered(weight), weight, rows),
-        "bfloat16": (BF16.store(weight), weight.bfloat16(), rows.bfloat16()),
-        "int8": (Int8Stored(half), half, rows),
+        "half stored": (Fp16Linear(half), half, rows),
+        "float32": (OneDnnLinear(weight), weight, rows),
+        "bfloat16": (BF16.pack_weight(weight), weight.bfloat16(), rows.bfloat16()),
+        "int8": (Int8Linear(half), half, rows),
     }
 
 
@@ -49,7 +49,7 @@ def test_8_bits_hold_what_few_large_weights_would_drown() -> None:
     weight[::3, 7] = 2.0  # at a scale of 2 / 127 the others are 0, 1 or -1
     weight[1::3] *= 30  # large as a whole
     rows = torch.randn(500, 320, generator=noise)
-    missed = (Int8Stored(weight)(rows) - rows @ weight.T).square().mean(0).sqrt()
+    missed = (Int8Linear(weight)(rows) - rows @ weight.T).square().mean(0).sqrt()
     assert missed.max() < 0.01 * weight.norm(dim=1).square().mean().sqrt()
 
 
@@ -60,5 +60,5 @@ def test_8_bits_take_rows_of_any_size() -> None:
     rows[2, 0] = 50.0  # one of them far larger
     products = rows @ weight.T
     size = products.abs().amax(1, keepdim=True)
-    torch.testing.assert_close(Int8Stored(weight)(rows) / size, products / size, atol=2e-2, rtol=0)
-    assert torch.equal(Int8Stored(weight)(torch.zeros(2, 256)), torch.zeros(2, 64))
+    torch.testing.assert_close(Int8Linear(weight)(rows) / size, products / size, atol=2e-2, rtol=0)
+    assert torch.equal(Int8Linear(weight)(torch.zeros(2, 256)), torch.zeros(2, 64))

@@ -9,7 +9,7 @@ from bench import quality
 from musicgen_service.engine import precision
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Sampling
-from musicgen_service.engine.linear import HalfStored, Int8Stored
+from musicgen_service.engine.linear import Fp16Linear, Int8Linear
 from musicgen_service.engine.precision import Precision
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.store import WeightStore
@@ -109,11 +109,11 @@ def test_weights_that_half_precision_would_change_are_kept_whole() -> None:
     numerics = precision.Numerics(Precision.EXACT, torch.device("cpu"))
     weight = torch.randn(64, 64)
     rows = torch.randn(2, 64)
-    torch.testing.assert_close(numerics.store(weight)(rows), rows @ weight.T, atol=1e-5, rtol=0)
+    torch.testing.assert_close(numerics.pack_weight(weight)(rows), rows @ weight.T, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("uneven", "form"), [(0, Int8Stored), (30, Int8Stored), (50, HalfStored)])
+@pytest.mark.parametrize(("uneven", "form"), [(0, Int8Linear), (30, Int8Linear), (50, Fp16Linear)])
 def test_a_matrix_that_8_bits_do_not_hold_is_kept_whole(uneven: int, form: type) -> None:
     weight = torch.randn(64, 256, generator=torch.Generator().manual_seed(4)).half()
     weight[:uneven, 0] = 20.0
-    assert isinstance(precision.Numerics(Precision.INT8, torch.device("cpu")).store(weight), form)
+    assert isinstance(precision.Numerics(Precision.INT8, torch.device("cpu")).pack_weight(weight), form)

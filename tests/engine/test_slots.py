@@ -34,7 +34,7 @@ def requests_for(model: MusicModel, melody: torch.Tensor | None) -> list[SlotReq
         requests.append(
             SlotRequest(
                 conditions=model.conditions(text, melody),
-                prompt=prompt if index else None,
+                prefix_tokens=prompt if index else None,
                 length=20 + 7 * index,
                 sampling=samplings[index % len(samplings)],
                 generator=torch.Generator().manual_seed(100 + index),
@@ -49,7 +49,7 @@ def alone(model: MusicModel, requests: Sequence[SlotRequest]) -> list[torch.Tens
         torch.manual_seed(100 + index)
         tokens.append(
             model.generator.generate(
-                request.conditions, request.prompt, request.length, request.sampling, lambda *_: None
+                request.conditions, request.prefix_tokens, request.length, request.sampling, lambda *_: None
             )
         )
     return tokens
@@ -97,7 +97,9 @@ def test_joining_late_and_leaving_early(pairs: dict[str, Pair]) -> None:
 
     def join(index: int) -> None:
         request = requests[index]
-        slots.join(index, conditionings[index], request.prompt, request.length, request.sampling, request.generator)
+        slots.admit(
+            index, conditionings[index], request.prefix_tokens, request.length, request.sampling, request.generator
+        )
 
     join(0)
     join(2)
@@ -106,7 +108,7 @@ def test_joining_late_and_leaving_early(pairs: dict[str, Pair]) -> None:
     join(1)
     for _ in range(4):
         slots.step()
-    slots.leave(2)
+    slots.release(2)
     complete: list[int] = []
     while len(complete) < 2:
         complete += slots.step()
@@ -157,7 +159,7 @@ def test_little_memory_makes_fewer_slots_and_the_same_tokens(
     model = pairs["small"].model
     expected = model.generator.generate_many(requests_for(model, None), lambda *_: None)
     made = watched(monkeypatch)
-    monkeypatch.setattr(engine_module, "_CPU_CACHE", 2 * 4 * 2 * 64 * 256 * 4)
+    monkeypatch.setattr(engine_module, "_CPU_CACHE_BYTES", 2 * 4 * 2 * 64 * 256 * 4)
     assert all(map(torch.equal, model.generator.generate_many(requests_for(model, None), lambda *_: None), expected))
     assert [slots for slots, _ in made] == [2]
 

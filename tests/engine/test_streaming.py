@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from musicgen_service.engine import pieces
+from musicgen_service.engine import chunks
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
@@ -31,9 +31,9 @@ def test_streamed_sound_is_the_sound(pairs: dict[str, Pair], kind: str, arriving
     codes = codes_for(model, 400)
     parts = [codes[:, start : start + arriving] for start in range(0, 400, arriving)]
     with torch.no_grad():
-        chunks = list(pieces.stream(lambda piece: model.codec.decode(piece, None), parts, model.hop, 60))
-    assert [chunk.shape[-1] // model.hop for chunk in chunks] == [60] * 6 + [40]
-    torch.testing.assert_close(torch.cat(chunks, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
+        made = list(chunks.stream_decode(lambda piece: model.codec.decode(piece, None), parts, model.hop, 60))
+    assert [chunk.shape[-1] // model.hop for chunk in made] == [60] * 6 + [40]
+    torch.testing.assert_close(torch.cat(made, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("frames", [1, 59, 60, 61, 67, 68, 69])
@@ -41,8 +41,8 @@ def test_lengths_around_a_piece(pairs: dict[str, Pair], frames: int) -> None:
     model = pairs["small"].model
     codes = codes_for(model, frames)
     with torch.no_grad():
-        chunks = list(pieces.stream(lambda piece: model.codec.decode(piece, None), [codes], model.hop, 60))
-    torch.testing.assert_close(torch.cat(chunks, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
+        made = list(chunks.stream_decode(lambda piece: model.codec.decode(piece, None), [codes], model.hop, 60))
+    torch.testing.assert_close(torch.cat(made, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
 
 
 def test_long_sound_there_and_back(pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,13 +51,13 @@ def test_long_sound_there_and_back(pairs: dict[str, Pair], monkeypatch: pytest.M
     audio = at_once(model, codes)
     with torch.no_grad():
         again = model.codec.encode(audio[None])[0][0]
-    monkeypatch.setattr(pieces, "PIECE", 150)
+    monkeypatch.setattr(chunks, "CHUNK", 150)
     torch.testing.assert_close(model.decode(codes), audio, atol=1e-5, rtol=0)
     assert torch.equal(model.encode(audio), again)
 
 
 def test_nothing_gives_nothing(pairs: dict[str, Pair]) -> None:
-    assert list(pieces.stream(lambda piece: piece, [], 640)) == []
+    assert list(chunks.stream_decode(lambda piece: piece, [], 640)) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,9 +71,9 @@ def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted:
     torch.manual_seed(5)
     whole = engine.generate(conditions, prompt, 50, Sampling(), lambda *_: None)
     request = SlotRequest(conditions, prompt, 50, Sampling(), torch.Generator().manual_seed(5))
-    chunks = list(engine.stream(request, 20))
-    assert [chunk.shape[-1] for chunk in chunks] == [20, 20, 10]
-    assert torch.equal(torch.cat(chunks, dim=-1), whole)
+    made = list(engine.stream(request, 20))
+    assert [chunk.shape[-1] for chunk in made] == [20, 20, 10]
+    assert torch.equal(torch.cat(made, dim=-1), whole)
 
 
 @pytest.mark.parametrize("kind", ["small", "stereo-melody"])
@@ -101,7 +101,7 @@ def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: 
         assert [piece.shape[-1] // model.hop for piece in made] == [60, 60, 30]
         torch.testing.assert_close(torch.cat(made, dim=-1), whole, atol=1e-5, rtol=0)
     # The first piece needs its own frames, those its sound depends on, and the delays; audiocraft's loop comes whole.
-    assert seen[0] <= 60 + 2 * pieces.LOOKAHEAD + 3
+    assert seen[0] <= 60 + 2 * chunks.LOOKAHEAD + 3
     assert seen[0] < seen[1] < seen[2] == seen[-1] == 153
 
 

@@ -45,14 +45,14 @@ def test_recorded_steps_are_eager_steps(
 
 def test_steps_are_recorded_by_default(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: list[object] = []
-    record = StepGraphs._record
+    record = StepGraphs._capture
 
     def remember(self: StepGraphs, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
         graph = record(self, step)
         recorded.append(graph)
         return graph
 
-    monkeypatch.setattr(StepGraphs, "_record", remember)
+    monkeypatch.setattr(StepGraphs, "_capture", remember)
     generate(load(store, "small", monkeypatch))
     assert recorded and None not in recorded
 

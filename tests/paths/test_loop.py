@@ -160,9 +160,9 @@ def test_variations_go_on_from_the_last_four_beats_together(monkeypatch: pytest.
     take = chosen[0]
     end = round(take.cut.start * RATE) + round((take.cut.end - take.cut.start) * RATE)
     for request in others:
-        assert request.prompt is not None
-        assert request.prompt.shape[1] * HOP / RATE == pytest.approx(2.0, abs=0.03)
-        heard = band.decode(request.prompt).numpy()
+        assert request.prefix_tokens is not None
+        assert request.prefix_tokens.shape[1] * HOP / RATE == pytest.approx(2.0, abs=0.03)
+        heard = band.decode(request.prefix_tokens).numpy()
         assert np.abs(heard - take.sound[:, end - heard.shape[1] : end]).max() < 1e-4
 
 

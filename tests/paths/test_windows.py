@@ -23,7 +23,7 @@ class Counting:
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         [request] = requests
-        start, prompt, length = request.conditions, request.prompt, request.length
+        start, prompt, length = request.conditions, request.prefix_tokens, request.length
         known = 0 if prompt is None else prompt.shape[-1]
         assert known < length, "nothing to generate"
         self.calls.append((start, known, length))

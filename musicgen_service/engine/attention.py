@@ -1,7 +1,7 @@
-"""What the decoder's rows attend to: while a slot is filled, on a CPU step, and on a GPU step.
+"""Attention of the decoder: in a prefill, in a step on a CPU, and in a step on a GPU.
 
-The decoder works on rows [rows, dim]. A step has two rows per slot, the conditional one first; filling a
-slot has all positions of its conditional row, then all of its unconditional row.
+The decoder works on rows [rows, dim]. A step has two rows per slot, the conditional one first; a prefill has all
+positions of one slot's conditional row, then all of its unconditional row.
 """
 
 from collections.abc import Sequence
@@ -13,51 +13,51 @@ from torch.nn import functional
 from musicgen_service.engine.cache import KeyValueCache
 
 
-class Memory(Protocol):
+class Attention(Protocol):
     """Attention of some rows, layer by layer."""
 
-    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        """Remember what rows [rows, 3 * dim] (queries, keys, values) bring, and attend: [rows, dim]."""
+    def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """Store the keys and values of rows [rows, 3 * dim] (queries, keys, values), and attend: [rows, dim]."""
         ...
 
-    def conditional(self, x: torch.Tensor) -> torch.Tensor:
-        """The rows that see the text, as a view of `x`: an unconditional row's text is zero, and so is its effect."""
+    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """The rows that attend to text, as a view of `x`: an unconditional row's text is zero, and so is its effect."""
         ...
 
-    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+    def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """Attend to the text, conditional rows only: [rows, dim] to [rows, dim]."""
         ...
 
 
-class Filling:
-    """One slot takes in a prefix and a prompt at once.
+class PrefillAttention:
+    """All known positions of one slot at once.
 
     Parameters
     ----------
-    cache, text : what the slot remembers and the text it sees (None for models without cross-attention)
+    cache, text : keys and values of the sequence, and of its text (None for models without cross-attention)
     text_length : positions of the text
     """
 
     def __init__(self, cache: KeyValueCache, text: KeyValueCache | None, slot: int, text_length: int) -> None:
         self._cache = cache
         self._slot = slot
-        self._text = text.held(slot, text_length) if text else None
+        self._text = text.views(slot, text_length) if text else None
 
-    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         shape = self._cache.shape
         split = projected.view(2, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
-        self._cache.fill(layer, self._slot, split[:, 1:])
+        self._cache.write(layer, self._slot, split[:, 1:])
         queries, keys, values = split.unbind(1)
         out = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         return out.transpose(1, 2).reshape(projected.shape[0], -1)
 
-    def conditional(self, x: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         return x[: x.shape[0] // 2]
 
-    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         assert self._text is not None
         keys, values = self._text[0][layer], self._text[1][layer]
         heads = queries.view(1, queries.shape[0], keys.shape[1], -1).transpose(1, 2)
@@ -65,15 +65,15 @@ class Filling:
         return out.transpose(1, 2).reshape(queries.shape)
 
 
-class Exact:
-    """A step on a CPU: every slot attends by itself over exactly what it holds.
+class PerSlotAttention:
+    """A step on a CPU: one call for each slot, over exactly its own positions.
 
     torch splits the work of one call by its whole batch, which changes the order of sums, so only calls
     of one slot each give numbers that do not depend on the neighbours.
 
     Parameters
     ----------
-    lengths : positions that each slot holds with this step's, 0 for a slot that is idle
+    lengths : positions of each slot, this step's included; 0 for a slot that is idle
     text_lengths : positions of each slot's text
     """
 
@@ -87,27 +87,27 @@ class Exact:
         self._shape = cache.shape
         self._active = [slot for slot, length in enumerate(lengths) if length]
         self._make = torch.empty_like if all(lengths) else torch.zeros_like
-        self._places = {slot: cache.places(slot, lengths[slot] - 1) for slot in self._active}
-        self._held = {slot: cache.held(slot, lengths[slot]) for slot in self._active}
-        self._text = {slot: text.held(slot, text_lengths[slot]) for slot in self._active} if text else {}
+        self._targets = {slot: cache.position_views(slot, lengths[slot] - 1) for slot in self._active}
+        self._keys_values = {slot: cache.views(slot, lengths[slot]) for slot in self._active}
+        self._text = {slot: text.views(slot, text_lengths[slot]) for slot in self._active} if text else {}
 
-    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         shape = self._shape
         split = projected.view(-1, shape.rows, 3, shape.heads, 1, shape.width)
         out = self._make(split[:, :, 0])
         for slot in self._active:
-            self._places[slot][layer].copy_(split[slot, :, 1:, :, 0])
-            keys, values = self._held[slot]
+            self._targets[slot][layer].copy_(split[slot, :, 1:, :, 0])
+            keys, values = self._keys_values[slot]
             out[slot] = functional.scaled_dot_product_attention(split[slot, :, 0], keys[layer], values[layer])
         return out.view(projected.shape[0], -1)
 
-    def conditional(self, x: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         return x[::2]
 
-    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         heads = queries.view(-1, 1, self._shape.heads, 1, self._shape.width)
         out = self._make(heads)
         for slot in self._active:
@@ -116,8 +116,8 @@ class Exact:
         return out.view(queries.shape)
 
 
-class Masked:
-    """A step on a GPU: all slots attend in one call, and a mask hides what a slot does not hold.
+class BatchedAttention:
+    """A step on a GPU: all slots in one call, and a mask hides the positions that a slot does not have.
 
     Every tensor here has the same shape and place at every step, so that the step can be captured.
 
@@ -125,7 +125,7 @@ class Masked:
     ----------
     positions : int64 [slots], where this step's keys and values go
     text_lengths : int64 [slots]
-    reach : positions that the call covers, at least what any slot holds
+    span : positions that the call reads, at least those of the longest slot
     """
 
     def __init__(
@@ -134,36 +134,36 @@ class Masked:
         text: KeyValueCache | None,
         positions: torch.Tensor,
         text_lengths: torch.Tensor,
-        reach: int,
+        span: int,
     ) -> None:
         self._slots = positions.shape[0]
         self._index = torch.arange(self._slots, device=positions.device)
         self._positions = positions
         self._cache = cache
-        self._reach = reach
+        self._span = span
         self._text = text
-        self._mask = _visible(positions + 1, reach)
+        self._mask = _visible(positions + 1, span)
         # An idle slot has no text; seeing one position of nothing keeps its numbers numbers.
         self._text_mask = _visible(text_lengths.clamp(min=1), text.shape.capacity) if text else None
 
-    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         shape = self._cache.shape
         split = projected.view(self._slots, shape.rows, 3, shape.heads, shape.width)
         buffer = self._cache.buffer[layer, : self._slots]
         buffer[self._index, :, :, :, self._positions] = split[:, :, 1:]
-        keys, values = buffer[:, :, :, :, : self._reach].flatten(0, 1).unbind(1)
+        keys, values = buffer[:, :, :, :, : self._span].flatten(0, 1).unbind(1)
         queries = split[:, :, 0].reshape(-1, shape.heads, 1, shape.width)
         mask = self._mask.repeat_interleave(shape.rows, 0)
         out = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return out.view(projected.shape[0], -1)
 
-    def conditional(self, x: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         return x[::2]
 
-    def attend_text(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """See `Memory`."""
+    def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """See `Attention`."""
         assert self._text is not None
         shape = self._text.shape
         keys, values = self._text.buffer[layer, : self._slots, 0].unbind(1)
@@ -172,6 +172,6 @@ class Masked:
         return out.view(queries.shape)
 
 
-def _visible(lengths: torch.Tensor, reach: int) -> torch.Tensor:
-    """Which of `reach` positions each slot may see: bool [slots, 1, 1, reach]."""
-    return (torch.arange(reach, device=lengths.device) < lengths[:, None])[:, None, None]
+def _visible(lengths: torch.Tensor, span: int) -> torch.Tensor:
+    """Which of `span` positions each slot may see: bool [slots, 1, 1, span]."""
+    return (torch.arange(span, device=lengths.device) < lengths[:, None])[:, None, None]
