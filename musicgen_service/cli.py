@@ -105,10 +105,13 @@ def _target(output: Path | None, file: Path, several: bool) -> Path:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from musicgen_service.server import serve
+    from musicgen_service.server import ServeError, serve
 
     port = options.port if options.port is not None else settings.load().port
-    serve(options.host, port, options.system)
+    try:
+        serve(options.host, port, options.system)
+    except ServeError as error:
+        raise UsageError(str(error)) from None
 
 
 def _list_weights(_options: argparse.Namespace) -> None:

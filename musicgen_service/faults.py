@@ -1,28 +1,19 @@
 """What a client is told when something breaks: one sentence, without the insides of the service."""
 
 import errno
-import re
 
 import torch
 
+from musicgen_service import folders
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.audio.reading import AudioError
 from musicgen_service.models.store import WeightsError
+from musicgen_service.redaction import without_folders
 from musicgen_service.request import RequestError
 from musicgen_service.settings import SettingsError
 
 _SPOKEN = (RequestError, AudioError, EncodingError, WeightsError, SettingsError)
 """Errors whose own message is written for a client."""
-_FOLDERS = re.compile(
-    r"""
-    (?<![\w./<\])+-])               # not in the midst of a word, a relative path or an http address
-    (?:file:(?://[^/\s'"]*)?)?
-    /(?=[\w.~@%])
-    (?:(?:(?!\.[a-z]\w*\s)[^/'":;,()\n])+/)*  # folders may have spaces; after a name with an extension prose goes on
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-"""Of an absolute path or a `file:` URL all but the last name."""
 
 
 class ServiceError(RuntimeError):
@@ -35,11 +26,20 @@ def explained(error: Exception) -> Exception:
         return error
     if is_out_of_memory(error):
         return ServiceError("There was not enough memory: ask for fewer variations, a shorter clip or a smaller model.")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ServiceError("The service has no room left to write files: try again later.")
+    if isinstance(error, (OSError, EncodingError)) and (trouble := _trouble_with_files(error)):
+        return ServiceError(trouble)
     if isinstance(error, _SPOKEN):
-        return ServiceError(_FOLDERS.sub("", str(error)))
+        return ServiceError(without_folders(str(error)))
     return ServiceError(f"Something went wrong inside the service ({type(error).__name__}); its log says more.")
+
+
+def _trouble_with_files(error: Exception) -> str | None:
+    """Why files cannot be written, where that is what the error, or what caused it, comes from."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # What the request had written is removed already, so that there may be room again.
+        return folders.trouble() or folders.FULL
+    return folders.trouble()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ an input that is null, which Cog refuses even where it may be left out, is left 
 import http.client
 import json
 import re
+import resource
 import select
 import socket
 import threading
@@ -34,6 +35,8 @@ _ROUTES = {
 _HANDED_ON = ("Content-Type", "Prefer", "Accept", "traceparent", "tracestate")
 _HANDED_BACK = ("Content-Type", "Content-Length", "traceparent", "tracestate")
 _PIECE = 65_536
+_OWN_DESCRIPTORS = 32
+"""What the process opens besides, with some to spare."""
 
 
 class Refusal(Exception):
@@ -51,19 +54,28 @@ class Front(ThreadingHTTPServer):
     ----------
     address : host and port to listen at
     behind : the port of Cog's server on this machine, or None while there is none
+    trouble : why no prediction can be made now, as a sentence, or None
     """
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], behind: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        behind: Callable[[], int | None],
+        trouble: Callable[[], str | None] = lambda: None,
+    ) -> None:
         super().__init__(address, _Handler)
         self.behind = behind
+        self.trouble = trouble
+        self.failure: dict[str, Any] | None = None
+        """What `/health-check` answers while Cog's server cannot be started; `reason` is a sentence."""
         self.draining = False
         self.ended = threading.Event()
         """Set when predictions must be given up."""
         self.running: deque[str] = deque(maxlen=100)
         """Ids of the latest asynchronous predictions; whether they have ended only Cog knows."""
-        self._places = threading.BoundedSemaphore(MAX_CLIENTS)
+        self._places = threading.BoundedSemaphore(min(MAX_CLIENTS, _affordable_clients()))
         self._open = 0
         self._lock = threading.Lock()
 
@@ -95,6 +107,14 @@ class Front(ThreadingHTTPServer):
         return self._open
 
 
+def _affordable_clients() -> int:
+    """How many clients there are file descriptors for: one each, and one for the connection to Cog's server."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MAX_CLIENTS
+    return max(1, (limit - _OWN_DESCRIPTORS) // 2)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Front
     protocol_version = "HTTP/1.1"
@@ -110,10 +130,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         try:
             body = self._checked(self._body())
-            if self.command != "GET" and self.server.draining and not self.path.endswith("/cancel"):
+            if self._predicts() and self.server.draining:
                 raise Refusal(503, "The service is shutting down.")
             port = self.server.behind()
-            if port is None and self.path == "/health-check":
+            failure = self.server.failure
+            if failure and self.path == "/health-check" and not self.server.draining:
+                self._answer(200, failure)
+            elif failure and self._predicts():
+                raise Refusal(503, f"The service could not be started and will be tried again: {failure['reason']}")
+            elif port is None and self.path == "/health-check":
                 self._answer(200, {"status": "STARTING"})
             elif port is None:
                 raise Refusal(503, "The service is starting: try again in a moment.")
@@ -157,8 +182,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return _without_nulls(request)
         return body
 
+    def _predicts(self) -> bool:
+        return self.command != "GET" and not self.path.endswith("/cancel")
+
     def _hand_on(self, port: int, body: bytes) -> None:
-        predicts = self.command != "GET" and not self.path.endswith("/cancel")
+        predicts = self._predicts()
+        if predicts and (trouble := self.server.trouble()):
+            raise Refusal(503, trouble)
         upstream = http.client.HTTPConnection("127.0.0.1", port)
         self.server.count(predicts)
         try:

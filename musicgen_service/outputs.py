@@ -1,15 +1,14 @@
 """Where finished clips wait for the server to deliver them, and for how long."""
 
-import os
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+from musicgen_service import folders
 
 MAX_AGE = 600.0
 """Seconds after which the files of a finished request are removed."""
@@ -18,9 +17,10 @@ MAX_BYTES = 2 * 10**9
 DELIVERY = 60.0
 """Seconds for which they stay whatever their size: the server reads them right after the request has returned."""
 
-_ROOT = "musicgen-service"
+PREFIX = "musicgen-outputs-"
 _COG = Path("/tmp/coglet/predictions")
-"""Cog makes a folder for each prediction there and removes none of them."""
+"""Cog makes a folder for each prediction there, with these in it, and removes none of them."""
+_COG_PARTS = {"inputs", "outputs"}
 _COG_AGE = 24 * 3600.0
 
 
@@ -31,21 +31,19 @@ class Outputs:
     """
 
     def __init__(self) -> None:
-        root = Path(tempfile.gettempdir()) / _ROOT
-        self._own = root / str(os.getpid())
+        self._own: folders.OwnFolder | None = None
         self._finished: dict[Path, float] = {}
         self._lock = threading.RLock()
         self._keeper: threading.Thread | None = None
-        for folder in root.glob("*"):
-            if folder == self._own or not psutil.pid_exists(int(folder.name) if folder.name.isdigit() else -1):
-                shutil.rmtree(folder, ignore_errors=True)
+        folders.sweep(PREFIX)
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
         """A folder for the files of one request, the time of the block; it goes at once when the block fails."""
         self.tidy()
-        self._own.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._own))
+        if self._own is None or not self._own.exists():
+            self._own = folders.OwnFolder(PREFIX)
+        folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._own.path))
         try:
             yield folder
         except BaseException:
@@ -67,10 +65,7 @@ class Outputs:
                 if age > MAX_AGE or (age > DELIVERY and sum(sizes.values()) > MAX_BYTES):
                     shutil.rmtree(folder, ignore_errors=True)
                     del self._finished[folder], sizes[folder]
-        for left_over in _COG.glob("*"):
-            with suppress(OSError):
-                if time.time() - left_over.stat().st_mtime > _COG_AGE:
-                    shutil.rmtree(left_over, ignore_errors=True)
+        folders.sweep_old(_COG, _COG_PARTS, time.time() - _COG_AGE)
 
     def _keep_tidy(self) -> None:
         while True:

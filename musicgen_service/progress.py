@@ -1,6 +1,7 @@
 """What a request tells while it runs: a bar on a terminal, percentages in a log."""
 
 import sys
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -10,7 +11,9 @@ _STEP = 10
 
 def log(message: str) -> None:
     """One line for the operator, on standard error so that output stays clean."""
-    print(message, file=sys.stderr, flush=True)
+    # A terminal that has gone, or a full disk under the log, is no reason to fail.
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -2,11 +2,9 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-from musicgen_service import schema, settings, systems
-from musicgen_service.supervisor import Supervisor
+from musicgen_service import folders, outputs, schema, settings, supervisor, systems
 
 MEMORY = {
     # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
@@ -20,8 +18,18 @@ MEMORY = {
 """What the environment of a worker says about memory, where it says nothing else."""
 
 
+class ServeError(RuntimeError):
+    """The server cannot listen where it should."""
+
+
 def serve(host: str, port: int, system: str | None = None) -> None:
-    """Write the schema and run Cog's server, in a system's place or as ourselves, until told to end."""
+    """Run Cog's server, in a system's place or as ourselves, until told to end.
+
+    Raises
+    ------
+    ServeError
+        When the address is in use, or may not be listened at.
+    """
     predictor = systems.predictor(system)
     own = {
         # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
@@ -30,13 +38,26 @@ def serve(host: str, port: int, system: str | None = None) -> None:
         "COG_PREDICT_TYPE_STUB": str(systems.PROJECT / predictor),
     }
     environment = {"LOG_FORMAT": "console"} | MEMORY | os.environ | own
+    # Where this is set, Cog's server writes to a folder of root's at every health check, and warns when it may not.
+    environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
-    # Cog's server reads the schema in the folder it is started in. It has one of its own: two servers of one project
-    # may publish different schemas, and in a container an ordinary user cannot write into the project.
-    with tempfile.TemporaryDirectory(prefix="musicgen-server-") as folder:
-        schema.write(Path(folder), predictor)
-        os.chdir(folder)
-        Supervisor((host, port), command, environment, settings.load().drain_seconds).run()
+    for prefix in (supervisor.PREFIX, outputs.PREFIX):
+        folders.sweep(prefix)
+    try:
+        running = supervisor.Supervisor(
+            (host, port),
+            command,
+            environment,
+            # Cog's server reads the schema in the folder it is started in. It has one of its own: two servers of one
+            # project may publish different schemas, and in a container an ordinary user cannot write into the project.
+            lambda folder: schema.write(folder, predictor),
+            settings.load().drain_seconds,
+        )
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ServeError(f"It is not possible to listen on {host}:{port}: {reason}.") from None
+    running.run()
+    folders.sweep(outputs.PREFIX)
 
 
 def _before(variable: str, folder: Path) -> str:

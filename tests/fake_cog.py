@@ -1,4 +1,4 @@
-"""A server in Cog's place, which does what it is told: `POST /predictions` with `die`, `ill`, `slow` or `later`.
+"""A server in Cog's place. `POST /predictions` tells it what to do: `die`, `breed`, `ill`, `lose`, `slow`, `later`.
 
 Its setup fails as long as there is no file where `WEIGHTS` says there should be one.
 """
@@ -6,25 +6,34 @@ Its setup fails as long as there is no file where `WEIGHTS` says there should be
 import json
 import os
 import subprocess
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 status = "READY" if Path(os.environ.get("WEIGHTS", __file__)).exists() else "SETUP_FAILED"
-cancelled = threading.Event()
+running: set[str] = set()
 
 
 class Cog(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._reply(200, {"status": status, "pid": os.getpid()})
+        setup = {"logs": "worker setup failed: Setup failed: setup failed: WeightsError: /srv/weights is empty."}
+        self._reply(200, {"status": status, "pid": os.getpid(), "setup": setup if status == "SETUP_FAILED" else {}})
+
+    def do_PUT(self) -> None:
+        """As Cog answers the PUT of a prediction that runs, and of another one whose input is not allowed."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert not isinstance(asked["input"], dict)
+        name = self.path.rpartition("/")[2]
+        if name in running:
+            return self._reply(202, {"id": name, "status": "processing"})
+        return self._reply(422, {"detail": [{"msg": "0 is not of type object"}]})
 
     def do_POST(self) -> None:
         global status
         if self.path.endswith("/cancel"):
-            cancelled.set()
+            running.clear()
             status = "READY"
             print(f"cancelled {self.path}", flush=True)
             return self._reply(200, {})
@@ -32,10 +41,15 @@ class Cog(BaseHTTPRequestHandler):
         if word == "die":
             print(f"left behind: {subprocess.Popen(['sleep', '600']).pid}", flush=True)
             os._exit(3)
+        if word == "breed":
+            subprocess.Popen(["sleep", "600"])
         if word == "ill":
             status = "UNHEALTHY"
+        if word == "lose":
+            status = "BUSY"
         if word == "later":
             status = "BUSY"
+            running.add("later")
             return self._reply(202, {"id": "later"})
         if word == "slow":
             status = "BUSY"

@@ -1,7 +1,9 @@
 """Finished clips: kept until they are delivered, removed by age and by size, gone with a dead process."""
 
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,10 +15,9 @@ from musicgen_service.outputs import DELIVERY, MAX_AGE, Outputs
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(outputs, "_COG", tmp_path / "cog")
-    return tmp_path / "musicgen-service"
+    monkeypatch.setattr(outputs, "_COG", tmp_path / "coglet" / "predictions")
 
 
 class Clock:
@@ -102,25 +103,80 @@ def test_an_idle_process_tidies_too(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.01)
 
 
-def test_what_cog_leaves_goes_after_a_day(tmp_path: Path) -> None:
-    old, young = tmp_path / "cog" / "old" / "outputs", tmp_path / "cog" / "young" / "outputs"
-    for folder in (old, young):
-        folder.mkdir(parents=True)
-    os.utime(old.parent, (0, 0))
+@pytest.fixture
+def cog(tmp_path: Path) -> Path:
+    folder = tmp_path / "coglet" / "predictions"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def leave(folder: Path, *parts: str) -> Path:
+    """What Cog leaves of a prediction, long ago."""
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+        (folder / part / "file").touch()
+    os.utime(folder, (0, 0))
+    return folder
+
+
+def test_what_cog_leaves_goes_after_a_day(cog: Path) -> None:
+    old, young = leave(cog / "old", "inputs", "outputs"), leave(cog / "young", "inputs", "outputs")
+    os.utime(young)
     Outputs().tidy()
-    assert not old.parent.exists() and young.exists()
+    assert not old.exists() and young.exists()
 
 
-def test_what_a_dead_process_left_is_swept(temporary: Path) -> None:
-    done = subprocess.Popen(["true"])
-    done.wait()
-    (temporary / str(done.pid)).mkdir(parents=True)
+def test_what_cog_did_not_make_stays_in_its_folder(cog: Path, tmp_path: Path) -> None:
+    notes = leave(cog / "notes", "inputs", "outputs", "drafts")
+    (cog / "file").touch()
+    os.utime(cog / "file", (0, 0))
+    victim = leave(tmp_path / "victim", "inputs", "outputs")
+    (cog / "link").symlink_to(victim)
+    os.utime(cog / "link", (0, 0), follow_symlinks=False)
+    Outputs().tidy()
+    assert len(list(notes.rglob("file"))) == 3 and (cog / "file").exists() and len(list(victim.rglob("file"))) == 2
+
+
+@pytest.mark.parametrize("link", ["coglet", "coglet/predictions"])
+def test_a_link_in_the_place_of_cogs_folder_is_not_followed(cog: Path, tmp_path: Path, link: str) -> None:
+    moved = (tmp_path / link).rename(tmp_path / "elsewhere")
+    (tmp_path / link).symlink_to(moved)
+    old = leave(cog / "old", "inputs", "outputs")
+    Outputs().tidy()
+    assert old.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_another_users_predictions_stay(cog: Path) -> None:
+    others = leave(cog / "old", "inputs", "outputs")
+    os.chown(others, 12345, 12345)
+    Outputs().tidy()
+    assert others.exists()
+    os.chown(others, 0, 0)
+    os.chown(cog, 12345, 12345)
+    Outputs().tidy()
+    assert others.exists()
+
+
+def test_what_a_dead_process_left_goes_and_a_living_one_keeps_its_files(tmp_path: Path) -> None:
+    kept = finished(Outputs())
+    script = "import os; from tests.test_outputs import *; o = Outputs(); print(finished(o), flush=True); os._exit(0)"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    left = Path(done.stdout.strip())
+    assert left.exists() and left.is_relative_to(tmp_path)
     Outputs()
-    assert list(temporary.iterdir()) == []
+    assert not left.parent.parent.exists() and kept.exists()
 
 
-def test_a_living_process_keeps_its_files(temporary: Path) -> None:
-    other = temporary / str(os.getppid())
-    other.mkdir(parents=True)
-    Outputs()
-    assert other.exists()
+def test_a_process_whose_files_were_all_taken_leaves_nothing(tmp_path: Path) -> None:
+    script = "from tests.test_outputs import *; finished(Outputs()).rename('clip.wav')"
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
+    subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.wav"]
+
+
+def test_a_folder_that_somebody_cleared_is_made_again(tmp_path: Path) -> None:
+    outputs = Outputs()
+    shutil.rmtree(finished(outputs).parent.parent)
+    assert finished(outputs).exists()

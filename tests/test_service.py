@@ -40,6 +40,12 @@ def song(tmp_path: Path) -> Path:
     return path
 
 
+def _outputs(service: MusicGenService) -> Path:
+    own = service._outputs._own
+    assert own is not None
+    return own.path
+
+
 def made(service: MusicGenService, **inputs: Any) -> list[Path]:
     files, _ = service.generate({"seed": 5, "duration": 1} | inputs)
     return files
@@ -240,7 +246,7 @@ def test_cancelling_leaves_no_file_and_a_working_service(
     service: MusicGenService, when: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = made(service, prompt="rock")[0].read_bytes()
-    before = list(service._outputs._own.rglob("*.wav"))
+    before = list(_outputs(service).rglob("*.wav"))
 
     def cancel(_progress: object, share: float) -> None:
         if share >= when:
@@ -250,7 +256,7 @@ def test_cancelling_leaves_no_file_and_a_working_service(
         patch.setattr("musicgen_service.progress.Progress.report", cancel)
         with pytest.raises(Cancelled):
             made(service, prompt="rock")
-    assert not [file for file in service._outputs._own.rglob("*.wav") if file not in before]
+    assert not [file for file in _outputs(service).rglob("*.wav") if file not in before]
     assert made(service, prompt="rock")[0].read_bytes() == expected
 
 

@@ -1,8 +1,12 @@
 """The supervisor with a server in Cog's place: restarts, back-off, draining, and what it says of them."""
 
+import shutil
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -11,14 +15,16 @@ import pytest
 
 from musicgen_service import supervisor
 from tests.e2e.harness import PROJECT, Server, runs, serving, wait_until
+from tests.test_folders import disk, fill
 
 SCRIPT = """
 import os, sys
 from musicgen_service import supervisor
 supervisor.GLANCE = supervisor.BACK_OFF_FIRST = 0.05
 supervisor.GIVING_UP = 0.5
+environment = os.environ | {"PYTHONPATH": os.getcwd()}
 command = [sys.executable, "-m", "tests.fake_cog"]
-supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), command, os.environ, 2.0).run()
+supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), command, environment, lambda folder: None, 2.0).run()
 """
 
 
@@ -60,6 +66,40 @@ def test_an_unhealthy_server_is_started_again(server: Server) -> None:
     assert "supervisor: the server is UNHEALTHY; starting it again" in told(server)
 
 
+LOSING = ["-c", SCRIPT.replace("command =", "supervisor.LOST_AFTER = 0.5\ncommand ="), "--port"]
+
+
+def test_a_server_that_is_busy_with_nothing_is_started_again(tmp_path: Path) -> None:
+    with serving(LOSING, PROJECT, tmp_path / "temp") as server:
+        before = pid(server)
+        say(server, "lose")
+        assert server.status() == "BUSY"
+        wait_until(lambda: server.status() == "READY")
+        assert pid(server) != before
+        assert "supervisor: the server is busy with nothing; starting it again" in told(server)
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_long_prediction_is_not_taken_for_nothing(asynchronous: bool, tmp_path: Path) -> None:
+    with serving(LOSING, PROJECT, tmp_path / "temp") as server, ExitStack() as waiting:
+        if asynchronous:
+            assert say(server, "later", Prefer="respond-async").status_code == 202
+        else:
+            request = b"POST /predictions HTTP/1.1\r\nContent-Length: 7\r\n\r\nendless"
+            url = server.client.base_url
+            waiting.enter_context(socket.create_connection((url.host, url.port or 0))).sendall(request)
+            wait_until(lambda: server.status() == "BUSY")
+        before = pid(server)
+        time.sleep(2)  # four times as long as nothing may take
+        assert (pid(server), server.status()) == (before, "BUSY")
+
+
+def test_a_lost_slot_does_not_hold_up_the_end(server: Server) -> None:
+    say(server, "lose")
+    assert server.stop() == 0
+    assert "giving up" not in told(server)
+
+
 def test_each_wait_is_longer(server: Server) -> None:
     for wait in ("0.05", "0.1", "0.2", "0.4"):
         wait_until(lambda: server.status() == "READY")
@@ -77,9 +117,30 @@ def test_a_setup_that_failed_is_tried_again_until_its_weights_appear(tmp_path: P
             wait_until(lambda sentence=sentence: sentence in told(server))  # type: ignore[misc]
         # Until then it goes on to say what is wrong.
         assert server.status() == "SETUP_FAILED"
+        health = server.client.get("/health-check").json()
+        assert health["reason"] == "weights is empty." and "WeightsError: /srv/weights" in health["setup"]["logs"]
+        reply = say(server, "hello")
+        sentence = "The service could not be started and will be tried again: weights is empty."
+        assert (reply.status_code, reply.json()["error"]) == (503, sentence)
+        assert reply.headers["Retry-After"]
         weights.touch()
         wait_until(lambda: server.status() == "READY")
         assert say(server, "hello").json() == {"word": "hello"}
+        assert "reason" not in server.client.get("/health-check").json()
+
+
+def test_while_a_setup_that_failed_is_tried_again_the_reason_stays(tmp_path: Path) -> None:
+    # The server that is tried next takes long to answer.
+    slow = SCRIPT.replace(
+        '"-m", "tests.fake_cog"',
+        """"-c",
+        "import os, runpy, time; time.sleep(2); runpy.run_module('tests.fake_cog', run_name='__main__')" """,
+    )
+    weights = str(tmp_path / "weights")
+    with serving(["-c", slow, "--port"], PROJECT, tmp_path / "temp", status="SETUP_FAILED", WEIGHTS=weights) as server:
+        wait_until(lambda: server.status() == "STARTING")
+        assert server.client.get("/health-check").json() == {"status": "STARTING", "reason": "weights is empty."}
+        assert "weights is empty." in say(server, "hello").json()["error"]
 
 
 def test_waits_double_up_to_a_minute() -> None:
@@ -122,6 +183,95 @@ def test_an_asynchronous_prediction_that_does_not_finish_is_cancelled(server: Se
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
     assert "cancelled /predictions/later/cancel" in told(server)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGABRT])
+def test_the_supervisors_death_ends_everything(server: Server, number: signal.Signals) -> None:
+    say(server, "breed")
+    children = family(server)
+    assert len(children) == 3  # the launcher, the server and its worker
+    server.process.send_signal(number)
+    assert server.process.wait(60) == -number
+    wait_until(lambda: not any(runs(child.pid) for child in children))
+
+
+def test_the_servers_death_ends_its_worker(server: Server) -> None:
+    say(server, "breed")
+    *_, cog, worker = family(server)
+    cog.kill()
+    wait_until(lambda: not runs(worker.pid))
+    wait_until(lambda: server.status() == "READY")
+    assert "supervisor: the server ended with status 137" in told(server)
+
+
+def test_a_launcher_that_dies_takes_the_server_with_it(server: Server) -> None:
+    say(server, "breed")
+    launcher, *others = family(server)
+    launcher.kill()
+    wait_until(lambda: not any(runs(child.pid) for child in others))
+    wait_until(lambda: server.status() == "READY")
+
+
+def test_a_terminal_that_goes_away_is_an_end_like_others(server: Server) -> None:
+    children = family(server)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.process.wait(60) == 0
+    assert "supervisor: ended" in told(server) and not any(runs(child.pid) for child in children)
+
+
+def test_under_nohup_it_goes_on(tmp_path: Path) -> None:
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + SCRIPT
+    with serving(["-c", ignoring, "--port"], PROJECT, tmp_path / "temp") as server:
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        assert server.status() == "READY"
+
+
+def test_few_descriptors_mean_fewer_clients_and_not_the_end(tmp_path: Path) -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n" + SCRIPT
+    with serving(["-c", limited, "--port"], PROJECT, tmp_path / "temp") as server, ExitStack() as open_ones:
+        before, host, port = pid(server), server.client.base_url.host, server.client.base_url.port or 0
+        for _ in range(60):
+            open_ones.enter_context(socket.create_connection((host, port)))
+        time.sleep(3)
+        open_ones.close()
+        wait_until(lambda: _answers(server))
+        assert pid(server) == before and "starting it again" not in told(server)
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return server.status() == "READY"
+    except httpx.TransportError:
+        return False
+
+
+def test_a_temporary_folder_that_was_gone_is_used_again(server: Server, tmp_path: Path) -> None:
+    shutil.rmtree(server.temp)
+    sentence = "The service's temporary folder is gone: try again when it is back."
+    reply = say(server, "hello")
+    assert (reply.status_code, reply.json()["error"]) == (503, sentence)
+    server_process = family(server)[-1]
+    server_process.kill()
+    wait_until(lambda: server.client.get("/health-check").json() == {"status": "STARTING", "reason": sentence})
+    assert sentence in say(server, "hello").json()["error"]
+    server.temp.mkdir()
+    wait_until(lambda: server.status() == "READY")
+    assert say(server, "hello").json() == {"word": "hello"}
+
+
+def test_a_full_disk_is_said_and_service_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    with disk(tmp_path / "disk", "size=1m") as temp, serving(["-c", SCRIPT, "--port"], PROJECT, temp) as server:
+        large = fill(temp)
+        reply = say(server, "hello")
+        sentence = "The service has no room left to write files: try again later."
+        assert (reply.status_code, reply.json()["error"]) == (503, sentence)
+        before = pid(server)
+        family(server)[-1].kill()
+        wait_until(lambda: server.status() == "READY" and pid(server) != before)
+        assert say(server, "hello").json()["error"] == sentence
+        large.unlink()
+        assert say(server, "hello").json() == {"word": "hello"}
 
 
 def test_an_idle_server_ends_at_once(server: Server) -> None:

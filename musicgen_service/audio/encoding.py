@@ -1,5 +1,7 @@
 """Arrays to files: wav and flac and ogg by libsndfile, mp3 by pydub and ffmpeg."""
 
+import errno
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from musicgen_service import folders
 from musicgen_service.audio import ffmpeg
 
 with warnings.catch_warnings():
@@ -44,13 +47,14 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> N
     pcm = to_int16(samples)
     unfinished = path.with_name(f".{path.name}")
     try:
-        if path.suffix == ".mp3":
-            _write_mp3(pcm, rate, unfinished, tags)
-        else:
-            _write_sndfile(pcm, rate, unfinished, path.suffix[1:], tags)
-        # A full disk may go unnoticed until the file is read.
-        if soundfile.info(unfinished).frames != len(pcm):
-            raise OSError("it did not arrive whole")
+        with _full_disk_named(path.parent):
+            if path.suffix == ".mp3":
+                _write_mp3(pcm, rate, unfinished, tags)
+            else:
+                _write_sndfile(pcm, rate, unfinished, path.suffix[1:], tags)
+            # A full disk may go unnoticed until the file is read.
+            if soundfile.info(unfinished).frames != len(pcm):
+                raise OSError("it did not arrive whole")
         unfinished.replace(path)
     except CouldntEncodeError as error:
         # Its message is ffmpeg's whole output, paths included.
@@ -81,8 +85,20 @@ def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> 
     AudioSegment.converter = ffmpeg.path()
     segment = AudioSegment(data=pcm.tobytes(), sample_width=2, frame_rate=rate, channels=pcm.shape[1])
     metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
-    with _temporary_files_in(path.parent):
+    # The disk is looked at while pydub's temporary files are there still.
+    with _temporary_files_in(path.parent), _full_disk_named(path.parent):
         ffmpeg.interruptible(lambda: segment.export(path, format="mp3", bitrate=MP3_BITRATE, tags=metadata).close())
+
+
+@contextmanager
+def _full_disk_named(folder: Path) -> Iterator[None]:
+    """Have an encoder that failed for want of room say so: libsndfile and ffmpeg keep the reason to themselves."""
+    try:
+        yield
+    except (OSError, soundfile.SoundFileError, CouldntEncodeError) as error:
+        if folder.is_dir() and folders.is_full(folder):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 import soundfile
 
+from musicgen_service.folders import MARK
 from musicgen_service.schema import SCHEMA_FILE
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -88,8 +89,9 @@ class Server:
         return str(self.client.get("/health-check").json()["status"])
 
     def files(self) -> list[Path]:
-        """Every file in the server's temporary folder, but for the schema it publishes."""
-        return [path for path in self.temp.rglob("*") if path.is_file() and path.name != SCHEMA_FILE.name]
+        """Every file in the server's temporary folder, but for the schema it publishes and the marks of folders."""
+        own = (SCHEMA_FILE.name, MARK)
+        return [path for path in self.temp.rglob("*") if path.is_file() and path.name not in own]
 
     def stop(self) -> int:
         """End the server as an operator would, and return its exit status."""

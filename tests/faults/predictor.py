@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from musicgen_service.folders import MARK
 from musicgen_service.request import FIELDS
 from musicgen_service.runner import ServiceRunner
 
@@ -23,4 +24,5 @@ def run(predictor: Predictor, **inputs: Any) -> list[Path]:
 
 def files_of(predictor: Predictor) -> set[Path]:
     own = predictor.service._outputs._own
-    return {file for file in own.rglob("*") if file.is_file()} if own.exists() else set()
+    files = own.path.rglob("*") if own is not None else []
+    return {file for file in files if file.is_file() and file.name != MARK}

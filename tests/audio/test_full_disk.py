@@ -1,0 +1,23 @@
+"""A disk that fills up while a clip is written: the same sentence in every format, and nothing left."""
+
+from pathlib import Path
+
+import pytest
+
+from musicgen_service import faults
+from musicgen_service.audio import encoding
+from musicgen_service.audio.encoding import FORMATS, EncodingError
+from tests.audio.sounds import RATE, tone
+from tests.test_folders import disk
+
+TAGS = {"title": "a title", "comment": "{}", "software": "a test"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("options", ["size=80k", "size=4k", "size=4m,nr_inodes=1"])
+def test_a_disk_that_fills_up_is_named(tmp_path: Path, name: str, options: str) -> None:
+    with disk(tmp_path / "disk", options) as small:
+        with pytest.raises(EncodingError, match=f"^clip.{name} could not be written: No space left on device$") as told:
+            encoding.write(tone(60, 2), RATE, small / f"clip.{name}", TAGS)
+        assert str(faults.explained(told.value)).startswith("The service has no room left to write files")
+        assert list(small.iterdir()) == []

@@ -1,0 +1,146 @@
+"""What `serve` hands Cog's server, where it listens, and what it says when it may not."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicgen_service import cli, server, supervisor
+from tests.e2e.harness import PROJECT, free_port, serving
+
+SERVE = [sys.executable, "-m", "musicgen_service", "serve"]
+
+
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the supervisor is made with, instead of one that runs."""
+    found: list[Any] = []
+
+    class Recorder:
+        def __init__(self, *arguments: Any) -> None:
+            found.extend(arguments)
+
+        def run(self) -> None:
+            pass
+
+    monkeypatch.setattr(supervisor, "Supervisor", Recorder)
+    return found
+
+
+def test_cog_is_not_told_of_kubernetes(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would write, and warn when it may not, at every health check."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("MUSICGEN_MODELS", "demo")
+    server.serve("127.0.0.1", 0)
+    environment: Mapping[str, str] = handed[2]
+    assert "KUBERNETES_SERVICE_HOST" not in environment and environment["MUSICGEN_MODELS"] == "demo"
+
+
+def test_cog_finds_the_schema_in_its_working_folder(handed: list[Any], tmp_path: Path) -> None:
+    server.serve("127.0.0.1", 0, "m3maker")
+    furnish: Callable[[Path], object] = handed[3]
+    furnish(tmp_path)
+    assert "m3maker" in handed[2]["COG_PREDICT_TYPE_STUB"]
+    assert "/predictions" in (tmp_path / ".cog" / "openapi_schema.json").read_text()
+
+
+def test_drain_seconds_are_the_settings(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", "7.5")
+    server.serve("127.0.0.1", 0)
+    assert handed[4] == 7.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "port"), [([], 5000), (["PORT=5702"], 5702), (["PORT=5702", "--port", "5703"], 5703)]
+)
+def test_the_port_is_given_or_that_of_the_environment(
+    arguments: list[str], port: int, handed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+    if arguments:
+        monkeypatch.setenv(*arguments[0].split("="))
+    cli.main(["serve", *arguments[1:]])
+    assert handed[0] == ("127.0.0.1", port)
+
+
+def test_the_probe_asks_at_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PORT"} | {"PORT": str(free_port())}
+    command = [sys.executable, "-m", "musicgen_service.probe", "live"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("no answer")
+
+
+def test_it_says_where_it_listens_once_it_does(tmp_path: Path) -> None:
+    port = free_port()
+    environment = os.environ | {"PORT": str(port), "TMPDIR": str(tmp_path), "MUSICGEN_MODELS": "demo"}
+    with subprocess.Popen(SERVE, cwd=PROJECT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert process.stderr.readline() == f"listening on http://127.0.0.1:{port}\n"
+        socket.create_connection(("127.0.0.1", port)).close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert not list(tmp_path.glob("musicgen-*"))
+
+
+def refusal(temp: Path, *arguments: str) -> str:
+    environment = os.environ | {"TMPDIR": str(temp), "MUSICGEN_MODELS": "demo"}
+    done = subprocess.run([*SERVE, *arguments], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and not list(temp.glob("musicgen-*"))
+    return done.stderr
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = f"error: It is not possible to listen on 127.0.0.1:{port}: Address already in use.\n"
+        assert refusal(tmp_path, "--port", str(port)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--port", "70000"], "127.0.0.1:70000: bind(): port must be 0-65535."),
+        (["--host", "192.0.2.1"], "192.0.2.1:5000: Cannot assign requested address."),
+        (["--host", "nowhere.invalid"], "nowhere.invalid:5000: "),
+    ],
+)
+def test_an_address_that_may_not_be_had_is_one_sentence(tmp_path: Path, arguments: list[str], reason: str) -> None:
+    told = refusal(tmp_path, *arguments)
+    assert told.startswith(f"error: It is not possible to listen on {reason}") and told.count("\n") == 1
+
+
+CLONE_COMMANDS = (
+    ["recipe", "clip.wav"],
+    ["analyse", "clip.wav"],
+    ["weights", "list"],
+    ["weights", "path"],
+    ["predict", "-i", "prompt=rock", "-i", "duration=1", "-i", "model_version=demo", "-o", "clip.wav"],
+)
+
+
+@pytest.mark.timeout(600)
+def test_a_clone_in_the_temporary_folder_survives_every_command(tmp_path: Path) -> None:
+    """Its name is that of the project, and so were once the folders that the service cleared at its start."""
+    clone, work = tmp_path / "musicgen-service", tmp_path / "work"
+    work.mkdir()
+    subprocess.run(["git", "init", "-q", clone], check=True)
+    for name in ("12", "weights", "tests", "musicgen-outputs-mine"):
+        (clone / name).mkdir()
+        (clone / name / "file").touch()
+    subprocess.run(["git", "-C", clone, "add", "-A"], check=True)
+    before = sorted(clone.rglob("*"))
+    environment = {"PYTHONPATH": str(PROJECT), "MUSICGEN_MODELS": "demo"}
+    for command in reversed(CLONE_COMMANDS):
+        settings = os.environ | environment | {"TMPDIR": str(tmp_path)}
+        subprocess.run([*SERVE[:3], *command], cwd=work, env=settings, capture_output=True, check=True)
+    with serving(["-m", "musicgen_service", "serve", "--port"], work, tmp_path, **environment) as running:
+        assert running.predict(prompt="rock", duration=1)["status"] == "succeeded"
+        assert running.stop() == 0
+    assert sorted(clone.rglob("*")) == before
+    assert sorted(path.name for path in tmp_path.glob("musicgen-*")) == ["musicgen-service"]
