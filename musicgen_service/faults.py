@@ -1,7 +1,5 @@
 """What a client is told when something breaks: one sentence, without the insides of the service."""
 
-import errno
-
 import torch
 
 from musicgen_service import folders
@@ -36,7 +34,7 @@ def explained(error: Exception) -> Exception:
 def _trouble_with_files(error: Exception) -> str | None:
     """Why files cannot be written, where that is what the error, or what caused it, comes from."""
     cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(cause, OSError) and folders.is_no_room(cause):
         # What the request had written is removed already, so that there may be room again.
         return folders.trouble() or folders.FULL
     return folders.trouble()

@@ -20,8 +20,8 @@ import psutil
 
 MARK = ".made-by-musicgen-service"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_LEAST_ROOM = 65_536
-"""Bytes: less is no room."""
+_LEAST_ROOM, _LEAST_INODES = 65_536, 8
+"""Bytes, and files and folders, that a request needs: fewer are none."""
 _MOST = 1000
 """Bytes of a mark; a longer file is none."""
 
@@ -74,10 +74,12 @@ def trouble(folder: Path | None = None) -> str | None:
     """Why nothing can be written in a folder (the temporary folder) now, as a sentence; None when something can."""
     folder = folder or Path(tempfile.gettempdir())
     try:
+        if _has_no_inodes(os.statvfs(folder)):
+            return _NO_INODES
         with tempfile.TemporaryDirectory(prefix="musicgen-room-", dir=folder) as attempt:
             (Path(attempt) / "attempt").write_bytes(bytes(_LEAST_ROOM))
     except OSError as error:
-        return _explained(error, folder)
+        return FULL if is_no_room(error) else _GONE if error.errno == errno.ENOENT else _CLOSED
     return None
 
 
@@ -87,19 +89,14 @@ def is_full(folder: Path) -> bool:
     return found.f_bavail * found.f_frsize < _LEAST_ROOM or _has_no_inodes(found)
 
 
-def _explained(error: OSError, folder: Path) -> str:
-    match error.errno:
-        case errno.ENOENT:
-            return _GONE
-        case errno.ENOSPC | errno.EDQUOT:
-            return _NO_INODES if _has_no_inodes(os.statvfs(folder)) else FULL
-        case _:
-            return _CLOSED
+def is_no_room(error: OSError) -> bool:
+    """Whether an error of the system says that there is no room for a file."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _has_no_inodes(found: os.statvfs_result) -> bool:
     """Some file systems count no inodes."""
-    return found.f_files > 0 and found.f_favail == 0
+    return found.f_files > 0 and found.f_favail < _LEAST_INODES
 
 
 def sweep(prefix: str) -> None:

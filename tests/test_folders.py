@@ -204,11 +204,12 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_inodes_is_said(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", "size=1m,nr_inodes=3") as small:
-        for name in ("first", "second"):
-            (small / name).touch()
+    with disk(tmp_path / "disk", "size=1m,nr_inodes=20") as small:
+        files = [small / str(number) for number in range(19)]
+        for file in files:
+            file.touch()
         told = folders.trouble(small)
         assert told and told.startswith("The service's disk has no inodes left") and folders.is_full(small)
-        (small / "first").unlink()
-        (small / "second").unlink()
+        for file in files:
+            file.unlink()
         assert folders.trouble(small) is None

@@ -274,6 +274,21 @@ def test_a_full_disk_is_said_and_service_goes_on_when_there_is_room(tmp_path: Pa
         assert say(server, "hello").json() == {"word": "hello"}
 
 
+def test_a_full_disk_under_cogs_folder_is_said_before_a_slot_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with disk(tmp_path / "disk", "size=1m") as full:
+        for folder in (full, full / "coglet" / "predictions"):
+            monkeypatch.setattr(supervisor, "COG_FOLDER", folder)
+            assert supervisor._trouble_with_folders() is None
+        fill(full)
+        told = supervisor._trouble_with_folders()
+        assert told == "The service has no room left to write files: try again later."
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(supervisor, "COG_FOLDER", tmp_path / "file" / "predictions")
+    assert supervisor._trouble_with_folders() == "The service may not write to its temporary folder."
+
+
 def test_an_idle_server_ends_at_once(server: Server) -> None:
     assert server.stop() == 0
     assert "supervisor: ended" in told(server)

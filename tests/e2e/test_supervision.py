@@ -1,7 +1,9 @@
 """The real server under its supervisor: a worker that dies, predictions under way at the end, many clients at once."""
 
+import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from musicgen_service import supervisor
 from tests.e2e import soak
 from tests.e2e.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
@@ -78,3 +81,62 @@ def test_many_clients_get_what_each_asked_for(server: Server) -> None:
     # Thirty predictions say nothing about memory; `make soak` does.
     assert [problem for problem in outcome.problems() if not problem.startswith("memory")] == []
     assert outcome.counts == {"succeeded": 21, "invalid": 3, "failed": 3, "canceled": 3}
+
+
+IMPATIENT = """
+import sys
+from musicgen_service import server, supervisor
+supervisor.LOST_AFTER = 1.0
+server.serve("127.0.0.1", int(sys.argv[2]))
+"""
+
+
+def test_a_lost_slot_is_noticed_and_a_long_prediction_is_none(weights: Path, tmp_path: Path) -> None:
+    settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small"}
+    with serving(["-c", IMPATIENT, "--port"], PROJECT, tmp_path / "temp", **settings) as server:
+        body = {"id": f"long-{server.process.pid}", "input": LONG}
+        assert server.post(body, Prefer="respond-async").status_code == 202
+        worker = _worker(server)
+        time.sleep(3)  # three times as long as nothing may take
+        assert server.status() == "BUSY" and runs(worker.pid)
+        server.client.post(f"/predictions/{body['id']}/cancel")
+        wait_until(lambda: server.status() == "READY")
+        assert runs(worker.pid) and "starting it again" not in server.log.read_text()
+
+        # Cog cannot make the prediction's folder, and does not get over it.
+        obstacle = supervisor.COG_FOLDER / f"lost-{server.process.pid}"
+        obstacle.touch()
+        try:
+            assert server.post({"id": obstacle.name, "input": SHORT}).json()["status"] == "failed"
+        finally:
+            obstacle.unlink()
+        assert server.status() == "BUSY"
+        assert server.make(**SHORT)
+        assert not runs(worker.pid)
+        assert "supervisor: the server is busy with nothing; starting it again" in server.log.read_text()
+
+
+def test_a_supervisor_that_is_killed_takes_everything_with_it(own_server: Server) -> None:
+    family = psutil.Process(own_server.process.pid).children(recursive=True)
+    assert _worker(own_server) in family
+    own_server.process.kill()
+    own_server.process.wait()
+    wait_until(lambda: not any(runs(process.pid) for process in family))
+
+
+def test_a_server_that_is_killed_takes_its_worker_with_it(own_server: Server) -> None:
+    worker = _worker(own_server)
+    worker.parent().kill()  # type: ignore[union-attr]
+    wait_until(lambda: not runs(worker.pid))
+    assert own_server.make(**SHORT)
+
+
+def test_a_temporary_folder_that_was_gone_is_used_again_after_a_workers_death(own_server: Server) -> None:
+    server = own_server
+    shutil.rmtree(server.temp)
+    reply = server.post({"input": SHORT})
+    assert reply.status_code == 503 and reply.json()["error"].startswith("The service's temporary folder is gone")
+    _worker(server).kill()
+    wait_until(lambda: "reason" in server.client.get("/health-check").json())
+    server.temp.mkdir()
+    assert server.make(**SHORT)

@@ -20,6 +20,7 @@ from musicgen_service.paths import job
 from musicgen_service.request import RequestError
 from tests.audio.sounds import RATE
 from tests.faults.predictor import Predictor, files_of, run
+from tests.test_folders import disk
 
 STAGES: dict[str, tuple[Any, str]] = {
     "reading": (gate.Decoder, "blocks"),
@@ -80,6 +81,46 @@ def test_an_output_folder_that_cannot_be_written(
         with pytest.raises(faults.ServiceError, match=r"^The service may not write to its temporary folder\.$"):
             run(predictor)
     assert run(predictor)
+
+
+def test_a_temporary_folder_that_is_gone(predictor: Predictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sentence = r"^The service's temporary folder is gone: try again when it is back\.$"
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor.service._outputs, "_own", None)
+        patch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+        for inputs in ({}, {"input_audio": "data:audio/wav;base64,UklGRg==", "continuation": True}):
+            with pytest.raises(faults.ServiceError, match=sentence):
+                run(predictor, **inputs)
+        (tmp_path / "temp").mkdir()
+        assert run(predictor)[0].is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("output_format", ["wav", "mp3"])
+@pytest.mark.parametrize(
+    ("options", "sentence"), [("size=400k", "has no room left"), ("size=1m,nr_inodes=14", "disk has no inodes left")]
+)
+def test_a_disk_that_is_full(
+    predictor: Predictor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: str,
+    sentence: str,
+    output_format: str,
+) -> None:
+    with disk(tmp_path / "disk", options) as temp, monkeypatch.context() as patch:
+        patch.setattr(predictor.service._outputs, "_own", None)
+        patch.setattr("tempfile.tempdir", str(temp))
+        obstacles = [temp / str(number) for number in range(10)]
+        for obstacle in obstacles if "inodes" in options else ():
+            obstacle.touch()
+        with pytest.raises(faults.ServiceError, match=f"^The service('s)? {sentence}") as told:
+            run(predictor, duration=30, output_format=output_format)
+        assert str(told.value).endswith(": try again later.")
+        assert files_of(predictor) == set()
+        for obstacle in obstacles:
+            obstacle.unlink(missing_ok=True)
+        assert run(predictor, output_format=output_format)
+        patch.setattr(predictor.service._outputs, "_own", None)
 
 
 def test_a_lost_output_folder_is_made_again(predictor: Predictor) -> None:
