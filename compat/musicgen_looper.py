@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from cog import BaseModel, Input, Path
 
 from compat.dropin import DropIn
-from musicgen_service.request import named_tempo
+from musicgen_service import tempo
 
 
 class Outputs(BaseModel):
@@ -42,7 +42,8 @@ class Predictor(DropIn):
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """A loop of at most `max_duration` seconds, as loud as it can be: the original has no loudness either."""
         duration, model = inputs.pop("max_duration"), self.checkpoint(inputs["model_version"])
-        if inputs["bpm"] == self.fields["bpm"].default and named_tempo(inputs["prompt"] or ""):
+        bpm = inputs["bpm"]
+        if bpm == self.fields["bpm"].default and not tempo.allows(tempo.read(inputs["prompt"] or ""), bpm):
             inputs["bpm"] = None  # not chosen, as far as one can tell: the prompt's own tempo counts
         fixed = {"task": "loop", "normalization_strategy": "peak", "model_version": model, "duration": duration}
         return inputs | fixed

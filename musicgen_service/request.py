@@ -5,24 +5,27 @@ integer and hands a bare string through for a file; so everything is checked her
 """
 
 import os
-import re
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from musicgen_service import effects, tempo
 from musicgen_service.audio import reading
 from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.models import catalogue
 from musicgen_service.models.store import fetch_hint
+from musicgen_service.notes import note
 from musicgen_service.seeds import MAX_SEED as MAX_SEED
+from musicgen_service.suggestion import did_you_mean
 
 TASKS = ("auto", "text", "melody", "continuation", "loop", "remix", "encode-decode")
 MODEL_VERSIONS = ("auto", *catalogue.CHECKPOINTS)
 NORMALIZATION_STRATEGIES = ("loudness", "clip", "peak", "rms")
 MAX_PROMPT = 4_000
+"""Characters of a prompt, and of any other text: they are counted before anything looks at them."""
 LOOP_SECONDS = (2, 20)
 """What a loop's longest length may be."""
 MAX_REMIX_SECONDS = 600
@@ -31,8 +34,8 @@ _TASKS_WITH_AUDIO = ("melody", "continuation", "remix", "encode-decode")
 _TASKS_ON_WORDS = ("text", "loop")
 _MELODY_TASKS = ("melody", "remix")
 _RANDOM_SEEDS = (None, 0, -1)
-_NUMBER = r"(\d+(?:\.\d+)?)"
-_TEMPO = re.compile(rf"{_NUMBER}\s*(?:bpm|beats per minute)\b|\bbpm\s*[:=]?\s*{_NUMBER}", re.IGNORECASE)
+_MOST_SHOWN = 60
+"""Characters of a client's own text in a sentence."""
 
 
 class RequestError(ValueError):
@@ -132,15 +135,22 @@ class GenerationRequest:
         problems += _settle(values, present)
         if problems:
             raise RequestError(problems)
+        _tell(values)
+        if values["temperature"] < effects.GREEDY_BELOW:
+            values["temperature"] = 0.0
         return cls(**values)
 
     @property
     def description(self) -> str | None:
-        """The text given to the model: the prompt, with the tempo when it names none."""
-        if self.bpm is None or (self.prompt and _TEMPO.search(self.prompt)):
+        """The text given to the model: the prompt, with the tempo when it names none or leaves a choice of several."""
+        if self.bpm is None:
             return self.prompt
-        tempo = f"{self.bpm:g} bpm"
-        return f"{self.prompt}, {tempo}" if self.prompt else tempo
+        if self.prompt is None:
+            return f"{self.bpm:g} bpm"
+        named = tempo.read(self.prompt)
+        if named and not (_is_open(named) and tempo.allows(named, self.bpm)):
+            return self.prompt
+        return f"{self.prompt}, {self.bpm:g} bpm"
 
     def as_inputs(self) -> dict[str, Any]:
         """The fields by name, as `from_inputs` takes them."""
@@ -152,7 +162,7 @@ def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[
 
     A field that failed its check is not among the values.
     """
-    problems = [f"There is no input '{name}'." for name in inputs if name not in fields]
+    problems = [unknown_input(name, fields) for name in inputs if name not in fields]
     values: dict[str, Any] = {}
     for name, field in fields.items():
         try:
@@ -160,6 +170,12 @@ def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[
         except ValueError as error:
             problems.append(str(error))
     return values, problems
+
+
+def unknown_input(name: str, known: Iterable[str]) -> str:
+    """What to say of an input that there is not."""
+    shown = name if len(name) <= _MOST_SHOWN else name[: _MOST_SHOWN - 3] + "..."
+    return f"There is no input '{shown}'{did_you_mean(shown, known)}."
 
 
 def _checked(name: str, field: Field, value: Any) -> Any:
@@ -178,8 +194,11 @@ def _checked(name: str, field: Field, value: Any) -> Any:
     if field.kind is str:
         if not isinstance(value, str):
             raise ValueError(f"{name} must be text, not {_shown(value)}.")
+        if len(value) > MAX_PROMPT:
+            raise ValueError(f"The {name} has {len(value)} characters; at most {MAX_PROMPT} are allowed.")
         if field.choices and value not in field.choices:
-            raise ValueError(f"{name} must be one of {', '.join(field.choices)}, not {_shown(value)}.")
+            near = did_you_mean(value, field.choices)
+            raise ValueError(f"{name} must be one of {', '.join(field.choices)}, not {_shown(value)}{near}.")
         return value
     return _checked_number(name, field, value)
 
@@ -203,8 +222,11 @@ def _allowed(field: Field) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    try:
+        text = repr(value[:_MOST_SHOWN] if isinstance(value, (str, bytes)) else value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
 
 
 def _settle(values: dict[str, Any], present: Sequence[str]) -> list[str]:
@@ -258,39 +280,57 @@ def _prompt_problems(values: dict[str, Any]) -> list[str]:
     if prompt is None:
         return []
     problems = []
-    if len(prompt) > MAX_PROMPT:
-        problems.append(f"The prompt has {len(prompt)} characters; at most {MAX_PROMPT} are allowed.")
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         problems.append("The prompt holds half characters (unpaired surrogates): send valid Unicode text.")
-    named = named_tempo(prompt)
-    if bpm is not None and named is not None and named != bpm:
-        problems.append(f"The prompt says {named:g} bpm but bpm is {bpm:g}: leave one of them out.")
+    named = tempo.read(prompt)
+    if bpm is not None and not tempo.allows(named, bpm):
+        problems.append(f"The prompt says {tempo.listed(named)} but bpm is {bpm:g}: leave one of them out.")
     return problems
 
 
 def _loop_problems(values: dict[str, Any]) -> list[str]:
-    if values["bpm"] is None and values["prompt"] is not None:
-        values["bpm"] = named_tempo(values["prompt"])
-    bpm, seconds = values["bpm"], values["duration"]
-    slowest, fastest = FIELDS["bpm"].minimum, FIELDS["bpm"].maximum
-    assert slowest is not None and fastest is not None
-    problems = []
-    if bpm is None:
-        problems.append(
-            f"Task 'loop' needs bpm, from {slowest} to {fastest}, or a prompt that names a tempo, such as '120 bpm'."
-        )
-    elif not slowest <= bpm <= fastest:
-        problems.append(f"The prompt says {bpm:g} bpm; a loop's tempo may be from {slowest} to {fastest} bpm.")
+    seconds = values["duration"]
+    problems = _loop_tempo_problems(values) if values["bpm"] is None else []
     if not LOOP_SECONDS[0] <= seconds <= LOOP_SECONDS[1]:
         allowed = "from {} to {} s".format(*LOOP_SECONDS)
         problems.append(f"For task 'loop' duration is the longest that the loop may be, {allowed}, not {seconds:g} s.")
     return problems
 
 
-def named_tempo(prompt: str) -> float | None:
-    """The tempo in beats per minute that a prompt names."""
-    named = _TEMPO.search(prompt)
-    return float(named[1] or named[2]) if named else None
+def _loop_tempo_problems(values: dict[str, Any]) -> list[str]:
+    """Take a loop's tempo from the prompt: the one it names, or the middle of its range."""
+    slowest, fastest = FIELDS["bpm"].minimum, FIELDS["bpm"].maximum
+    assert slowest is not None and fastest is not None
+    named = tempo.read(values["prompt"] or "")
+    if not named:
+        return [
+            f"Task 'loop' needs bpm, from {slowest} to {fastest}, or a prompt that names a tempo, such as '120 bpm'."
+        ]
+    if len(named) > 1:
+        return [f"The prompt says {tempo.listed(named)}, and a loop has one tempo: say which with bpm."]
+    if not slowest <= named[0].middle <= fastest:
+        return [f"The prompt says {named[0]}; a loop's tempo may be from {slowest} to {fastest} bpm."]
+    values["bpm"] = named[0].middle
+    return []
+
+
+def _is_open(named: Sequence[tempo.Tempo]) -> bool:
+    """Whether a prompt leaves a choice between several tempi."""
+    return len(named) > 1 or any(found.is_range for found in named)
+
+
+def _tell(values: Mapping[str, Any]) -> None:
+    """Note what has no effect in a request that is allowed, and what was chosen in a client's place."""
+    for sentence in effects.without_effect(values, {name: field.default for name, field in FIELDS.items()}):
+        note(sentence)
+    prompt, bpm = values["prompt"], values["bpm"]
+    if prompt is None or values["task"] == "encode-decode":
+        return
+    named = tempo.read(prompt)
+    if bpm is not None and _is_open(named):
+        note(f"The prompt says {tempo.listed(named)}; {bpm:g} bpm is used.")
+    elif len(named) > 1:
+        note(f"The prompt says {tempo.listed(named)}, and the music may follow any of them.")
 
 
 def _model_problems(values: dict[str, Any], present: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The rules of a request, each with its sentence."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from musicgen_service import notes, tempo
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.request import FIELDS, LOOP_SECONDS, MAX_SEED, GenerationRequest, RequestError
 
@@ -311,3 +313,97 @@ def test_auto_for_a_melody_takes_a_melody_model(song: Path) -> None:
 def test_every_checkpoint_can_be_asked_for() -> None:
     for name in CHECKPOINTS:
         assert GenerationRequest.from_inputs({"prompt": "x", "model_version": name}, [name]).model_version == name
+
+
+@pytest.mark.parametrize(
+    ("prompt", "bpm", "description"),
+    [
+        ("high bpm 90s rave", 140, "high bpm 90s rave, 140 bpm"),
+        ("low bpm 808 trap", 140, "low bpm 808 trap, 140 bpm"),
+        ("128-bpm techno", 128, "128-bpm techno"),
+        ("techno, tempo 124", 124, "techno, tempo 124"),
+        ("techno, 124,5 bpm", 124.5, "techno, 124,5 bpm"),
+        ("120-130 bpm house", 125, "120-130 bpm house, 125 bpm"),
+        ("120 BPM drum & bass at 87.5bpm", 87.5, "120 BPM drum & bass at 87.5bpm, 87.5 bpm"),
+    ],
+)
+def test_the_model_reads_one_tempo(prompt: str, bpm: float, description: str) -> None:
+    assert settle(prompt=prompt, bpm=bpm).description == description
+    assert settle(task="loop", prompt=prompt, bpm=bpm).description == description
+
+
+@pytest.mark.parametrize(
+    ("prompt", "bpm", "said"),
+    [
+        ("tempo 124", 140, "124 bpm"),
+        ("120-130 bpm house", 150, "120 to 130 bpm"),
+        ("120 bpm, later 90 bpm", 100, "120 bpm and 90 bpm"),
+    ],
+)
+def test_bpm_is_among_what_the_prompt_says(prompt: str, bpm: float, said: str) -> None:
+    assert problems(prompt=prompt, bpm=bpm) == [f"The prompt says {said} but bpm is {bpm:g}: leave one of them out."]
+
+
+def test_a_loop_of_a_range_has_its_middle() -> None:
+    with notes.collected() as told:
+        request = settle(task="loop", prompt="120-131 bpm house")
+    assert (request.bpm, request.description) == (125.5, "120-131 bpm house, 125.5 bpm")
+    assert told == ["The prompt says 120 to 131 bpm; 125.5 bpm is used."]
+
+
+def test_a_loop_of_two_tempi_is_refused_and_other_music_is_told() -> None:
+    prompt = "120 BPM drum & bass at 87.5bpm"
+    assert problems(task="loop", prompt=prompt) == [
+        "The prompt says 120 bpm and 87.5 bpm, and a loop has one tempo: say which with bpm."
+    ]
+    with notes.collected() as told:
+        assert settle(prompt=prompt).description == prompt
+    assert told == ["The prompt says 120 bpm and 87.5 bpm, and the music may follow any of them."]
+
+
+@pytest.mark.parametrize("prompt", ["808 trap", "high bpm 90s rave", "4/4"])
+def test_a_number_is_no_tempo_of_a_loop(prompt: str) -> None:
+    assert "needs bpm" in problems(task="loop", prompt=prompt)[0]
+
+
+def test_every_text_is_measured_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_prompt: str) -> None:
+        raise AssertionError("a text that is too long was read")
+
+    monkeypatch.setattr(tempo, "read", read)
+    monkeypatch.setattr("musicgen_service.request.did_you_mean", read)
+    texts = [name for name, field in FIELDS.items() if field.kind is str]
+    assert set(texts) >= {"prompt", "task", "model_version"}
+    for name in texts:
+        started = time.perf_counter()
+        found = problems(**{"input_audio": None, "bpm": 120} | {name: "1" * 2_000_000})
+        assert time.perf_counter() - started < 0.05  # the issue's bound is 0.01 on a quiet machine
+        assert f"The {name} has 2000000 characters; at most 4000 are allowed." in found
+
+
+def test_what_is_shown_of_a_value_is_short() -> None:
+    for value in ("x" * 2_000_000, 10**5000, b"x" * 5000):
+        [sentence] = problems(prompt="jazz", duration=value)
+        assert sentence.startswith("duration must be a number from 1 to 600, not ") and len(sentence) < 120
+    [sentence] = problems(prompt="jazz", **{"x" * 2_000_000: 1})
+    assert len(sentence) < 120
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"promt": "rock"}, "There is no input 'promt' (did you mean 'prompt'?)."),
+        ({"model_version": "stereo-larg"}, "not 'stereo-larg' (did you mean 'stereo-large'?)."),
+        ({"task": "Loop"}, "not 'Loop' (did you mean 'loop'?)."),
+    ],
+)
+def test_what_is_misspelt_is_named_with_what_it_may_mean(inputs: dict[str, Any], sentence: str) -> None:
+    assert problems(**{"prompt": "jazz"} | inputs)[0].endswith(sentence)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-39, 5e-324])
+def test_a_temperature_that_changes_nothing_is_0(temperature: float) -> None:
+    with notes.collected() as told:
+        assert settle(prompt="jazz", temperature=temperature).temperature == 0
+    assert told == [f"temperature {temperature:g} is as good as 0: it always takes the likeliest token."]
+    assert settle(prompt="jazz", temperature=0.01).temperature == 0.01

@@ -1,0 +1,58 @@
+"""Inputs that a request gives and that change nothing, each told in a sentence."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_SAMPLING = ("top_k", "top_p", "temperature", "classifier_free_guidance")
+_PART = ("continuation_start", "continuation_end")
+_REMIX = ("beat_sync_threshold", "chroma_coefficient")
+
+UNUSED: Mapping[str, tuple[str, ...]] = {
+    "text": (*_PART, *_REMIX),
+    "melody": _REMIX,
+    "continuation": _REMIX,
+    "loop": (*_PART, *_REMIX),
+    "remix": ("duration",),
+    "encode-decode": ("prompt", "duration", "bpm", *_SAMPLING, *_REMIX),
+}
+"""The inputs that each task does not look at. An input that a task does not allow is refused instead."""
+GREEDY_BELOW = 1e-5
+"""A temperature below this always takes the likeliest token: what it divides differs in the last bit at least."""
+
+
+def without_effect(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """What changes nothing, in sentences.
+
+    Parameters
+    ----------
+    request : the inputs of a request that is allowed, with its task and model chosen
+    defaults : what the inputs are when they are left out
+    """
+    given = {name for name, value in request.items() if name in defaults and value != defaults[name]}
+    unused = [name for name in UNUSED[request["task"]] if name in given]
+    told = [f"{name} has no effect on task '{request['task']}'." for name in unused]
+    if request["task"] == "encode-decode":
+        if request["variations"] > 1 and not request["multi_band_diffusion"]:
+            told.append("variations of task 'encode-decode' are all alike without multi_band_diffusion.")
+        return told
+    return told + list(_sampling_without_effect(request, given))
+
+
+def _sampling_without_effect(request: Mapping[str, Any], given: set[str]) -> Iterator[str]:
+    temperature = request["temperature"]
+    if temperature < GREEDY_BELOW:
+        always = f"temperature {temperature:g} always takes the likeliest token, so"
+        for name in ("top_k", "top_p"):
+            if name in given:
+                yield f"{always} {name} has no effect."
+        if temperature > 0:
+            yield f"temperature {temperature:g} is as good as 0: it always takes the likeliest token."
+        if request["variations"] > 1:
+            yield f"{always} the variations are all alike."
+    elif request["top_p"] > 0 and "top_k" in given:
+        yield "top_k has no effect where top_p is given."
+    has_words = request["prompt"] is not None or request["bpm"] is not None
+    if request["task"] == "continuation" and not has_words and "classifier_free_guidance" in given:
+        yield "classifier_free_guidance has no effect without a prompt."
+    if request["classifier_free_guidance"] == 0 and request["prompt"] is not None:
+        yield "prompt has no effect where classifier_free_guidance is 0."

@@ -1,0 +1,92 @@
+"""An input without effect is told."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicgen_service import notes
+from musicgen_service.effects import UNUSED
+from musicgen_service.request import FIELDS, TASKS, GenerationRequest
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, 0.1 * np.sin(np.arange(3 * 8000) * 0.3), 8000)
+    return path
+
+
+def told(**inputs: Any) -> list[str]:
+    with notes.collected() as found:
+        GenerationRequest.from_inputs(inputs, ["small", "stereo-melody"])
+    return found
+
+
+OTHER = {
+    "prompt": "rock",
+    "duration": 9,
+    "continuation_start": 1,
+    "continuation_end": 2,
+    "top_k": 100,
+    "top_p": 0.5,
+    "temperature": 0.5,
+    "classifier_free_guidance": 4,
+    "bpm": 100,
+    "beat_sync_threshold": 0.5,
+    "chroma_coefficient": 1.5,
+}
+"""Values that differ from the defaults."""
+
+
+def of_task(task: str, song: Path) -> dict[str, Any]:
+    """A request that the task allows and that leaves all else open."""
+    match task:
+        case "text":
+            return {"task": task, "prompt": "jazz"}
+        case "loop":
+            return {"task": task, "bpm": 120}
+        case _:
+            return {"task": task, "input_audio": song}
+
+
+@pytest.mark.parametrize("task", TASKS[1:])
+def test_an_input_that_a_task_does_not_use_is_told(task: str, song: Path) -> None:
+    assert told(**of_task(task, song)) == []
+    assert set(UNUSED[task]) <= set(OTHER)
+    for name, value in OTHER.items():
+        found = told(**{**of_task(task, song), name: value})
+        expected = [f"{name} has no effect on task '{task}'."] if name in UNUSED[task] else []
+        if (task, name) == ("continuation", "classifier_free_guidance"):
+            expected = ["classifier_free_guidance has no effect without a prompt."]
+        assert found == expected
+
+
+def test_every_task_is_in_the_table() -> None:
+    assert set(UNUSED) == set(TASKS) - {"auto"}
+    assert {name for names in UNUSED.values() for name in names} <= set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentences"),
+    [
+        ({"top_p": 0.9, "top_k": 100}, ["top_k has no effect where top_p is given."]),
+        ({"temperature": 0, "top_k": 9}, ["temperature 0 always takes the likeliest token, so top_k has no effect."]),
+        (
+            {"temperature": 0, "variations": 2},
+            ["temperature 0 always takes the likeliest token, so the variations are all alike."],
+        ),
+        ({"classifier_free_guidance": 0}, ["prompt has no effect where classifier_free_guidance is 0."]),
+        ({"top_k": 250, "duration": 8.0, "temperature": 1}, []),
+    ],
+)
+def test_inputs_that_cancel_each_other_are_told(inputs: dict[str, Any], sentences: list[str]) -> None:
+    assert told(prompt="jazz", **inputs) == sentences
+
+
+def test_variations_that_are_all_alike_are_told(song: Path) -> None:
+    inputs = {"task": "encode-decode", "input_audio": song, "variations": 2}
+    assert told(**inputs) == ["variations of task 'encode-decode' are all alike without multi_band_diffusion."]
+    assert told(**inputs, multi_band_diffusion=True) == []
