@@ -1,6 +1,7 @@
 """Files come from where they may, in the amount and time they may, and from nowhere else."""
 
 import base64
+import gzip
 import os
 import shutil
 import socket
@@ -8,6 +9,8 @@ import ssl
 import subprocess
 import threading
 import time
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,12 +18,52 @@ from typing import Any
 
 import pytest
 
-from musicgen_service import addresses, sources
+from musicgen_service import addresses, sources, web
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.sources import SourceError
 from tests.e2e.harness import PATIENCE, http_server, wait_until
 
 LOUD = b"music" * 1000
+
+
+LOCATIONS = {
+    "utf-8": "/sänger.wav?q=ü".encode(),
+    "latin-1": "/sänger.wav".encode("latin-1"),
+    "space": b"/a song.wav",
+    "blanks": b"  /song.wav\t ",
+    "relative": b"../a/./song.wav",
+    "fragment": b"/song.wav#t=3",
+    "encoded": b"/a%20song.wav?x=%2F&y=a+b",
+}
+"""Where redirects lead, as bytes of the header."""
+
+
+def raw_deflate(data: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return stream.compress(data) + stream.flush()
+
+
+BODIES = {
+    "gzip": ("gzip", gzip.compress(LOUD)),
+    "x-gzip": ("X-GZip", gzip.compress(LOUD)),
+    "members": ("gzip", gzip.compress(LOUD[:999]) + gzip.compress(LOUD[999:])),
+    "padded": ("gzip", gzip.compress(LOUD) + bytes(100)),
+    "zlib": ("deflate", zlib.compress(LOUD)),
+    "raw": ("deflate", raw_deflate(LOUD)),
+    "chained": ("gzip, identity", gzip.compress(LOUD)),
+    "twice": ("deflate, gzip", gzip.compress(zlib.compress(LOUD))),
+    "none": ("identity", LOUD),
+    "stored": ("aws-chunked", LOUD),
+    "cut": ("gzip", gzip.compress(LOUD)[:-9]),
+    "nothing": ("gzip", b""),
+    "damaged": ("gzip", b"\x1f\x8b\x08" + bytes(100)),
+    "unpacked": ("gzip", LOUD),
+    "brotli": ("br", b"x"),
+    "nested": ("gzip, gzip, gzip, gzip", b"x"),
+    "bomb": ("gzip", gzip.compress(bytes(50 * 2**20))),
+    "nested-bomb": ("gzip, gzip", gzip.compress(gzip.compress(bytes(50 * 2**20)) + bytes(50 * 2**20))),
+}
+"""Codings and what they are said of."""
 
 
 class Site(BaseHTTPRequestHandler):
@@ -48,6 +91,24 @@ class Site(BaseHTTPRequestHandler):
                 while True:
                     self.wfile.write(b"x")
                     time.sleep(0.02)
+            case ["to", place]:
+                self.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: " + LOCATIONS[place] + b"\r\n\r\n")
+            case ["coded", name]:
+                coding, body = BODIES[name]
+                self.send_response(200)
+                self.send_header("Content-Encoding", coding)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+            case ["cut-chunk"]:
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"100\r\nx")
+            case ["mute"]:
+                pass
+            case ["babble"]:
+                self.wfile.write(b"hello\r\n\r\n")
             case ["short"]:
                 self.send_response(200)
                 self.send_header("Content-Length", "1000")
@@ -104,7 +165,29 @@ def test_a_file_is_named_safely(site: str, path: str, name: str | None, tmp_path
         ("data:audio/wav;base64," + base64.b64encode(LOUD).decode(), LOUD),
         ("data:;base64,aGFsbG8%3D", b"hallo"),
         ("data:,hi%20there", b"hi there"),
+        ("data:,hi there", b"hi there"),
+        ("data:text/plain;charset=utf-8,h%C3%A4 h\u00e4", "hä hä".encode()),
+        ("data:,100%", b"100%"),
+        ("data:,a,b", b"a,b"),
+        ("data:,part#fragment", b"part"),
+        ("data:;base64,aGFsbG8=#t=3", b"hallo"),
         ("DATA:audio/wav;base64,aGFsbG8=", b"hallo"),
+        ("data:audio/wav;BASE64,aGFsbG8=", b"hallo"),
+        ("data:audio/wav; base64,aGFsbG8=", b"hallo"),
+        ("data:audio/wav;base64 ,aGFsbG8=", b"hallo"),
+        ('data:audio/wav;codecs="1";base64,aGFsbG8=', b"hallo"),
+        ("data:audio/wav;base64, aGFsbG8=", b"hallo"),
+        (" data:audio/wav;base64,aGFsbG8=\n", b"hallo"),
+        ("\u00a0\n\t            data:audio/wav;base64,aGFsbG8=\r\n", b"hallo"),
+        ("data:audio/wav;base64,\naGFs\nbG8=\n", b"hallo"),
+        ("data:audio/wav;base64,aGFs\r\nbG8=\r\n", b"hallo"),
+        ("data:audio/wav;base64,aGFs%0D%0AbG8%3D", b"hallo"),
+        ("data:audio/wav;base64,aGFs bG8 =", b"hallo"),
+        ("data:audio/wav;base64,aGFsbG8", b"hallo"),
+        ("data:audio/wav;base64,%61GFsbG8=", b"hallo"),
+        ("data:audio/wav;base64,/+8=", b"\xff\xef"),
+        ("data:audio/wav;base64,_-8", b"\xff\xef"),
+        ("data:audio/wav;base64," + base64.encodebytes(LOUD).decode(), LOUD),
     ],
 )
 def test_a_data_uri_is_decoded(address: str, content: bytes, tmp_path: Path) -> None:
@@ -206,12 +289,12 @@ def test_a_certificate_is_checked_against_the_name(tmp_path: Path, monkeypatch: 
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run([openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files], check=True, stderr=-3)
     with https_server(key, certificate) as port:
-        with pytest.raises(SourceError, match=r"could not be reached \(SSLError\)"):
+        with pytest.raises(SourceError, match="its certificate is not valid"):
             sources.fetch(f"https://music.test:{port}/song.wav", tmp_path)
         trusted = ssl.create_default_context(cafile=str(certificate))
-        monkeypatch.setattr(sources, "tls_context", lambda: trusted)
+        monkeypatch.setattr(web, "tls_context", lambda: trusted)
         assert sources.fetch(f"https://music.test:{port}/song.wav", tmp_path).read_bytes() == LOUD
-        with pytest.raises(SourceError, match=r"could not be reached \(SSLError\)"):
+        with pytest.raises(SourceError, match="its certificate is not valid"):
             sources.fetch(f"https://other.test:{port}/song.wav", tmp_path)
 
 
@@ -237,16 +320,33 @@ class https_server:
     ("address", "sentence"),
     [
         ("SITE/missing", "status 404"),
-        ("SITE/short", "broke off"),
-        ("http://127.0.0.1:1/", "could not be reached"),
+        ("SITE/short", r"^the transfer broke off: 999 bytes of it did not come\.$"),
+        ("SITE/cut-chunk", r"^the transfer broke off: it closed the connection\.$"),
+        ("SITE/mute", r"^the server could not be reached: it closed the connection\.$"),
+        ("SITE/babble", r"^the server could not be reached: its answer is not HTTP\.$"),
+        ("http://127.0.0.1:1/", r"^the server could not be reached: it refused the connection\.$"),
         ("http://nowhere.invalid/", "could not be resolved"),
         ("http://me:secret@127.0.0.1/", "must not hold a user name"),
         ("http://[::1/", "malformed"),
         ("http://127.0.0.1:99999/", "malformed"),
         ("http://127.0.0.1/a\r\nX: y", "malformed"),
+        ("http://127.0.0.1/a\tb", "malformed"),
+        ("http://127.0.0.1\\/a", "malformed"),
+        ("http://127.0.0.1 /a", "malformed"),
+        ("http://127.0.0.1/\ud800", "malformed"),
+        (f"http://{'ä' * 80}.test/", "host name is malformed"),
         ("http:///song.wav", "with a host name"),
         ("data:audio/wav;base64", "no comma"),
-        ("data:audio/wav;base64,@@@", "not valid base64"),
+        ("data:audio/wav;base64,aGF@bG8=", "not valid base64: '@' at character 4 of its data"),
+        ("data:audio/wav;base64,aG\u00e4", "not valid base64: 'ä' at character 3 of its data"),
+        ("data:audio/wav;base64,aG%00", r"not valid base64: byte 0 at character 3 of its data"),
+        ("data:audio/wav;base64,aGFsbG8%3", "not valid base64: '%' at character 8 of its data"),
+        ("data:audio/wav;base64,aGFsbG8=aGFs", "not valid base64: it goes on after the '=' at character 8"),
+        ("data:audio/wav;base64,aGFsb", "its 5 characters are one more than whole bytes take"),
+        ("data:audio/wav;base64;charset=x,aGFsbG8=", "';base64' elsewhere than just before its comma"),
+        ("data:,", "holds no data"),
+        ("data:audio/wav;base64,", "holds no data"),
+        ("data:audio/wav;base64,==", "holds no data"),
     ],
 )
 def test_what_fails_is_said_in_a_sentence(site: str, address: str, sentence: str, tmp_path: Path) -> None:
@@ -262,6 +362,146 @@ def test_the_size_is_counted_while_it_comes_in(site: str, tmp_path: Path, monkey
     large = base64.b64encode(bytes(2**20 + 1)).decode()
     with pytest.raises(SourceError, match="larger than 1 MiB"):
         sources.fetch(f"data:;base64,{large}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "path"),
+    [
+        ("utf-8", "/s%C3%A4nger.wav?q=%C3%BC"),
+        ("latin-1", "/s%C3%A4nger.wav"),
+        ("space", "/a%20song.wav"),
+        ("blanks", "/song.wav"),
+        ("relative", "/a/song.wav"),
+        ("fragment", "/song.wav"),
+        ("encoded", "/a%20song.wav?x=%2F&y=a+b"),
+    ],
+)
+def test_a_redirect_leads_where_a_browser_goes(
+    place: str, path: str, site: str, asked: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    assert sources.fetch(f"{site}/to/{place}", tmp_path).read_bytes() == LOUD
+    assert [asked_for for _, asked_for in asked] == [f"/to/{place}", path]
+
+
+@pytest.mark.parametrize("around", ["{} ", " {}", "\n{}\r\n", "\u00a0{}\ufeff"])
+def test_a_pasted_address_is_fetched(around: str, site: str, tmp_path: Path) -> None:
+    address = around.format(f"{site}/a song/sänger.wav#here")
+    assert sources.is_address(address)
+    assert sources.fetch(address, tmp_path).read_bytes() == LOUD
+
+
+def test_a_host_is_asked_by_its_name_in_ascii(
+    site: str, asked: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = named(monkeypatch, **{"xn--mnchen-3ya.test": "127.0.0.1", "xn--strae-oqa.test": "127.0.0.1"})
+    port = site.rpartition(":")[2]
+    sources.fetch(f"http://MÜNCHEN.test:{port}/song.wav", tmp_path)
+    sources.fetch(f"http://straße.test:{port}/straße.wav", tmp_path)
+    assert {"xn--mnchen-3ya.test", "xn--strae-oqa.test"} <= set(resolved)
+    assert asked[0][0] == f"xn--mnchen-3ya.test:{port}"
+
+
+def test_a_host_in_other_digits_is_checked_as_what_it_is(site: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.delenv("MUSICGEN_ALLOW_PRIVATE_URLS")
+    with pytest.raises(SourceError, match="not on the public internet"):
+        sources.fetch(f"http://１２７.0.0.1:{site.rpartition(':')[2]}/song.wav", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["gzip", "x-gzip", "members", "padded", "zlib", "raw", "chained", "twice", "none", "stored"]
+)
+def test_what_a_server_compressed_is_decompressed(name: str, site: str, tmp_path: Path) -> None:
+    assert sources.fetch(f"{site}/coded/{name}", tmp_path).read_bytes() == LOUD
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("cut", r"^the transfer broke off: the gzip data ends early\.$"),
+        ("nothing", r"^the transfer broke off: the gzip data ends early\.$"),
+        ("damaged", r"^the gzip data that the server sent is damaged\.$"),
+        ("unpacked", r"^the gzip data that the server sent is damaged\.$"),
+        ("brotli", r"^the server sent it in the encoding 'br'; gzip, x-gzip, deflate are known\.$"),
+        ("nested", r"^the server compressed it more than 3 times\.$"),
+        ("bomb", r"^the file is larger than 1 MiB\.$"),
+        ("nested-bomb", r"^the file is larger than 1 MiB\.$"),
+    ],
+)
+def test_compressed_data_is_refused_for_what_is_wrong_with_it(
+    name: str, sentence: str, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
+    with pytest.raises(SourceError, match=sentence):
+        sources.fetch(f"{site}/coded/{name}", tmp_path)
+
+
+def test_a_bomb_is_not_unpacked_whole(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
+    gzip.compress(b"")
+    tracemalloc.start()
+    with pytest.raises(SourceError, match="larger than 1 MiB"):
+        sources.fetch(f"{site}/coded/bomb", tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * 2**20
+
+
+WAITING = {
+    "a silent server": b"",
+    "headers that never end": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10,
+    "endless continue": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "a body that never ends": b"HTTP/1.1 200 OK\r\n\r\n",
+    "a redirect without end": b"HTTP/1.1 302 Found\r\nLocation: /x\r\nX: ",
+}
+
+
+@pytest.mark.parametrize("ended", ["cancelled", "late"])
+@pytest.mark.parametrize("kind", WAITING)
+def test_no_thread_outlives_its_request(kind: str, ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+
+    class Slow(Site):
+        def do_GET(self) -> None:
+            asked.set()
+            self.wfile.write(WAITING[kind])
+            while True:  # until the other side hangs up
+                time.sleep(0.02)
+                self.wfile.write(WAITING[kind] if "continue" in kind else b"x")
+
+    def cancelled(*_arguments: Any) -> None:
+        assert asked.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    with http_server(type("Watched", (Slow,), {"asked": []})) as address, monkeypatch.context() as patch:
+        if ended == "cancelled":
+            patch.setattr(threading.Thread, "join", cancelled)
+        else:
+            patch.setattr(sources, "DEADLINE", 0.3)
+        with pytest.raises(KeyboardInterrupt if ended == "cancelled" else SourceError):
+            sources.fetch(f"{address}/song.wav", tmp_path)
+        over = time.monotonic()
+        wait_until(lambda: not fetching())
+        assert time.monotonic() - over < 1
+        patch.undo()
+
+
+def test_a_connection_that_is_not_made_yet_is_ended_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    monkeypatch.setattr(sources, "DEADLINE", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        # The queue of connections is full with these, so that another one waits.
+        waiting = [socket.socket() for _ in range(4)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        with pytest.raises(SourceError, match="took more than"):
+            sources.fetch(f"http://127.0.0.1:{full.getsockname()[1]}/", tmp_path)
+        over = time.monotonic()
+        wait_until(lambda: not fetching())
+        assert time.monotonic() - over < 1
+        for client in waiting:
+            client.close()
 
 
 def fetching() -> bool:
