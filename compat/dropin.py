@@ -70,16 +70,19 @@ class DropIn(ServiceRunner):
             raise RequestError([f"Model '{model}' takes no melody: use {names}, or set continuation to true."])
         return stand_in(model)
 
+    def worded(self, sentence: str) -> str:
+        """A sentence in this system's names of inputs; see `ServiceRunner.worded`."""
+        for name, own in self.names.items():
+            sentence = re.sub(rf"\b{name}\b", own, sentence)
+        return sentence
+
     @contextmanager
     def _own_words(self) -> Iterator[None]:
         """Have errors name the inputs as this system does."""
         try:
             yield
         except RequestError as error:
-            problems = error.problems
-            for name, own in self.names.items():
-                problems = [re.sub(rf"\b{name}\b", own, problem) for problem in problems]
-            raise RequestError(problems) from None
+            raise RequestError([self.worded(problem) for problem in error.problems]) from None
 
 
 def declared(run: Callable[..., Any]) -> dict[str, Field]:

@@ -6,6 +6,7 @@ from cog import Input, Path
 
 from compat.dropin import DropIn, prompt_seconds, stand_in
 from musicgen_service.models.store import WeightStore
+from musicgen_service.notes import note
 
 
 class Predictor(DropIn):
@@ -18,6 +19,9 @@ class Predictor(DropIn):
         model = inputs.pop("model_version")
         if model == "encode-decode":
             taken = ("input_audio", "normalization_strategy", "output_format", "seed")
+            for name in inputs:
+                if name not in taken and inputs[name] != self.fields[name].default:
+                    note(f"{name} has no effect on model_version '{model}'.")
             return {name: inputs[name] for name in taken} | {"task": model, "model_version": codec_model()}
         follows = inputs["input_audio"] is not None and not inputs["continuation"]
         if inputs["continuation"]:

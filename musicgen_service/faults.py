@@ -17,6 +17,8 @@ _SPOKEN = (RequestError, AudioError, EncodingError, WeightsError, SettingsError)
 class ServiceError(RuntimeError):
     """A request failed for a reason that is not the client's; the message says what may help."""
 
+    __qualname__ = "Service error"  # as Cog begins what it tells a client
+
 
 def explained(error: Exception) -> Exception:
     """The error to answer with: the same when it speaks to clients and names no path, else one that does."""
@@ -28,7 +30,7 @@ def explained(error: Exception) -> Exception:
         return ServiceError(trouble)
     if isinstance(error, _SPOKEN):
         return ServiceError(without_folders(str(error)))
-    return ServiceError(f"Something went wrong inside the service ({type(error).__name__}); its log says more.")
+    return ServiceError("Something went wrong inside the service; its log says more.")
 
 
 def _trouble_with_files(error: Exception) -> str | None:

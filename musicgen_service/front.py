@@ -2,7 +2,8 @@
 
 Cog's server uses a prediction's id as a file name, ends for anybody who posts to `/shutdown`, and posts webhooks
 to any address. None of this can be told to it, so requests are looked at here and then handed on as they are; but
-an input that is null, which Cog refuses even where it may be left out, is left out.
+an input that is null, which Cog refuses even where it may be left out, is left out, and an input that there is not,
+which Cog ignores, is refused.
 """
 
 import http.client
@@ -18,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from musicgen_service import addresses
+from musicgen_service import addresses, misspellings
 
 MAX_BODY = 150 * 2**20
 """Bytes; Cog's own limit is below."""
@@ -37,14 +38,18 @@ _HANDED_BACK = ("Content-Type", "Content-Length", "traceparent", "tracestate")
 _PIECE = 65_536
 _OWN_DESCRIPTORS = 32
 """What the process opens besides, with some to spare."""
+_FAILED = b'"error":"Prediction failed: '
+_FAILED_TWICE = b'"error":"Prediction failed: Prediction failed: '
+"""How Cog's server begins an error: its worker and its server both say so."""
 
 
 class Refusal(Exception):
-    """A request that is not handed on: a status and a sentence."""
+    """A request that is not handed on: a status and a sentence, and the places in it that are wrong."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, detail: list[dict[str, Any]] | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.detail = {"detail": detail} if detail else {}
 
 
 class Front(ThreadingHTTPServer):
@@ -70,6 +75,8 @@ class Front(ThreadingHTTPServer):
         self.trouble = trouble
         self.failure: dict[str, Any] | None = None
         """What `/health-check` answers while Cog's server cannot be started; `reason` is a sentence."""
+        self.inputs: misspellings.Inputs = {}
+        """What the predictor takes; without any, Cog's server ignores what it does not know."""
         self.draining = False
         self.ended = threading.Event()
         """Set when predictions must be given up."""
@@ -147,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._hand_on(port, body)
         except Refusal as refusal:
-            self._answer(refusal.status, {"error": str(refusal), "status": "failed"})
+            self._answer(refusal.status, {"error": str(refusal), "status": "failed", **refusal.detail})
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length")
@@ -178,6 +185,12 @@ class _Handler(BaseHTTPRequestHandler):
                 _check_id(request["id"])
             if request.get("webhook") is not None:
                 _check_webhook(request["webhook"])
+            if self.server.inputs and (found := misspellings.problems(request, self.server.inputs)):
+                raise Refusal(422, " ".join(problem["msg"] for problem in found), found)
+            if "Content-Type" not in self.headers and body and "Origin" not in self.headers:
+                # Cog's server would take it for a request without inputs. A web page of another origin, which may send
+                # a body of no type without asking, names its origin.
+                self.headers["Content-Type"] = "application/json"
             if isinstance(request.get("input"), dict) and None in request["input"].values():
                 return _without_nulls(request)
         return body
@@ -222,6 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _hand_back(self, response: http.client.HTTPResponse, predicts: bool) -> None:
         accepted = predicts and response.status == 202
         begun = response.read(None if accepted else _PIECE)
+        if predicts and response.isclosed() and "Content-Length" in response.headers:
+            begun = begun.replace(_FAILED_TWICE, _FAILED)
+            response.headers.replace_header("Content-Length", str(len(begun)))
         if accepted:
             self.server.running.append(str(json.loads(begun)["id"]))
         self.close_connection = self.close_connection or response.headers["Content-Length"] is None

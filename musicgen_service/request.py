@@ -41,6 +41,8 @@ _MOST_SHOWN = 60
 class RequestError(ValueError):
     """What is wrong with a request; one sentence for each problem."""
 
+    __qualname__ = "Invalid request"  # as Cog begins what it tells a client
+
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         if len(problems) == 1:

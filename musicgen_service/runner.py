@@ -12,7 +12,7 @@ from typing import Any
 import cog.types
 from cog import BaseRunner, Path
 
-from musicgen_service import settings, sources
+from musicgen_service import notes, settings, sources
 from musicgen_service.request import FIELDS, Field, GenerationRequest, RequestError
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
@@ -64,6 +64,10 @@ class ServiceRunner(BaseRunner):
         """
         return dict(inputs)
 
+    def worded(self, sentence: str) -> str:
+        """A sentence about the fields of a request, in the names that `run` has for them."""
+        return sentence
+
     def settle(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
         """The request that the inputs amount to, given the checkpoints that are `present`.
 
@@ -72,7 +76,8 @@ class ServiceRunner(BaseRunner):
         RequestError
             When the inputs are not allowed, with every reason.
         """
-        return GenerationRequest.from_inputs(self.translate(inputs), present)
+        with notes.collected(quiet=True):
+            return GenerationRequest.from_inputs(self.translate(inputs), present)
 
     def clips(self, arguments: Mapping[str, Any]) -> list[Path]:
         """Carry out what `run` was asked for.
@@ -83,11 +88,11 @@ class ServiceRunner(BaseRunner):
 
         Returns
         -------
-        The files made; the seed of each is in the response's metrics.
+        The files made; the seed of each is in the response's metrics, and so is what was noted on the way, if anything.
         """
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
-            with sources.local(inputs, self.fields) as found:
+            with sources.local(inputs, self.fields) as found, notes.collected(self.worded) as noted:
                 files, seeds = self.service.generate(self.translate(found))
         except RequestError:
             raise
@@ -100,4 +105,6 @@ class ServiceRunner(BaseRunner):
             raise faults.explained(error) from None
         self.record_metric("seed", seeds[0])
         self.record_metric("seeds", seeds)
+        if noted:
+            self.record_metric("notes", noted)
         return [Path(file) for file in files]

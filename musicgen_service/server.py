@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from musicgen_service import folders, outputs, schema, settings, supervisor, systems
+from musicgen_service import folders, misspellings, outputs, schema, settings, supervisor, systems
 
 MEMORY = {
     # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
@@ -56,6 +56,7 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ServeError(f"It is not possible to listen on {host}:{port}: {reason}.") from None
+    running.front.inputs = misspellings.of_schema(schema.build(predictor))
     running.run()
     folders.sweep(outputs.PREFIX)
 

@@ -16,12 +16,13 @@ from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import encoding, loudness, reading, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.faults import is_out_of_memory
-from musicgen_service.models import loading
+from musicgen_service.models import loading, text_reading
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
 from musicgen_service.models.hub import sha256
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.memory import LoadedModels, budget_from_environment, give_back
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
+from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
 from musicgen_service.paths import continuation, loop, melody, remix, roundtrip, text
 from musicgen_service.paths.job import Clip, Job
@@ -126,10 +127,18 @@ class MusicGenService:
         # In a small network threads wait for each other after every operation, longer than they work;
         # on a busy machine more than a hundred times longer.
         torch.set_num_threads(1 if model.width <= _SMALL_WIDTH else self._threads)
+        _tell_of_prompt(request, model)
         audio = None
         if request.input_audio is not None:
             audio = reading.read(request.input_audio)
             audio = audio.slice(request.continuation_start, request.continuation_end)
+            if not audio.samples.shape[1]:
+                raise RequestError(
+                    [
+                        f"The part of input_audio from {request.continuation_start:.7g} s to "
+                        f"{request.continuation_end:.7g} s is shorter than a sample: raise continuation_end."
+                    ]
+                )
             if audio.is_silent and request.task in _NEED_SOUND:
                 raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
         decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
@@ -151,7 +160,7 @@ class MusicGenService:
         if not CHECKPOINTS[model.name].separates_melody:
             return lambda audio: audio
         if not self.store.has(SEPARATOR):
-            log(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix")
+            note(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix.")
             return lambda audio: audio
         return lambda audio: stems.melodic(audio, self._loaded_separator(), self.device)
 
@@ -167,6 +176,15 @@ class MusicGenService:
         if self._separator is None:
             self._separator = loading.load_separator(self.store)
         return self._separator
+
+
+def _tell_of_prompt(request: GenerationRequest, model: MusicModel) -> None:
+    """Note what the model does not understand of a prompt, or does not read."""
+    if request.prompt is None or request.task == "encode-decode":
+        return
+    description = model.read_text(request.description or "")
+    for sentence in text_reading.notes(model.name, model.read_text(request.prompt), description):
+        note(sentence)
 
 
 def _label(clip: Clip) -> str:

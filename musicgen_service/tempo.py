@@ -48,8 +48,8 @@ _TOKEN = re.compile(
 )
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212~\u301c"
 _BETWEEN = frozenset("between entre zwischen tra fra между".split())
-_RANGE_LINKS = frozenset([*_DASHES, *"to til till until bis à a до .. ... thru through".split()])
-_LIST_LINKS = frozenset("and or und oder et ou y o e или и & / |".split())
+_LINKS = dict.fromkeys([*_DASHES, *"to til till until bis à a до .. ... thru through".split()], "range")
+_LINKS |= dict.fromkeys("and or und oder et ou y o e или и & / |".split(), "list")
 _EXPLICIT = frozenset([*":=([@>\u2248\u2192", *"of is at von de bei set".split()])
 """What may stand between a name and its number, whatever the number is."""
 _VAGUE = _BETWEEN.union(
@@ -163,7 +163,7 @@ class _Reader:
             place = place + 1 if after is None else after
             if place + 1 >= len(self._tokens) or self._kinds[place + 1] != "number":
                 break
-            link = self._link(place)
+            link = _LINKS.get(self._texts[place], "")
             if not link:
                 break
             place += 1
@@ -197,12 +197,6 @@ class _Reader:
             low = high = value
         if low is not None and high is not None:
             yield Tempo(low, high)
-
-    def _link(self, place: int) -> str:
-        text = self._texts[place]
-        if text in _RANGE_LINKS:
-            return "range"
-        return "list" if text in _LIST_LINKS else ""
 
     def _after_unit(self, place: int) -> int | None:
         """Where it goes on after a unit, which may be joined as in "128-bpm" and "120+ bpm"; None without one."""

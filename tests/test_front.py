@@ -280,3 +280,78 @@ def test_what_is_given_up_is_told(client: httpx.Client, served: Front, behind: t
 def test_asynchronous_predictions_are_remembered(client: httpx.Client, served: Front) -> None:
     client.post("/predictions", json={}, headers={"Prefer": "respond-async"})
     assert list(served.running) == ["given"]
+
+
+@pytest.fixture
+def picky(served: Front) -> Front:
+    """The front of a predictor whose inputs are known."""
+    served.inputs = {"prompt": (), "model_version": ("small", "stereo-large")}
+    return served
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"input": {"promt": "a"}}, "There is no input 'promt' (did you mean 'prompt'?)."),
+        ({"input": {"x": None}}, "There is no input 'x'."),
+        ({"input": {"model_version": "stereo-larg"}}, "(did you mean 'stereo-large'?)."),
+        ({"prompt": "a"}, "put the inputs under 'input'."),
+        ({"Inputs": {"prompt": "a"}}, "put the inputs under 'input'."),
+        ({"input": {"x" * 1_000_000: 1}}, "There is no input 'xxx"),
+    ],
+)
+def test_what_is_misspelt_is_refused(
+    body: dict[str, Any], sentence: str, client: httpx.Client, picky: Front, behind: type[Behind]
+) -> None:
+    reply = client.post("/predictions", json=body)
+    assert reply.status_code == 422
+    [detail] = reply.json()["detail"]
+    assert sentence in detail["msg"] and reply.json()["error"] == detail["msg"]
+    assert len(reply.content) < 1000 and behind.asked == []
+
+
+def test_no_more_than_ten_problems_are_listed(client: httpx.Client, picky: Front) -> None:
+    reply = client.post("/predictions", json={"input": {f"x{number}": 1 for number in range(100_000)}})
+    assert len(reply.json()["detail"]) == 10
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": {"prompt": "a", "model_version": "small"}, "id": "a", "version": "x", "context": {}},
+        {"input": {"model_version": "else"}},  # Cog's to refuse
+        {"input": {"model_version": 5}},
+        {"input": 5},
+        {},
+    ],
+)
+def test_what_is_not_misspelt_is_handed_on(
+    body: dict[str, Any], client: httpx.Client, picky: Front, behind: type[Behind]
+) -> None:
+    assert client.post("/predictions", json=body).status_code == 200
+    assert client.put("/predictions/a", json=body).status_code == 200
+    assert len(behind.asked) == 2
+
+
+def test_json_without_a_type_is_json_unless_a_web_page_sends_it(client: httpx.Client, picky: Front) -> None:
+    def types(**headers: str) -> str | None:
+        reply = client.post("/predictions", content=b'{"input": {}}', headers=headers)
+        return str(reply.json()["headers"].get("Content-Type"))
+
+    assert types() == "application/json"
+    assert types(Origin="http://other.test") == "None"
+    assert types(**{"Content-Type": "text/plain"}) == "text/plain"
+
+
+def test_an_error_is_said_once(client: httpx.Client, behind: type[Behind], monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(self: Behind) -> None:
+        body = b'{"error":"Prediction failed: Prediction failed: x","logs":"\\"error\\":\\"Prediction"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    monkeypatch.setattr(behind, "do_POST", failed)
+    for _ in range(2):  # on one connection
+        reply = client.post("/predictions", json={}).json()
+        assert reply == {"error": "Prediction failed: x", "logs": '"error":"Prediction'}

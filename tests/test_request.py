@@ -374,10 +374,14 @@ def test_every_text_is_measured_before_it_is_read(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("musicgen_service.request.did_you_mean", read)
     texts = [name for name, field in FIELDS.items() if field.kind is str]
     assert set(texts) >= {"prompt", "task", "model_version"}
+    long = "1" * 2_000_000
     for name in texts:
-        started = time.perf_counter()
-        found = problems(**{"input_audio": None, "bpm": 120} | {name: "1" * 2_000_000})
-        assert time.perf_counter() - started < 0.05  # the bound is 0.01 on a quiet machine
+        taken = []
+        for _ in range(5):
+            started = time.thread_time()
+            found = problems(**{"bpm": 120, name: long})
+            taken.append(time.thread_time() - started)
+        assert min(taken) < 0.01
         assert f"The {name} has 2000000 characters; at most 4000 are allowed." in found
 
 

@@ -482,7 +482,7 @@ def test_no_thread_outlives_its_request(kind: str, ended: str, tmp_path: Path, m
             sources.fetch(f"{address}/song.wav", tmp_path)
         over = time.monotonic()
         wait_until(lambda: not fetching())
-        assert time.monotonic() - over < 1
+        assert time.monotonic() - over < 5  # at once; a busy machine needs some
         patch.undo()
 
 
@@ -499,7 +499,7 @@ def test_a_connection_that_is_not_made_yet_is_ended_too(monkeypatch: pytest.Monk
             sources.fetch(f"http://127.0.0.1:{full.getsockname()[1]}/", tmp_path)
         over = time.monotonic()
         wait_until(lambda: not fetching())
-        assert time.monotonic() - over < 1
+        assert time.monotonic() - over < 5  # at once; a busy machine needs some
         for client in waiting:
             client.close()
 

@@ -171,7 +171,7 @@ NONE = [
     "rock",
 ]
 
-RANGES = {
+RANGES: dict[str, tuple[float, float]] = {
     "120-130 bpm": (120, 130),
     "120-130 bpm house": (120, 130),
     "120 - 130bpm": (120, 130),
@@ -197,7 +197,7 @@ RANGES = {
     "120-130 beats per minute": (120, 130),
 }
 
-CONFLICTS = {
+CONFLICTS: dict[str, list[float]] = {
     "120 BPM drum & bass at 87.5bpm": [120, 87.5],
     "120 bpm, then 140 bpm": [120, 140],
     "120 / 60 bpm": [120, 60],
@@ -261,9 +261,9 @@ def test_the_time_it_takes_is_proportional_to_the_length(text: str) -> None:
         prompt = (text * length)[:length]
         best = float("inf")
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.thread_time()
             tempo.read(prompt)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     # Eight times the length; what is quadratic would take 64 times as long.

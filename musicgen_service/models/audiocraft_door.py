@@ -1,14 +1,15 @@
 """The one door to audiocraft, and to torchaudio, demucs and beat_this beside it.
 
 audiocraft gives the networks and the checkpoint formats. What is changed here, and why: text encoders
-come from local folders, and the melody conditioner takes a ready melody instead of loading and running
-a separator of its own.
+come from local folders and read no more than they were trained to read, and the melody conditioner takes a
+ready melody instead of loading and running a separator of its own.
 """
 
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ from transformers import EncodecModel
 from transformers.utils import logging as transformers_logging
 
 from musicgen_service.engine.interface import Conditioning
+from musicgen_service.models import text_reading
+from musicgen_service.models.text_reading import TextReading
 
 __all__ = ["BeatTracker", "CompressionModel", "ConditioningAttributes", "MultiBandDiffusion", "builders"]
 
@@ -110,7 +113,12 @@ def _without_separator() -> Iterator[None]:
 def build_lm(config: DictConfig) -> Any:
     """A language model as `config` (a checkpoint's `xp.cfg`) describes it, without weights."""
     with _without_separator():
-        return builders.get_lm_model(config)
+        lm = builders.get_lm_model(config)
+    for conditioner in lm.condition_provider.conditioners.values():
+        if isinstance(conditioner, T5Conditioner):
+            tokenizer = conditioner.t5_tokenizer
+            conditioner.t5_tokenizer = partial(tokenizer, truncation=True, max_length=text_reading.limit(tokenizer))
+    return lm
 
 
 def build_codec(config: DictConfig) -> CompressionModel:
@@ -133,6 +141,11 @@ class MelodySpan(NamedTuple):
 
     frames: int
     seconds: float
+
+
+def read_text(lm: Any, text: str) -> TextReading:
+    """How much of a text the model's text encoder understands."""
+    return text_reading.read(lm.condition_provider.conditioners["description"].t5_tokenizer.func, text)
 
 
 def melody_span(lm: Any) -> MelodySpan:

@@ -21,6 +21,7 @@ from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_door as door
 from musicgen_service.models.catalogue import BEAT_TRACKER, CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
+from musicgen_service.models.text_reading import TextReading
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _REASON_LENGTH = 120
@@ -61,6 +62,10 @@ class MusicModel:
     def conditions(self, text: str | None, melody: torch.Tensor | None = None) -> Any:
         """Conditions of one clip: a description and the waveform [1, samples] of a melody."""
         return door.conditions(text, melody, self.sample_rate, self.device)
+
+    def read_text(self, text: str) -> TextReading:
+        """How much of a description the text encoder understands."""
+        return door.read_text(self.lm, text)
 
     @property
     def melody_span(self) -> door.MelodySpan:
@@ -253,10 +258,8 @@ def _damage_named(name: str) -> Iterator[None]:
     except (WeightsError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:_REASON_LENGTH].rstrip(".")
-        raise WeightsError(
-            f"'{name}' could not be loaded ({type(error).__name__}: {reason}): {fetch_hint(name)}."
-        ) from error
+        reason = (str(error).strip().splitlines() or ["it is damaged"])[0][:_REASON_LENGTH].rstrip(".")
+        raise WeightsError(f"'{name}' could not be loaded ({reason}): {fetch_hint(name)}.") from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from musicgen_service.notes import note
 from musicgen_service.paths import windows
 from musicgen_service.paths.job import Clip, Job
 
@@ -26,6 +27,8 @@ def generate(job: Job) -> Iterator[Clip]:
     prompt = None
     if heard:
         prompt = model.encode(torch.from_numpy(given[:, first * model.hop : heard * model.hop]))
+    else:
+        note(f"input_audio is shorter than {model.hop / model.sample_rate:g} s, so the music does not go on from it.")
     offset = first * model.hop
     fade = round(_FADE * model.sample_rate)
     for clip in job.sounds(lambda _: conditions, prompt, job.frames - first):

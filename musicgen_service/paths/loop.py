@@ -12,6 +12,7 @@ import torch
 
 from musicgen_service.analysis import onsets
 from musicgen_service.audio import loudness
+from musicgen_service.notes import note
 from musicgen_service.paths import grid
 from musicgen_service.paths.job import Clip, Job, scaled
 from musicgen_service.paths.takes import CONTEXT, Take
@@ -48,7 +49,8 @@ def generate(job: Job) -> Iterator[Clip]:
             variation = take.continued(made(), lead.shape[1]).loop
             clip = Clip(loudness.to_loudness(variation, rate, level), seed, number, levelled=True)
         except Exception as error:
-            log(f"variation {number} failed and is left out: {type(error).__name__}: {error}")
+            log(f"variation {number} failed: {type(error).__name__}: {error}")
+            note(f"Variation {number} failed and is left out.")
             continue
         yield clip
     job.report(1.0)
@@ -73,7 +75,7 @@ def first_take(job: Job, report: Callable[[float], None]) -> Take:
         heard = f"{found.tempo:.4g} bpm with confidence {found.confidence:.2f}" if len(found.beats) else "no beats"
         log(f"attempt {attempt + 1} of {ATTEMPTS} (seed {seed}) has no whole bars of {bpm:g} bpm: heard {heard}")
         made.append(sound)
-    log(f"warning: no attempt keeps {bpm:g} bpm, so the loop is cut on that tempo's own grid")
+    note(f"No attempt keeps {bpm:g} bpm, so the loop is cut on that tempo's own grid: its beats may be off.")
     sound = made[0]
     cuts = grid.own_grid(onsets.flux(sound, rate), onsets.HOP_SECONDS, bpm, longest, sound.shape[1] / rate - CONTEXT)
     return _best([Take.of(sound, rate, bpm, cut) for cut in cuts])

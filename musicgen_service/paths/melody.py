@@ -5,13 +5,17 @@ from typing import Any
 
 import torch
 
+from musicgen_service.notes import note
 from musicgen_service.paths.job import Clip, Job
 
 
 def generate(job: Job) -> Iterator[Clip]:
     """Clips [channels, samples] of exactly the length asked for; a shorter melody repeats."""
     model = job.model
-    melody = torch.from_numpy(job.melody(job.required_audio()).convert(model.sample_rate, 1).samples)
+    heard = job.melody(job.required_audio()).convert(model.sample_rate, 1)
+    if heard.is_silent:
+        note("input_audio has no effect: nothing of it is left when its melody is taken out and mixed to one channel.")
+    melody = torch.from_numpy(heard.samples)
 
     def conditions_at(frame: int) -> Any:
         return model.conditions(job.request.description, _part(melody, frame, job))

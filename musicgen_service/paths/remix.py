@@ -15,9 +15,9 @@ from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio import mixing
+from musicgen_service.notes import note
 from musicgen_service.paths.alignment import align, anchors
 from musicgen_service.paths.job import Clip, Job
-from musicgen_service.progress import log
 
 _SPARE = 1.0
 """Seconds that are generated beyond the song's end, so that the backing's last bar may come forward."""
@@ -30,12 +30,12 @@ def generate(job: Job) -> Iterator[Clip]:
     vocals, accompaniment = job.split(song)
     grid = job.track(song.samples, song.rate, job.request.bpm)
     if not len(grid.beats):
-        log("no beats found in the song: the backing is neither told a tempo nor aligned")
+        note("No beats were found in input_audio, so the new backing has a tempo of its own and is not aligned.")
     harmony = chords.recognise(accompaniment.samples, accompaniment.rate, grid)
     voice = mixing.fitted(vocals.convert(rate, channels).samples, length)
     rest = mixing.fitted(accompaniment.convert(rate, channels).samples, length)
     if not mixing.is_heard(voice, rest, rate):
-        log("no vocals found in the song: the remix is the backing alone")
+        note("No vocals were found in input_audio, so the remix is the new backing alone.")
         voice = np.zeros_like(voice)
     frames = -(-(length + round(_SPARE * rate)) // job.model.hop)
     for clip in job.sounds(_conditions(job, grid, harmony, song.seconds), None, frames):
@@ -78,5 +78,5 @@ def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.nda
     found = job.track(sound, rate, grid.tempo or None)
     moves = anchors(found.downbeats, grid.downbeats, job.request.beat_sync_threshold)
     if len(grid.beats) and not moves:
-        log("no beats found in the backing: it is not aligned")
+        note("No beats were found in the new backing, so it is not aligned with input_audio.")
     return align(sound, rate, moves, length)

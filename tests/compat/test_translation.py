@@ -104,6 +104,33 @@ def test_a_loop_has_the_tempo_that_its_prompt_names() -> None:
     assert "leave one of them out" in problems("musicgen_looper", prompt="house, 100 bpm", bpm=120)[0]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "bpm", "description"),
+    [
+        ("high bpm 90s rave", 140, "high bpm 90s rave, 140 bpm"),
+        ("low bpm 808 trap", 140, "low bpm 808 trap, 140 bpm"),
+        ("128-bpm techno", 128, "128-bpm techno"),
+        ("tempo 124", 124, "tempo 124"),
+        ("120 beats/min", 120, "120 beats/min"),
+        ("BPM of 124", 124, "BPM of 124"),
+        ("techno, 124,5 bpm", 124.5, "techno, 124,5 bpm"),
+        ("120-130 bpm house", 125, "120-130 bpm house, 125 bpm"),
+        ("130-150 bpm trap", 140, "130-150 bpm trap, 140 bpm"),
+    ],
+)
+def test_the_looper_reads_the_tempo_of_a_prompt(prompt: str, bpm: float, description: str) -> None:
+    request = settled("musicgen_looper", prompt=prompt)
+    assert (request.bpm, request.description) == (bpm, description)
+
+
+def test_the_looper_asks_which_of_two_tempi() -> None:
+    prompt = "120 BPM drum & bass at 87.5bpm"
+    assert problems("musicgen_looper", prompt=prompt) == [
+        "The prompt says 120 bpm and 87.5 bpm, and a loop has one tempo: say which with bpm."
+    ]
+    assert settled("musicgen_looper", prompt=prompt, bpm=120).bpm == 120
+
+
 def test_a_remix_is_of_music_input(song: Path) -> None:
     request = settled("musicgen_remixer", music_input=song, chroma_coefficient=2, beat_sync_threshold=1.1)
     assert (request.task, request.model_version, request.input_audio) == ("remix", "melody", song)

@@ -1,5 +1,6 @@
 """What is refused, how that is said, and that the server goes on."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,67 @@ def test_a_link_that_leads_nowhere_fails(server: Server, song_file: Path) -> Non
     assert "404" in reply["error"]
 
 
-def test_a_field_that_is_not_known_is_ignored(server: Server) -> None:
-    assert server.make(**SMALL, mood="happy")
+@pytest.mark.parametrize(
+    ("body", "loc", "sentence"),
+    [
+        ({"input": {"promt": "rock"}}, ["input", "promt"], "There is no input 'promt' (did you mean 'prompt'?)."),
+        ({"input": SMALL | {"mood": "happy"}}, ["input", "mood"], "There is no input 'mood'."),
+        ({"input": SMALL | {"mood": None}}, ["input", "mood"], "There is no input 'mood'."),
+        ({"prompt": "rock"}, ["prompt"], "'prompt' is not inside 'input': put the inputs under 'input'."),
+        ({"input": SMALL, "seed": 3}, ["seed"], "'seed' is not inside 'input': put the inputs under 'input'."),
+        ({"inputs": SMALL}, ["inputs"], "'inputs' is not inside 'input': put the inputs under 'input'."),
+    ],
+)
+def test_an_input_that_there_is_not_is_named(
+    server: Server, body: dict[str, Any], loc: list[str], sentence: str
+) -> None:
+    for response in (server.post(body), server.client.put("/predictions/abc", json=body)):
+        assert response.status_code == 422
+        assert response.json()["error"] == sentence
+        assert response.json()["detail"] == [{"loc": ["body", *loc], "msg": sentence, "type": "value_error"}]
+
+
+def test_a_choice_that_is_misspelt_is_named_with_what_it_may_mean(server: Server) -> None:
+    response = server.post({"input": SMALL | {"model_version": "stereo-larg"}})
+    assert response.status_code == 422
+    [detail] = response.json()["detail"]
+    assert detail["loc"] == ["body", "input", "model_version"]
+    assert detail["msg"].startswith("'stereo-larg' is not one of auto, small,")
+    assert detail["msg"].endswith(" (did you mean 'stereo-large'?).")
+
+
+def test_json_is_json_without_its_content_type(server: Server) -> None:
+    wait_until(lambda: server.status() == "READY")
+    body = json.dumps({"input": SMALL | {"duration": 0.5}}).encode()
+    assert server.client.post("/predictions", content=body).status_code == 422  # its duration was read
+    assert server.client.post("/predictions", content=body, headers={"Origin": "http://a.test"}).status_code != 422
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error"),
+    [
+        ({"prompt": " "}, "Prediction failed: Invalid request: Give a prompt, input_audio, or both."),
+        (
+            {"prompt": "rock", "model_version": "medium"},
+            "Prediction failed: Service error: 'medium' could not be loaded",
+        ),
+    ],
+)
+def test_an_error_is_said_once_and_without_the_names_of_classes(
+    server: Server, inputs: dict[str, Any], error: str
+) -> None:
+    reply = server.predict(**inputs)
+    assert reply["error"].startswith(error) and "Error:" not in reply["error"]
+
+
+def test_what_has_no_effect_is_in_the_metrics(server: Server) -> None:
+    reply = server.predict(**SMALL | {"continuation_start": 1, "bpm": 121, "prompt": "rock 120-122 bpm"})
+    assert reply["metrics"]["notes"] == [
+        "continuation_start has no effect on task 'text'.",
+        "The prompt says 120 to 122 bpm; 121 bpm is used.",
+    ]
+    assert "note: continuation_start has no effect on task 'text'." in server.log.read_text()
+    assert "notes" not in server.predict(**SMALL)["metrics"]
 
 
 def test_null_is_an_input_left_out(server: Server) -> None:

@@ -136,7 +136,7 @@ def test_what_never_keeps_the_tempo_is_cut_on_its_grid_with_a_warning(capsys: py
     assert clip.samples.shape[1] == 8 * RATE and jump_at_the_seam(clip.samples) < 1
     told = capsys.readouterr().err
     assert len(band.asked) == ATTEMPTS
-    assert "warning: no attempt keeps 120 bpm, so the loop is cut on that tempo's own grid" in told
+    assert "note: No attempt keeps 120 bpm, so the loop is cut on that tempo's own grid" in told
 
 
 def test_silence_is_no_reason_to_fail() -> None:
@@ -210,7 +210,9 @@ def test_a_variation_that_fails_leaves_the_others(
     monkeypatch.setattr(Job, "sound", fail_on_the_third)
     clips = loops(Band(music(120)), bpm=120, variations=4)
     assert [clip.number for clip in clips] == [1, 2, 4]
-    assert "variation 3 failed and is left out: RuntimeError: the decoder gave up" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "variation 3 failed: RuntimeError: the decoder gave up" in told
+    assert "note: Variation 3 failed and is left out." in told
     for clip in clips:
         assert np.array_equal(clip.samples, whole[clip.number - 1].samples)
 

@@ -181,12 +181,12 @@ def test_silence_in_the_song(silent: str, capsys: pytest.CaptureFixture[str]) ->
     assert whole.any() and backing.any() and np.isfinite(whole).all()
     told = capsys.readouterr().err
     assert vocals.any() == (silent == "rest")
-    assert ("no vocals found" in told) == (silent != "rest")
-    assert ("no beats found in the song" in told) == (silent == "song")
+    assert ("No vocals were found" in told) == (silent != "rest")
+    assert ("No beats were found in input_audio" in told) == (silent == "song")
 
 
 def test_a_backing_without_beats_is_not_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     band = Band(lambda _seed, seconds: np.zeros(round(seconds * RATE), np.float32))
     whole, backing, vocals = parts(remixes(band, song_of(6)))
-    assert "no beats found in the backing: it is not aligned" in capsys.readouterr().err
+    assert "No beats were found in the new backing, so it is not aligned" in capsys.readouterr().err
     assert vocals.any() and whole.any() and not backing.any()
