@@ -27,7 +27,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	touch $@
 
 run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..." SEED=2
-	$(BIN)/python -m musicgen_service predict -i prompt="$(PROMPT)" -i seed=$(SEED) -o out/clip.wav
+	$(BIN)/python -m musicgen_service predict -i prompt="$(PROMPT)" -i seed=$(SEED) -o out/clip.wav --force
 
 serve: install  ## answer HTTP requests on port 5000
 	$(BIN)/python -m musicgen_service serve --port 5000

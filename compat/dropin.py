@@ -1,11 +1,9 @@
 """What the drop-in predictors share."""
 
-import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar
 
 import cog
 
@@ -13,8 +11,9 @@ from musicgen_service import settings
 from musicgen_service.audio import reading
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.progress import log
-from musicgen_service.request import Field, GenerationRequest, RequestError, check
+from musicgen_service.request import GenerationRequest, RequestError, check
 from musicgen_service.runner import ServiceRunner
+from musicgen_service.signature import declared
 
 DEMO = "demo"
 """As `MUSICGEN_MODELS`: the demo checkpoint stands in for every model."""
@@ -83,18 +82,6 @@ class DropIn(ServiceRunner):
             yield
         except RequestError as error:
             raise RequestError([self.worded(problem) for problem in error.problems]) from None
-
-
-def declared(run: Callable[..., Any]) -> dict[str, Field]:
-    """The fields that the parameters of a `run` declare."""
-    hints = get_type_hints(run)
-    fields = {}
-    for name, parameter in list(inspect.signature(run).parameters.items())[1:]:
-        [kind] = set(get_args(hints[name]) or (hints[name],)) - {type(None)}
-        entry = parameter.default
-        choices = tuple(entry.choices) if entry.choices else None
-        fields[name] = Field(Path if kind is cog.Path else kind, entry.default, entry.ge, entry.le, choices)
-    return fields
 
 
 def stand_in(model: str) -> str:

@@ -1,4 +1,5 @@
 """`python -m musicgen_service`: see `cli`."""
+# PYTHON_ARGCOMPLETE_OK: where argcomplete is active for all commands, it completes this one, too.
 
 from musicgen_service.cli import main
 

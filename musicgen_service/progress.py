@@ -13,14 +13,17 @@ def log(message: str) -> None:
     """One line for the operator, on standard error so that output stays clean."""
     # A terminal that has gone, or a full disk under the log, is no reason to fail.
     with suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            tqdm.write(message, file=sys.stderr)  # above a bar, not in the midst of it
+        else:
+            print(message, file=sys.stderr, flush=True)
 
 
 class Progress:
     """Reports how much of a request is done."""
 
     def __init__(self) -> None:
-        self._bar = tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}") if sys.stderr.isatty() else None
+        self._bar = tqdm(total=100, unit="%") if sys.stderr.isatty() else None
         self._told = 0
 
     def report(self, share: float) -> None:

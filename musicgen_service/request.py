@@ -61,6 +61,7 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] | None = None
+    description: str = ""
 
 
 FIELDS = {
@@ -211,11 +212,12 @@ def _checked_number(name: str, field: Field, value: Any) -> int | float:
     high = sys.float_info.max if field.maximum is None else field.maximum
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (is_number and low <= value <= high) or (field.kind is int and value != int(value)):
-        raise ValueError(f"{name} must be {_allowed(field)}, not {_shown(value)}.")
+        raise ValueError(f"{name} must be {allowed_numbers(field)}, not {_shown(value)}.")
     return field.kind(value)
 
 
-def _allowed(field: Field) -> str:
+def allowed_numbers(field: Field) -> str:
+    """What a field of numbers takes, in words."""
     noun = "a whole number" if field.kind is int else "a number"
     low, high = field.minimum, field.maximum
     if low is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_service import health, threads
+from musicgen_service import health, naming, threads
 from musicgen_service.analysis import stems, tracker
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import encoding, loudness, reading, recipe
@@ -150,7 +150,7 @@ class MusicGenService:
             sound = clip.samples
             if not clip.levelled:
                 sound = loudness.normalise(sound, model.sample_rate, request.normalization_strategy)
-            path = folder / f"{request.task}-{request.seed}-{_label(clip)}.{request.output_format}"
+            path = folder / naming.file_name(request, naming.label(clip.number, clip.part))
             encoding.write(sound, model.sample_rate, path, recipe.tags(_recipe(request, clip)))
             files.append(path)
             made_with.append(clip.seed)
@@ -185,11 +185,6 @@ def _tell_of_prompt(request: GenerationRequest, model: MusicModel) -> None:
     description = model.read_text(request.description or "")
     for sentence in text_reading.notes(model.name, model.read_text(request.prompt), description):
         note(sentence)
-
-
-def _label(clip: Clip) -> str:
-    # An underscore sorts after the full stop, so that a clip comes before its parts.
-    return f"{clip.number:02d}_{clip.part}" if clip.part else f"{clip.number:02d}"
 
 
 def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:

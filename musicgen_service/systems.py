@@ -2,8 +2,11 @@
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from musicgen_service.runner import ServiceRunner
+if TYPE_CHECKING:
+    # Its import takes half a second, which a command that needs only names should not wait for.
+    from musicgen_service.runner import ServiceRunner
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +27,7 @@ def location(predictor: str) -> tuple[str, str]:
     return file.removesuffix(".py").replace("/", "."), name
 
 
-def load(system: str | None) -> ServiceRunner:
+def load(system: str | None) -> "ServiceRunner":
     """A system's predictor, before its `setup`."""
     module, name = location(predictor(system))
     runner: ServiceRunner = getattr(importlib.import_module(module), name)()

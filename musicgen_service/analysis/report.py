@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,26 @@ class Report:
     def level(self) -> str:
         """The loudness in words."""
         return f"{self.loudness:.1f} LUFS" if np.isfinite(self.loudness) else "silence"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it, in types that JSON has; times in seconds, None for what was not found."""
+        grid, (name, confidence) = self.grid, self.key
+        has_beats = len(grid.beats) > 0
+        return {
+            "seconds": self.audio.seconds,
+            "channels": self.audio.samples.shape[0],
+            "sample_rate": self.audio.rate,
+            "loudness_lufs": float(self.loudness) if np.isfinite(self.loudness) else None,
+            "tempo_bpm": float(grid.tempo) if has_beats else None,
+            "tempo_confidence": float(grid.confidence) if has_beats else None,
+            "beats_per_bar": grid.beats_per_bar if has_beats else None,
+            "beats": [float(time) for time in grid.beats],
+            "downbeats": [float(time) for time in grid.downbeats],
+            "key": name if confidence else None,
+            "key_confidence": float(confidence) if confidence else None,
+            "chords": [{"start": float(start), "end": float(end), "label": label} for start, end, label in self.chords],
+        }
 
     def __str__(self) -> str:
         grid, (name, confidence) = self.grid, self.key

@@ -40,6 +40,8 @@ def read(path: Path) -> dict[str, Any]:
     RecipeError
         When there is no such file or it was not made by this service.
     """
+    if not path.is_file():
+        raise RecipeError(f"There is no file {path}.")
     for comment in (_sndfile_comment(path), _ffmpeg_comment(path)):
         try:
             recipe = json.loads(comment)
@@ -50,16 +52,37 @@ def read(path: Path) -> dict[str, Any]:
     raise RecipeError(f"{path} carries no recipe: it was not made by this service, or its tags were removed.")
 
 
-def command(recipe: Mapping[str, Any]) -> str:
-    """The shell command that makes the clip again; the audio file, if any, must be the same one."""
-    words = ["python", "-m", "musicgen_service", "predict"]
+def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
+    """The command of a POSIX shell that makes the clip again; the audio file, if any, must be the same one.
+
+    Parameters
+    ----------
+    python : what starts the interpreter
+    output : where the clip is to go
+
+    Raises
+    ------
+    RecipeError
+        When the recipe holds what no command line can carry.
+    """
+    words = [python, "-m", "musicgen_service", "predict"]
     for name, value in recipe.items():
         if name in (_MARK, _AUDIO_DIGEST) or value is None:
             continue
-        text = f"@{value}" if name == _AUDIO else json.dumps(value) if isinstance(value, bool) else str(value)
-        words += ["-i", f"{name}={text}"]
-    words += ["-o", f"clip.{recipe['output_format']}"]
-    return shlex.join(words)
+        words += ["-i", f"{name}={_as_argument(name, value)}"]
+    line = shlex.join([*words, "-o", str(output)])
+    if "\0" in line:
+        raise RecipeError("The recipe holds a NUL character, which no command line can carry.")
+    return line
+
+
+def _as_argument(name: str, value: Any) -> str:
+    if name == _AUDIO:
+        return f"@{value}"
+    if isinstance(value, bool):
+        return json.dumps(value)
+    # A text that starts with @ would be read from a file.
+    return f"@{value}" if str(value).startswith("@") else str(value)
 
 
 def _sndfile_comment(path: Path) -> str:

@@ -19,6 +19,7 @@ from musicgen_service.models.catalogue import (
     first_match,
 )
 from musicgen_service.models.hub import sha256
+from musicgen_service.suggestion import did_you_mean
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial"
@@ -62,6 +63,10 @@ class WeightStore:
             return False
         held = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
         return all(first_match(pattern, held) is not None for pattern in COMPONENTS[name].files)
+
+    def size(self, name: str) -> int:
+        """Bytes that the files of `name` take; 0 when none are here."""
+        return sum(path.stat().st_size for path in self.path(name).rglob("*") if path.is_file())
 
     def require(self, name: str) -> Path:
         """The folder of a checkpoint or part whose files have their recorded sizes.
@@ -143,8 +148,9 @@ class WeightStore:
         elif name in COMPONENTS:
             wanted.append(COMPONENTS[name])
         else:
+            known = [*CHECKPOINTS, *COMPONENTS]
             raise WeightsError(
-                f"'{name}' is not a known checkpoint: use one of {', '.join([*CHECKPOINTS, *COMPONENTS])}."
+                f"'{name}' is not a known checkpoint{did_you_mean(name, known)}: use one of {', '.join(known)}."
             )
         for item in wanted:
             if self._is_whole(item.name):

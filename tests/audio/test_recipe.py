@@ -9,8 +9,8 @@ import soundfile
 
 from musicgen_service.audio import encoding, recipe
 from musicgen_service.audio.encoding import FORMATS
-from musicgen_service.cli import parse_inputs
-from musicgen_service.request import MAX_PROMPT
+from musicgen_service.cli import inputs
+from musicgen_service.request import FIELDS, MAX_PROMPT
 from tests.audio.sounds import RATE, tone
 
 AWKWARD = "r&b = \"so; #1\" \\ 'fun' naïve 爵士 🎷\n; [tag]\nx=y $HOME `ls`"
@@ -37,25 +37,31 @@ def test_the_longest_prompt_fits(tmp_path: Path, name: str) -> None:
 
 
 def test_the_command_says_the_same_again(tmp_path: Path) -> None:
-    found = written(tmp_path, "wav", prompt=AWKWARD, seed=3, continuation=False, bpm=None)
-    words = shlex.split(recipe.command(found))
-    assert words[:4] == ["python", "-m", "musicgen_service", "predict"]
-    pairs = [words[index + 1] for index, word in enumerate(words) if word == "-i"]
-    expected = {"task": "text", "output_format": "wav", "prompt": AWKWARD, "seed": 3, "continuation": False}
-    assert parse_inputs(pairs) == expected
+    for prompt in (AWKWARD, "@home", "@@twice", "-o x"):
+        found = written(tmp_path, "wav", prompt=prompt, seed=3, continuation=False, bpm=None)
+        words = shlex.split(recipe.command(found, "/a python", Path("a clip.wav")))
+        assert words[:4] == ["/a python", "-m", "musicgen_service", "predict"]
+        assert words[-2:] == ["-o", "a clip.wav"]
+        pairs = [words[index + 1] for index, word in enumerate(words) if word == "-i"]
+        expected = {"task": "text", "output_format": "wav", "prompt": prompt, "seed": 3, "continuation": False}
+        assert inputs.parse(pairs, FIELDS) == expected
+
+
+def test_what_no_command_line_can_carry_is_said() -> None:
+    with pytest.raises(recipe.RecipeError, match="NUL"):
+        recipe.command({"prompt": "a\0b", "output_format": "wav"}, "python", Path("clip.wav"))
 
 
 def test_input_audio_is_named_as_a_file() -> None:
-    text = recipe.command({"input_audio": "my song.wav", "input_audio_sha256": "00", "output_format": "mp3"})
+    text = recipe.command({"input_audio": "my song.wav", "input_audio_sha256": "00", "output_format": "mp3"}, "python", Path("clip.mp3"))
     assert "'input_audio=@my song.wav'" in text and "00" not in text
 
 
 def test_a_stranger_has_no_recipe(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.wav", tmp_path / "plain.wav"):
-        if path.name == "plain.wav":
-            soundfile.write(path, tone(0.1)[0], RATE)
-        with pytest.raises(recipe.RecipeError, match="carries no recipe"):
-            recipe.read(path)
+    soundfile.write(tmp_path / "plain.wav", tone(0.1)[0], RATE)
+    for name, sentence in (("plain.wav", "carries no recipe"), ("missing.wav", "There is no file")):
+        with pytest.raises(recipe.RecipeError, match=sentence):
+            recipe.read(tmp_path / name)
 
 
 def test_title_is_short_and_one_line() -> None:

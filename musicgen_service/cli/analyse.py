@@ -1,0 +1,46 @@
+"""`analyse`: what can be read from a recording."""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from musicgen_service.cli.errors import CommandError, UsageError
+from musicgen_service.cli.files import deliver, existing, prepared
+from musicgen_service.cli.parser import Parser
+
+
+def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
+    """The arguments of the command."""
+    parser.add_argument("file", metavar="FILE", help="a recording")
+    parser.add_argument("--plot", metavar="PICTURE", help="also draw waveform, beats and chords: .png, .svg or .pdf")
+    parser.add_argument("--force", action="store_true", help="overwrite the picture")
+    parser.add_argument("--json", action="store_true", help="print everything, each beat included, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what was read from the recording, and draw it."""
+    file = existing(options.file)
+    picture = Path(options.plot).expanduser() if options.plot is not None else None
+    # Imported here: librosa takes a second to load.
+    from musicgen_service.analysis import report, tracker
+    from musicgen_service.audio import reading
+    from musicgen_service.models.store import WeightStore
+
+    if picture and picture.suffix.lower() not in report.PICTURES:
+        raise UsageError(f"A plot's name must end in {', '.join(report.PICTURES)}, unlike '{options.plot}'.")
+    with prepared([picture], force=options.force) if picture else nullcontext():
+        try:
+            audio = reading.read(file)
+        except reading.AudioError as error:
+            raise CommandError(f"{file} cannot be analysed: {error}") from None
+        found = report.analyse(audio, tracker.choose(WeightStore.from_environment()))
+        if picture:
+            with tempfile.TemporaryDirectory() as folder:
+                drawn = Path(folder) / f"plot{picture.suffix.lower()}"
+                report.plot(found, drawn)
+                deliver([(drawn, picture)], force=options.force)
+    print(json.dumps({"file": str(file), **found.data}, indent=2) if options.json else found)

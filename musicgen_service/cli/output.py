@@ -1,0 +1,80 @@
+"""What `-o` asks for: a file, numbered files, files in a folder, or standard output."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from musicgen_service.cli.errors import UsageError
+
+STANDARD_OUTPUT = "-"
+_FOLDERS = ("", ".", "..")
+"""Last parts of a path that can only be a folder."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the clips of one command go.
+
+    Attributes
+    ----------
+    folder : the folder for them
+    name : a file name with an extension, numbered when there are several clips; None: the service's own names
+    standard : whether the one clip goes to standard output instead
+    """
+
+    folder: Path = Path()
+    name: str | None = None
+    standard: bool = False
+
+    @classmethod
+    def parse(cls, text: str | None, formats: Sequence[str]) -> "Output":
+        """What the text after `-o` means; None stands for no such option.
+
+        Raises
+        ------
+        UsageError
+            When it names a file whose extension is none of the formats.
+        """
+        if text is None:
+            return cls()
+        if text == STANDARD_OUTPUT:
+            return cls(standard=True)
+        if not text:
+            raise UsageError("-o is empty: name a file, a folder, or - for standard output.")
+        path = Path(text).expanduser()
+        if text.rpartition("/")[2] in _FOLDERS or path.is_dir():
+            return cls(path)
+        extension = path.suffix[1:]
+        if extension.lower() not in formats:
+            allowed = f"end the name in {_either(f'.{name}' for name in formats)}, or in / for a folder"
+            raise UsageError(
+                f"-o {text} has {f'the extension .{extension}' if extension else 'no extension'}: {allowed}."
+            )
+        return cls(path.parent, path.name)
+
+    @property
+    def format(self) -> str | None:
+        """The format that the name asks for."""
+        return Path(self.name).suffix[1:].lower() if self.name else None
+
+    def targets(self, names: Iterable[str], labels: Sequence[str]) -> list[Path]:
+        """The paths of clips with these names of the service and these labels.
+
+        Raises
+        ------
+        UsageError
+            When several are to go to standard output.
+        """
+        if self.standard and len(labels) > 1:
+            raise UsageError(f"-o - takes one file, and there may be {len(labels)}: name a folder.")
+        if self.name is None:
+            return [self.folder / name for name in names]
+        path = Path(self.name)
+        if len(labels) == 1:
+            return [self.folder / path]
+        return [self.folder / f"{path.stem}-{label}{path.suffix}" for label in labels]
+
+
+def _either(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

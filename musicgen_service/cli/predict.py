@@ -1,0 +1,174 @@
+"""`predict`: make clips."""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from musicgen_service import systems
+from musicgen_service.cli import inputs
+from musicgen_service.cli.errors import CommandError, UsageError
+from musicgen_service.cli.files import deliver, prepared
+from musicgen_service.cli.output import Output
+from musicgen_service.cli.parser import Parser, complete_with
+
+
+def add_arguments(parser: Parser, words: Sequence[str]) -> None:
+    """The arguments of the command; the inputs are those of the system that the words name."""
+    from musicgen_service.signature import declared
+
+    fields = declared(type(systems.load(_system(words))).run)
+    parser.usage = f"{parser.prog} [PROMPT] [-o OUTPUT] [options] [inputs]"
+    parser.epilog = f"For example: {parser.prog} 'lofi piano, 90 bpm' --duration 20 -o clip.mp3"
+    prompt = parser.add_argument(
+        "prompt", nargs="?", metavar="PROMPT", help="what the music should be like: short for --prompt PROMPT"
+    )
+    complete_with(prompt, ())
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        help="a file, numbered when there are several clips; a folder, which ends in / or is there, for files under "
+        "the service's own names; or - for standard output (default: a file in this folder)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite files")
+    parser.add_argument("--json", action="store_true", help="print files, lengths, metrics and recipes as JSON")
+    parser.add_argument("--as", **systems_option())
+    pairs = parser.add_argument("-i", "--input", action="append", dest="inputs", metavar="NAME=VALUE", help="an input")
+    pairs.completer = inputs.PairCompleter(fields)  # type: ignore[attr-defined]
+    inputs.add_options(parser, fields)
+    parser.set_defaults(run=run, fields=fields)
+
+
+def systems_option() -> dict[str, Any]:
+    """The option that names the system whose place to take."""
+    names = systems.names()
+    return {"dest": "system", "metavar": "SYSTEM", "choices": names, "help": f"in the place of {', '.join(names)}"}
+
+
+def _system(words: Sequence[str]) -> str | None:
+    """The system that the words name, where there is one; the parser objects to any other."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name = following if word == "--as" else word.removeprefix("--as=")
+        if word.startswith("--as") and name in systems.names():
+            return name
+    return None
+
+
+def run(options: argparse.Namespace) -> None:
+    """Make the clips; what cannot succeed is refused before any model is loaded."""
+    from musicgen_service import naming
+    from musicgen_service.models.store import WeightStore
+
+    prompt = [] if options.prompt is None else [f"prompt={options.prompt}"]
+    values = inputs.parse(prompt + (options.inputs or []), options.fields)
+    output = Output.parse(options.output, options.fields["output_format"].choices)
+    _agree_on_format(values, output, options.output)
+    if output.standard and options.json:
+        raise UsageError("-o - and --json both write to standard output: leave one of them out.")
+    if output.standard and sys.stdout.isatty():
+        raise UsageError("-o - would write a sound file to the terminal: send it to a program or a file.")
+    predictor = systems.load(options.system)
+    request = predictor.settle(values, WeightStore.from_environment().present())
+    values["seed"] = request.seed
+    labels = naming.labels(request)
+    targets = dict(
+        zip(labels, output.targets([naming.file_name(request, name) for name in labels], labels), strict=True)
+    )
+    place = nullcontext() if output.standard else prepared(list(targets.values()), force=options.force)
+    with _ended_by_signals(), place, _quiet_standard_output() as standard_output, _made(predictor, request.model_version, values) as made:
+        files, metrics = made
+        if output.standard:
+            with files[0].open("rb") as file:
+                shutil.copyfileobj(file, standard_output.buffer)
+            _say_made(sys.stderr, [_facts(files[0], Path("-"))], metrics)
+            return
+        moves = [(file, targets[file.stem.rpartition("-")[2]]) for file in files]
+        facts = [_facts(*move) for move in moves]
+        deliver(moves, force=options.force)
+    if options.json:
+        print(json.dumps({"files": facts, "metrics": metrics}, indent=2))
+    else:
+        _say_made(sys.stdout, facts, metrics)
+
+
+def _agree_on_format(values: dict[str, Any], output: Output, text: str) -> None:
+    """Let the output's name choose the format, unless an input has chosen another."""
+    if output.format is None:
+        return
+    if values.setdefault("output_format", output.format) != output.format:
+        chosen = values["output_format"]
+        raise UsageError(f"-o {text} and output_format={chosen} contradict each other: leave one of them out.")
+
+
+@contextmanager
+def _made(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[tuple[list[Path], dict[str, Any]]]:
+    """The clips, for as long as the block takes, and the metrics that a server would answer with."""
+    predictor.start([model])
+    from musicgen_service.faults import ServiceError
+
+    metrics: dict[str, Any] = {}
+    # Outside a server Cog keeps no metrics.
+    predictor.record_metric = metrics.__setitem__
+    started = time.monotonic()
+    try:
+        files = [Path(file) for file in predictor.clips(values)]
+    except ServiceError as error:
+        raise CommandError(str(error)) from None
+    try:
+        yield files, {"predict_time": round(time.monotonic() - started, 3), **metrics}
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            files[0].parent.rmdir()
+
+
+def _facts(file: Path, target: Path) -> dict[str, Any]:
+    from musicgen_service.audio import reading, recipe
+
+    made_with = recipe.read(file)
+    return {
+        "path": str(target),
+        "seconds": round(reading.seconds(file), 6),
+        "seed": made_with["seed"],
+        "recipe": made_with,
+    }
+
+
+def _say_made(stream: IO[str], facts: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
+    for fact in facts:
+        print(f"{fact['path']}  {fact['seconds']:.2f} s of audio, seed {fact['seed']}", file=stream)
+    print(f"made in {metrics['predict_time']:.1f} s", file=stream)
+
+
+@contextmanager
+def _quiet_standard_output() -> Iterator[Any]:
+    """Standard output, kept for the result: whatever else is printed in the block goes to standard error."""
+    standard_output = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield standard_output
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Has a signal that ends the process end the block first, which tidies up."""
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    # One that is ignored stays so: `nohup` has SIGHUP ignored.
+    ending = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,33 @@
+"""`serve`: answer HTTP requests."""
+
+import argparse
+from collections.abc import Sequence
+
+from musicgen_service.cli.errors import UsageError
+from musicgen_service.cli.parser import Parser
+from musicgen_service.cli.predict import systems_option
+
+_HIGHEST_PORT = 65535
+
+
+def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
+    """The arguments of the command."""
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, metavar="N", help="the port to listen on (default: $PORT, or else 5000)")
+    parser.add_argument("--as", **systems_option())
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Answer until told to end."""
+    from musicgen_service import settings
+    from musicgen_service.server import serve
+
+    port = options.port if options.port is not None else settings.load().port
+    serve(options.host, port, options.system)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
+        raise UsageError(f"--port must be a whole number from 0 to {_HIGHEST_PORT}, not '{text}'.")
+    return int(text)

@@ -1,0 +1,118 @@
+"""`weights`: what is in the weights folder, and how more gets there."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from musicgen_service.cli.errors import CommandError, UsageError
+from musicgen_service.cli.parser import Parser, complete_with
+from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS, Checkpoint, Component
+from musicgen_service.suggestion import did_you_mean
+
+NAMES = (*CHECKPOINTS, *COMPONENTS)
+
+
+def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
+    """The arguments of the command."""
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
+    listing = _command(commands, "list", "what there is and what is here", _list)
+    listing.add_argument("--json", action="store_true", help="print it as JSON, with sources and windows")
+    fetch = _command(commands, "fetch", "fetch a checkpoint and all it needs", _fetch)
+    complete_with(fetch.add_argument("name", metavar="NAME", help="as `weights list` has it"), NAMES)
+    verify = _command(commands, "verify", "compare files with their checksums", _verify)
+    names = verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    complete_with(names, NAMES)
+    _command(commands, "path", "print the weights folder", _path)
+
+
+def _command(commands: Any, name: str, summary: str, run: Any) -> Parser:
+    command: Parser = commands.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
+    command.set_defaults(parser=command, run=run)
+    return command
+
+
+def _list(options: argparse.Namespace) -> None:
+    entries = [*map(_entry, CHECKPOINTS.values()), *map(_entry, COMPONENTS.values())]
+    if options.json:
+        print(json.dumps(entries, indent=2))
+        return
+    rows: list[tuple[str, ...]] = [("NAME", "HERE", "SIZE", "PARAMS", "CHANNELS", "FOLLOWS", "LICENCE")]
+    rows += [_row(entry) for entry in entries]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><<<", widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _entry(item: Checkpoint | Component) -> dict[str, Any]:
+    from musicgen_service.models.store import WeightStore
+
+    store = WeightStore.from_environment()
+    entry: dict[str, Any] = {
+        "name": item.name,
+        "here": store.has(item.name),
+        "bytes": store.size(item.name),
+        "licence": item.licence,
+        "source": item.hub_id or (item.page if isinstance(item, Component) else "part of this repository"),
+    }
+    if isinstance(item, Checkpoint):
+        entry |= {
+            "kind": "checkpoint",
+            "parameters": item.parameters * 10**6,
+            "channels": item.channels,
+            "takes_melody": item.takes_melody,
+            "window_seconds": item.window,
+            "needs": list(item.components),
+        }
+    else:
+        entry["kind"] = "shared part"
+    return entry
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    here = ("yes", _size(entry["bytes"])) if entry["here"] else ("-", "-")
+    if entry["kind"] != "checkpoint":
+        return (entry["name"], *here, "-", "-", "shared part", entry["licence"])
+    parameters = f"{entry['parameters'] // 10**6} M"
+    channels = "stereo" if entry["channels"] == 2 else "mono"
+    return (
+        entry["name"],
+        *here,
+        parameters,
+        channels,
+        "text, melody" if entry["takes_melody"] else "text",
+        entry["licence"],
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from musicgen_service.models.store import WeightStore
+
+    for line in WeightStore.from_environment().fetch(options.name):
+        print(line, flush=True)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from musicgen_service.models.store import WeightStore, fetch_hint
+
+    store = WeightStore.from_environment()
+    for name in options.names:
+        if name not in NAMES:
+            raise UsageError(f"There is no '{name}'{did_you_mean(name, NAMES)}: use some of {', '.join(NAMES)}.")
+    fetched = [*CHECKPOINTS, *(name for name, component in COMPONENTS.items() if component.hub_id)]
+    names = options.names or [name for name in fetched if store.has(name)]
+    problems = [problem for name in names for problem in store.verify(name)]
+    if problems:
+        raise CommandError("; ".join(problems) + f": {fetch_hint('NAME')} to replace what is damaged.")
+    print(f"checksums agree: {', '.join(names)}" if names else "there are no weights to compare with their checksums")
+
+
+def _path(_options: argparse.Namespace) -> None:
+    from musicgen_service.models.store import WeightStore
+
+    print(WeightStore.from_environment().root)

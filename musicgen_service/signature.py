@@ -1,0 +1,23 @@
+"""The inputs that a predictor's `run` declares, as fields: the source of its schema, its checks and its help."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import cog
+
+from musicgen_service.request import Field
+
+
+def declared(run: Callable[..., Any]) -> dict[str, Field]:
+    """The fields that the parameters of a `run` declare."""
+    hints = get_type_hints(run)
+    fields = {}
+    for name, parameter in list(inspect.signature(run).parameters.items())[1:]:
+        [kind] = set(get_args(hints[name]) or (hints[name],)) - {type(None)}
+        entry = parameter.default
+        kind = Path if kind is cog.Path else kind
+        choices = tuple(entry.choices) if entry.choices else None
+        fields[name] = Field(kind, entry.default, entry.ge, entry.le, choices, entry.description)
+    return fields
