@@ -1,5 +1,6 @@
 """What a request tells while it runs: a bar on a terminal, percentages in a log."""
 
+import os
 import sys
 from contextlib import suppress
 
@@ -7,6 +8,8 @@ from tqdm import tqdm
 
 _STEP = 10
 """Percent between two lines in a log."""
+_COLUMNS = 80
+"""Of a terminal that does not know its size, as many a container's: tqdm would draw nothing there."""
 
 
 def log(message: str) -> None:
@@ -23,7 +26,7 @@ class Progress:
     """Reports how much of a request is done."""
 
     def __init__(self) -> None:
-        self._bar = tqdm(total=100, unit="%") if sys.stderr.isatty() else None
+        self._bar = tqdm(total=100, unit="%", ncols=_columns()) if sys.stderr.isatty() else None
         self._told = 0
 
     def report(self, share: float) -> None:
@@ -39,3 +42,7 @@ class Progress:
         """End the report; safe to call after a failure."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _columns() -> int:
+    return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS

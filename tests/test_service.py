@@ -17,7 +17,7 @@ from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
-from musicgen_service.request import RequestError
+from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService, variation_seed
 from tests.audio.sounds import RATE, tone
 

@@ -75,8 +75,7 @@ def add_options(parser: Parser, fields: Mapping[str, Field]) -> None:
     """Options of the inputs' own names, each with its sentence, type, bounds and default, that amount to pairs."""
     group = parser.add_argument_group(
         "inputs",
-        "Each can also be given as -i NAME=VALUE, as `cog predict` takes it. "
-        "--prompt @FILE reads the prompt from a file.",
+        "Each can also be given as -i NAME=VALUE, as `cog predict` takes it. @FILE reads the prompt from a file.",
     )
     for name, field in fields.items():
         # A sentence's percent sign would be argparse's own.

@@ -49,6 +49,9 @@ def _run(arguments: Sequence[str]) -> None:
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
+        # To bash an @ begins a word and does not break one: without this it would be lost from `-i input_audio=@song`.
+        breaks = "_ARGCOMPLETE_COMP_WORDBREAKS"
+        os.environ[breaks] = os.environ.get(breaks, "").replace("@", "")
         argcomplete.autocomplete(parser)
     options, left_over = parser.parse_known_args(arguments)
     chosen: Parser = getattr(options, "parser", parser)

@@ -24,7 +24,7 @@ def add_arguments(parser: Parser, words: Sequence[str]) -> None:
     from musicgen_service.signature import declared
 
     fields = declared(type(systems.load(_system(words))).run)
-    parser.usage = f"{parser.prog} [PROMPT] [-o OUTPUT] [options] [inputs]"
+    parser.usage = f"{parser.prog} [PROMPT] [-o OUTPUT] [options]"
     parser.epilog = f"For example: {parser.prog} 'lofi piano, 90 bpm' --duration 20 -o clip.mp3"
     prompt = parser.add_argument(
         "prompt", nargs="?", metavar="PROMPT", help="what the music should be like: short for --prompt PROMPT"
@@ -82,7 +82,12 @@ def run(options: argparse.Namespace) -> None:
         zip(labels, output.targets([naming.file_name(request, name) for name in labels], labels), strict=True)
     )
     place = nullcontext() if output.standard else prepared(list(targets.values()), force=options.force)
-    with _ended_by_signals(), place, _quiet_standard_output() as standard_output, _made(predictor, request.model_version, values) as made:
+    with (
+        _ended_by_signals(),
+        place,
+        _quiet_standard_output() as standard_output,
+        _made(predictor, request.model_version, values) as made,
+    ):
         files, metrics = made
         if output.standard:
             with files[0].open("rb") as file:

@@ -17,6 +17,10 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     """The arguments of the command."""
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
     listing = _command(commands, "list", "what there is and what is here", _list)
+    listing.epilog = (
+        "SIZE is what a folder takes on this disk, PARAMS are millions of parameters of the language model. KIND: text "
+        "goes by the prompt alone, melody follows a tune too, and a part is shared, fetched with what needs it."
+    )
     listing.add_argument("--json", action="store_true", help="print it as JSON, with sources and windows")
     fetch = _command(commands, "fetch", "fetch a checkpoint and all it needs", _fetch)
     complete_with(fetch.add_argument("name", metavar="NAME", help="as `weights list` has it"), NAMES)
@@ -37,7 +41,7 @@ def _list(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(entries, indent=2))
         return
-    rows: list[tuple[str, ...]] = [("NAME", "HERE", "SIZE", "PARAMS", "CHANNELS", "FOLLOWS", "LICENCE")]
+    rows: list[tuple[str, ...]] = [("NAME", "HERE", "SIZE", "PARAMS", "CHANNELS", "KIND", "LICENCE")]
     rows += [_row(entry) for entry in entries]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -49,45 +53,39 @@ def _entry(item: Checkpoint | Component) -> dict[str, Any]:
     from musicgen_service.models.store import WeightStore
 
     store = WeightStore.from_environment()
+    here = store.has(item.name)
     entry: dict[str, Any] = {
         "name": item.name,
-        "here": store.has(item.name),
-        "bytes": store.size(item.name),
+        "here": here,
+        "bytes": store.size(item.name) if here else None,
         "licence": item.licence,
         "source": item.hub_id or (item.page if isinstance(item, Component) else "part of this repository"),
     }
     if isinstance(item, Checkpoint):
         entry |= {
-            "kind": "checkpoint",
+            "kind": "melody" if item.takes_melody else "text",
             "parameters": item.parameters * 10**6,
             "channels": item.channels,
-            "takes_melody": item.takes_melody,
             "window_seconds": item.window,
             "needs": list(item.components),
         }
     else:
-        entry["kind"] = "shared part"
+        entry["kind"] = "part"
     return entry
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     here = ("yes", _size(entry["bytes"])) if entry["here"] else ("-", "-")
-    if entry["kind"] != "checkpoint":
-        return (entry["name"], *here, "-", "-", "shared part", entry["licence"])
-    parameters = f"{entry['parameters'] // 10**6} M"
-    channels = "stereo" if entry["channels"] == 2 else "mono"
-    return (
-        entry["name"],
-        *here,
-        parameters,
-        channels,
-        "text, melody" if entry["takes_melody"] else "text",
-        entry["licence"],
-    )
+    if entry["kind"] == "part":
+        return (entry["name"], *here, "-", "-", "part", entry["licence"])
+    parameters, channels = f"{entry['parameters'] // 10**6} M", "stereo" if entry["channels"] == 2 else "mono"
+    return (entry["name"], *here, parameters, channels, entry["kind"], entry["licence"])
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    """Three digits and a unit."""
+    number, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
+    return f"{number:.{max(0, 3 - len(str(int(number))))}f} {unit}"
 
 
 def _fetch(options: argparse.Namespace) -> None:

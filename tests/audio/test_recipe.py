@@ -53,7 +53,9 @@ def test_what_no_command_line_can_carry_is_said() -> None:
 
 
 def test_input_audio_is_named_as_a_file() -> None:
-    text = recipe.command({"input_audio": "my song.wav", "input_audio_sha256": "00", "output_format": "mp3"}, "python", Path("clip.mp3"))
+    text = recipe.command(
+        {"input_audio": "my song.wav", "input_audio_sha256": "00", "output_format": "mp3"}, "python", Path("clip.mp3")
+    )
     assert "'input_audio=@my song.wav'" in text and "00" not in text
 
 

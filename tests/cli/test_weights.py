@@ -1,0 +1,57 @@
+"""`weights list`: a table for people and one for programs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from musicgen_service import cli
+from musicgen_service.cli import weights as command
+from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
+
+pytestmark = pytest.mark.usefixtures("shell")
+
+
+def test_the_list_is_a_table_that_fits_a_terminal(capsys: pytest.CaptureFixture[str], weights: Path) -> None:
+    cli.main(["weights", "list"])
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == "NAME HERE SIZE PARAMS CHANNELS KIND LICENCE".split()
+    assert [row.split()[0] for row in rows] == [*CHECKPOINTS, *COMPONENTS]
+    assert max(map(len, (header, *rows))) <= 80
+    table = {row.split()[0]: re.split(r"  +", row) for row in rows}
+    bytes_here = sum(path.stat().st_size for path in (weights / "stereo-small").rglob("*") if path.is_file())
+    size = f"{bytes_here / 1e6:.2f} MB"
+    assert table["stereo-small"] == ["stereo-small", "yes", size, "300 M", "stereo", "text", "CC-BY-NC 4.0"]
+    assert table["large"] == ["large", "-", "-", "3300 M", "mono", "text", "CC-BY-NC 4.0"]
+    assert table["htdemucs"][1:2] == ["yes"] and table["htdemucs"][3:] == ["-", "-", "part", "MIT"]
+    # Columns begin where their headings do.
+    for heading in ("HERE", "CHANNELS", "KIND", "LICENCE"):
+        assert all(row[header.index(heading) - 1] == " " != row[header.index(heading)] for row in rows)
+
+
+def test_json_has_what_the_table_has_and_more(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["weights", "list", "--json"])
+    entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert list(entries) == [*CHECKPOINTS, *COMPONENTS]
+    melody = entries["melody"]
+    assert melody["here"] and melody["bytes"] > 1000 and melody["kind"] == "melody" and melody["channels"] == 1
+    assert (entries["large"]["here"], entries["large"]["bytes"]) == (False, None)
+    assert entries["large"]["source"] == "facebook/musicgen-large" and "t5-base" in entries["large"]["needs"]
+    assert entries["t5-base"]["kind"] == "part"
+
+
+def test_path_and_verify_go_on_working(capsys: pytest.CaptureFixture[str], weights: Path) -> None:
+    cli.main(["weights", "path"])
+    assert capsys.readouterr().out == f"{weights}\n"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["weights", "verify", "small"])
+    assert ended.value.code == 1 and "no manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(999, "0.00 MB"), (19_000_000, "19.0 MB"), (841_234_567, "841 MB"), (6_540_000_000, "6.54 GB")],
+)
+def test_a_size_is_three_digits_and_a_unit(count: int, shown: str) -> None:
+    assert command._size(count) == shown
