@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from musicgen_service import __version__
+from musicgen_service.cli import completion
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser
 
@@ -40,19 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UsageError as error:
         _leave(f"error: {error}", 2)
     except Exception as error:
-        _leave(f"error: {_sentence(error)}", 1)
+        sys.exit(f"error: {_sentence(error)}")
 
 
 def _run(arguments: Sequence[str]) -> None:
-    words = completed_words() if "_ARGCOMPLETE" in os.environ else arguments
-    parser = _parser(words)
-    if "_ARGCOMPLETE" in os.environ:
-        import argcomplete
-
-        # To bash an @ begins a word and does not break one: without this it would be lost from `-i input_audio=@song`.
-        breaks = "_ARGCOMPLETE_COMP_WORDBREAKS"
-        os.environ[breaks] = os.environ.get(breaks, "").replace("@", "")
-        argcomplete.autocomplete(parser)
+    words = completion.words_to_complete()
+    parser = _parser(arguments if words is None else words)
+    if words is not None:
+        completion.answer(parser)
     options, left_over = parser.parse_known_args(arguments)
     chosen: Parser = getattr(options, "parser", parser)
     if left_over:
@@ -78,12 +74,6 @@ def _parser(words: Sequence[str]) -> Parser:
         if name == chosen:
             importlib.import_module(f"{__package__}.{name}").add_arguments(command, words)
     return parser
-
-
-def completed_words() -> list[str]:
-    """The words of the command line that a shell asks to complete, as far as they tell which arguments there are."""
-    skipped = int(os.environ["_ARGCOMPLETE"])
-    return os.environ.get("COMP_LINE", "").split()[skipped:]
 
 
 def _sentence(error: Exception) -> str:

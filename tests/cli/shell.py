@@ -1,10 +1,9 @@
 """What tests of commands share: running one, here or in a process of its own."""
 
 import os
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,18 +15,19 @@ COMMAND = (sys.executable, "-m", "musicgen_service")
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
     """The one sentence with which a command ends."""
+    return ending(capsys, lambda: cli.main(list(arguments)), status)
+
+
+def ending(capsys: pytest.CaptureFixture[str], run: Callable[[], None], status: int) -> str:
+    """The last line that what is run says on standard error; it must exit with that status and print nothing else."""
     capsys.readouterr()
-    with pytest.raises(SystemExit) as refused:
-        cli.main(list(arguments))
-    assert refused.value.code == status
-    told = capsys.readouterr()
-    assert told.out == ""
-    return told.err.splitlines()[-1]
-
-
-def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, in the current folder."""
-    return subprocess.run([*COMMAND, *arguments], text=True, capture_output=True, env=environment(), **options)
+    with pytest.raises(SystemExit) as ended:
+        run()
+    told, code = capsys.readouterr(), ended.value.code
+    if isinstance(code, str):  # Python itself prints it as it ends
+        told, code = told._replace(err=f"{told.err}{code}\n"), 1
+    assert (code, told.out) == (status, "")
+    return str(told.err.splitlines()[-1]) if told.err else ""
 
 
 def environment() -> dict[str, str]:
