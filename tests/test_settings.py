@@ -130,6 +130,6 @@ def test_nothing_else_reads_the_environment() -> None:
         if isinstance(node, (ast.Name, ast.Attribute))
         and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("environ", "getenv", "environb")
     }
-    # `serve` hands the environment on to Cog's server, `threads` says what OpenMP reads there, and a shell asks there for
-    # a completion.
+    # `serve` hands the environment on to Cog's server, `threads` says what OpenMP reads there, and a shell that wants a
+    # completion asks there.
     assert readers == {f"musicgen_service/{name}.py" for name in ("settings", "server", "threads", "cli/completion")}
