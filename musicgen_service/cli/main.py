@@ -87,10 +87,17 @@ def _sentence(error: Exception) -> str:
     from musicgen_service.audio import encoding, reading, recipe
     from musicgen_service.models.store import WeightsError
     from musicgen_service.request import RequestError
+    from musicgen_service.settings import SettingsError
 
-    if isinstance(
-        error, RequestError | WeightsError | encoding.EncodingError | recipe.RecipeError | reading.AudioError
-    ):
+    foreseen = (
+        RequestError,
+        SettingsError,
+        WeightsError,
+        encoding.EncodingError,
+        recipe.RecipeError,
+        reading.AudioError,
+    )
+    if isinstance(error, foreseen):
         return str(error)
     raise error
 

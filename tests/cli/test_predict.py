@@ -43,7 +43,8 @@ def found() -> list[str]:
 
 
 def left_by_requests(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """The sound files, finished or not, that are still among a process's temporary files."""
+    return list(folder.rglob("*.wav"))
 
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.mp3", "clip.flac", "clip.ogg", "clip.MP3", "CLIP.Flac"])
