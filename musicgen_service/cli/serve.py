@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from musicgen_service.cli.errors import UsageError
+from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser
 from musicgen_service.cli.predict import systems_option
 
@@ -21,10 +21,13 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
 def run(options: argparse.Namespace) -> None:
     """Answer until told to end."""
     from musicgen_service import settings
-    from musicgen_service.server import serve
+    from musicgen_service.server import ServeError, serve
 
     port = options.port if options.port is not None else settings.load().port
-    serve(options.host, port, options.system)
+    try:
+        serve(options.host, port, options.system)
+    except ServeError as error:
+        raise CommandError(str(error)) from None
 
 
 def _port(text: str) -> int:
