@@ -1,10 +1,13 @@
 """The ffmpeg program that comes with the `imageio-ffmpeg` package, so no system package is needed."""
 
+import os
+import selectors
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import BinaryIO
 
 import imageio_ffmpeg
 import psutil
@@ -18,10 +21,25 @@ MAX_FILE = 2**29
 
 _GLANCE = 0.05
 """Seconds between two looks whether the request was cancelled."""
+_PIECE = 2**18
+"""Bytes of output read at once, at most."""
+_MAX_COMPLAINTS = 2**16
+"""Characters kept of what it says, about: a damaged file has it complain of every packet."""
 
 
 class FfmpegError(RuntimeError):
-    """ffmpeg refused its input; the message is its last line."""
+    """ffmpeg refused its input or was stopped; the message is its last line.
+
+    Attributes
+    ----------
+    complaints : all that it said, as far as it was kept
+    stopped : whether it was ended by a limit on its time, memory or output
+    """
+
+    def __init__(self, message: str, complaints: str = "", *, stopped: bool = False) -> None:
+        super().__init__(message)
+        self.complaints = complaints
+        self.stopped = stopped
 
 
 def path() -> str:
@@ -29,50 +47,70 @@ def path() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def run(arguments: list[str]) -> bytes:
-    """Run ffmpeg, limited in time, memory and output; return what it wrote to standard output.
+class Program:
+    """A run of ffmpeg, limited in time, memory and output, whose standard output is read while it works.
 
-    It reads and writes local files and pipes only, whatever its input refers to. A cancelled request
-    ends it at once.
+    Parameters
+    ----------
+    arguments : after the options that set the limits
+    protocols : what it may open, whatever its input refers to: local files and pipes, unless said otherwise
+    source : its standard input, which the protocol `fd` reads
 
-    Raises
-    ------
-    FfmpegError
-        When it fails or takes longer than `TIMEOUT`.
+    Attributes
+    ----------
+    complaints : what it has written to standard error so far, to a limit
     """
-    # A shell sets the limits: Python's own way, between fork and exec, is not safe beside other threads.
-    limits = f"ulimit -v {MAX_MEMORY // 1024}; ulimit -f {MAX_FILE // 512}; ulimit -t {TIMEOUT:.0f}"
-    command = [
-        "sh",
-        "-c",
-        f'{limits}; exec "$@"',
-        "sh",
-        path(),
-        "-nostdin",
-        "-v",
-        "error",
-        "-protocol_whitelist",
-        "file,pipe",
-    ]
-    end = time.monotonic() + TIMEOUT
-    with subprocess.Popen(
-        [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        try:
-            while True:
-                try:
-                    output, complaints = process.communicate(timeout=_GLANCE)
-                    break
-                except subprocess.TimeoutExpired:
+
+    def __init__(
+        self, arguments: Sequence[str], *, protocols: str = "file,pipe", source: BinaryIO | None = None
+    ) -> None:
+        # A shell sets the limits: Python's own way, between fork and exec, is not safe beside other threads.
+        limits = f"ulimit -v {MAX_MEMORY // 1024}; ulimit -f {MAX_FILE // 512}; ulimit -t {TIMEOUT:.0f}"
+        options = ["-nostdin", "-v", "error", "-protocol_whitelist", protocols]
+        self._command = ["sh", "-c", f'{limits}; exec "$@"', "sh", path(), *options, *arguments]
+        self._source = source
+        self.complaints = ""
+
+    def output(self) -> Iterator[bytes]:
+        """Run it; yields its output in pieces. To close the iterator, or to cancel the request, ends it at once.
+
+        Raises
+        ------
+        FfmpegError
+            When it fails or takes longer than `TIMEOUT`.
+        """
+        end = time.monotonic() + TIMEOUT
+        source = subprocess.DEVNULL if self._source is None else self._source
+        with subprocess.Popen(
+            self._command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process, selectors.DefaultSelector() as selector:
+            try:
+                assert process.stdout and process.stderr
+                for pipe in (process.stdout, process.stderr):
+                    selector.register(pipe, selectors.EVENT_READ)
+                while selector.get_map():
                     if time.monotonic() > end:
-                        raise FfmpegError(f"gave up after {TIMEOUT:.0f} s") from None
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
-        lines = complaints.decode(errors="replace").strip().splitlines()
-        raise FfmpegError(lines[-1] if lines else f"exit status {process.returncode}")
-    return output
+                        raise FfmpegError(f"gave up after {TIMEOUT:.0f} s", self.complaints, stopped=True)
+                    for key, _ in selector.select(_GLANCE):
+                        piece = os.read(key.fd, _PIECE)
+                        if not piece:
+                            selector.unregister(key.fileobj)
+                        elif key.fileobj is process.stdout:
+                            yield piece
+                        elif len(self.complaints) < _MAX_COMPLAINTS:
+                            self.complaints += piece.decode(errors="replace")
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            lines = self.complaints.strip().splitlines()
+            message = lines[-1] if lines else f"exit status {process.returncode}"
+            raise FfmpegError(message, self.complaints, stopped=process.returncode < 0)
+
+
+def run(arguments: Sequence[str]) -> bytes:
+    """What ffmpeg writes to standard output; see `Program`."""
+    return b"".join(Program(arguments).output())
 
 
 def interruptible(work: Callable[[], None]) -> None:

@@ -1,25 +1,27 @@
 """Audio files of any common kind to float arrays."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import soxr
 
-from musicgen_service.audio import gate
+from musicgen_service.audio import channels, gate
 from musicgen_service.audio.gate import AudioError as AudioError
 
 SILENCE = 1e-4
 """Peak (-80 dB) below which there is nothing to hear."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Audio:
     """Decoded sound.
 
     Attributes
     ----------
-    samples : float32 array [channels, samples] within ±1
+    samples : float32 array [1 or 2 channels, samples] within ±1
     rate : samples per second
     """
 
@@ -31,10 +33,15 @@ class Audio:
         """Length in seconds."""
         return self.samples.shape[1] / self.rate
 
+    @cached_property
+    def mono(self) -> np.ndarray:
+        """Both channels mixed: float32 array [samples]; see `channels.to_mono` for sides that cancel out."""
+        return channels.to_mono(self.samples, self.rate)
+
     @property
     def is_silent(self) -> bool:
-        """Whether there is nothing to hear in it."""
-        return bool(np.abs(self.samples).max(initial=0.0) < SILENCE)
+        """Whether there is nothing to hear in it once it is mixed to mono."""
+        return _peak(self.mono) < SILENCE
 
     def slice(self, start: float, end: float | None) -> "Audio":
         """The part between `start` and `end` seconds (None: to the end), end clamped to the length."""
@@ -43,19 +50,29 @@ class Audio:
         return Audio(self.samples[:, first:last], self.rate)
 
     def convert(self, rate: int, channels: int) -> "Audio":
-        """The same sound at another sample rate and with one or two channels.
-
-        Down to mono by the mean; up to stereo by doubling; of more than two the first two are kept.
-        """
+        """The same sound at another sample rate and with one or two channels: down by `mono`, up by doubling."""
         samples = self.samples
         if channels == 1:
-            samples = samples.mean(axis=0, keepdims=True)
+            samples = self.mono[None]
         elif samples.shape[0] == 1:
             samples = np.repeat(samples, channels, axis=0)
-        samples = samples[:channels]
         if rate != self.rate:
             samples = soxr.resample(np.ascontiguousarray(samples.T), self.rate, rate).T
         return Audio(np.ascontiguousarray(samples, dtype=np.float32), rate)
+
+
+@dataclass(frozen=True, eq=False)
+class AudioInput(Audio):
+    """A client's file, decoded.
+
+    Attributes
+    ----------
+    name : of the file
+    sha256 : of its content, in hexadecimal
+    """
+
+    name: str
+    sha256: str
 
 
 def read(path: Path) -> Audio:
@@ -66,18 +83,24 @@ def read(path: Path) -> Audio:
     AudioError
         When it is not audio, is empty, or is beyond the limits of `gate`.
     """
+    # It grows in place, so that a long file is in memory once.
+    content = bytearray()
     with gate.decoder(path) as decoder:
-        samples = np.concatenate(list(decoder.blocks())).T
-    samples = _within_one(samples)
-    offset = samples.mean(axis=1, keepdims=True, dtype=np.float64)
-    return Audio(_within_one(samples - offset.astype(np.float32)), decoder.rate)
+        for block in decoder.blocks():
+            content += np.ascontiguousarray(block, dtype=np.float32).data.cast("B")
+    samples = np.frombuffer(content, np.float32).reshape(-1, decoder.channels).T
+    samples /= max(1.0, _peak(samples))
+    samples -= samples.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    samples /= max(1.0, _peak(samples))
+    return Audio(samples, decoder.rate)
 
 
-def seconds(path: Path) -> float:
-    """Length of a file in seconds, counted by decoding it; raises `AudioError` as `gate` does."""
-    with gate.decoder(path) as decoder:
-        return sum(len(block) for block in decoder.blocks()) / decoder.rate
+def read_input(path: Path) -> AudioInput:
+    """Decode a client's file as `read` does."""
+    audio = read(path)
+    with path.open("rb") as file:
+        return AudioInput(audio.samples, audio.rate, path.name, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _within_one(samples: np.ndarray) -> np.ndarray:
-    return samples / max(1.0, float(np.abs(samples).max()))
+def _peak(samples: np.ndarray) -> float:
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))

@@ -1,0 +1,216 @@
+"""The two decoders: libsndfile for PCM, ffmpeg for everything else.
+
+libsndfile reads the headers of PCM files best: samples of 20 bits in words of 32, big-endian wav, aiff from a pipe. It
+decodes nothing here that is compressed, because it stops at the length that a header claims or that it has guessed,
+and it decodes in this process. Where it finds no sample, the size in the header may be wrong, and ffmpeg decides.
+
+ffmpeg works in a process of its own. It reads the file as its standard input and can open nothing else, whatever that
+file refers to, and it writes to a pipe, so that no decoded copy lies on a disk.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import soundfile
+
+from musicgen_service.audio import ffmpeg, kinds, ogg
+from musicgen_service.notes import note
+
+_PCM_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM")
+_PCM = ("PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+# Without the ADPCM family, whose decoders have a history of CVEs.
+_DEMUXERS = "wav,w64,aiff,caf,flac,ogg,mp3,aac,mov,matroska,webm,asf,amr"
+_DECODERS = ",".join(
+    [
+        *("aac", "alac", "amrnb", "amrwb", "flac", "mp3", "mp3float", "opus", "vorbis", "wmav1", "wmav2"),
+        *("pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
+        *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_mulaw", "pcm_alaw"),
+    ]
+)
+_BLOCK = 65_536
+"""Frames that libsndfile decodes at a time."""
+_EXTENSIBLE = 0xFFFE
+"""A wav format that names its speakers."""
+
+
+class AudioError(ValueError):
+    """The file cannot be used as audio; the message says why in one sentence."""
+
+
+class Part(Protocol):
+    """A stretch of sound in which nothing changes.
+
+    Attributes
+    ----------
+    rate : samples per second
+    channels : how many there are; more than can be used, maybe
+    mask : which speakers they are for, as in a WAVEFORMATEXTENSIBLE; 0 when that is not known
+    """
+
+    rate: int
+    channels: int
+    mask: int
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The samples as float32 arrays [frames, channels]; raises `AudioError` when the data are damaged."""
+
+
+def parts(path: Path, file: BinaryIO, content: mmap.mmap) -> Generator[Part]:
+    """Decode a file, given as its path, open, and mapped; close the generator to end the decoding.
+
+    Raises
+    ------
+    AudioError
+        When it is of no accepted kind.
+    """
+    start = _after_tags(content)
+    magic = content[start : start + 4]
+    if magic in _PCM_MAGIC and (sound := _opened(path)):
+        with sound:
+            yield _Pcm(sound, _speakers(content, start))
+        return
+    spans = ogg.links(content) if magic == ogg.MAGIC else [(start, len(content))]
+    rate = None
+    for number, span in enumerate(spans):
+        with closing(_Piped(file, content, span, rate)) as part:
+            try:
+                part.open()
+            except AudioError:
+                if number == 0:
+                    raise
+                note("A part of the audio file cannot be decoded and is left out.")
+                continue
+            rate = rate or part.rate
+            yield part
+
+
+def _after_tags(content: mmap.mmap) -> int:
+    """Where a file of a kind that ID3 tags do not belong to begins behind them; else 0, ffmpeg knows its way."""
+    position = 0
+    while content[position : position + 3] == b"ID3" and position + 10 <= len(content):
+        size = 0
+        for byte in content[position + 6 : position + 10]:
+            size = size << 7 | byte & 0x7F
+        position += 10 + size
+    return position if content[position : position + 4] in (*_PCM_MAGIC, ogg.MAGIC) else 0
+
+
+def _opened(path: Path) -> soundfile.SoundFile | None:
+    """The file as libsndfile sees it, when it has PCM samples."""
+    try:
+        sound = soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, RuntimeError):
+        return None
+    if sound.subtype in _PCM and sound.frames > 0:
+        return sound
+    sound.close()
+    return None
+
+
+def _speakers(content: mmap.mmap, start: int) -> int:
+    """The speakers that a wav file names, which libsndfile does not tell."""
+    form = content.find(b"fmt ", start, start + 2**16)
+    header = 24 if content[start : start + 4] == b"riff" else 8
+    if form < 0 or form + header + 24 > len(content):
+        return 0
+    tag, mask = struct.unpack_from("<H18xI", content, form + header)
+    return mask if tag == _EXTENSIBLE else 0
+
+
+class _Pcm:
+    """What libsndfile makes of a file."""
+
+    def __init__(self, sound: soundfile.SoundFile, mask: int) -> None:
+        self._sound = sound
+        self.rate, self.channels, self.mask = int(sound.samplerate), int(sound.channels), mask
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        while len(block := self._next()):
+            yield block
+
+    def _next(self) -> np.ndarray:
+        try:
+            block: np.ndarray = self._sound.read(_BLOCK, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, RuntimeError):
+            raise AudioError("the audio file is damaged.") from None
+        return block
+
+
+class _Piped:
+    """What ffmpeg makes of a stretch of a file: a wav stream of float32 samples.
+
+    Parameters
+    ----------
+    span : the bytes where it begins and ends
+    rate : what to convert it to; its own, if None
+    """
+
+    def __init__(self, file: BinaryIO, content: mmap.mmap, span: tuple[int, int], rate: int | None) -> None:
+        self._content, self._span = content, span
+        first, last = span
+        whole = span == (0, len(content))
+        source = "fd:" if whole else f"subfile,,start,{first},end,{last},,:fd:"
+        options = ["-threads", "1", "-format_whitelist", _DEMUXERS, "-codec_whitelist", _DECODERS]
+        # Without this it would guess what channels without names are for; the guess is ours.
+        options += ["-guess_layout_max", "0", "-i", source, "-map", "0:a:0", "-map_metadata", "-1"]
+        options += ["-ar", str(rate)] if rate else []
+        options += ["-c:a", "pcm_f32le", "-fflags", "+bitexact", "-f", "wav", "pipe:1"]
+        protocols = "fd,pipe" if whole else "subfile,fd,pipe"
+        os.lseek(file.fileno(), 0, os.SEEK_SET)  # where the decoder of another part has left it
+        self._program = ffmpeg.Program(options, protocols=protocols, source=file)
+        self._output = self._program.output()
+        self._rest = b""
+        self.rate = self.channels = self.mask = 0
+
+    def open(self) -> None:
+        """Start, and read the header."""
+        head = b""
+        try:
+            while len(head) < 20 or len(head) < 28 + int.from_bytes(head[16:20], "little"):
+                head += next(self._output)
+        except (StopIteration, ffmpeg.FfmpegError):
+            raise self._refusal() from None
+        tag, self.channels, self.rate = struct.unpack_from("<HHI", head, 20)
+        self.mask = int.from_bytes(head[40:44], "little") if tag == _EXTENSIBLE else 0
+        self._rest = head[28 + int.from_bytes(head[16:20], "little") :]
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        frames = 0
+        try:
+            while True:
+                whole = len(self._rest) - len(self._rest) % (4 * self.channels)
+                if whole:
+                    block = np.frombuffer(self._rest[:whole], "<f4").reshape(-1, self.channels)
+                    frames += len(block)
+                    yield block
+                self._rest = self._rest[whole:] + next(self._output)
+        except StopIteration:
+            pass
+        except ffmpeg.FfmpegError as error:
+            if error.stopped:
+                raise AudioError(f"the audio file takes more than {ffmpeg.TIMEOUT:.0f} s to decode.") from None
+            raise AudioError("the audio file is damaged.") from None
+        if frames < _flac_frames(self._content, self._span[0]) and "[flac" in self._program.complaints:
+            raise AudioError("the audio file is damaged.")
+
+    def close(self) -> None:
+        """End it."""
+        self._output.close()
+
+    def _refusal(self) -> AudioError:
+        head = self._content[self._span[0] : self._span[0] + 1024]
+        return AudioError(kinds.refusal(head, self._program.complaints))
+
+
+def _flac_frames(content: mmap.mmap, start: int) -> int:
+    """The samples of each channel that a FLAC file says it has, in 36 bits of its header (RFC 9639, section 8.2).
+
+    What checks its own data may be held to its word: if it has less, and some could not be decoded, it is damaged.
+    """
+    return int.from_bytes(content[start + 21 : start + 26]) & (2**36 - 1) if content[start : start + 4] == b"fLaC" else 0
