@@ -18,13 +18,15 @@ from unittest.mock import patch
 from bench import machine
 from musicgen_service.audio import encoding, loudness, reading
 from musicgen_service.engine.slots import Slots
+from musicgen_service.inputs import decoded
 from musicgen_service.models.loading import MusicModel
+from musicgen_service.request import FIELDS
 from musicgen_service.service import MusicGenService
 
 import torch
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
-    "reading audio": [(reading, "read"), (reading.Audio, "convert")],
+    "reading audio": [(reading, "read_input"), (reading.Audio, "convert")],
     "codec: to tokens": [(MusicModel, "encode")],
     "text encoder": [],
     "chroma": [],
@@ -94,7 +96,7 @@ def _shares(
             for owner, name in functions:
                 stack.enter_context(patch.object(owner, name, watch.on(part, getattr(owner, name))))
         started = time.process_time()
-        service.generate(inputs)
+        service.generate(decoded(inputs, FIELDS))
         seconds = time.process_time() - started
     shares = {part: watch.seconds[part] / seconds for part in parts}
     return shares | {"rest": 1 - sum(shares.values()), "seconds": seconds}

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import cog
 
 from musicgen_service import settings
-from musicgen_service.audio import reading
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.progress import log
 from musicgen_service.request import GenerationRequest, RequestError, check
@@ -95,10 +94,7 @@ def stand_in(model: str) -> str:
 def prompt_seconds(inputs: Mapping[str, Any]) -> float:
     """Seconds of `input_audio` that a continuation goes on from; 0 where the request's own checks find fault."""
     start, end = inputs["continuation_start"], inputs["continuation_end"]
-    try:
-        length = reading.seconds(inputs["input_audio"]) if inputs["input_audio"] else 0.0
-    except reading.AudioError:
-        return 0.0
+    length = inputs["input_audio"].seconds if inputs["input_audio"] else 0.0
     if end is not None and end >= 0:
         length = min(length, end)
     return max(0.0, length - start)

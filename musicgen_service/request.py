@@ -4,17 +4,16 @@ The server's schema checks most of this already, but it may be absent, lets `8.0
 integer and hands a bare string through for a file; so everything is checked here again.
 """
 
-import os
 import secrets
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from musicgen_service import effects, tempo
-from musicgen_service.audio import reading
 from musicgen_service.audio.encoding import FORMATS
+from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models import catalogue
 from musicgen_service.models.store import fetch_hint
 from musicgen_service.notes import note
@@ -57,6 +56,7 @@ class Field:
     """One input: its type, default and what it may be."""
 
     kind: type
+    """`Path` for a file, which is an `AudioInput` by the time that it is checked."""
     default: Any = None
     minimum: float | None = None
     maximum: float | None = None
@@ -98,7 +98,7 @@ class GenerationRequest:
     """A checkpoint that is present; never `auto`."""
     task: str
     """What to do; never `auto`."""
-    input_audio: Path | None
+    input_audio: AudioInput | None
     duration: float
     continuation: bool
     continuation_start: float
@@ -157,7 +157,7 @@ class GenerationRequest:
 
     def as_inputs(self) -> dict[str, Any]:
         """The fields by name, as `from_inputs` takes them."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -186,10 +186,10 @@ def _checked(name: str, field: Field, value: Any) -> Any:
     if value is None:
         return field.default
     if field.kind is Path:
-        # Cog gives a downloaded file as a path object and hands anything that is no URL through as text.
-        if isinstance(value, str) or not isinstance(value, os.PathLike):
+        # What was an address has been fetched and decoded by now; Cog hands anything that is no URL through as text.
+        if not isinstance(value, AudioInput):
             raise ValueError(f"{name} must be an http(s) URL or a data URI, not {_shown(value)}.")
-        return Path(value)
+        return value
     if field.kind is bool:
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, not {_shown(value)}.")
@@ -371,12 +371,7 @@ def _audio_problems(values: dict[str, Any]) -> list[str]:
         problems.append(f"continuation_start ({start:g} s) must be before continuation_end ({end:g} s).")
     if values["input_audio"] is None:
         return problems
-    try:
-        length = reading.seconds(values["input_audio"])
-    except reading.AudioError as error:
-        return [*problems, f"input_audio cannot be used: {error}"]
-    if length == 0:
-        return [*problems, "input_audio cannot be used: the audio file holds no sound."]
+    length = values["input_audio"].seconds
     if start >= length:
         problems.append(f"continuation_start ({start:g} s) is beyond the end of input_audio ({length:.4g} s).")
     if problems:

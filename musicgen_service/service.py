@@ -13,12 +13,11 @@ import torch
 from musicgen_service import health, naming, threads
 from musicgen_service.analysis import stems, tracker
 from musicgen_service.analysis.beats import BeatGrid
-from musicgen_service.audio import encoding, loudness, reading, recipe
+from musicgen_service.audio import encoding, loudness, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.faults import is_out_of_memory
 from musicgen_service.models import loading, text_reading
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
-from musicgen_service.models.hub import sha256
 from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.memory import LoadedModels, budget_from_environment, give_back
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
@@ -82,7 +81,7 @@ class MusicGenService:
 
         Parameters
         ----------
-        inputs : the client's inputs by name; see `request.FIELDS`
+        inputs : the client's inputs by name, files decoded; see `request.FIELDS` and `inputs.decoded`
 
         Returns
         -------
@@ -130,8 +129,7 @@ class MusicGenService:
         _tell_of_prompt(request, model)
         audio = None
         if request.input_audio is not None:
-            audio = reading.read(request.input_audio)
-            audio = audio.slice(request.continuation_start, request.continuation_end)
+            audio = request.input_audio.slice(request.continuation_start, request.continuation_end)
             if not audio.samples.shape[1]:
                 raise RequestError(
                     [
@@ -195,5 +193,5 @@ def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
         inputs = replace(request, seed=clip.seed, variations=1).as_inputs()
     if request.input_audio is not None:
         inputs["input_audio"] = request.input_audio.name
-        inputs["input_audio_sha256"] = sha256(request.input_audio)
+        inputs["input_audio_sha256"] = request.input_audio.sha256
     return inputs

@@ -1,16 +1,15 @@
 """The rules of a request, each with its sentence."""
 
 import time
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from musicgen_service import notes, tempo
+from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.request import FIELDS, LOOP_SECONDS, MAX_SEED, GenerationRequest, RequestError
+from tests.audio.sounds import recording
 
 PRESENT = ["small", "stereo-melody", "demo"]
 
@@ -26,11 +25,9 @@ def problems(**inputs: Any) -> list[str]:
 
 
 @pytest.fixture
-def song(tmp_path: Path) -> Path:
-    """Three seconds of a tone."""
-    path = tmp_path / "song.wav"
-    soundfile.write(path, 0.1 * np.sin(np.arange(3 * 8000) * 0.3), 8000)
-    return path
+def song() -> AudioInput:
+    """Three seconds of a chord."""
+    return recording(3, 8000)
 
 
 def test_a_prompt_alone_is_enough() -> None:
@@ -48,7 +45,7 @@ def test_an_open_seed_is_drawn_anew(seed: int | None) -> None:
     assert settle(prompt="jazz", seed=seed).seed != settle(prompt="jazz", seed=seed).seed
 
 
-def test_a_request_of_musicgen_custom_is_accepted_unchanged(song: Path) -> None:
+def test_a_request_of_musicgen_custom_is_accepted_unchanged(song: AudioInput) -> None:
     request = settle(
         model_version="stereo-melody",
         prompt="jazz",
@@ -136,11 +133,11 @@ def test_continuation_needs_audio() -> None:
     assert problems(prompt="jazz", continuation=True) == ["Task 'continuation' needs input_audio."]
 
 
-def test_text_takes_no_audio(song: Path) -> None:
+def test_text_takes_no_audio(song: AudioInput) -> None:
     assert problems(prompt="jazz", task="text", input_audio=song)[0].startswith("Task 'text' takes no input_audio")
 
 
-def test_continuation_contradicts_other_tasks(song: Path) -> None:
+def test_continuation_contradicts_other_tasks(song: AudioInput) -> None:
     assert problems(task="melody", continuation=True, input_audio=song) == [
         "continuation is true but task is 'melody': leave one of them out."
     ]
@@ -176,7 +173,7 @@ def test_at_least_one_beat_of_every_allowed_tempo_fits_every_allowed_loop() -> N
     assert slowest is not None and 60 / slowest <= LOOP_SECONDS[0]
 
 
-def test_a_loop_takes_no_audio(song: Path) -> None:
+def test_a_loop_takes_no_audio(song: AudioInput) -> None:
     assert problems(task="loop", bpm=120, input_audio=song)[0].startswith("Task 'loop' takes no input_audio")
 
 
@@ -184,7 +181,7 @@ def test_a_loop_is_made_by_any_model() -> None:
     assert settle(task="loop", bpm=120, model_version="small").model_version == "small"
 
 
-def test_a_remix_needs_a_song_and_a_melody_model(song: Path) -> None:
+def test_a_remix_needs_a_song_and_a_melody_model(song: AudioInput) -> None:
     assert problems(task="remix", prompt="jazz") == ["Task 'remix' needs input_audio."]
     assert settle(task="remix", input_audio=song).model_version == "stereo-melody"
     [sentence] = problems(task="remix", input_audio=song, model_version="small")
@@ -193,24 +190,23 @@ def test_a_remix_needs_a_song_and_a_melody_model(song: Path) -> None:
         GenerationRequest.from_inputs({"task": "remix", "input_audio": song}, ["small"])
 
 
-def test_a_remix_is_of_at_most_ten_minutes(tmp_path: Path) -> None:
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.zeros(601 * 8000, np.int16), 8000)
-    assert problems(task="remix", input_audio=path) == [
+def test_a_remix_is_of_at_most_ten_minutes() -> None:
+    song = recording(601, 8000)
+    assert problems(task="remix", input_audio=song) == [
         "The song to remix is 601 s long; at most 600 s are allowed: "
         "choose a part with continuation_start and continuation_end."
     ]
-    assert settle(task="remix", input_audio=path, continuation_start=1).continuation_start == 1
+    assert settle(task="remix", input_audio=song, continuation_start=1).continuation_start == 1
 
 
-def test_stems_are_those_of_a_remix(song: Path) -> None:
+def test_stems_are_those_of_a_remix(song: AudioInput) -> None:
     assert settle(task="remix", input_audio=song, return_stems=True).return_stems
     assert problems(prompt="jazz", return_stems=True) == [
         "return_stems is for task 'remix', and task is 'text': leave it out."
     ]
 
 
-def test_a_text_model_takes_no_melody(song: Path) -> None:
+def test_a_text_model_takes_no_melody(song: AudioInput) -> None:
     [sentence] = problems(model_version="small", input_audio=song)
     assert sentence.startswith("Model 'small' takes no melody: use one of melody, ")
 
@@ -230,40 +226,38 @@ def test_diffusion_needs_the_released_codec() -> None:
     assert settle(prompt="jazz", model_version="stereo-melody", multi_band_diffusion=True).multi_band_diffusion
 
 
-def test_start_comes_before_end(song: Path) -> None:
+def test_start_comes_before_end(song: AudioInput) -> None:
     for start, end in ((2, 1), (1, 1)):
         [sentence] = problems(input_audio=song, continuation=True, continuation_start=start, continuation_end=end)
         assert sentence == f"continuation_start ({start} s) must be before continuation_end ({end} s)."
 
 
-def test_start_lies_within_the_file(song: Path) -> None:
+def test_start_lies_within_the_file(song: AudioInput) -> None:
     [sentence] = problems(input_audio=song, continuation=True, continuation_start=3)
     assert sentence == "continuation_start (3 s) is beyond the end of input_audio (3 s)."
 
 
-def test_an_end_beyond_the_file_is_the_end_of_the_file(song: Path) -> None:
+def test_an_end_beyond_the_file_is_the_end_of_the_file(song: AudioInput) -> None:
     assert settle(input_audio=song, continuation=True, continuation_end=30).continuation_end == 30
 
 
 @pytest.mark.parametrize("end", [None, -1])
-def test_an_open_end_is_the_end_of_the_file(song: Path, end: float | None) -> None:
+def test_an_open_end_is_the_end_of_the_file(song: AudioInput, end: float | None) -> None:
     assert settle(input_audio=song, continuation=True, continuation_end=end).continuation_end is None
 
 
-def test_an_end_is_not_otherwise_negative(song: Path) -> None:
+def test_an_end_is_not_otherwise_negative(song: AudioInput) -> None:
     assert "must be -1" in problems(input_audio=song, continuation_end=-0.5)[0]
 
 
-def test_a_continuation_is_longer_than_what_it_continues(song: Path) -> None:
+def test_a_continuation_is_longer_than_what_it_continues(song: AudioInput) -> None:
     [sentence] = problems(input_audio=song, continuation=True, duration=3)
     assert "is 3 s long, so duration (the total length) must be more" in sentence
     assert settle(input_audio=song, continuation=True, duration=3, continuation_start=1).duration == 3
 
 
-def test_a_file_that_is_no_audio_is_refused(tmp_path: Path) -> None:
-    page = tmp_path / "song.wav"
-    page.write_text("<html>not found</html>")
-    assert problems(input_audio=page)[0].startswith("input_audio cannot be used: the file is not audio")
+def test_the_sound_of_a_request_is_among_its_inputs_as_it_is(song: AudioInput) -> None:
+    assert settle(input_audio=song).as_inputs()["input_audio"] is song
 
 
 def test_an_endless_prompt_is_refused() -> None:
@@ -286,7 +280,7 @@ def test_bpm_and_prompt_do_not_contradict() -> None:
     ]
 
 
-def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+def test_every_problem_is_reported_at_once() -> None:
     found = problems(
         prompt="jazz 120 bpm", bpm=90, top_k=-1, model_version="large", output_format="aiff", continuation=True
     )
@@ -305,7 +299,7 @@ def test_auto_takes_the_best_model_that_can() -> None:
     assert chosen("demo") == "demo"
 
 
-def test_auto_for_a_melody_takes_a_melody_model(song: Path) -> None:
+def test_auto_for_a_melody_takes_a_melody_model(song: AudioInput) -> None:
     request = GenerationRequest.from_inputs({"input_audio": song}, ["large", "melody", "demo"])
     assert request.model_version == "melody"
 

@@ -15,6 +15,7 @@ from musicgen_service.analysis import tracker
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
+from musicgen_service.inputs import decoded
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
 from musicgen_service.request import FIELDS, RequestError
@@ -47,7 +48,7 @@ def _outputs(service: MusicGenService) -> Path:
 
 
 def made(service: MusicGenService, **inputs: Any) -> list[Path]:
-    files, _ = service.generate({"seed": 5, "duration": 1} | inputs)
+    files, _ = service.generate(decoded({"seed": 5, "duration": 1} | inputs, FIELDS))
     return files
 
 
@@ -170,7 +171,7 @@ def test_a_remix_comes_with_its_parts_in_order(service: MusicGenService, song: P
     files, seeds = service.generate(
         {
             "task": "remix",
-            "input_audio": song,
+            "input_audio": reading.read_input(song),
             "model_version": "melody",
             "return_stems": True,
             "variations": 2,

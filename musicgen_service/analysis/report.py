@@ -71,8 +71,8 @@ class Report:
 
 def analyse(audio: Audio, track: Track) -> Report:
     """Reads tempo, beats, key, chords and loudness."""
-    grid = track(audio.samples, audio.rate, None)
-    found = chords.recognise(audio.samples, audio.rate, grid)
+    grid = track(audio.mono, audio.rate, None)
+    found = chords.recognise(audio.mono, audio.rate, grid)
     loudness = integrated_loudness(audio.samples, audio.rate)
     return Report(audio, grid, found, key.of_chords(found), loudness)
 
@@ -85,7 +85,7 @@ def plot(report: Report, path: Path) -> None:
     audio, seconds = report.audio, report.audio.seconds
     figure = Figure(figsize=(float(np.clip(seconds / 2.5, 8, 40)), 4), layout="constrained")
     wave, lane = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    mono = audio.samples.mean(axis=0)
+    mono = audio.mono
     columns = min(4000, len(mono))
     edges = np.linspace(0, len(mono), columns, endpoint=False).astype(int)
     times = edges / audio.rate

@@ -83,7 +83,9 @@ def to_mono(samples: np.ndarray, rate: int) -> np.ndarray:
     if min(powers) <= max(powers) * 10 ** (-_SILENT_SIDE_DB / 10):
         return louder
     if cancelled_share(samples, rate) > _MOST_CANCELLED:
-        note("The left and the right side of the audio cancel out when they are mixed, so the louder one is used alone.")
+        note(
+            "The left and the right side of the audio cancel out when they are mixed, so the louder one is used alone."
+        )
         return louder
     return samples.mean(axis=0)
 

@@ -1,8 +1,9 @@
 """The two decoders: libsndfile for PCM, ffmpeg for everything else.
 
 libsndfile reads the headers of PCM files best: samples of 20 bits in words of 32, big-endian wav, aiff from a pipe. It
-decodes nothing here that is compressed, because it stops at the length that a header claims or that it has guessed,
-and it decodes in this process. Where it finds no sample, the size in the header may be wrong, and ffmpeg decides.
+decodes hardly anything here that is compressed, because it stops at the length that a header claims or that it has
+guessed, and it decodes in this process. Where it finds no sample, the size in the header may be wrong, and ffmpeg
+decides. An Ogg with a single page of sound is left to it, because ffmpeg misses the end of such a one by 3 ms.
 
 ffmpeg works in a process of its own. It reads the file as its standard input and can open nothing else, whatever that
 file refers to, and it writes to a pipe, so that no decoded copy lies on a disk.
@@ -71,11 +72,12 @@ def parts(path: Path, file: BinaryIO, content: mmap.mmap) -> Generator[Part]:
     """
     start = _after_tags(content)
     magic = content[start : start + 4]
-    if magic in _PCM_MAGIC and (sound := _opened(path)):
+    exact = magic in _PCM_MAGIC or (magic == ogg.MAGIC and ogg.has_one_page_of_sound(content))
+    if exact and (sound := _opened(path)):
         with sound:
-            yield _Pcm(sound, _speakers(content, start))
+            yield _Read(sound, _speakers(content, start))
         return
-    spans = ogg.links(content) if magic == ogg.MAGIC else [(start, len(content))]
+    spans = (ogg.links(content) if magic == ogg.MAGIC else None) or [(start, len(content))]
     rate = None
     for number, span in enumerate(spans):
         with closing(_Piped(file, content, span, rate)) as part:
@@ -102,12 +104,13 @@ def _after_tags(content: mmap.mmap) -> int:
 
 
 def _opened(path: Path) -> soundfile.SoundFile | None:
-    """The file as libsndfile sees it, when it has PCM samples."""
+    """The file as libsndfile sees it, when that is what it is for."""
     try:
         sound = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, RuntimeError):
         return None
-    if sound.subtype in _PCM and sound.frames > 0:
+    short = sound.format == "OGG" and sound.channels <= 2
+    if (sound.subtype in _PCM or short) and sound.frames > 0:
         return sound
     sound.close()
     return None
@@ -123,7 +126,7 @@ def _speakers(content: mmap.mmap, start: int) -> int:
     return mask if tag == _EXTENSIBLE else 0
 
 
-class _Pcm:
+class _Read:
     """What libsndfile makes of a file."""
 
     def __init__(self, sound: soundfile.SoundFile, mask: int) -> None:
@@ -213,4 +216,6 @@ def _flac_frames(content: mmap.mmap, start: int) -> int:
 
     What checks its own data may be held to its word: if it has less, and some could not be decoded, it is damaged.
     """
-    return int.from_bytes(content[start + 21 : start + 26]) & (2**36 - 1) if content[start : start + 4] == b"fLaC" else 0
+    return (
+        int.from_bytes(content[start + 21 : start + 26]) & (2**36 - 1) if content[start : start + 4] == b"fLaC" else 0
+    )

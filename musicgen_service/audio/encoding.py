@@ -67,6 +67,11 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> N
         unfinished.unlink(missing_ok=True)
 
 
+def seconds(path: Path) -> float:
+    """Length of a file that `write` wrote, which has compared it with the header that says so."""
+    return float(soundfile.info(path).duration)
+
+
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Float [channels, samples] within ±1 to int16 [samples, channels]."""
     return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").T.copy()

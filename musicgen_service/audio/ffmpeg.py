@@ -81,9 +81,10 @@ class Program:
         """
         end = time.monotonic() + TIMEOUT
         source = subprocess.DEVNULL if self._source is None else self._source
-        with subprocess.Popen(
-            self._command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process, selectors.DefaultSelector() as selector:
+        with (
+            subprocess.Popen(self._command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+            selectors.DefaultSelector() as selector,
+        ):
             try:
                 assert process.stdout and process.stderr
                 for pipe in (process.stdout, process.stderr):

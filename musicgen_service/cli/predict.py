@@ -64,6 +64,7 @@ def _system(words: Sequence[str]) -> str | None:
 def run(options: argparse.Namespace) -> None:
     """Make the clips; what cannot succeed is refused before any model is loaded."""
     from musicgen_service import naming
+    from musicgen_service.inputs import decoded
     from musicgen_service.models.store import WeightStore
 
     prompt = [] if options.prompt is None else [f"prompt={options.prompt}"]
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace) -> None:
     if output.standard and sys.stdout.isatty():
         raise UsageError("-o - would write a sound file to the terminal: send it to a program or a file.")
     predictor = systems.load(options.system)
+    values = decoded(values, options.fields)
     request = predictor.settle(values, WeightStore.from_environment().present())
     values["seed"] = request.seed
     labels = naming.labels(request)
@@ -136,12 +138,12 @@ def _made(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[tuple[
 
 
 def _facts(file: Path, target: Path) -> dict[str, Any]:
-    from musicgen_service.audio import reading, recipe
+    from musicgen_service.audio import encoding, recipe
 
     made_with = recipe.read(file)
     return {
         "path": str(target),
-        "seconds": round(reading.seconds(file), 6),
+        "seconds": round(encoding.seconds(file), 6),
         "seed": made_with["seed"],
         "recipe": made_with,
     }

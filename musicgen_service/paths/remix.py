@@ -28,10 +28,10 @@ def generate(job: Job) -> Iterator[Clip]:
     song, rate, channels = job.required_audio(), job.model.sample_rate, job.model.channels
     length = round(song.samples.shape[1] * rate / song.rate)
     vocals, accompaniment = job.split(song)
-    grid = job.track(song.samples, song.rate, job.request.bpm)
+    grid = job.track(song.mono, song.rate, job.request.bpm)
     if not len(grid.beats):
         note("No beats were found in input_audio, so the new backing has a tempo of its own and is not aligned.")
-    harmony = chords.recognise(accompaniment.samples, accompaniment.rate, grid)
+    harmony = chords.recognise(accompaniment.mono, accompaniment.rate, grid)
     voice = mixing.fitted(vocals.convert(rate, channels).samples, length)
     rest = mixing.fitted(accompaniment.convert(rate, channels).samples, length)
     if not mixing.is_heard(voice, rest, rate):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from musicgen_service.audio.reading import AudioInput
+
 RATE = 32_000
 
 
@@ -11,6 +13,11 @@ def tone(seconds: float, channels: int = 1, rate: int = RATE, amplitude: float =
     notes = [np.sin(2 * np.pi * frequency * time) for frequency in (220.0, 277.2, 329.6)]
     chord = amplitude * np.sum(notes, axis=0) / 3
     return np.stack([chord * (1 - 0.2 * channel) for channel in range(channels)]).astype(np.float32)
+
+
+def recording(seconds: float, rate: int = RATE) -> AudioInput:
+    """A client's file with a chord in it, decoded."""
+    return AudioInput(tone(seconds, rate=rate), rate, "song.wav", "0" * 64)
 
 
 def drums(seconds: float, channels: int = 1, rate: int = RATE) -> np.ndarray:

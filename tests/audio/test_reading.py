@@ -33,7 +33,6 @@ def test_what_only_ffmpeg_knows(wav: Path, tmp_path: Path, name: str, codec: str
     ffmpeg.run(["-i", str(wav), "-c:a", codec, str(path)])
     audio = reading.read(path)
     assert audio.samples.shape[0] == 2 and audio.seconds == pytest.approx(2, abs=0.15)
-    assert reading.seconds(path) == audio.seconds
 
 
 def test_cover_art_does_not_get_in_the_way(wav: Path, tmp_path: Path) -> None:
@@ -89,10 +88,10 @@ def test_a_long_file_through_ffmpeg_is_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "song.mka"
     ffmpeg.run(["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "2000", "-c:a", "libvorbis", str(path)])
     with pytest.raises(AudioError, match="longer than 15 minutes"):
-        reading.seconds(path)
+        reading.read(path)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("wanted", [1, 2])
 def test_channels_and_rate_are_converted(channels: int, wanted: int) -> None:
     converted = Audio(tone(1, channels, rate=44_100), 44_100).convert(RATE, wanted)

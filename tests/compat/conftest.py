@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-import soundfile
 
-from tests.audio.sounds import RATE, tone
+from musicgen_service.audio.reading import AudioInput
+from tests.audio.sounds import recording
 
 
 @pytest.fixture
@@ -16,8 +16,6 @@ def no_models_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def song(tmp_path: Path) -> Path:
+def song() -> AudioInput:
     """A second and a half of a chord."""
-    path = tmp_path / "song.wav"
-    soundfile.write(path, tone(1.5)[0], RATE)
-    return path
+    return recording(1.5)

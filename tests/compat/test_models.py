@@ -1,12 +1,12 @@
 """Which checkpoint plays what a client asks of a model."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compat.dropin import DropIn
 from musicgen_service import systems
+from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.store import WeightsError
 from tests.compat.requests import problems, settled
 
@@ -20,7 +20,7 @@ def models(system: str) -> list[str]:
 
 @pytest.mark.parametrize("system", systems.names())
 def test_the_demo_stands_in_for_every_model_and_says_so(
-    system: str, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    system: str, song: AudioInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
     for model in models(system):
@@ -35,7 +35,7 @@ def test_the_demo_stands_in_for_every_model_and_says_so(
 
 
 @pytest.mark.parametrize("system", systems.names())
-def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str, song: Path) -> None:
+def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str, song: AudioInput) -> None:
     for model in models(system):
         if model == "encode-decode":
             continue
@@ -57,7 +57,7 @@ def test_without_its_model_a_drop_in_does_not_start(system: str) -> None:
 
 
 @pytest.mark.parametrize("system", ["meta_musicgen", "m3maker", "musicgen_custom"])
-def test_only_melody_models_follow_melodies(system: str, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_melody_models_follow_melodies(system: str, song: AudioInput, monkeypatch: pytest.MonkeyPatch) -> None:
     for demo in ("", "demo"):
         monkeypatch.setenv("MUSICGEN_MODELS", demo)
         [problem] = problems(system, model_version="large", input_audio=song)

@@ -7,6 +7,7 @@ import pytest
 
 import compat
 from musicgen_service import schema, systems
+from musicgen_service.audio.reading import AudioInput
 from tests.compat.requests import problems, settled
 
 NEW_SECONDS, TOTAL = ["meta_musicgen", "m3maker"], "musicgen_custom"
@@ -28,39 +29,39 @@ PARTS: list[tuple[dict[str, Any], float]] = [
 @pytest.mark.parametrize(("times", "heard"), PARTS)
 @pytest.mark.parametrize("system", NEW_SECONDS)
 def test_duration_counts_from_the_end_of_the_prompt(
-    system: str, times: dict[str, Any], heard: float, song: Path
+    system: str, times: dict[str, Any], heard: float, song: AudioInput
 ) -> None:
     request = settled(system, input_audio=song, continuation=True, duration=7, **times)
     assert (request.task, request.duration) == ("continuation", 7 + heard)
 
 
 @pytest.mark.parametrize("system", NEW_SECONDS)
-def test_duration_is_the_whole_of_a_clip_that_continues_nothing(system: str, song: Path) -> None:
+def test_duration_is_the_whole_of_a_clip_that_continues_nothing(system: str, song: AudioInput) -> None:
     assert settled(system, duration=7).duration == settled(system, input_audio=song, duration=7).duration == 7
 
 
 @pytest.mark.parametrize("system", [*NEW_SECONDS, TOTAL])
-def test_a_part_of_a_melody_may_be_followed(system: str, song: Path) -> None:
+def test_a_part_of_a_melody_may_be_followed(system: str, song: AudioInput) -> None:
     request = settled(system, input_audio=song, model_version="melody", continuation_start=1, duration=2)
     assert (request.task, request.continuation_start, request.duration) == ("melody", 1, 2)
 
 
-def test_duration_of_musicgen_custom_is_the_total(song: Path) -> None:
+def test_duration_of_musicgen_custom_is_the_total(song: AudioInput) -> None:
     assert settled(TOTAL, input_audio=song, continuation=True, duration=7).duration == 7
 
 
-def test_m3maker_makes_a_minute_of_new_music_after_any_prompt(song: Path) -> None:
+def test_m3maker_makes_a_minute_of_new_music_after_any_prompt(song: AudioInput) -> None:
     assert settled("m3maker", duration=60).duration == 60
     assert settled("m3maker", input_audio=song, continuation=True, duration=60).duration == 61.5
     assert problems("m3maker", duration=61) == ["duration must be a whole number up to 60, not 61."]
 
 
-def test_meta_musicgen_may_go_beyond_the_window_together_with_its_prompt(song: Path) -> None:
+def test_meta_musicgen_may_go_beyond_the_window_together_with_its_prompt(song: AudioInput) -> None:
     assert settled("meta_musicgen", input_audio=song, continuation=True, duration=30).duration == 31.5
 
 
 @pytest.mark.parametrize("system", NEW_SECONDS)
-def test_encode_decode_takes_the_audio_whole(system: str, song: Path) -> None:
+def test_encode_decode_takes_the_audio_whole(system: str, song: AudioInput) -> None:
     request = settled(
         system,
         model_version="encode-decode",
@@ -76,14 +77,16 @@ def test_encode_decode_takes_the_audio_whole(system: str, song: Path) -> None:
     assert "Task 'encode-decode' needs input_audio." in problems(system, model_version="encode-decode")
 
 
-def test_encode_decode_does_with_large_where_that_is_all_there_is(song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encode_decode_does_with_large_where_that_is_all_there_is(
+    song: AudioInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("musicgen_service.models.store.WeightStore.present", lambda _: ["large"])
     request = settled("meta_musicgen", model_version="encode-decode", input_audio=song)
     assert request.model_version == "large"
 
 
 @pytest.mark.parametrize("system", systems.names())
-def test_an_open_seed_is_drawn_anew(system: str, song: Path) -> None:
+def test_an_open_seed_is_drawn_anew(system: str, song: AudioInput) -> None:
     given = {"music_input": song} if system == "musicgen_remixer" else {}
     for seed in ({}, {"seed": None}, {"seed": 0}, {"seed": -1}):
         first, second = (settled(system, **given, **seed).seed for _ in range(2))
@@ -131,7 +134,7 @@ def test_the_looper_asks_which_of_two_tempi() -> None:
     assert settled("musicgen_looper", prompt=prompt, bpm=120).bpm == 120
 
 
-def test_a_remix_is_of_music_input(song: Path) -> None:
+def test_a_remix_is_of_music_input(song: AudioInput) -> None:
     request = settled("musicgen_remixer", music_input=song, chroma_coefficient=2, beat_sync_threshold=1.1)
     assert (request.task, request.model_version, request.input_audio) == ("remix", "melody", song)
     assert (request.chroma_coefficient, request.beat_sync_threshold) == (2, 1.1)

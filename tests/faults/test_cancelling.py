@@ -48,7 +48,7 @@ def cancelled_when(reached: threading.Event, work: Callable[[], Any]) -> BaseExc
 CONTINUATION = {"continuation": True, "duration": 2}
 # Where the request is when it is cancelled; only the making of tokens lasts long enough to be met in its midst.
 CANCELLED_IN: dict[str, tuple[Any, str, dict[str, Any]]] = {
-    "reading": (gate.Decoder, "_next", CONTINUATION),
+    "reading": (gate.Decoder, "blocks", CONTINUATION),
     "the melody": (stems, "melodic", {"model_version": "melody"}),
     "prefill": (MusicModel, "encode", CONTINUATION),
     "tokens": (job, "generate_tokens", {"duration": 60}),
