@@ -24,7 +24,7 @@ _SPEAKERS = {
 _OTHER_SPEAKER = (0.5, 0.5)
 """Those above one's head, and whatever else there may be."""
 _USUAL_MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}
-"""Of so many channels in a file that does not name them: FLAC's assignment (RFC 9639, section 9.1.3), which is WAVE's."""
+"""Of so many channels in a file that does not name them: the assignment of FLAC (RFC 9639, section 9.1.3) and wav."""
 
 _SILENT_SIDE_DB = 40.0
 """A side this much quieter than the other has nothing of its own to add."""
@@ -83,9 +83,7 @@ def to_mono(samples: np.ndarray, rate: int) -> np.ndarray:
     if min(powers) <= max(powers) * 10 ** (-_SILENT_SIDE_DB / 10):
         return louder
     if cancelled_share(samples, rate) > _MOST_CANCELLED:
-        note(
-            "The left and the right side of the audio cancel out when they are mixed, so the louder one is used alone."
-        )
+        note("The two sides of the audio cancel out when they are mixed to mono, so the louder one is used alone.")
         return louder
     return samples.mean(axis=0)
 

@@ -216,6 +216,6 @@ def _flac_frames(content: mmap.mmap, start: int) -> int:
 
     What checks its own data may be held to its word: if it has less, and some could not be decoded, it is damaged.
     """
-    return (
-        int.from_bytes(content[start + 21 : start + 26]) & (2**36 - 1) if content[start : start + 4] == b"fLaC" else 0
-    )
+    if content[start : start + 4] != b"fLaC":
+        return 0
+    return int.from_bytes(content[start + 21 : start + 26]) & (2**36 - 1)

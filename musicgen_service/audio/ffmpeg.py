@@ -5,7 +5,7 @@ import selectors
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -71,7 +71,7 @@ class Program:
         self._source = source
         self.complaints = ""
 
-    def output(self) -> Iterator[bytes]:
+    def output(self) -> Generator[bytes]:
         """Run it; yields its output in pieces. To close the iterator, or to cancel the request, ends it at once.
 
         Raises

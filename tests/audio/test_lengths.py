@@ -1,0 +1,103 @@
+"""A file is read to its end, whatever its header says."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musicgen_service import notes
+from musicgen_service.audio import reading
+from musicgen_service.audio.reading import AudioError
+from tests.audio import corpus
+from tests.audio.containers import CHAINS, KINDS, SECONDS, Workshop, by_ffmpeg, sized
+from tests.audio.sounds import tone
+
+DATA = Path("tests/data/audio")
+REPORTED = {
+    "vbr_noxing_qn.mp3": 12.04,
+    "concatenated.mp3": 8.1,
+    "chained_libvorbis.ogg": 8.0,
+    "streamed.flac": 4.0,
+    "wav_data0.wav": 0.5,
+    "antiphase.flac": 4.0,
+    "six_vorbis.ogg": 2.0,
+}
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_files_that_were_cut_short_once(name: str) -> None:
+    assert reading.read(DATA / name).seconds == pytest.approx(REPORTED[name], abs=0.05)
+
+
+def test_there_are_many_kinds() -> None:
+    assert len(KINDS) >= 40
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_as_long_as_for_ffmpeg(kind: str, workshop: Workshop, tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(KINDS[kind](workshop))
+    audio, expected = reading.read(path), by_ffmpeg(path)
+    assert audio.seconds == pytest.approx(expected, abs=0.05)
+    assert expected > 0.1 * SECONDS and np.abs(audio.samples).max() > 0.05
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_links_of_a_chain_that_differ_are_all_read(kind: str, workshop: Workshop, tmp_path: Path) -> None:
+    links = CHAINS[kind](workshop)
+    path = tmp_path / "upload"
+    path.write_bytes(links[0])
+    first = reading.read(path)
+    path.write_bytes(b"".join(links))
+    audio = reading.read(path)
+    assert audio.seconds == pytest.approx(len(links) * SECONDS, abs=0.05)
+    assert (audio.rate, audio.samples.shape[0]) == (first.rate, first.samples.shape[0])
+    # The chord's lowest note is at its own pitch in each of them.
+    for number in range(len(links)):
+        part = audio.slice((number + 0.1) * SECONDS, (number + 0.9) * SECONDS).samples[0]
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+        heard = np.fft.rfftfreq(len(part), 1 / audio.rate)
+        strongest = heard[spectrum.argmax()]
+        assert min(abs(strongest - note) for note in (220.0, 277.2, 329.6)) < 2
+
+
+def test_a_link_that_cannot_be_decoded_is_left_out_and_told(workshop: Workshop, tmp_path: Path) -> None:
+    good = workshop.made("mono", "opus")
+    path = tmp_path / "upload"
+    path.write_bytes(good + good.replace(b"OpusHead", b"OpusTail") + good)
+    with notes.collected() as told:
+        assert reading.read(path).seconds == pytest.approx(2 * SECONDS, abs=0.05)
+    assert told == ["A part of the audio file cannot be decoded and is left out."]
+
+
+@pytest.mark.parametrize(("bits", "valid"), [(16, 12), (24, 20), (32, 16), (32, 20), (32, 24)])
+def test_samples_may_be_narrower_than_their_words(bits: int, valid: int, tmp_path: Path) -> None:
+    sound = tone(0.1, rate=corpus.RATE)[0]
+    words = (sound.astype(float) * 2**31).astype("<i4").view(np.uint8).reshape(-1, 4)[:, 4 - bits // 8 :].tobytes()
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, 1, corpus.RATE, corpus.RATE * bits // 8, bits // 8, bits, 22, valid, 4)
+    form += struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(words)) + words
+    path = tmp_path / "song.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert reading.read(path).samples[0] == pytest.approx(sound, abs=2e-3)
+
+
+def test_a_flac_that_has_less_than_it_says_is_damaged(workshop: Workshop, tmp_path: Path) -> None:
+    path = tmp_path / "song.flac"
+    whole = workshop.made("mono", "flac")
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(AudioError, match="damaged"):
+        reading.read(path)
+
+
+def test_a_wav_that_counts_nothing_and_has_nothing_holds_no_sound(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    path.write_bytes(sized(corpus.wav(b""), 0, 0))
+    with pytest.raises(AudioError, match="holds no sound"):
+        reading.read(path)

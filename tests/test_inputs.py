@@ -1,0 +1,117 @@
+"""A client's file is fetched, decoded and hashed once, whatever is made of it."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from musicgen_service import cli, inputs, sources, systems
+from musicgen_service.audio import gate, recipe
+from musicgen_service.audio.reading import AudioInput
+from musicgen_service.request import FIELDS, RequestError
+from musicgen_service.runner import ServiceRunner
+from tests.audio.sounds import RATE, tone
+from tests.e2e.harness import file_server
+
+SHORT = {"model_version": "melody", "duration": 1, "seed": 5}
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, tone(0.5)[0], RATE)
+    return path
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a file was fetched, decoded and hashed."""
+    counts: Counter[str] = Counter()
+
+    def count(owner: object, name: str, what: str) -> None:
+        function = getattr(owner, name)
+
+        def counting(*arguments: Any, **options: Any) -> Any:
+            counts[what] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    count(sources, "fetch", "fetched")
+    count(gate, "decoder", "decoded")
+    count(hashlib, "file_digest", "hashed")
+    return counts
+
+
+class Runner(ServiceRunner):
+    """The service as Cog sees it, without what Cog declares."""
+
+    def record_metric(self, *_arguments: Any, **_options: Any) -> None:
+        """Outside a prediction there is nobody to tell."""
+
+
+@pytest.fixture(scope="module")
+def runner(weights: Path) -> Iterator[Runner]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSICGEN_WEIGHTS", str(weights))
+        patch.setenv("MUSICGEN_MODELS", "melody")
+        patch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+        runner = Runner()
+        runner.setup()
+        yield runner
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "melody": {"prompt": "rock"},
+    "four variations": {"prompt": "rock", "variations": 4},
+    "continuation": {"continuation": True},
+    "remix": {"task": "remix", "return_stems": True, "variations": 2},
+    "encode-decode": {"task": "encode-decode"},
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_once_over_http(name: str, runner: Runner, song: Path, counted: Counter[str]) -> None:
+    with file_server(song.parent) as address:
+        runner.clips({"self": runner} | SHORT | ASKED[name] | {"input_audio": f"{address}/{song.name}"})
+    assert counted == {"fetched": 1, "decoded": 1, "hashed": 1}
+
+
+DROP_INS: list[tuple[str, Sequence[str]]] = [
+    ("meta_musicgen", ["continuation=true", "duration=1", "prompt=rock"]),
+    ("musicgen_custom", ["continuation=true", "duration=1", "prompt=rock", "model_version=melody"]),
+    ("musicgen_remixer", ["prompt=rock"]),
+]
+
+
+@pytest.mark.usefixtures("shell")
+@pytest.mark.parametrize(("system", "pairs"), DROP_INS)
+def test_once_by_the_command_line(system: str, pairs: Sequence[str], song: Path, counted: Counter[str]) -> None:
+    name = "music_input" if system == "musicgen_remixer" else "input_audio"
+    words = [word for pair in (f"{name}=@{song}", *pairs) for word in ("-i", pair)]
+    cli.main(["predict", "--as", system, *words, "-o", "clip.wav"])
+    assert counted == {"decoded": 1, "hashed": 1}
+    assert recipe.read(Path("clip.wav"))["input_audio_sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
+
+
+def test_what_is_decoded_already_stays(song: Path) -> None:
+    once = inputs.decoded({"input_audio": song, "prompt": "rock"}, FIELDS)
+    assert isinstance(once["input_audio"], AudioInput) and once["prompt"] == "rock"
+    assert (once["input_audio"].name, once["input_audio"].seconds) == ("song.wav", 0.5)
+    assert inputs.decoded(once, FIELDS)["input_audio"] is once["input_audio"]
+
+
+@pytest.mark.parametrize(("system", "name"), [(None, "input_audio"), ("musicgen_remixer", "music_input")])
+def test_a_file_that_is_no_audio_is_refused_by_the_name_of_its_input(
+    system: str | None, name: str, tmp_path: Path
+) -> None:
+    page = tmp_path / "song.wav"
+    page.write_text("<html>not found</html>")
+    with pytest.raises(RequestError) as refused:
+        inputs.decoded({name: page}, systems.load(system).fields)
+    [problem] = refused.value.problems
+    assert problem.startswith(f"{name} cannot be used: the file is not audio that can be decoded but a web page")
