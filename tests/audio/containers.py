@@ -46,7 +46,9 @@ class Workshop:
 
 def by_ffmpeg(path: Path) -> float:
     """Seconds of sound that ffmpeg finds in a file."""
-    return len(ffmpeg.run(["-i", str(path), "-map", "0:a:0", "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1"])) / 16_000
+    return (
+        len(ffmpeg.run(["-i", str(path), "-map", "0:a:0", "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1"])) / 16_000
+    )
 
 
 def sized(content: bytes, data: int, riff: int | None = None) -> bytes:

@@ -53,7 +53,8 @@ def transcoded(suffix: str, codec: str) -> bytes:
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "a.wav", Path(folder) / f"b.{suffix}"
         source.write_bytes(encoded("WAV", "PCM_16", tone(1, 2, RATE).T))
-        ffmpeg.run(["-i", str(source), "-c:a", codec, str(target)])
+        rate = ["-ar", "8000", "-ac", "1"] if codec == "real_144" else []
+        ffmpeg.run(["-i", str(source), *rate, "-c:a", codec, "-strict", "-2", str(target)])
         return target.read_bytes()
 
 
@@ -71,6 +72,9 @@ def good() -> dict[str, bytes]:
         "mp3": encoded("MP3", "MPEG_LAYER_III", sound),
         "m4a": transcoded("m4a", "aac"),
         "webm": transcoded("webm", "libopus"),
+        "mov": transcoded("mov", "pcm_s16le"),
+        "caf": encoded("CAF", "ALAC_16", sound),
+        "chained.ogg": encoded("OGG", "VORBIS", sound) * 2,
     }
 
 
@@ -82,7 +86,7 @@ def bomb(container: str, subtype: str) -> bytes:
 @cache
 def bad() -> dict[str, tuple[bytes, str]]:
     """Every file, with what its refusal must match."""
-    return truncated() | lies() | samples() | bombs() | disguises()
+    return truncated() | lies() | samples() | bombs() | disguises() | other_kinds()
 
 
 # Each of these offsets is the end of a field of the header.
@@ -190,6 +194,67 @@ def disguises() -> dict[str, tuple[bytes, str]]:
         "DRM m4a": (good()["m4a"].replace(b"mp4a", b"drms"), "copy-protected"),
         "encrypted m4a": (good()["m4a"].replace(b"mp4a", b"enca"), "copy-protected"),
     }
+
+
+def other_kinds() -> dict[str, tuple[bytes, str]]:
+    """What is known by name, and not accepted."""
+    made = {
+        "AC-3": transcoded("ac3", "ac3"),
+        "DTS": transcoded("dts", "dca"),
+        "True Audio": transcoded("tta", "tta"),
+        "WavPack": transcoded("wv", "wavpack"),
+        "RealAudio": transcoded("rm", "real_144"),
+        "Sun AU": transcoded("au", "pcm_s16be"),
+        "AVI": transcoded("avi", "pcm_s16le"),
+        "MPEG stream": transcoded("ts", "mp2"),
+        "MPEG layer II": transcoded("mp2", "mp2"),
+        "Monkey's Audio": b"MAC \x96\x0f" + bytes(100),
+        "DSD": b"DSD " + struct.pack("<Q", 28) + bytes(100),
+        "Musepack": b"MPCK" + bytes(100),
+        "tracker module": b"Extended Module: song" + bytes(300),
+        "SILK": b"\2#!SILK_V3" + bytes(100),
+    }
+    found = {name: (content, f"{name} is not accepted; use") for name, content in made.items()}
+    return found | {
+        "MIDI by name": (disguises()["midi"][0], f"{NO_AUDIO} but MIDI notes"),
+        "a picture by name": (disguises()["png"][0], f"{NO_AUDIO} but a picture"),
+        "an archive by name": (disguises()["zip"][0], f"{NO_AUDIO} but an archive"),
+        "a document by name": (disguises()["pdf"][0], f"{NO_AUDIO} but a PDF document"),
+        "a page by name": (disguises()["html"][0], f"{NO_AUDIO} but a web page"),
+        "a playlist by name": (disguises()["hls playlist"][0], f"{NO_AUDIO} but a playlist"),
+        "video alone": (silent_video(), f"{NO_AUDIO}: it has no sound track"),
+        "m4a without its end": (good()["m4a"][:9000], "damaged: its end is missing"),
+    }
+
+
+@cache
+def silent_video() -> bytes:
+    """A second of red, and no sound."""
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "red.mp4"
+        ffmpeg.run(["-f", "lavfi", "-i", "color=red:s=64x64:d=1", str(target)])
+        return target.read_bytes()
+
+
+def box(name: bytes, body: bytes) -> bytes:
+    """A box of ISO/IEC 14496-12."""
+    return struct.pack(">I", len(body) + 8) + name + body
+
+
+def referring(mov: bytes, path: str) -> bytes:
+    """A mov file whose samples are in another file: its data reference is an alias record of QuickTime's."""
+    location = path.encode() + bytes(len(path.encode()) % 2)
+    record = bytes(130) + struct.pack(">hh16x", -1, -1)
+    record += struct.pack(">HH", 2, len(location)) + location + struct.pack(">HH", 0xFFFF, 0)
+    at = mov.index(b"dref") - 4
+    [size] = struct.unpack_from(">I", mov, at)
+    reference = box(b"dref", bytes(4) + struct.pack(">I", 1) + box(b"alis", bytes(4) + record))
+    changed = bytearray(mov[:at] + reference + mov[at + size :])
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+        where = changed.index(name, changed.index(b"moov")) - 4
+        [size_of_box] = struct.unpack_from(">I", changed, where)
+        struct.pack_into(">I", changed, where, size_of_box + len(reference) - size)
+    return bytes(changed)
 
 
 @cache
