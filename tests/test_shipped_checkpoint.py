@@ -41,7 +41,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("task", "name"), itertools.product(TASKS, FORMATS))
 def test_every_task_in_every_format(service: MusicGenService, task: str, name: str, song: Path) -> None:
     inputs: dict[str, Any] = {"task": task, "output_format": name, "duration": 3, "model_version": "demo", "seed": 3}
-    inputs |= {"prompt": "pop with drums, 120 bpm"} if task == "text" else {"input_audio": song}
+    inputs |= {"prompt": "pop with drums, 120 bpm"} if task == "text" else {"input_audio": reading.read_input(song)}
     files, _ = service.generate(inputs)
     clip = reading.read(files[0])
     seconds = 2 if task == "encode-decode" else 3
