@@ -65,11 +65,12 @@ class Decoder:
                     raise AudioError(f"the audio file is longer than {MAX_SECONDS // 60} minutes.")
                 if size > MAX_BYTES:
                     raise AudioError(f"the audio file takes more than {MAX_BYTES >> 20} MiB of memory when decoded.")
-                if not np.isfinite(block).all():
+                mixed = channels.to_stereo(block, part.mask)
+                if not np.isfinite(mixed).all():
                     raise AudioError("the audio file holds samples that are not numbers.")
                 if time.monotonic() > end:
                     raise AudioError(f"the audio file takes more than {DEADLINE:.0f} s to decode.")
-                yield self._like_the_first(channels.to_stereo(block, part.mask))
+                yield self._like_the_first(mixed)
         if frames == 0:
             raise AudioError("the audio file holds no sound.")
 

@@ -148,6 +148,7 @@ def samples() -> dict[str, tuple[bytes, str]]:
     }
     return found | {
         "NaN at the end": (wav(late.tobytes(), tag=FLOAT, bits=32), "not numbers"),
+        "a mix beyond float": (wav(np.full(54, 3e38, "<f4").tobytes(), tag=FLOAT, bits=32, channels=6), "not numbers"),
         "double beyond float": (wav(np.array([0.1, 1e300]).tobytes(), tag=FLOAT, bits=64), "not numbers"),
     }
 
