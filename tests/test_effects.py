@@ -1,22 +1,19 @@
 """An input without effect is told."""
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from musicgen_service import notes
+from musicgen_service.audio.reading import AudioInput
 from musicgen_service.effects import UNUSED
 from musicgen_service.request import FIELDS, TASKS, GenerationRequest
+from tests.audio.sounds import recording
 
 
 @pytest.fixture
-def song(tmp_path: Path) -> Path:
-    path = tmp_path / "song.wav"
-    soundfile.write(path, 0.1 * np.sin(np.arange(3 * 8000) * 0.3), 8000)
-    return path
+def song() -> AudioInput:
+    return recording(3, 8000)
 
 
 def told(**inputs: Any) -> list[str]:
@@ -41,7 +38,7 @@ OTHER = {
 """Values that differ from the defaults."""
 
 
-def of_task(task: str, song: Path) -> dict[str, Any]:
+def of_task(task: str, song: AudioInput) -> dict[str, Any]:
     """A request that the task allows and that leaves all else open."""
     match task:
         case "text":
@@ -53,7 +50,7 @@ def of_task(task: str, song: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", TASKS[1:])
-def test_an_input_that_a_task_does_not_use_is_told(task: str, song: Path) -> None:
+def test_an_input_that_a_task_does_not_use_is_told(task: str, song: AudioInput) -> None:
     assert told(**of_task(task, song)) == []
     assert set(UNUSED[task]) <= set(OTHER)
     for name, value in OTHER.items():
@@ -86,7 +83,7 @@ def test_inputs_that_cancel_each_other_are_told(inputs: dict[str, Any], sentence
     assert told(prompt="jazz", **inputs) == sentences
 
 
-def test_variations_that_are_all_alike_are_told(song: Path) -> None:
+def test_variations_that_are_all_alike_are_told(song: AudioInput) -> None:
     inputs = {"task": "encode-decode", "input_audio": song, "variations": 2}
     assert told(**inputs) == ["variations of task 'encode-decode' are all alike without multi_band_diffusion."]
     assert told(**inputs, multi_band_diffusion=True) == []

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from musicgen_service import notes, systems
-from musicgen_service.request import RequestError
+from musicgen_service.inputs import decoded
+from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService
 from tests.audio.sounds import RATE, tone
 from tests.compat.requests import PRESENT
@@ -64,7 +65,7 @@ def song(tmp_path: Path) -> Path:
 
 def told(service: MusicGenService, **inputs: Any) -> list[str]:
     with notes.collected() as found:
-        service.generate({"seed": 5, "duration": 1, "model_version": "small"} | inputs)
+        service.generate(decoded({"seed": 5, "duration": 1, "model_version": "small"} | inputs, FIELDS))
     return found
 
 
