@@ -52,7 +52,7 @@ audit: $(VENV)/.installed-dev  ## licences, and known vulnerabilities as far as 
 	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
 
 demo-weights: $(VENV)/.installed-dev  ## train the shipped checkpoint anew (hours); QUICK=1 tries the pipeline
-	$(BIN)/python -m demo.train $(if $(QUICK),--quick)
+	$(BIN)/python -m demo.training $(if $(QUICK),--quick)
 
 clean:  ## remove what these targets made
 	rm -rf $(VENV) out build

@@ -8,9 +8,8 @@ of leaving out the first five seconds is not followed.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from demo.data import HELD_BACK
 from demo.measure import relative_key
-from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
 from demo.synth.styles import STYLES
 from musicgen_service.analysis import beats, chords, key
 

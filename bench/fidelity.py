@@ -17,8 +17,7 @@ from pathlib import Path
 
 from bench import analysis, loops
 from demo import measure
-from demo.data import HELD_BACK
-from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
 from musicgen_service.engine.interface import Sampling, SlotRequest
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore

@@ -6,8 +6,7 @@ The songs have known grids and miss the tempo asked for by up to 5 %; what is me
 from dataclasses import dataclass
 
 from bench.band import Band, job_for, jump_at_the_seam
-from demo.data import HELD_BACK
-from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
 from musicgen_service.analysis import beats
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import Anchor, align, anchors

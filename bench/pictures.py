@@ -7,8 +7,7 @@ import argparse
 from pathlib import Path
 
 from bench.band import job_for
-from demo.data import HELD_BACK
-from demo.synth import SAMPLE_RATE, Synthesiser
+from demo.synth import HELD_BACK, SAMPLE_RATE, Synthesiser
 from musicgen_service.analysis import beats, onsets
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.store import WeightStore

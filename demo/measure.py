@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.features import FRAME, SAMPLE_RATE
+from demo.synth import FRAME, SAMPLE_RATE
 from demo.synth.styles import NOTE_NAMES
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.chords import recognise

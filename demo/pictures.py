@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from demo.data import HELD_BACK
-from demo.synth import SAMPLE_RATE, Synthesiser
+from demo.synth import HELD_BACK, SAMPLE_RATE, Synthesiser
 from musicgen_service.engine.interface import Sampling
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore

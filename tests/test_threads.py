@@ -19,7 +19,7 @@ WAYS_IN = {
     "drop-in": ["-c", "import compat.m3maker, musicgen_service.service"],
     "benchmark": ["-m", "bench.speed"],
     "benchmark as a script": ["bench/speed.py"],
-    "demo training": ["-m", "demo.train"],
+    "demo training": ["-m", "demo.training"],
     "tests": ["-m", "pytest", "--collect-only", "tests/test_threads.py"],
 }
 CPU_CONTROLLER = Path("/sys/fs/cgroup/cpu")

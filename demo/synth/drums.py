@@ -28,7 +28,6 @@ KITS = {
     "electronic": Kit(210, 48, 0.13, 220, 0.08, 0.035, 1.05),
     "hard": Kit(260, 55, 0.08, 240, 0.11, 0.025, 1.1),
 }
-SOUNDS = ("kick", "snare", "hat", "tom")
 
 
 def _noise(samples: int, brightness: int) -> NDArray[np.float64]:

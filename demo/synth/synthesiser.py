@@ -11,7 +11,7 @@ from demo.synth.styles import NOTE_NAMES, PROGRESSIONS, RHYTHMS, SCALES, STYLES,
 from demo.synth.timbres import LONGEST_NOTE, SAMPLE_RATE, add_note
 
 STEMS = ("drums", "bass", "chords", "lead")
-FRAME = SAMPLE_RATE // 50  # the codec's frame, and the grid that `snap` puts onsets on
+FRAME = 640  # samples of a codec frame: 20 ms, the grid that `snap` puts onsets on
 PHRASE_BARS = 8  # a song alternates two phrases, each with its own progression
 LEVEL = 0.4  # the same in every song, so that the same chord sounds the same; less only where it would clip
 

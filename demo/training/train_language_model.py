@@ -1,6 +1,6 @@
 """Trains the demo language model, and the T5 that reads for it, on the teacher's codes of endless new songs.
 
-python -m demo.train_lm FOLDER --steps 6000
+python -m demo.training.train_language_model FOLDER --steps 6000
 """
 
 import argparse
@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demo import text
-from demo.clockwork import BEATS_PER_BAR, FRAMES_PER_MINUTE
-from demo.data import Shard, drum_shards, shard_path, write_shards
-from demo.language_model import conditions, create, losses
-from demo.probe import Probe
-from demo.quantiser import Quantiser
-from demo.training import average_in, save
+from demo.training import text_encoder as text
+from demo.training.evaluation import Probe
+from demo.training.helpers import average_in, save
+from demo.training.language_model import conditions, create, losses
+from demo.training.quantiser import Quantiser
+from demo.training.rhythm_init import BEATS_PER_BAR, FRAMES_PER_MINUTE
+from demo.training.songs import Shard, drum_shards, shard_path, write_shards
 
 BATCH_FRAMES = 2000  # frames in a batch, of clips of one length
 PEAK_RATE = 1.2e-3
@@ -152,7 +152,7 @@ def learning_rate(step: int, steps: int) -> float:
 def train(folder: Path, steps: int, shards: int, device: str = "cpu", report_every: int = 50) -> Path:
     """Trains for `steps` steps, going on from `folder`'s checkpoint if there is one; returns the checkpoint's path.
 
-    `folder` holds `quantiser.pt` from `demo.train_codec`; shards of songs and checkpoints are written there too.
+    `folder` holds the quantiser that `train_codec` fits; shards of songs and checkpoints are written there too.
     """
     torch.manual_seed(0)
     quantiser = Quantiser(**torch.load(folder / "quantiser.pt", weights_only=True))

@@ -8,7 +8,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from demo import codec, language_model, text
+from demo.training import codec, language_model
+from demo.training import text_encoder as text
 from musicgen_service.models.store import WeightStore
 
 AUDIOCRAFT_VERSION = "1.3.0"

@@ -1,7 +1,7 @@
 """Trains the demo checkpoint from nothing: codec, language model, export. Going on where it stopped.
 
-python -m demo.train             the shipped recipe, into weights/demo (hours on two cores)
-python -m demo.train --quick     a throw-away checkpoint in minutes, to test the pipeline
+python -m demo.training             the shipped recipe, into weights/demo (hours on two cores)
+python -m demo.training --quick     a throw-away checkpoint in minutes, to test the pipeline
 """
 
 import argparse
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from demo import train_codec, train_lm
-from demo.export import export
+from demo.training import train_codec, train_language_model
+from demo.training.export import export
 
 
 class Recipe(NamedTuple):
@@ -40,7 +40,7 @@ def main() -> None:
     work = arguments.work or Path("build/demo-quick-work" if arguments.quick else "build/demo-work")
     train_codec.fit_quantiser(work, recipe.fitted_clips)
     train_codec.train(work, recipe.codec_steps, arguments.device)
-    train_lm.train(work, recipe.lm_steps, recipe.shards, arguments.device)
+    train_language_model.train(work, recipe.lm_steps, recipe.shards, arguments.device)
     export(work, out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 1e6:.1f} MB")

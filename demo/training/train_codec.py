@@ -1,6 +1,6 @@
 """Trains the demo codec: fits the quantiser, then teaches an encoder its codes and a decoder to sound them.
 
-python -m demo.train_codec FOLDER --steps 2500
+python -m demo.training.train_codec FOLDER --steps 2500
 """
 
 import argparse
@@ -13,19 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demo import losses, measure, quantiser
-from demo.codec import Codec, create
-from demo.data import HELD_BACK, codec_clips, language_song
-from demo.features import features
-from demo.quantiser import Quantiser
-from demo.training import half_precision, save
+from demo import measure
+from demo.synth import seeds
+from demo.training import losses, quantiser
+from demo.training.codec import Codec, create
+from demo.training.features import features
+from demo.training.helpers import half_precision, save
+from demo.training.quantiser import Quantiser
+from demo.training.songs import codec_clips, language_song
 
 BATCH, SECONDS = 6, 2.0
 ENCODER_RATE, DECODER_RATE = 1.5e-3, 2e-3
 WARM_UP = 30  # steps
 ENCODING = 4.0  # weight of the encoder's distance from the teacher's latents
 TUNING = 0.4  # share of the training in which the decoder mainly matches waveforms, before it matches spectra
-FIT_SEEDS = 10_000_000  # where the quantiser's own songs begin
 
 
 def fit_quantiser(folder: Path, clips: int = 900) -> Quantiser:
@@ -34,7 +35,7 @@ def fit_quantiser(folder: Path, clips: int = 900) -> Quantiser:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         frames = []
-        for first in range(FIT_SEEDS, FIT_SEEDS + clips, 20):
+        for first in range(seeds.QUANTISER, seeds.QUANTISER + clips, 20):
             songs = [language_song(seed, 6.0) for seed in range(first, first + 10)]
             drums = torch.from_numpy(np.stack([song.stems["drums"] for song in songs]))
             audio = torch.from_numpy(np.stack([song.audio for song in songs]))
@@ -58,7 +59,7 @@ class Progress:
     """How well the codec does on held-back clips."""
 
     def __init__(self, teacher: Quantiser) -> None:
-        drums, others = (part.to(teacher.mean.device) for part in codec_clips(HELD_BACK, 8, 6.0))
+        drums, others = (part.to(teacher.mean.device) for part in codec_clips(seeds.HELD_BACK, 8, 6.0))
         self.clips = drums + others
         self.latent = teacher.latent(drums, others)
         self.teacher = teacher

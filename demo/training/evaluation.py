@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demo import data
-from demo.language_model import conditions, losses
-from demo.quantiser import CODEBOOKS, Quantiser
+from demo.synth import seeds
 from demo.synth.styles import NOTE_NAMES
-from demo.text import TEMPI
+from demo.training import songs as data
+from demo.training.language_model import conditions, losses
+from demo.training.quantiser import CODEBOOKS, Quantiser
+from demo.training.text_encoder import TEMPI
 
 TONES = slice(1, CODEBOOKS)  # the codebooks that hear them
 
@@ -45,7 +46,7 @@ class Probe:
     """
 
     def __init__(self, quantiser: Quantiser, chroma: torch.nn.Module, songs: int = 24) -> None:
-        self.shard = data.make_shard(quantiser, chroma, data.HELD_BACK, songs, 10.0)
+        self.shard = data.make_shard(quantiser, chroma, seeds.HELD_BACK, songs, 10.0)
         self.sounding = quantiser.sounding()
 
     @torch.no_grad()

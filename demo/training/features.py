@@ -1,6 +1,5 @@
 """What the demo codec's codes say of 20 ms of sound: how loud its drums and each of its tones are, and no phase."""
 
-import math
 from functools import cache
 
 import numpy as np
@@ -9,8 +8,8 @@ from scipy.signal import firwin
 from torch import Tensor
 from torch.nn import functional
 
-SAMPLE_RATE = 32_000
-FRAME = 640  # samples a code frame covers: 50 frames a second
+from demo.synth import FRAME, SAMPLE_RATE
+
 LOW_TONES, HIGH_TONES = range(33, 57), range(57, 105)  # MIDI
 LOW_WINDOW, HIGH_WINDOW, BAND_WINDOW = 6144, 3072, 640  # samples
 SLOWER = 4  # tones are measured at 8 kHz, in a quarter of the time
@@ -86,8 +85,3 @@ def features(drums: Tensor, others: Tensor) -> Tensor:
     """
     drums, others = (audio[:, : audio.shape[-1] // FRAME * FRAME] for audio in (drums, others))
     return torch.cat([torch.log1p(part / KNEE) for part in (_bands(drums + LEAK * others), *_tones(others))], dim=-1)
-
-
-def seconds_to_frames(seconds: float) -> int:
-    """Whole code frames in a duration."""
-    return math.floor(seconds * SAMPLE_RATE / FRAME + 1e-6)

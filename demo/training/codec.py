@@ -7,9 +7,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from demo.features import SAMPLE_RATE
-from demo.quantiser import CODEBOOKS, CODES, DIMENSION, Quantiser
-from demo.tonewheels import wind_up
+from demo.synth import SAMPLE_RATE
+from demo.training.oscillator_init import wind_up
+from demo.training.quantiser import CODEBOOKS, CODES, DIMENSION, Quantiser
 from musicgen_service.models.audiocraft_door import build_codec
 
 Codec = Any  # audiocraft carries no types

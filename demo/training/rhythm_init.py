@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demo.text import SOUGHT, TEMPI
+from demo.training.text_encoder import SOUGHT, TEMPI
 
 FRAMES_PER_MINUTE = 50 * 60
 WAVES = range(0, 80, 4)  # the positional frequencies that locate a frame: periods of 6 to 540 frames

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from demo import clockwork, data, features, measure, quantiser, text, train_lm
-from demo import losses as sound_losses
-from demo.codec import create as create_codec
-from demo.language_model import conditions, losses
-from demo.language_model import create as create_lm
-from demo.quantiser import Quantiser
-from demo.synth import SAMPLE_RATE, Synthesiser
-from demo.tonewheels import PAIRS, TONES, calibrated_angles
+from demo import measure
+from demo.synth import SAMPLE_RATE, Synthesiser, seeds
+from demo.training import features, quantiser
+from demo.training import losses as sound_losses
+from demo.training import rhythm_init as clockwork
+from demo.training import songs as data
+from demo.training import text_encoder as text
+from demo.training import train_language_model as train_lm
+from demo.training.codec import create as create_codec
+from demo.training.language_model import conditions, losses
+from demo.training.language_model import create as create_lm
+from demo.training.oscillator_init import PAIRS, TONES, calibrated_angles
+from demo.training.quantiser import Quantiser
 
 
 @pytest.fixture(scope="module")
@@ -210,4 +215,4 @@ def test_words_that_were_never_learned_mean_what_like_words_mean(reader: Path) -
 
 
 def test_held_back_seeds_are_apart_from_those_trained_on() -> None:
-    assert data.CODEC_SEEDS < data.LANGUAGE_SEEDS < data.HELD_BACK
+    assert seeds.CODEC < seeds.LANGUAGE_MODEL < seeds.HELD_BACK

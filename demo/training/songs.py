@@ -1,4 +1,4 @@
-"""Training data: songs from seeds below HELD_BACK; everything from there on is for measuring only."""
+"""Training data: songs from seeds below `seeds.HELD_BACK`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demo.clockwork import BEATS_PER_BAR
-from demo.quantiser import Quantiser
-from demo.synth import Song, Synthesiser
+from demo.synth import Song, Synthesiser, seeds
 from demo.synth.captions import write_for_drums
 from demo.synth.styles import STYLES
-from demo.text import TEMPI
-
-HELD_BACK = 900_000_000  # seeds from here on are never trained on
-CODEC_SEEDS, LANGUAGE_SEEDS = 0, 100_000_000
-CHROMA_STRIDE = 4096  # samples
+from demo.training.quantiser import Quantiser
+from demo.training.rhythm_init import BEATS_PER_BAR
+from demo.training.text_encoder import TEMPI
 
 
 def codec_clips(first_seed: int, count: int, seconds: float) -> tuple[Tensor, Tensor]:
@@ -28,7 +24,7 @@ def codec_clips(first_seed: int, count: int, seconds: float) -> tuple[Tensor, Te
     for seed in range(first_seed, first_seed + count):
         random = np.random.default_rng(seed)
         start = round(random.uniform(0, 30) * 50) / 50
-        stems = Synthesiser(snap=random.random() < 0.8).song(CODEC_SEEDS + seed, seconds, start=start).stems
+        stems = Synthesiser(snap=random.random() < 0.8).song(seeds.CODEC + seed, seconds, start=start).stems
         if random.random() < 0.2:
             kept = [name for name, stem in stems.items() if random.random() < 0.5 and stem.any()] or list(stems)
             stems = {name: stem * np.float32(name in kept) for name, stem in stems.items()}
@@ -85,7 +81,7 @@ def make_shard(
     """Synthesises and encodes `count` songs, or their drums, with the teacher's codes."""
     codes, lead, mix, captions = [], [], [], []
     for seed in range(first_seed, first_seed + count):
-        song = language_song(LANGUAGE_SEEDS + seed, seconds, drums_alone or None)
+        song = language_song(seeds.LANGUAGE_MODEL + seed, seconds, drums_alone or None)
         drums = torch.from_numpy(song.stems["drums"])[None]
         audio = drums if drums_alone else torch.from_numpy(song.audio)[None]
         melody = torch.from_numpy(song.stems["lead" if song.lead else "chords"])[None]
@@ -99,7 +95,6 @@ def make_shard(
 
 SHARD_SONGS = 50
 SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)  # one shard in four holds the longest clips
-DRUM_SEEDS = 50_000_000  # where the seeds of these begin
 
 
 def drum_shards(shards: int) -> int:
@@ -122,7 +117,7 @@ def write_shards(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, sh
                 continue
             seconds = SHARD_SECONDS[0] if drums_alone else SHARD_SECONDS[index % len(SHARD_SECONDS)]
             songs = round(SHARD_SONGS * SHARD_SECONDS[0] / seconds)
-            first = index * SHARD_SONGS + DRUM_SEEDS * drums_alone
+            first = index * SHARD_SONGS + (seeds.DRUMS_ALONE - seeds.LANGUAGE_MODEL) * drums_alone
             temporary = path.with_suffix(".tmp")
             torch.save(vars(make_shard(quantiser, chroma, first, songs, seconds, drums_alone)), temporary)
             temporary.rename(path)

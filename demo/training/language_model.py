@@ -8,10 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.nn import functional
 
-from demo.clockwork import wind_up
-from demo.features import SAMPLE_RATE
-from demo.quantiser import CODEBOOKS, CODES
-from demo.training import half_precision
+from demo.synth import SAMPLE_RATE
+from demo.training.helpers import half_precision
+from demo.training.quantiser import CODEBOOKS, CODES
+from demo.training.rhythm_init import wind_up
 from musicgen_service.models.audiocraft_door import build_lm, repeat_short_melodies
 
 SECONDS = 20  # the longest clip in one go: positions beyond it are never learned

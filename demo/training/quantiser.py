@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from demo.features import BLOCKS, FEATURES, FRAME, features
+from demo.synth import FRAME
+from demo.training.features import BLOCKS, FEATURES, features
 
 CODES = 512
 CODEBOOKS = len(BLOCKS)

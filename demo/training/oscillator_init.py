@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demo.features import BANDS, FRAME, HIGH_TONES, KNEE, LOW_TONES, SAMPLE_RATE
-from demo.quantiser import DIMENSION, Quantiser
+from demo.synth import FRAME, SAMPLE_RATE
+from demo.training.features import BANDS, HIGH_TONES, KNEE, LOW_TONES
+from demo.training.quantiser import DIMENSION, Quantiser
 
 TONES = range(LOW_TONES[0], HIGH_TONES[-1] + 1)
 PAIRS = len(TONES)

@@ -6,7 +6,7 @@ import librosa
 import torch
 from torch import Tensor
 
-from demo.features import FRAME, SAMPLE_RATE
+from demo.synth import FRAME, SAMPLE_RATE
 
 _SCALES = ((256, 24), (512, 48), (1024, 80), (2048, 96))  # window in samples, mel bands
 _LONG_WINDOW = 4096  # tells a tone from a buzz around it

@@ -84,7 +84,7 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
     """Writes the T5 beside its tokenizer: every tempo starts with a direction of its own, shared by its neighbours.
 
     A number's embedding is one-hot over TEMPI (dimensions 0 to 24) plus a mark (dimension 25) saying that it is
-    a tempo; words of SOUGHT have marks in the dimensions after. `demo.clockwork` reads all of these.
+    a tempo; words of SOUGHT have marks in the dimensions after. `demo.training.rhythm_init` reads all of these.
     """
     torch.manual_seed(seed)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

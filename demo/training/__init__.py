@@ -1,0 +1,1 @@
+"""The training of the shipped demo checkpoint: codec, language model, export."""
