@@ -1,5 +1,6 @@
-"""Captions: the same facts in the many ways people put them."""
+"""Captions: the same facts in the many ways people put them, and the tempo of a caption read back."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +28,12 @@ DRUM_WORDS = {
 }
 ONLY_DRUMS_WORDS = ("drums only", "just drums", "drum loop", "only drums", "drum beat")
 NO_DRUMS_WORDS = ("no drums", "without drums", "drumless", "no percussion")
+_TEMPO = re.compile(r"(\d+(?:\.\d+)?) bpm")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a caption may tell of a song."""
+    """What a caption may say about a song."""
 
     bpm: float
     key: str
@@ -43,7 +45,7 @@ class Facts:
 
 
 def speed_word(bpm: float) -> str:
-    """How people call a tempo."""
+    """The word that people use for a tempo."""
     return "slow" if bpm < 85 else "fast" if bpm >= 135 else "upbeat" if bpm >= 115 else "mid-tempo"
 
 
@@ -82,3 +84,19 @@ def write_for_drums(bpm: float, style: str, random: np.random.Generator) -> str:
     parts = [f"{style} {words}", f"{bpm:g} bpm"]
     random.shuffle(parts)
     return ", ".join(parts)
+
+
+def read_tempo(caption: str) -> float | None:
+    """Beats per minute that a caption states, None where it states none."""
+    match = _TEMPO.search(caption)
+    return float(match[1]) if match else None
+
+
+def with_tempo(caption: str, bpm: float) -> str:
+    """A caption with its tempo replaced; one without a tempo stays as it is."""
+    return _TEMPO.sub(f"{bpm:g} bpm", caption)
+
+
+def without_tempo(caption: str) -> str:
+    """A caption with its tempo left out."""
+    return re.sub(rf"(, )?{_TEMPO.pattern}(, )?", ", ", caption).strip(", ")

@@ -1,49 +1,38 @@
-"""Trains the demo checkpoint from nothing: codec, language model, export. Going on where it stopped.
+"""Train the demo checkpoint from nothing, or go on where training stopped.
 
-python -m demo.training             the shipped recipe, into weights/demo (hours on two cores)
-python -m demo.training --quick     a throw-away checkpoint in minutes, to test the pipeline
+    python -m demo.training            # the full recipe: hours on two cores
+    python -m demo.training --quick    # minutes and no music, to test the pipeline
+    python -m bench.compare build/demo-training/weights    # the result beside the shipped checkpoint
+
+It may be interrupted at any time, even killed: the same command goes on from the last checkpoint. The shipped
+weights are not touched; the result is a weights folder, which MUSICGEN_WEIGHTS may name.
 """
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
-from demo.training import train_codec, train_language_model
-from demo.training.export import export
-
-
-class Recipe(NamedTuple):
-    """How much is done of everything."""
-
-    fitted_clips: int
-    codec_steps: int
-    lm_steps: int
-    shards: int
-
-
-FULL = Recipe(fitted_clips=900, codec_steps=6100, lm_steps=18500, shards=250)
-QUICK = Recipe(fitted_clips=60, codec_steps=30, lm_steps=40, shards=4)
+from demo.training.recipe import FULL, QUICK
+from demo.training.stages import FolderError, train
 
 
 def main() -> None:
-    """Reads the command line and trains."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="minutes instead of hours, no music")
-    parser.add_argument("--out", type=Path, help="the checkpoint's folder")
-    parser.add_argument("--work", type=Path, help="folder for data and training state")
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a few steps of every stage")
+    parser.add_argument(
+        "--folder", type=Path, help="where everything is kept (build/demo-training, or build/demo-training-quick)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
-    recipe = QUICK if arguments.quick else FULL
-    out = arguments.out or Path("build/demo-quick" if arguments.quick else "weights/demo")
-    work = arguments.work or Path("build/demo-quick-work" if arguments.quick else "build/demo-work")
-    train_codec.fit_quantiser(work, recipe.fitted_clips)
-    train_codec.train(work, recipe.codec_steps, arguments.device)
-    train_language_model.train(work, recipe.lm_steps, recipe.shards, arguments.device)
-    export(work, out)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"{out}: {size / 1e6:.1f} MB")
+    folder = arguments.folder or Path("build", "demo-training-quick" if arguments.quick else "demo-training")
+    try:
+        train(folder, QUICK if arguments.quick else FULL, arguments.device)
+    except FolderError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The demo codec: audiocraft's EncodecModel, started where plain training would take hours to get to."""
+"""The demo codec: audiocraft's EncodecModel, with start values that plain training would take hours to reach."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from demo.synth import SAMPLE_RATE
-from demo.training.oscillator_init import wind_up
-from demo.training.quantiser import CODEBOOKS, CODES, DIMENSION, Quantiser
+from demo.training.oscillator_init import initialise_oscillators
+from demo.training.quantiser import CODEBOOK_SIZE, CODEBOOKS, LATENT_DIMENSION, Quantiser
 from musicgen_service.models.audiocraft_door import build_codec
 
 Codec = Any  # audiocraft carries no types
@@ -32,7 +32,7 @@ def config() -> DictConfig:
                 "renormalize": False,
             },
             "seanet": {
-                "dimension": DIMENSION,
+                "dimension": LATENT_DIMENSION,
                 "channels": 1,
                 "causal": False,
                 "n_filters": 16,
@@ -57,7 +57,7 @@ def config() -> DictConfig:
             "rvq": {
                 "n_q": CODEBOOKS,
                 "q_dropout": False,
-                "bins": CODES,
+                "bins": CODEBOOK_SIZE,
                 "decay": 0.99,
                 "kmeans_init": True,
                 "kmeans_iters": 50,
@@ -71,27 +71,29 @@ def config() -> DictConfig:
 
 
 def create(quantiser: Quantiser, drums: Tensor, others: Tensor) -> Codec:
-    """A codec with the quantiser's codebooks, its layers scaled to clips, ``[batch, samples]``."""
+    """A new codec with the quantiser's codebooks, its layers scaled on clips ``[batch, samples]``."""
     codec: Codec = build_codec(config())
     for layer, codebook in zip(codec.quantizer.vq.layers, quantiser.codebooks, strict=True):
         layer._codebook.embed.copy_(codebook)
         layer._codebook.embed_avg.copy_(codebook)
         layer._codebook.inited.fill_(1)
     lstm = next(module for module in codec.decoder.modules() if isinstance(module, nn.LSTM))
-    _hand_latent_on(codec.decoder.model[0].conv.conv)
-    wind_up(lstm, quantiser)
+    _pass_latent_through(codec.decoder.model[0].conv.conv)
+    initialise_oscillators(lstm, quantiser)
     _scale_layers(codec.encoder, (drums + others)[:, None], inner=1.0, last=1.0)
     codes = quantiser.encode(quantiser.latent(drums, others))
+    # The decoder stays where an ELU is nearly linear, so that it begins as a linear sum of the tones; clips have a
+    # standard deviation of about 0.1.
     _scale_layers(codec.decoder, quantiser.decode(codes).transpose(1, 2), inner=0.3, last=0.1, skip=1)
     return codec
 
 
 @torch.no_grad()
-def _hand_latent_on(convolution: Any) -> None:
-    """The decoder's first convolution starts by passing the latent through in its last channels."""
+def _pass_latent_through(convolution: Any) -> None:
+    """Let the decoder's first convolution pass the latent through in its last channels, where the LSTM expects it."""
     weight = torch.empty(convolution.weight.shape).normal_(std=1e-4)
-    weight[-DIMENSION:] = 0
-    weight[range(-DIMENSION, 0), range(DIMENSION), weight.shape[-1] // 2] = 1
+    weight[-LATENT_DIMENSION:] = 0
+    weight[range(-LATENT_DIMENSION, 0), range(LATENT_DIMENSION), weight.shape[-1] // 2] = 1
     convolution.weight_v.copy_(weight)
     convolution.weight_g.copy_(weight.flatten(1).norm(dim=1)[:, None, None])
     convolution.bias.zero_()
@@ -99,15 +101,21 @@ def _hand_latent_on(convolution: Any) -> None:
 
 @torch.no_grad()
 def _scale_layers(network: nn.Module, example: Tensor, inner: float, last: float, skip: int = 0) -> None:
-    """Scales every convolution's output on `example`: by default they shrink it 100-fold and training stalls.
+    """Scale every convolution's output on `example` to a standard deviation and zero mean.
 
-    The decoder's stay where an ELU is nearly linear, so that it can begin as a linear sum of the tones.
+    With torch's default start values the outputs shrink 100-fold and training stalls (a data-dependent initialisation
+    as in Mishkin and Matas, "All you need is a good init", 2016).
+
+    Parameters
+    ----------
+    inner, last : the standard deviation of all layers but the last, and of the last
+    skip : how many layers from the first stay as they are
     """
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)]
 
-    def rescaled(wanted: float) -> Callable[..., Tensor]:
+    def rescaling_hook(deviation: float) -> Callable[..., Tensor]:
         def hook(layer: Any, _inputs: Any, output: Tensor) -> Tensor:
-            mean, factor = output.mean((0, 2)), wanted / (output.std() + 1e-6)
+            mean, factor = output.mean((0, 2)), deviation / (output.std() + 1e-6)
             layer.weight_g.mul_(factor)
             layer.bias.sub_(mean).mul_(factor)
             return (output - mean[None, :, None]) * factor
@@ -115,7 +123,7 @@ def _scale_layers(network: nn.Module, example: Tensor, inner: float, last: float
         return hook
 
     hooks = [
-        layer.register_forward_hook(rescaled(last if layer is convolutions[-1] else inner))
+        layer.register_forward_hook(rescaling_hook(last if layer is convolutions[-1] else inner))
         for layer in convolutions[skip:]
     ]
     network(example)

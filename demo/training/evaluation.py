@@ -1,76 +1,116 @@
-"""What a language model has understood, as losses on songs it never saw."""
+"""What the codec and the language model have learned, measured on held-back songs while they train."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from demo import measure
 from demo.synth import seeds
+from demo.synth.captions import read_tempo, with_tempo
 from demo.synth.styles import NOTE_NAMES
-from demo.training import songs as data
-from demo.training.language_model import conditions, losses
+from demo.training.language_model import conditions, token_losses
+from demo.training.losses import spectral_loss
 from demo.training.quantiser import CODEBOOKS, Quantiser
-from demo.training.text_encoder import TEMPI
+from demo.training.shards import make_shard
+from demo.training.songs import TEMPI, codec_clips
 
-TONES = slice(1, CODEBOOKS)  # the codebooks that hear them
+CODEC_CLIPS, CODEC_SECONDS = 8, 6.0  # an evaluation takes a few seconds, of the minutes between two
+SONGS, SONG_SECONDS = 24, 10.0
+TONES = slice(1, CODEBOOKS)  # the codebooks of tones; the first is of drums
 
-
-def _drums_flipped(caption: str) -> str:
-    if "no drums" in caption:
-        return caption.replace("no drums", "with drums")
-    return re.sub(r"with (soft |hard )?drums", "no drums", caption)
-
-
-def _tempo_moved(caption: str) -> str:
-    """Nine steps of TEMPI faster, or the slowest beyond the fastest."""
-    return re.sub(r"\d+(?= bpm)", lambda m: str(TEMPI[(TEMPI.index(int(m[0])) + 9) % len(TEMPI)]), caption)
+Figures = dict[str, float | list[float]]
 
 
-def _key_moved(caption: str) -> str:
-    """Another key: six semitones off."""
+class CodecEvaluation:
+    """How close the codec's latents, codes and sound are to what they should be."""
 
-    def moved(match: re.Match[str]) -> str:
-        names = [name.lower() for name in NOTE_NAMES]
-        return f"{names[(names.index(match[1]) + 6) % 12]} {match[2]}"
-
-    return re.sub(r"\b([a-g][b#]?) (major|minor)", moved, caption)
-
-
-class Probe:
-    """Losses on 24 held-back songs: as they are, and with another tempo or key in the caption, drums denied, no melody.
-
-    A tempo that is not understood can be swapped at no loss: the gap is the first sign of a beat to come. Tempo and
-    drums are looked for in the first codebook and its hits, key and melody in the others.
-    """
-
-    def __init__(self, quantiser: Quantiser, chroma: torch.nn.Module, songs: int = 24) -> None:
-        self.shard = data.make_shard(quantiser, chroma, seeds.HELD_BACK, songs, 10.0)
-        self.sounding = quantiser.sounding()
+    def __init__(self, teacher: Quantiser, clips: int = CODEC_CLIPS) -> None:
+        device = teacher.mean.device
+        drums, others = (part.to(device) for part in codec_clips(seeds.HELD_BACK, clips, CODEC_SECONDS))
+        self.clips = drums + others
+        self.latent = teacher.latent(drums, others)
+        self.teacher = teacher
 
     @torch.no_grad()
-    def __call__(self, lm: Any) -> dict[str, float | list[float]]:
+    def __call__(self, codec: Any) -> Figures:
+        """Relative error of the latent, share of the teacher's codes by codebook, and how close the round trip is."""
+        codec.eval()
+        latent = codec.encoder(self.clips[:, None]).transpose(1, 2)
+        codes, _ = codec.encode(self.clips[:, None])
+        decoded = codec.decode(codes)[:, 0, : self.clips.shape[-1]]
+        codec.train()
+        pairs = list(zip(self.clips.cpu().numpy(), decoded.cpu().numpy(), strict=True))
+        return {
+            "latent error": round(float((latent - self.latent).square().mean() / self.latent.square().mean()), 3),
+            "codes": [round(float(x), 3) for x in (codes == self.teacher.encode(self.latent)).float().mean((0, 2))],
+            "waveform error": round(float((decoded - self.clips).square().mean() / self.clips.square().mean()), 3),
+            "spectral": round(float(spectral_loss(decoded, self.clips)), 3),
+            "chroma": round(float(np.mean([measure.chroma_cosine(a, b) for a, b in pairs])), 3),
+            "onsets": round(float(np.mean([measure.onset_correlation(a, b) for a, b in pairs])), 3),
+        }
+
+
+class ConditioningEvaluation:
+    """Losses on songs as they are, and by how much they rise with a wrong tempo, wrong drums, a wrong key, no melody.
+
+    A condition that the model ignores can be wrong at no loss, so these gaps show that it begins to be followed long
+    before that can be heard. Tempo and drums are looked for in the drums' codebook and its hits, key and melody in the
+    codebooks of tones.
+    """
+
+    def __init__(self, quantiser: Quantiser, chroma: torch.nn.Module, songs: int = SONGS) -> None:
+        self.shard = make_shard(quantiser, chroma, seeds.HELD_BACK, songs, SONG_SECONDS)
+        self.drum_codes = quantiser.drum_codes()
+
+    @torch.no_grad()
+    def __call__(self, lm: Any) -> Figures:
         """Cross-entropy by codebook and of hits, and what wrong conditions add to it (nats)."""
         training = lm.training
         lm.eval()
         codes = self.shard.codes.long().to(lm.emb[0].weight.device)
         melodies: list[Tensor | None] = [*self.shard.lead]
-        silence: list[Tensor | None] = [None] * len(melodies)
+        no_melodies: list[Tensor | None] = [None] * len(melodies)
 
-        def loss(change: Callable[[str], str] = str, heard: list[Tensor | None] = melodies) -> Tensor:
-            words: list[str | None] = [change(caption) for caption in self.shard.captions]
-            return losses(lm, codes, conditions(lm, words, heard), self.sounding.to(codes.device))[0].cpu()
+        def loss(change: Callable[[str], str] = str, given: list[Tensor | None] = melodies) -> Tensor:
+            captions: list[str | None] = [change(caption) for caption in self.shard.captions]
+            return token_losses(lm, codes, conditions(lm, captions, given), self.drum_codes.to(codes.device))[0].cpu()
 
         true = loss()
         gaps = {
-            "wrong tempo": (loss(_tempo_moved) - true)[0],
+            "wrong tempo": (loss(_another_tempo) - true)[0],
             "wrong drums": (loss(_drums_flipped) - true)[CODEBOOKS],
-            "wrong key": (loss(_key_moved) - true)[TONES].mean(),
-            "no melody": (loss(heard=silence) - true)[TONES].mean(),
+            "wrong key": (loss(_another_key) - true)[TONES].mean(),
+            "no melody": (loss(given=no_melodies) - true)[TONES].mean(),
         }
         lm.train(training)
         return {
             "loss": [round(float(x), 3) for x in true],
             **{name: round(float(gap), 4) for name, gap in gaps.items()},
         }
+
+
+def _drums_flipped(caption: str) -> str:
+    """A caption that denies its drums, or has some."""
+    if "no drums" in caption:
+        return caption.replace("no drums", "with drums")
+    return re.sub(r"with (soft |hard )?drums", "no drums", caption)
+
+
+def _another_tempo(caption: str) -> str:
+    """Nine of TEMPI (45 bpm) faster, with the slowest coming after the fastest."""
+    bpm = read_tempo(caption)
+    return caption if bpm is None else with_tempo(caption, TEMPI[(TEMPI.index(round(bpm)) + 9) % len(TEMPI)])
+
+
+def _another_key(caption: str) -> str:
+    """Six semitones off, the farthest there is."""
+
+    def moved(match: re.Match[str]) -> str:
+        names = [name.lower() for name in NOTE_NAMES]
+        return f"{names[(names.index(match[1]) + 6) % 12]} {match[2]}"
+
+    return re.sub(r"\b([a-g][b#]?) (major|minor)", moved, caption)

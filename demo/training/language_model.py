@@ -9,15 +9,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from demo.synth import SAMPLE_RATE
-from demo.training.helpers import half_precision
-from demo.training.quantiser import CODEBOOKS, CODES
-from demo.training.rhythm_init import wind_up
+from demo.training.optimisation import half_precision
+from demo.training.quantiser import CODEBOOK_SIZE, CODEBOOKS
+from demo.training.rhythm_init import initialise_rhythm
 from musicgen_service.models.audiocraft_door import build_lm, repeat_short_melodies
 
-SECONDS = 20  # the longest clip in one go: positions beyond it are never learned
+SECONDS = 20  # the longest clip generated at once: longer ones are not trained on, so later positions are unknown
 WIDTH, HEADS, LAYERS = 320, 8, 4
-OPENING = 50  # frames
-GUIDANCE = 3.0
+"""As large as a checkpoint of 20 MB with the codec allows."""
+GUIDANCE_SCALE = 3.0  # audiocraft's default
+OPENING_FRAMES = 50
+"""The first second, which only the prompt can decide; what follows mostly goes on from what was heard."""
 
 
 def config(text_encoder: str, finetune: bool) -> DictConfig:
@@ -50,7 +52,7 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
                 "num_layers": LAYERS,
                 "hidden_scale": 4,
                 "n_q": CODEBOOKS,
-                "card": CODES,
+                "card": CODEBOOK_SIZE,
                 "dropout": 0.0,
                 "emb_lr": None,
                 "activation": "gelu",
@@ -78,7 +80,7 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
                 "kv_repeat": 1,
                 "two_step_cfg": False,
             },
-            "classifier_free_guidance": {"training_dropout": 0.0, "inference_coef": GUIDANCE},
+            "classifier_free_guidance": {"training_dropout": 0.0, "inference_coef": GUIDANCE_SCALE},
             "attribute_dropout": {"args": {"active_on_eval": False}, "text": {}, "wav": {"self_wav": 0.0}},
             "fuser": {
                 "cross_attention_pos_emb": False,
@@ -112,10 +114,10 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
 
 
 def create(text_encoder: Path) -> tuple[Any, dict[str, Tensor]]:
-    """A new model with its clocks wound up, T5 among its parameters, and which weights they are (see `wind_up`)."""
+    """A new model with T5 among its parameters, and the masks that `initialise_rhythm` returns."""
     lm = build_lm(config(str(text_encoder), finetune=True))
     repeat_short_melodies(lm)
-    return lm, wind_up(lm)
+    return lm, initialise_rhythm(lm)
 
 
 def _null_melody(steps: int) -> Tensor:
@@ -137,48 +139,50 @@ def conditions(lm: Any, captions: list[str | None], melodies: list[Tensor | None
     return {"description": description, "self_wav": (melody, torch.ones_like(melody[..., 0]))}
 
 
-def losses(
+def token_losses(
     lm: Any,
     codes: Tensor,
     tensors: dict[str, Any],
-    sounding: Tensor,
-    opening: float = 1.0,
-    heard: Tensor | None = None,
+    drum_codes: Tensor,
+    opening_weight: float = 1.0,
+    inputs: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropies in nats, of each codebook and of whether a drum sounds: ``[2, CODEBOOKS + 1]``.
 
-    The second row is of what is drawn, which is with classifier-free guidance: it is measured on the first clip, if the
-    last one is its twin without conditions. Guidance makes much of how two predictions differ, even in codes that
-    neither expects, so what the two have learned apart says little about what they do together.
+    That a drum sounds counts by itself, since one hit too many is heard, and one quiet code for another is not.
+
+    The first row is of the predictions, the second of what is sampled from, which is guided: it is measured on the
+    first clip, if the last one is its copy without conditions. Guidance magnifies how two predictions differ, even in
+    codes that neither expects, so they have to be trained together.
 
     Parameters
     ----------
-    codes : what is to be predicted, ``[batch, CODEBOOKS, frames]``
-    sounding : which of the first codebook's codes have a drum in them, bool ``[CODES]``
-    opening : how often the first OPENING frames count
-    heard : what it is predicted from, if not from `codes` themselves
+    codes : the targets, ``[batch, CODEBOOKS, frames]``
+    drum_codes : which of the first codebook's codes have a drum in them, bool ``[CODEBOOK_SIZE]``
+    opening_weight : how often the first OPENING_FRAMES count
+    inputs : what the targets are predicted from, if not `codes` themselves
     """
     with half_precision(codes.device.type):
-        output = lm.compute_predictions(codes if heard is None else heard, [], tensors)
+        output = lm.compute_predictions(codes if inputs is None else inputs, [], tensors)
     logits = output.logits.float()
     conditional, unconditional = logits[:1], logits[-1:]
-    guided = unconditional + GUIDANCE * (conditional - unconditional)
-    # Frames that a codebook's delay has not reached are not numbers.
+    guided = unconditional + GUIDANCE_SCALE * (conditional - unconditional)
+    # Logits of frames that a codebook's delay has not reached are NaN; the mask leaves them out.
     mask = torch.cat([output.mask, output.mask[:, :1]], dim=1).float()
-    mask[..., :OPENING] *= opening
+    mask[..., :OPENING_FRAMES] *= opening_weight
 
     def means(scores: Tensor) -> Tensor:
         clips = slice(len(scores))
-        each = torch.nan_to_num(_each(scores, codes[clips], sounding))
+        each = torch.nan_to_num(_cross_entropies(scores, codes[clips], drum_codes))
         return (each * mask[clips]).sum((0, 2)) / mask[clips].sum((0, 2))
 
     return torch.stack([means(logits), means(guided)])
 
 
-def _each(logits: Tensor, codes: Tensor, sounding: Tensor) -> Tensor:
-    """Cross-entropy of every code, and of whether a drum sounds, ``[batch, CODEBOOKS + 1, frames]``."""
+def _cross_entropies(logits: Tensor, codes: Tensor, drum_codes: Tensor) -> Tensor:
+    """Of every code, and of whether a drum sounds, ``[batch, CODEBOOKS + 1, frames]``."""
     scores = logits.log_softmax(-1)
     each = -scores.gather(-1, codes[..., None])[..., 0]
-    drums = scores[:, 0]
-    hit, none = drums[..., sounding].logsumexp(-1), drums[..., ~sounding].logsumexp(-1)
-    return torch.cat([each, -torch.where(sounding[codes[:, 0]], hit, none)[:, None]], dim=1)
+    first = scores[:, 0]
+    hit, none = first[..., drum_codes].logsumexp(-1), first[..., ~drum_codes].logsumexp(-1)
+    return torch.cat([each, -torch.where(drum_codes[codes[:, 0]], hit, none)[:, None]], dim=1)

@@ -1,29 +1,28 @@
-"""Training data: songs from seeds below `seeds.HELD_BACK`."""
-
-from dataclasses import dataclass
-from pathlib import Path
+"""What the codec and the language model are trained on: clips and songs, made from the seeds in `demo.synth.seeds`."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from demo.synth import Song, Synthesiser, seeds
-from demo.synth.captions import write_for_drums
+from demo.synth import FRAME, SAMPLE_RATE, Song, Synthesiser, seeds
 from demo.synth.styles import STYLES
-from demo.training.quantiser import Quantiser
-from demo.training.rhythm_init import BEATS_PER_BAR
-from demo.training.text_encoder import TEMPI
+
+TEMPI = tuple(range(60, 181, 5))
+"""Beats per minute of the language model's songs; a prompt's other tempi are taken as the nearest of these."""
+BEATS_PER_BAR = 4  # always, so that the length of a bar follows from the tempo alone
+FRAME_RATE = SAMPLE_RATE // FRAME
 
 
 def codec_clips(first_seed: int, count: int, seconds: float) -> tuple[Tensor, Tensor]:
-    """Clips from anywhere in any song, as their drums and all their other sound, ``[count, samples]`` each.
+    """Clips from anywhere in any song, as their drums and everything else in them, ``[count, samples]`` each.
 
-    Some are a few stems only, some quieter.
+    A fifth of the clips has only some of the stems, so that the codec learns instruments alone as well; a third is
+    louder or softer than songs are.
     """
     drums, others = [], []
     for seed in range(first_seed, first_seed + count):
         random = np.random.default_rng(seed)
-        start = round(random.uniform(0, 30) * 50) / 50
+        start = _start_on_a_frame(random)
         stems = Synthesiser(snap=random.random() < 0.8).song(seeds.CODEC + seed, seconds, start=start).stems
         if random.random() < 0.2:
             kept = [name for name, stem in stems.items() if random.random() < 0.5 and stem.any()] or list(stems)
@@ -35,89 +34,20 @@ def codec_clips(first_seed: int, count: int, seconds: float) -> tuple[Tensor, Te
 
 
 def language_song(seed: int, seconds: float, drums: bool | None = None) -> Song:
-    """A song as the language model learns them: 4/4, a tempo of TEMPI, onsets on the frame grid.
+    """A song for the language model: 4/4, one of TEMPI, onsets on the frame grid.
 
-    Most clips begin on the first beat of a phrase, so that a beat's place follows from the tempo; the others begin
-    anywhere, as the context of a continuation does.
+    Most songs begin on the first beat of a phrase, so that a beat's place follows from the tempo; 30 % begin anywhere,
+    as the context of a continuation does. Half have a tempo that is usual for their style, half any tempo.
     """
     random = np.random.default_rng(seed)
     style = list(STYLES)[int(random.integers(len(STYLES)))]
     low, high = STYLES[style].tempo if random.random() < 0.5 else (TEMPI[0], TEMPI[-1])
     bpm = float(np.clip(5 * round(random.uniform(low, high) / 5), TEMPI[0], TEMPI[-1]))
-    start = 0.0
-    if random.random() < 0.3:
-        start = round(random.uniform(0, 30) * 50) / 50
+    start = _start_on_a_frame(random) if random.random() < 0.3 else 0.0
     make = Synthesiser(snap=True).song
     return make(seed, seconds, start=start, bpm=bpm, style=style, drums=drums, beats_per_bar=BEATS_PER_BAR)
 
 
-@dataclass
-class Shard:
-    """Encoded songs of one length.
-
-    Attributes
-    ----------
-    codes : ``[songs, CODEBOOKS, frames]``
-    lead, mix : pitch class of every step of the melody prefix, ``[songs, steps]``, heard in the lead (or the chords
-        where there is no lead) and in everything
-    captions : one for each song
-    """
-
-    codes: Tensor
-    lead: Tensor
-    mix: Tensor
-    captions: list[str]
-
-
-@torch.no_grad()
-def make_shard(
-    quantiser: Quantiser,
-    chroma: torch.nn.Module,
-    first_seed: int,
-    count: int,
-    seconds: float,
-    drums_alone: bool = False,
-) -> Shard:
-    """Synthesises and encodes `count` songs, or their drums, with the teacher's codes."""
-    codes, lead, mix, captions = [], [], [], []
-    for seed in range(first_seed, first_seed + count):
-        song = language_song(seeds.LANGUAGE_MODEL + seed, seconds, drums_alone or None)
-        drums = torch.from_numpy(song.stems["drums"])[None]
-        audio = drums if drums_alone else torch.from_numpy(song.audio)[None]
-        melody = torch.from_numpy(song.stems["lead" if song.lead else "chords"])[None]
-        codes.append(quantiser.encode(quantiser.latent(drums, audio - drums)).short())
-        lead.append(chroma(melody[:, None]).argmax(-1).byte())
-        mix.append(chroma(audio[:, None]).argmax(-1).byte())
-        random = np.random.default_rng(seed)
-        captions.append(write_for_drums(song.bpm, song.style, random) if drums_alone else song.caption)
-    return Shard(torch.cat(codes), torch.cat(lead), torch.cat(mix), captions)
-
-
-SHARD_SONGS = 50
-SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)  # one shard in four holds the longest clips
-
-
-def drum_shards(shards: int) -> int:
-    """How many shards of drums alone, all of the shortest clips, go with this many shards of songs."""
-    return min(12, shards)
-
-
-def shard_path(folder: Path, index: int, drums_alone: bool = False) -> Path:
-    """Where a shard is kept."""
-    return folder / f"{'drums' if drums_alone else 'songs'}{index:04d}.pt"
-
-
-def write_shards(folder: Path, quantiser: Quantiser, chroma: torch.nn.Module, shards: int) -> None:
-    """Writes shards of drums and then `shards` shards of songs, skipping those that exist."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for drums_alone, count in ((True, drum_shards(shards)), (False, shards)):
-        for index in range(count):
-            path = shard_path(folder, index, drums_alone)
-            if path.exists():
-                continue
-            seconds = SHARD_SECONDS[0] if drums_alone else SHARD_SECONDS[index % len(SHARD_SECONDS)]
-            songs = round(SHARD_SONGS * SHARD_SECONDS[0] / seconds)
-            first = index * SHARD_SONGS + (seeds.DRUMS_ALONE - seeds.LANGUAGE_MODEL) * drums_alone
-            temporary = path.with_suffix(".tmp")
-            torch.save(vars(make_shard(quantiser, chroma, first, songs, seconds, drums_alone)), temporary)
-            temporary.rename(path)
+def _start_on_a_frame(random: np.random.Generator) -> float:
+    """Seconds into a song, up to 30, on the frame grid."""
+    return round(random.uniform(0, 30) * FRAME_RATE) / FRAME_RATE

@@ -1,4 +1,4 @@
-"""The text side of the demo checkpoint: a word-level tokenizer and a tiny T5, in the formats audiocraft reads."""
+"""The text encoder of the demo checkpoint: a word-level tokenizer and a tiny T5, in the formats audiocraft reads."""
 
 import musicgen_service.models.audiocraft_imports  # noqa: F401  # isort: skip  (must come before transformers)
 import json
@@ -12,15 +12,23 @@ from transformers import T5Config, T5EncoderModel
 
 from demo.synth.captions import DRUM_WORDS, INSTRUMENT_WORDS, NO_DRUMS_WORDS, ONLY_DRUMS_WORDS
 from demo.synth.styles import NOTE_NAMES, STYLES
+from demo.training.songs import TEMPI
 
 WIDTH = 128
-TEMPI = tuple(range(60, 181, 5))  # the tempi the language model learns; others take the nearest one's embedding
-NUMBERS = tuple(range(40, 241))
-SOUGHT = (tuple(name.lower() for name in NOTE_NAMES), ("major", "minor"), ("no", "without", "drumless"))
-"""Groups of words that say most about the notes and the drums: the language model starts out looking for them."""
+NUMBERS = tuple(range(40, 241))  # words that are taken for a tempo
+KEYWORDS = (tuple(name.lower() for name in NOTE_NAMES), ("major", "minor"), ("no", "without", "drumless"))
+"""Groups of words that say most about the notes and the drums: `rhythm_init` has a head attend to each of them."""
+NUMBER_MARK = len(TEMPI)
+"""The dimension of embeddings that marks a number. Those before it are one-hot over TEMPI; those after it mark
+KEYWORDS."""
+MARK = 4.0
+"""Of one-hots and marks: far above the other embeddings, whose standard deviation is 0.5, so that attention that looks
+for a mark finds it."""
+END_MARK = 2.0  # keyword marks of the end of a prompt: what is attended to where a prompt has no such word
+RESIDUAL_SCALE = 0.3  # of the blocks' output weights, so that the marks pass through T5 nearly unchanged at first
 _SPACE = "\u2581"
-# Words that captions do not use, and the caption's word that comes nearest; "," says nothing.
-_LIKE = {
+# Words that captions do not use, and the nearest word that they do use.
+_SYNONYMS = {
     "lo-fi": "lofi", "chillhop": "lofi", "hip-hop": "hop", "rap": "hop", "trap": "hop", "edm": "house",
     "disco": "house", "funk": "house", "electro": "techno", "trance": "techno", "electronic": "techno",
     "metal": "rock", "punk": "rock", "indie": "pop", "country": "pop", "folk": "guitar", "acoustic": "guitar",
@@ -31,12 +39,13 @@ _LIKE = {
     "vibraphone": "mallets", "xylophone": "mallets", "chimes": "bells", "trumpet": "synth",
     "saxophone": "flute", "quick": "fast", "calmer": "calm", "tempo": "bpm",
 }  # fmt: skip
-_SILENT = """an and the in at of for to very time rhythm groove music song track tune clip melody chords bass drum
-instrumental some sharp flat loud quietly 4/4 like nice good beautiful"""
+# Words that say nothing of the music: they take the embedding of ",".
+_NEUTRAL_WORDS = """an and the in at of for to very time rhythm groove music song track tune clip melody chords bass
+drum instrumental some sharp flat loud quietly 4/4 like nice good beautiful"""
 
 
 def _caption_words() -> list[str]:
-    """Every word that captions use."""
+    """Every word that captions use, each once."""
     phrases = ["bpm major minor slow upbeat fast mid-tempo waltz 3/4", *STYLES, *NO_DRUMS_WORDS, *ONLY_DRUMS_WORDS]
     for options in (*INSTRUMENT_WORDS.values(), *DRUM_WORDS.values(), *(style.words for style in STYLES.values())):
         phrases += options
@@ -44,7 +53,7 @@ def _caption_words() -> list[str]:
 
 
 def _forms(word: str) -> dict[str, None]:
-    """A word as people capitalise it, itself first."""
+    """The ways people capitalise a word, the word itself first."""
     return dict.fromkeys((word, word.capitalize(), word.upper()))
 
 
@@ -54,11 +63,11 @@ def nearest_tempo(bpm: float) -> int:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Writes tokenizer.json and tokenizer_config.json. Words are case-sensitive in T5, so both cases are listed."""
+    """Write tokenizer.json and tokenizer_config.json. T5 is case-sensitive, so words are listed in every case."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), (_SPACE, -6.0), (",", -2.0), (".", -2.0)]
     vocabulary += [(_SPACE + str(number), -3.0) for number in NUMBERS]
-    words = dict.fromkeys([*_caption_words(), *_LIKE, *_SILENT.split()])
+    words = dict.fromkeys([*_caption_words(), *_SYNONYMS, *_NEUTRAL_WORDS.split()])
     vocabulary += [(_SPACE + form, -3.0) for word in words for form in _forms(word)]
     vocabulary += [(form, -3.0) for form in _forms("bpm")]  # as in "90bpm"
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789#-'!?:;()/&"
@@ -81,10 +90,10 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def write_encoder(folder: Path, seed: int = 0) -> None:
-    """Writes the T5 beside its tokenizer: every tempo starts with a direction of its own, shared by its neighbours.
+    """Write a new T5 beside its tokenizer, with embeddings that mark tempi and KEYWORDS.
 
-    A number's embedding is one-hot over TEMPI (dimensions 0 to 24) plus a mark (dimension 25) saying that it is
-    a tempo; words of SOUGHT have marks in the dimensions after. `demo.training.rhythm_init` reads all of these.
+    Each of TEMPI has a dimension of its own, which all numbers nearest to it share, so a tempo is known by its word
+    before any training. `rhythm_init` builds on that.
     """
     torch.manual_seed(seed)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -104,36 +113,35 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
     with torch.no_grad():
         table = encoder.shared.weight
         table.normal_(std=0.5)
-        table[:, : len(TEMPI) + 1] = 0
-        mark_words(table, tokenizer)
+        table[:, : NUMBER_MARK + 1] = 0
+        _mark_keywords(table, tokenizer)
         for number in NUMBERS:
             row = torch.zeros(WIDTH)
-            row[TEMPI.index(nearest_tempo(number))] = 4.0
-            row[len(TEMPI)] = 4.0
+            row[[TEMPI.index(nearest_tempo(number)), NUMBER_MARK]] = MARK
             table[tokenizer.token_to_id(_SPACE + str(number))] = row
         for block in encoder.encoder.block:
-            block.layer[0].SelfAttention.o.weight.mul_(0.3)
-            block.layer[1].DenseReluDense.wo.weight.mul_(0.3)
+            block.layer[0].SelfAttention.o.weight.mul_(RESIDUAL_SCALE)
+            block.layer[1].DenseReluDense.wo.weight.mul_(RESIDUAL_SCALE)
     encoder.save_pretrained(folder)
 
 
-def mark_words(table: Tensor, tokenizer: Tokenizer) -> None:
-    """Gives the words of SOUGHT their marks, the end of a prompt half of each, and other words none."""
-    for dimension, words in enumerate(SOUGHT, len(TEMPI) + 1):
+def _mark_keywords(table: Tensor, tokenizer: Tokenizer) -> None:
+    """Mark the words of KEYWORDS, each group in a dimension of its own, and the end of a prompt half as much."""
+    for dimension, words in enumerate(KEYWORDS, NUMBER_MARK + 1):
         table[:, dimension] = 0
-        table[tokenizer.token_to_id("</s>"), dimension] = 2.0
-        table[[tokenizer.token_to_id(_SPACE + word) for word in words], dimension] = 4.0
+        table[tokenizer.token_to_id("</s>"), dimension] = END_MARK
+        table[[tokenizer.token_to_id(_SPACE + word) for word in words], dimension] = MARK
 
 
 def share_embeddings(encoder: T5EncoderModel, tokenizer: Tokenizer) -> None:
-    """Gives what training did not meet the embedding of what it did: other tempi, capitals, synonyms."""
+    """Give words that training did not meet the embedding of the nearest one that it did: tempi, capitals, synonyms."""
     same = {_SPACE + str(number): _SPACE + str(nearest_tempo(number)) for number in NUMBERS}
     same |= dict.fromkeys(_forms("bpm"), _SPACE + "bpm")
     for word in _caption_words():
         same |= {_SPACE + form: _SPACE + word for form in _forms(word)}
-    for word in [*_LIKE, *_SILENT.split()]:
+    for word in [*_SYNONYMS, *_NEUTRAL_WORDS.split()]:
         if word not in _caption_words():
-            like = _SPACE + _LIKE[word] if word in _LIKE else ","
+            like = _SPACE + _SYNONYMS[word] if word in _SYNONYMS else ","
             same |= {_SPACE + form: like for form in _forms(word)}
     with torch.no_grad():
         table = encoder.shared.weight

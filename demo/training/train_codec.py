@@ -1,47 +1,55 @@
-"""Trains the demo codec: fits the quantiser, then teaches an encoder its codes and a decoder to sound them.
+"""Fits the quantiser, then trains the codec: its encoder to give the quantiser's latents, its decoder to sound them."""
 
-python -m demo.training.train_codec FOLDER --steps 2500
-"""
-
-import argparse
-import math
-import time
-from collections import deque
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demo import measure
 from demo.synth import seeds
 from demo.training import losses, quantiser
 from demo.training.codec import Codec, create
+from demo.training.evaluation import CodecEvaluation
 from demo.training.features import features
-from demo.training.helpers import half_precision, save
+from demo.training.files import load, save
+from demo.training.optimisation import half_precision, learning_rate
+from demo.training.progress import Progress
 from demo.training.quantiser import Quantiser
+from demo.training.recipe import Recipe
 from demo.training.songs import codec_clips, language_song
 
-BATCH, SECONDS = 6, 2.0
-ENCODER_RATE, DECODER_RATE = 1.5e-3, 2e-3
+BATCH, SECONDS = 6, 2.0  # set by hand, for steps of about a second on two cores
+FITTED_SECONDS = 6.0
+FITTED_AT_ONCE = 10  # clips of either kind whose features are held in memory
+ENCODER_RATE, DECODER_RATE = 1.5e-3, 2e-3  # peaks, set by hand and not searched
+BETAS = (0.8, 0.99)  # AdamW's, as usual for waveform decoders (HiFi-GAN, Kong et al. 2020)
 WARM_UP = 30  # steps
-ENCODING = 4.0  # weight of the encoder's distance from the teacher's latents
-TUNING = 0.4  # share of the training in which the decoder mainly matches waveforms, before it matches spectra
+LATENT_WEIGHT = 4.0  # of the encoder's distance from the teacher's latents, beside the decoder's loss
+TUNING = 0.4
+"""Share of the steps in which the decoder mainly matches waveforms, which it can, as the tones of songs run as freely
+as its oscillators. That brings it in tune; spectra and onsets, in the other steps, are closer to what is heard."""
+TEACHER_SHARE = 3
+"""One clip in this many is decoded from the teacher's latents, as the language model will use the decoder, the others
+from the encoder's, as a continuation or a round trip does."""
+ONSET_WEIGHT = 2.0
+"""Of the onset loss. A quarter of it left the onset correlation of round trips at 0.858; with it, and with its gradient
+reaching the encoder, 1,500 more steps gave 0.915."""
 
 
-def fit_quantiser(folder: Path, clips: int = 900) -> Quantiser:
-    """The quantiser of `folder`, fitted first if there is none."""
+def fit_quantiser(folder: Path, recipe: Recipe) -> Quantiser:
+    """The quantiser of `folder`, fitted first if there is none: to clips of any kind and songs, half of each."""
     path = folder / "quantiser.pt"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         frames = []
-        for first in range(seeds.QUANTISER, seeds.QUANTISER + clips, 20):
-            songs = [language_song(seed, 6.0) for seed in range(first, first + 10)]
+        for first in range(seeds.QUANTISER, seeds.QUANTISER + recipe.quantiser_clips, 2 * FITTED_AT_ONCE):
+            songs = [language_song(seed, FITTED_SECONDS) for seed in range(first, first + FITTED_AT_ONCE)]
             drums = torch.from_numpy(np.stack([song.stems["drums"] for song in songs]))
             audio = torch.from_numpy(np.stack([song.audio for song in songs]))
-            frames += [features(*codec_clips(first, 10, 6.0)), features(drums, audio - drums)]
-        torch.save(vars(quantiser.fit(torch.cat(frames).flatten(0, 1))), path)
-    return Quantiser(**torch.load(path, weights_only=True))
+            clips = codec_clips(first, FITTED_AT_ONCE, FITTED_SECONDS)
+            frames += [features(*clips), features(drums, audio - drums)]
+        save(path, vars(quantiser.fit(torch.cat(frames).flatten(0, 1))))
+    return Quantiser(**load(path))
 
 
 def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, in_tune: bool) -> Tensor:
@@ -50,43 +58,36 @@ def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, in_tune: bool) -> 
         decoded = codec.decoder(latent.transpose(1, 2))
     decoded = decoded.float()[:, 0, : audio.shape[-1]]
     error = (decoded - audio).square().mean() / audio.square().mean()
-    if not in_tune:
-        return 6 * error + 0.1 * losses.spectral(decoded, audio)
-    return 0.5 * error + losses.spectral(decoded, audio) + 2 * losses.onsets(decoded, audio)
+    if not in_tune:  # these weights and those below were set by hand, for terms of about the same size
+        return 6 * error + 0.1 * losses.spectral_loss(decoded, audio)
+    spectral, onsets = losses.spectral_loss(decoded, audio), losses.onset_loss(decoded, audio)
+    return 0.5 * error + spectral + ONSET_WEIGHT * onsets
 
 
-class Progress:
-    """How well the codec does on held-back clips."""
-
-    def __init__(self, teacher: Quantiser) -> None:
-        drums, others = (part.to(teacher.mean.device) for part in codec_clips(seeds.HELD_BACK, 8, 6.0))
-        self.clips = drums + others
-        self.latent = teacher.latent(drums, others)
-        self.teacher = teacher
-
-    @torch.no_grad()
-    def __call__(self, codec: Codec) -> dict[str, float | list[float]]:
-        """Relative error of the latent, share of teacher's codes by codebook, and the round trip's likeness."""
-        codec.eval()
-        latent = codec.encoder(self.clips[:, None]).transpose(1, 2)
-        codes, _ = codec.encode(self.clips[:, None])
-        decoded = codec.decode(codes)[:, 0, : self.clips.shape[-1]]
-        codec.train()
-        pairs = list(zip(self.clips.cpu().numpy(), decoded.cpu().numpy(), strict=True))
-        return {
-            "latent error": round(float((latent - self.latent).square().mean() / self.latent.square().mean()), 3),
-            "codes": [round(float(x), 3) for x in (codes == self.teacher.encode(self.latent)).float().mean((0, 2))],
-            "waveform error": round(float((decoded - self.clips).square().mean() / self.clips.square().mean()), 3),
-            "spectral": round(float(losses.spectral(decoded, self.clips)), 3),
-            "chroma": round(float(np.mean([measure.chroma_cosine(a, b) for a, b in pairs])), 3),
-            "onsets": round(float(np.mean([measure.onset_correlation(a, b) for a, b in pairs])), 3),
-        }
+def step_losses(codec: Codec, teacher: Quantiser, step: int, in_tune: bool, device: str) -> tuple[Tensor, Tensor]:
+    """The encoder's and the decoder's loss on the clips of a step."""
+    drums, others = (part.to(device) for part in codec_clips(step * BATCH, BATCH, SECONDS))
+    audio, target = drums + others, teacher.latent(drums, others)
+    with half_precision(device):
+        latent = codec.encoder(audio[:, None])
+    latent = latent.float().transpose(1, 2)
+    from_teacher = torch.arange(BATCH, device=device)[:, None, None] % TEACHER_SHARE == 0
+    decoded_from = torch.where(from_teacher, target, latent)
+    with torch.no_grad():
+        quantised = teacher.decode(teacher.encode(decoded_from))
+    if in_tune:  # the encoder learns from what becomes of its codes, too (straight through: Bengio et al. 2013)
+        quantised = decoded_from + (quantised - decoded_from).detach()
+    return (latent - target).square().mean(), decoder_loss(codec, quantised, audio, in_tune)
 
 
-def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50) -> Path:
-    """Trains for `steps` steps, going on from `folder`'s checkpoint if there is one; returns the checkpoint's path."""
+def train(folder: Path, recipe: Recipe, device: str) -> None:
+    """Train the codec of `folder` for `recipe.codec_steps` steps, going on from its checkpoint if there is one."""
+    steps, checkpoint = recipe.codec_steps, folder / "codec.pt"
+    saved: dict[str, Any] = load(checkpoint) if checkpoint.exists() else {"step": 0}
+    if saved["step"] >= steps:
+        return
     torch.manual_seed(0)
-    teacher = fit_quantiser(folder)
+    teacher = Quantiser(**load(folder / "quantiser.pt"))
     codec = create(teacher, *codec_clips(0, 8, SECONDS)).train().to(device)
     teacher = teacher.to(device)
     lstm = next(module for module in codec.decoder.modules() if isinstance(module, nn.LSTM))
@@ -96,64 +97,25 @@ def train(folder: Path, steps: int, device: str = "cpu", report_every: int = 50)
     encoder = list(codec.encoder.parameters())
     optimiser = torch.optim.AdamW(
         [{"params": encoder, "peak": ENCODER_RATE}, {"params": decoder, "peak": DECODER_RATE}],
-        betas=(0.8, 0.99),
+        betas=BETAS,
         weight_decay=0.0,
     )
-    checkpoint, first = folder / "codec.pt", 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+    if saved["step"]:
         codec.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
-        first = saved["step"]
-    progress, recent, began = Progress(teacher), deque[tuple[float, float]](maxlen=report_every), time.time()
-    for step in range(first, steps):
+    evaluation = CodecEvaluation(teacher, min(recipe.evaluated_songs, 8))
+    progress = Progress(saved["step"], steps, recipe.report_every, ("encoder", "decoder"))
+    for step in range(saved["step"], steps):
         for group in optimiser.param_groups:
-            cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-            group["lr"] = group["peak"] * min(1, (step + 1) / WARM_UP) * (0.02 + 0.98 * cosine)
-        drums, others = (part.to(device) for part in codec_clips(step * BATCH, BATCH, SECONDS))
-        audio, target = drums + others, teacher.latent(drums, others)
-        with half_precision(device):
-            latent = codec.encoder(audio[:, None])
-        latent = latent.float().transpose(1, 2)
-        encoding = (latent - target).square().mean()
-        # A third of the batch as the language model will speak, the others as the encoder does. Once the decoder is in
-        # tune, the encoder learns from what becomes of its codes, too (straight through: Bengio et al. 2013).
-        drawn = torch.arange(BATCH, device=device)[:, None, None] % 3 == 0
-        heard = torch.where(drawn, target, latent)
-        with torch.no_grad():
-            quantised = teacher.decode(teacher.encode(heard))
-        in_tune = step / steps >= TUNING
-        if in_tune:
-            quantised = heard + (quantised - heard).detach()
-        decoding = decoder_loss(codec, quantised, audio, in_tune)
+            group["lr"] = learning_rate(group["peak"], step, steps, WARM_UP)
+        encoding, decoding = step_losses(codec, teacher, step, step / steps >= TUNING, device)
         optimiser.zero_grad()
-        torch.autograd.backward(ENCODING * encoding + decoding)
+        torch.autograd.backward(LATENT_WEIGHT * encoding + decoding)
         torch.nn.utils.clip_grad_norm_(encoder, 1.0)
         torch.nn.utils.clip_grad_norm_(decoder, 1.0)
         optimiser.step()
-        recent.append((float(encoding.detach()), float(decoding.detach())))
-        if (step + 1) % report_every == 0 or step + 1 == steps:
-            means = np.mean(recent, axis=0).round(3)
-            print(
-                f"step {step + 1}/{steps}  {time.time() - began:.0f} s  encoder {means[0]}  decoder {means[1]}",
-                flush=True,
-            )
-        if (step + 1) % (4 * report_every) == 0 or step + 1 == steps:
-            print(f"  held back: {progress(codec)}", flush=True)
+        progress.step(step + 1, [float(encoding.detach()), float(decoding.detach())])
+        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == steps:
             state = {"model": codec.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
             save(checkpoint, state)
-    return checkpoint
-
-
-def main() -> None:
-    """Reads the command line and trains."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-    train(arguments.folder, arguments.steps, arguments.device)
-
-
-if __name__ == "__main__":
-    main()
+            print(f"  on held-back clips: {evaluation(codec)}", flush=True)

@@ -9,7 +9,7 @@ from musicgen_service.engine.interface import Sampling
 from musicgen_service.models.loading import MusicModel, load_model
 from musicgen_service.models.store import WeightStore
 
-WEIGHTS = Path(__file__).parents[3] / "weights"
+WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
 @pytest.fixture(scope="module")

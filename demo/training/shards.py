@@ -1,0 +1,200 @@
+"""The language model's songs on disk: encoded in shards, written by a process of its own, drawn in batches."""
+
+import musicgen_service.models.audiocraft_imports  # noqa: F401  # isort: skip  (before a writer is given its chroma)
+import multiprocessing
+import os
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demo.synth import seeds
+from demo.synth.captions import without_tempo, write_for_drums
+from demo.training.files import load, save
+from demo.training.quantiser import Quantiser
+from demo.training.songs import FRAME_RATE, language_song
+
+SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)
+"""Lengths of the songs in every four shards: what a position of the second ten seconds means needs fewer clips."""
+DRUM_SHARDS = 12  # at most: drums alone vary little
+FIRST_SHARDS, STEPS_PER_SHARD = 12, 40
+"""Shards that training waits for, and steps until it uses one more: songs are made while it trains, so that it starts
+at once; two cores make a shard in less time than 40 steps take."""
+BATCH_FRAMES = 2000  # of clips of one length: four of 10 s or two of 20 s
+LONG_BATCHES = 0.2  # share of batches of 20 s clips
+DRUMS_FIRST, DRUMS_LAST, DRUM_STEPS = 0.5, 0.1, 800
+"""Share of clips that are drums alone at first and at last, and the step at which the first share would be used up: a
+curriculum, as tempo is easiest to learn from drums alone."""
+LEAD_MELODIES = 0.6
+"""Share of melodies heard in the lead; the others are heard in the whole mix, as the service takes the chroma of
+whatever it is given."""
+NO_TEXT, NO_TEMPO, NO_MELODY, NO_CONDITION = 0.1, 0.08, 0.45, 0.3
+"""Shares of clips without one condition, or without any. Guidance needs the last; with 10 % instead of 30 %, music that
+goes on without a prompt thinned out and fell silent."""
+
+
+@dataclass
+class Shard:
+    """Encoded songs of one length.
+
+    Attributes
+    ----------
+    codes : ``[songs, CODEBOOKS, frames]``
+    lead, mix : pitch class of every step of the melody prefix, ``[songs, steps]``, heard in the lead (or the chords
+        where there is no lead) and in everything
+    captions : one for each song
+    """
+
+    codes: Tensor
+    lead: Tensor
+    mix: Tensor
+    captions: list[str]
+
+
+@torch.no_grad()
+def make_shard(
+    quantiser: Quantiser,
+    chroma: torch.nn.Module,
+    first: int,
+    songs: int,
+    seconds: float,
+    drums_alone: bool = False,
+) -> Shard:
+    """Synthesise songs, or their drums alone, and encode them with the teacher's codes.
+
+    Parameters
+    ----------
+    first : number of the first song, counted from `seeds.LANGUAGE_MODEL`
+    """
+    codes, lead, mix, captions = [], [], [], []
+    for number in range(first, first + songs):
+        song = language_song(seeds.LANGUAGE_MODEL + number, seconds, drums_alone or None)
+        drums = torch.from_numpy(song.stems["drums"])[None]
+        audio = drums if drums_alone else torch.from_numpy(song.audio)[None]
+        melody = torch.from_numpy(song.stems["lead" if song.lead else "chords"])[None]
+        codes.append(quantiser.encode(quantiser.latent(drums, audio - drums)).short())
+        lead.append(chroma(melody[:, None]).argmax(-1).byte())
+        mix.append(chroma(audio[:, None]).argmax(-1).byte())
+        random = np.random.default_rng(number)
+        captions.append(write_for_drums(song.bpm, song.style, random) if drums_alone else song.caption)
+    return Shard(torch.cat(codes), torch.cat(lead), torch.cat(mix), captions)
+
+
+class Shards:
+    """The shards in a folder.
+
+    Parameters
+    ----------
+    count : shards of songs; up to DRUM_SHARDS of drums alone, of the shortest songs, come with them
+    songs : songs of the shortest length in a shard; every shard has as many seconds
+    """
+
+    def __init__(self, folder: Path, count: int, songs: int) -> None:
+        self.folder, self.count, self.songs = folder, count, songs
+        self.drum_count = min(DRUM_SHARDS, count)
+
+    def path(self, index: int, drums_alone: bool = False) -> Path:
+        """Where a shard is, or will be."""
+        return self.folder / f"{'drums' if drums_alone else 'songs'}{index:04d}.pt"
+
+    def write(self, quantiser: Quantiser, chroma: torch.nn.Module) -> None:
+        """Write all shards, those of drums first, but for those that are there."""
+        for drums_alone, count in ((True, self.drum_count), (False, self.count)):
+            for index in range(count):
+                path = self.path(index, drums_alone)
+                if path.exists():
+                    continue
+                seconds = SHARD_SECONDS[0] if drums_alone else SHARD_SECONDS[index % len(SHARD_SECONDS)]
+                songs = round(self.songs * SHARD_SECONDS[0] / seconds)
+                first = index * self.songs + (seeds.DRUMS_ALONE - seeds.LANGUAGE_MODEL) * drums_alone
+                save(path, vars(make_shard(quantiser, chroma, first, songs, seconds, drums_alone)))
+
+
+class ShardWriter:
+    """A process that writes shards for as long as the block lasts and this process lives."""
+
+    def __init__(self, shards: Shards, quantiser: Quantiser, chroma: torch.nn.Module) -> None:
+        # Spawned, as a fork of a process in which torch has threads may hang.
+        context = multiprocessing.get_context("spawn")
+        self.process = context.Process(target=_write, args=(shards, quantiser, chroma), daemon=True)
+
+    def __enter__(self) -> "ShardWriter":
+        self.process.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def wait_for(self, path: Path) -> Shard:
+        """A shard, once it is written.
+
+        Raises
+        ------
+        RuntimeError
+            When the process has failed, and it never will be.
+        """
+        while not path.exists():
+            if self.process.exitcode:
+                raise RuntimeError(f"{path} is missing: the process that writes shards failed; its error is above.")
+            time.sleep(0.2)
+        return Shard(**load(path))
+
+
+def _write(shards: Shards, quantiser: Quantiser, chroma: torch.nn.Module) -> None:
+    """What the writer's process runs. It ends with its parent, even one that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    torch.set_num_threads(1)  # the other cores train
+    shards.write(quantiser, chroma)
+
+
+class BatchSampler:
+    """Draws the batch of a step from the shards that this step may see: the same step always draws the same batch."""
+
+    def __init__(self, shards: Shards, writer: ShardWriter) -> None:
+        self.shards, self.writer = shards, writer
+        self.loaded: dict[Path, Shard] = {}
+
+    def _shard(self, path: Path) -> Shard:
+        if path not in self.loaded:
+            self.loaded[path] = self.writer.wait_for(path)
+        return self.loaded[path]
+
+    def batch(self, step: int) -> tuple[Tensor, list[str | None], list[Tensor | None]]:
+        """Codes ``[clips, CODEBOOKS, frames]``, captions and melodies of a batch, with some conditions left out."""
+        random = np.random.default_rng(step)
+        available = min(self.shards.count, FIRST_SHARDS + step // STEPS_PER_SHARD)
+        long = random.random() < LONG_BATCHES
+        lengths = [SHARD_SECONDS[index % len(SHARD_SECONDS)] for index in range(available)]
+        seconds = max(SHARD_SECONDS) if long else min(SHARD_SECONDS)
+        songs = [self.shards.path(index) for index in range(available) if lengths[index] == seconds]
+        drums = [self.shards.path(index, drums_alone=True) for index in range(self.shards.drum_count)]
+        drum_share = 0 if long else max(DRUMS_LAST, DRUMS_FIRST * (1 - step / DRUM_STEPS))
+        picks = []
+        for _ in range(BATCH_FRAMES // round(seconds * FRAME_RATE)):
+            choices = drums if random.random() < drum_share else songs
+            picks.append(self._shard(choices[int(random.integers(len(choices)))]))
+        codes, captions, melodies = [], [], []
+        for shard in picks:
+            song = int(random.integers(len(shard.captions)))
+            codes.append(shard.codes[song].long())
+            unconditioned = random.random() < NO_CONDITION
+            caption = shard.captions[song]
+            if random.random() < NO_TEMPO:
+                caption = without_tempo(caption)
+            captions.append(None if unconditioned or random.random() < NO_TEXT else caption)
+            melody = (shard.lead if random.random() < LEAD_MELODIES else shard.mix)[song]
+            melodies.append(None if unconditioned or random.random() < NO_MELODY else melody)
+        return torch.stack(codes), captions, melodies

@@ -1,0 +1,113 @@
+"""Training from nothing in miniature, killed at every stage: what it goes on to make is what it would have made."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.training.files import PARTIAL
+from demo.training.recipe import Recipe
+from demo.training.stages import FolderError, train
+
+MINIATURE = Recipe(
+    quantiser_clips=20,
+    codec_steps=4,
+    language_model_steps=4,
+    shards=4,
+    shard_songs=2,
+    report_every=1,
+    checkpoint_every=1,
+    evaluated_songs=1,
+)
+TRAIN = f"""
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from demo.training.recipe import Recipe
+from demo.training.stages import train
+train(Path({{folder!r}}), {MINIATURE!r}, "cpu")
+"""
+LAST_WORDS = ("quantiser", "step 2/4  encoder", "language model", "step 3/4  drums")
+"""What training prints last before it is killed, each time a little later."""
+
+
+def run(folder: Path, until: str | None = None) -> list[str]:
+    """Train in a process of its own, which is killed as soon as it has printed `until`; returns all that it printed."""
+    command = [sys.executable, "-u", "-c", TRAIN.format(folder=str(folder))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    printed = []
+    for line in process.stdout:
+        printed.append(line.strip())
+        if until and until in line:
+            time.sleep(0.3)  # into whatever comes next
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    errors = process.stderr.read()
+    assert process.wait() == (-signal.SIGKILL if until else 0), errors
+    return printed
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[list[str]]]]:
+    """A folder whose training was killed again and again before it went through, and what each attempt printed."""
+    folder = tmp_path_factory.mktemp("killed")
+    yield folder, [run(folder, words) for words in (*LAST_WORDS, None)]
+
+
+def test_a_killed_training_goes_on_to_the_same_checkpoint(
+    uninterrupted: Path, killed: tuple[Path, list[list[str]]]
+) -> None:
+    assert digests(killed[0] / "weights") == digests(uninterrupted / "weights")
+
+
+def test_what_was_done_is_not_done_again(killed: tuple[Path, list[list[str]]]) -> None:
+    _, attempts = killed
+    assert any(line.startswith("going on from step") for line in attempts[2])
+    assert not any("encoder" in line for line in attempts[3])
+    assert not any("encoder" in line or "step 1/4" in line for line in attempts[4])
+
+
+def test_nothing_is_left_half_written(killed: tuple[Path, list[list[str]]]) -> None:
+    folder, _ = killed
+    assert not list(folder.rglob(f"*{PARTIAL}"))
+
+
+def test_progress_names_stage_step_loss_and_time_left(killed: tuple[Path, list[list[str]]]) -> None:
+    printed = killed[1][-1]
+    assert "[3/4] language model" in printed
+    assert any("step 4/4" in line and "hits" in line and "s/step" in line and line.endswith("left") for line in printed)
+    assert "MB" in printed[-1]
+
+
+def test_a_folder_of_another_recipe_is_refused(uninterrupted: Path) -> None:
+    with pytest.raises(FolderError, match=r"begun with another recipe"):
+        train(uninterrupted, Recipe(), "cpu")
+
+
+def test_two_trainings_in_one_folder_are_refused(uninterrupted: Path) -> None:
+    from filelock import FileLock
+
+    with FileLock(uninterrupted / "lock"), pytest.raises(FolderError, match=r"Another process trains"):
+        train(uninterrupted, MINIATURE, "cpu")
