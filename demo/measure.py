@@ -1,4 +1,4 @@
-"""What is heard in a clip, as numbers: pitch classes, onsets, tempo, key, silence and noise."""
+"""Measurements of a clip: pitch classes, onsets, tempo, key, chords, silence and noise."""
 
 import librosa
 import numpy as np
@@ -11,12 +11,12 @@ from musicgen_service.analysis.chords import recognise
 from musicgen_service.analysis.key import key as read_key
 
 Array = NDArray[np.float32]
-HOP = 320  # samples between measurements of rhythm: 10 ms
+_HOP = 320  # samples between measurements of onsets: 10 ms
 _CHROMA_WINDOW = 8192
 
 
 def chroma(audio: Array) -> Array:
-    """How strong each pitch class is over time, ``[12, frames]``, fine enough for low chords."""
+    """Strength of each pitch class over time, ``[12, frames]``, fine enough for low chords."""
     return librosa.feature.chroma_stft(y=audio, sr=SAMPLE_RATE, n_fft=_CHROMA_WINDOW, tuning=0.0)
 
 
@@ -26,8 +26,8 @@ def chroma_cosine(first: Array, second: Array) -> float:
     frames = min(a.shape[1], b.shape[1])
     a, b = a[:, :frames], b[:, :frames]
     lengths = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
-    heard = lengths > 1e-6
-    return float(((a * b).sum(0)[heard] / lengths[heard]).mean()) if heard.any() else 0.0
+    sounding = lengths > 1e-6
+    return float(((a * b).sum(0)[sounding] / lengths[sounding]).mean()) if sounding.any() else 0.0
 
 
 def onsets(audio: Array) -> Array:
@@ -44,8 +44,8 @@ def onset_correlation(first: Array, second: Array) -> float:
 
 
 def onset_energy(audio: Array) -> float:
-    """How much abrupt high-frequency energy there is (dB): what hits have and held notes have not."""
-    power = np.abs(librosa.stft(audio, n_fft=1024, hop_length=HOP)) ** 2
+    """Abrupt energy above 5 kHz relative to all energy (dB): hits have it, held notes do not."""
+    power = np.abs(librosa.stft(audio, n_fft=1024, hop_length=_HOP)) ** 2
     high = power[160:].sum(0)  # above 5 kHz
     rises = np.maximum(0, np.diff(high))
     return float(10 * np.log10(rises.sum() / (power.sum() + 1e-9) + 1e-9))
@@ -62,11 +62,11 @@ def key(audio: Array) -> str:
 
 
 def longest_chord(audio: Array) -> float:
-    """Share of a clip in which the chord that lasts longest in it is heard."""
-    lasting: dict[str, float] = {}
+    """Share of a clip that its most frequent chord takes up: near 1 for a drone."""
+    seconds: dict[str, float] = {}
     for segment in recognise(audio, SAMPLE_RATE):
-        lasting[segment.label] = lasting.get(segment.label, 0.0) + segment.end - segment.start
-    return max(lasting.values()) / sum(lasting.values())
+        seconds[segment.label] = seconds.get(segment.label, 0.0) + segment.end - segment.start
+    return max(seconds.values()) / sum(seconds.values())
 
 
 def relative_key(name: str) -> str:
@@ -77,8 +77,8 @@ def relative_key(name: str) -> str:
 
 
 def collapsed(audio: Array) -> str | None:
-    """Why a clip is no music: "silence" where a second or more is 50 dB below full scale, "noise" where no tone
-    and no rhythm stands out of it; None if it is fine."""
+    """Why a clip is no music: "silence" where a whole second is 50 dB below full scale, "noise" where its spectrum is
+    flat; None if it is fine."""
     seconds = audio[: len(audio) // SAMPLE_RATE * SAMPLE_RATE].reshape(-1, SAMPLE_RATE)
     if (np.sqrt((seconds**2).mean(1)) < 10 ** (-50 / 20)).any():
         return "silence"

@@ -1,4 +1,4 @@
-"""Drum kits: four sounds each, drawn once from fixed noise so that a hit always sounds the same."""
+"""Drum kits: kick, snare, hat and tom, made from fixed noise so that a hit always sounds the same."""
 
 from functools import cache
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from demo.synth.timbres import SAMPLE_RATE
 
 
 class Kit(NamedTuple):
-    """What distinguishes a kit: kick sweep and length, snare tone and length, hi-hat length, levels."""
+    """Parameters of a kit: kick sweep and length, snare tone and length, hi-hat length, levels."""
 
     kick_high: float
     kick_low: float
@@ -64,7 +64,7 @@ def hit(kit: str, sound: str) -> Audio:
 
 
 def add_hit(buffer: Audio, kit: str, sound: str, start: int, level: float) -> None:
-    """Adds a hit at sample `start`, which may lie before or run past the buffer."""
+    """Add a hit at sample `start`, which may lie before or run past the buffer."""
     wave = hit(kit, sound)
     first, last = max(start, 0), min(start + len(wave), len(buffer))
     if last > first:

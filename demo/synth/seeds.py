@@ -4,7 +4,7 @@ CODEC = 0
 QUANTISER = 10_000_000
 LANGUAGE_MODEL = 100_000_000
 DRUMS_ALONE = 150_000_000
-"""The language model's songs of which only the drums are heard."""
+"""The language model's songs of which only the drums are used."""
 BEAT_TRACKER = 300_000_000
 HELD_BACK = 900_000_000
 """Seeds from here on are for measuring only: nothing is ever trained on them, or fitted to them."""

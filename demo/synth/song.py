@@ -1,4 +1,4 @@
-"""What a synthesised song is: audio and everything that is true of it."""
+"""What a synthesised song is: audio and its ground truth."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

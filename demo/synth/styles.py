@@ -1,4 +1,4 @@
-"""What a style is made of: tempo, drum patterns, bass and accompaniment figures, instruments, words."""
+"""Musical styles: tempo, drum patterns, bass and accompaniment figures, instruments, words."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Style:
     bass : beats of a bar on which the bass plays
     comp : beats of a bar on which the chords are struck
     chords, leads : timbres to choose from
-    words : what people call it or say of it
+    words : adjectives that captions may use
     """
 
     tempo: tuple[int, int]

@@ -1,4 +1,4 @@
-"""The synthesiser: a seed in, a labelled song out."""
+"""The synthesiser: makes a labelled song from a seed."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,14 @@ from demo.synth.timbres import LONGEST_NOTE, SAMPLE_RATE, add_note
 STEMS = ("drums", "bass", "chords", "lead")
 FRAME = 640  # samples of a codec frame: 20 ms, the grid that `snap` puts onsets on
 PHRASE_BARS = 8  # a song alternates two phrases, each with its own progression
-LEVEL = 0.4  # the same in every song, so that the same chord sounds the same; less only where it would clip
+LEVEL = 0.4  # of the mix, the same in every song, so that a chord always sounds the same; less only where it would clip
+CHORD_LEVEL, BASS_LEVEL, LEAD_LEVEL = 0.16, 0.4, 0.4  # of each note, before `LEVEL`: the three notes of a chord add up
+HIT_LEVEL, TOM_LEVEL, OFF_BEAT_HAT = 0.75, 0.7, 0.75  # of drums; hats between the beats are softer
 
 
 @dataclass(frozen=True)
 class _Score:
-    """The choices that make a song."""
+    """The composition of a song."""
 
     bpm: float
     tonic: int
@@ -56,7 +58,7 @@ class Synthesiser:
     Parameters
     ----------
     snap : put onsets on the codec's 20 ms frame grid, at most 10 ms from where the beat is. Labels of beats
-        keep the exact grid; melody notes say when they really start.
+        keep the exact grid; melody notes have the times they are played at.
     """
 
     def __init__(self, snap: bool = False) -> None:
@@ -104,16 +106,16 @@ class Synthesiser:
         first_bar = max(0, int((start - LONGEST_NOTE) // bar_seconds))
         for bar in range(first_bar, int(np.ceil((start + seconds) / bar_seconds))):
             time = bar * bar_seconds - start
-            labels = self._accompany(score, bar, time, stems)
+            labels = self._play_chords_and_bass(score, bar, time, stems)
             ends = [*score.changes[1:], score.beats_per_bar]
             for label, *edges in zip(labels, score.changes, ends, strict=True):
                 begin, end = ((bar + edge / score.beats_per_bar) * bar_seconds - start for edge in edges)
                 if begin < seconds:
                     chords.append(Chord(max(begin, 0.0), min(end, seconds), label))
             if score.lead:
-                melody += self._sing(score, bar, time, stems["lead"])
+                melody += self._play_lead(score, bar, time, stems["lead"])
             if score.drums:
-                self._drum(score, bar, time, stems["drums"])
+                self._play_drums(score, bar, time, stems["drums"])
         mix = np.sum([stems[name] for name in STEMS], axis=0)
         gain = np.float32(min(LEVEL, 0.95 / (np.abs(mix).max() + 1e-6)))
         stems = {name: stem * gain for name, stem in stems.items()}
@@ -144,20 +146,20 @@ class Synthesiser:
             return round(seconds * SAMPLE_RATE / FRAME) * FRAME
         return round(seconds * SAMPLE_RATE)
 
-    def _accompany(self, score: _Score, bar: int, time: float, stems: dict[str, Audio]) -> list[str]:
+    def _play_chords_and_bass(self, score: _Score, bar: int, time: float, stems: dict[str, Audio]) -> list[str]:
         """Chords and bass of one bar; returns the labels of its chords."""
-        for at, until in _sounding(score.style.comp, score):
+        for at, until in _note_spans(score.style.comp, score):
             triad = _triad(score, score.chord_degree(bar, at))
-            self._play(score, stems["chords"], score.chords, triad, time, at, until - 0.05, 0.16)
+            self._play(score, stems["chords"], score.chords, triad, time, at, until - 0.05, CHORD_LEVEL)
         if score.bass:
             timbre = "synth bass" if score.style.kit in ("electronic", "hard") else "bass"
-            for at, until in _sounding(score.style.bass, score):
+            for at, until in _note_spans(score.style.bass, score):
                 note = score.degree_to_midi(score.chord_degree(bar, at), 33)
-                self._play(score, stems["bass"], timbre, [note], time, at, until - 0.1, 0.4)
+                self._play(score, stems["bass"], timbre, [note], time, at, until - 0.1, BASS_LEVEL)
         return [_label(_triad(score, score.chord_degree(bar, at))) for at in score.changes]
 
-    def _sing(self, score: _Score, bar: int, time: float, stem: Audio) -> list[Note]:
-        """The lead's bar: a motif of two bars moved to the bar's chord; every eighth bar rests."""
+    def _play_lead(self, score: _Score, bar: int, time: float, stem: Audio) -> list[Note]:
+        """A bar of the lead: a motif of two bars, transposed to the bar's chord; every eighth bar rests."""
         if bar % PHRASE_BARS == PHRASE_BARS - 1 or not score.lead:
             return []
         onsets, steps = score.motif[bar % 2]
@@ -167,7 +169,7 @@ class Synthesiser:
         notes = []
         for at, until, step in zip(onsets, [*onsets[1:], score.beats_per_bar], steps, strict=False):
             midi = score.degree_to_midi(score.chord_degree(bar, at) + step, root)
-            begin, end = self._play(score, stem, score.lead, [midi], time, at, until - 0.05, 0.4)
+            begin, end = self._play(score, stem, score.lead, [midi], time, at, until - 0.05, LEAD_LEVEL)
             notes.append(Note(begin, end, midi))
         return notes
 
@@ -182,7 +184,7 @@ class Synthesiser:
         until: float,
         level: float,
     ) -> tuple[float, float]:
-        """Plays notes from beat `at` to beat `until` of a bar; says when they really sound, in seconds."""
+        """Play notes from beat `at` to beat `until` of a bar; returns when they start and end, in seconds."""
         beat = 60 / score.bpm
         begin = self._sample(time + _swung(at, score.style.swing) * beat)
         length = round(min((until - at) * beat, LONGEST_NOTE) * SAMPLE_RATE)
@@ -191,22 +193,22 @@ class Synthesiser:
             add_note(stem, timbre, note, begin, length, level)
         return begin / SAMPLE_RATE, (begin + length) / SAMPLE_RATE
 
-    def _drum(self, score: _Score, bar: int, time: float, stem: Audio) -> None:
+    def _play_drums(self, score: _Score, bar: int, time: float, stem: Audio) -> None:
         """A bar of drums; every fourth ends in a fill."""
-        fill_from = (score.beats_per_bar - 1) * 4 if bar % 4 == 3 else 99
+        fill = (score.beats_per_bar - 1) * 4 if bar % 4 == 3 else None
         for sound, steps in zip(("kick", "snare", "hat"), score.pattern, strict=True):
             for step, mark in enumerate(steps):
-                if mark == "x" and not (sound == "kick" and step > fill_from):
+                if mark == "x" and not (sound == "kick" and fill is not None and step > fill):
                     at = _swung(step / 4, score.style.swing) * 60 / score.bpm
-                    accent = 1.0 if sound != "hat" or step % 4 == 0 else 0.75
-                    add_hit(stem, score.style.kit, sound, self._sample(time + at), 0.75 * accent)
-        for step in (fill_from, fill_from + 2):
-            if step < 99:
-                add_hit(stem, score.style.kit, "tom", self._sample(time + step / 4 * 60 / score.bpm), 0.7)
+                    accent = 1.0 if sound != "hat" or step % 4 == 0 else OFF_BEAT_HAT
+                    add_hit(stem, score.style.kit, sound, self._sample(time + at), HIT_LEVEL * accent)
+        if fill is not None:
+            for step in (fill, fill + 2):
+                add_hit(stem, score.style.kit, "tom", self._sample(time + step / 4 * 60 / score.bpm), TOM_LEVEL)
 
 
-def _sounding(figure: tuple[float, ...], score: _Score) -> list[tuple[float, float]]:
-    """Beats from and to which the notes of a figure sound in a bar; a chord that begins is always struck."""
+def _note_spans(figure: tuple[float, ...], score: _Score) -> list[tuple[float, float]]:
+    """First and last beats of the notes of a figure in a bar; each chord that begins is struck anew."""
     starts = sorted({float(beat) for beat in (*figure, *score.changes[1:]) if beat < score.beats_per_bar})
     return list(zip(starts, [*starts[1:], float(score.beats_per_bar)], strict=True))
 
@@ -239,7 +241,7 @@ def _compose(
     beats_per_bar: int | None,
     bars_per_chord: float,
 ) -> tuple[_Score, dict[str, str]]:
-    """Draws a song's choices. Every draw is made whatever is given, so a fixed choice moves no other."""
+    """Draw a song's composition. Every draw is made whatever is given, so that a fixed choice changes no other."""
 
     def pick(options: tuple) -> object:
         return options[int(random.integers(len(options)))]

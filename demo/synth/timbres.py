@@ -1,8 +1,7 @@
-"""Instruments built as a tonewheel organ builds them: sums of sinusoids of the tempered scale.
+"""Instruments by additive synthesis: sums of sinusoids, all of them tones of the equal-tempered scale.
 
-Every partial is one of the scale's own tones, and the tones run freely from the start of a clip, as the
-wheels of a Hammond organ do. So the phase of everything pitched follows from the time alone, which is what
-lets the demo codec leave phase out of its codes (see demo/README.md).
+The phase of a tone follows from the time since the start of the clip alone, not from when a note begins (a tonewheel
+organ works like that). This is what lets the demo codec leave phase out of its codes; see docs/demo-training.md.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from demo.synth.song import Audio
 
 SAMPLE_RATE = 32_000
-HIGHEST_TONE = 104  # MIDI; 3.3 kHz, the highest that the codec listens for
+HIGHEST_TONE = 104  # MIDI; 3.3 kHz, the highest that the codec's features measure
 LONGEST_NOTE = 4.0  # seconds
 RELEASE = 0.02  # seconds a note takes to stop
 
@@ -73,8 +72,9 @@ def _envelope(timbre: str, partial: int, samples: int) -> Audio:
 
 
 def _tone(midi: int, first: int, samples: int) -> Audio:
-    """One tonewheel from sample `first` on; its phase depends on the time and the tone alone."""
+    """A sinusoid from sample `first` on; its phase depends on the time and the tone alone."""
     frequency = 440 * 2 ** ((midi - 69) / 12)
+    # Multiples of the golden ratio spread the tones' phases, so that chords do not all peak at once.
     begin = (frequency * first / SAMPLE_RATE + 0.618 * midi) % 1
     steps = np.arange(samples, dtype=np.float32) * np.float32(2 * np.pi * frequency / SAMPLE_RATE)
     wave: Audio = np.sin(steps + np.float32(2 * np.pi * begin))
@@ -82,7 +82,7 @@ def _tone(midi: int, first: int, samples: int) -> Audio:
 
 
 def add_note(buffer: Audio, timbre: str, midi: int, start: int, samples: int, level: float) -> None:
-    """Adds a note of `samples` samples at sample `start`, which may lie before or run past the buffer."""
+    """Add a note of `samples` samples at sample `start`, which may lie before or run past the buffer."""
     first, last = max(start, 0), min(start + samples, len(buffer))
     if last <= first:
         return

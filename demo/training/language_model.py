@@ -19,7 +19,7 @@ WIDTH, HEADS, LAYERS = 320, 8, 4
 """As large as a checkpoint of 20 MB with the codec allows."""
 GUIDANCE_SCALE = 3.0  # audiocraft's default
 OPENING_FRAMES = 50
-"""The first second, which only the prompt can decide; what follows mostly goes on from what was heard."""
+"""The first second, which only the prompt can decide; what follows mostly continues what came before."""
 
 
 def config(text_encoder: str, finetune: bool) -> DictConfig:

@@ -31,7 +31,7 @@ DRUMS_FIRST, DRUMS_LAST, DRUM_STEPS = 0.5, 0.1, 800
 """Share of clips that are drums alone at first and at last, and the step at which the first share would be used up: a
 curriculum, as tempo is easiest to learn from drums alone."""
 LEAD_MELODIES = 0.6
-"""Share of melodies heard in the lead; the others are heard in the whole mix, as the service takes the chroma of
+"""Share of melodies taken from the lead; the others are taken from the whole mix, as the service takes the chroma of
 whatever it is given."""
 NO_TEXT, NO_TEMPO, NO_MELODY, NO_CONDITION = 0.1, 0.08, 0.45, 0.3
 """Shares of clips without one condition, or without any. Guidance needs the last; with 10 % instead of 30 %, music that
@@ -45,8 +45,8 @@ class Shard:
     Attributes
     ----------
     codes : ``[songs, CODEBOOKS, frames]``
-    lead, mix : pitch class of every step of the melody prefix, ``[songs, steps]``, heard in the lead (or the chords
-        where there is no lead) and in everything
+    lead, mix : pitch class of every step of the melody prefix, ``[songs, steps]``, of the lead (or the chords
+        where there is no lead) and of the whole mix
     captions : one for each song
     """
 
