@@ -51,7 +51,7 @@ audit: $(VENV)/.installed-dev  ## licences, and known vulnerabilities as far as 
 	$(BIN)/python -m tests.licences
 	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
 
-demo-weights: $(VENV)/.installed-dev  ## train the shipped checkpoint anew (hours); QUICK=1 tries the pipeline
+demo-weights: $(VENV)/.installed-dev  ## train the demo checkpoint anew in build/ (hours, resumable); QUICK=1 tests the pipeline
 	$(BIN)/python -m demo.training $(if $(QUICK),--quick)
 
 clean:  ## remove what these targets made

@@ -1,4 +1,4 @@
-"""Fits the weights in `musicgen_service/analysis/metre.py` on synthesised songs and prints them.
+"""Fits the weights of the beat tracker (`musicgen_service/analysis/metre.py`) to synthesised songs and prints them.
 
     python -m demo.fit_metre
 
@@ -21,10 +21,10 @@ from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE, envelopes, mo
 Array = NDArray[np.float64]
 # The songs that the shipped weights were fitted to.
 SEEDS = tuple(seeds.BEAT_TRACKER + number for number in (*range(800), *range(1500, 2250)))
-SHRINKAGE = 1e-3
-BARS_PER_CHORD = {0.5: 0.15, 1.0: 0.45, 2.0: 0.30, 4.0: 0.10}  # and how often
-_CLOSE = 0.07  # seconds
-_TEMPO_CLOSE = 0.015
+SHRINKAGE = 1e-3  # L2 penalty on the weights of scaled features: keeps those of rare features finite
+BARS_PER_CHORD = {0.5: 0.15, 1.0: 0.45, 2.0: 0.30, 4.0: 0.10}  # and the share of songs with each
+_CLOSE = 0.07  # seconds within which a beat is right, as in mir_eval's F-measure
+_TEMPO_CLOSE = 0.015  # ratio within which a tempo is right: excludes its neighbours, allows for rounding to frames
 
 
 class Example(NamedTuple):

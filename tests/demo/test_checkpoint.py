@@ -39,7 +39,7 @@ def test_it_is_a_melody_model_of_four_codebooks_at_50_frames_a_second(model: Mus
     assert model.window == 20 * 50
 
 
-def test_it_plays(model: MusicModel) -> None:
+def test_it_generates_audible_music(model: MusicModel) -> None:
     torch.manual_seed(0)
     asked = model.conditions("120 bpm, rock guitar with drums, e minor")
     codes = model.generator.generate(asked, None, 60, Sampling(), lambda _done, _of: None)
@@ -50,7 +50,7 @@ def test_it_plays(model: MusicModel) -> None:
     assert audio.abs().max() > 0.01
 
 
-def test_it_codes_what_it_hears(model: MusicModel) -> None:
+def test_it_encodes_audio(model: MusicModel) -> None:
     time = torch.arange(32_000) / 32_000
     codes = model.encode(0.3 * torch.sin(2 * torch.pi * 440 * time)[None])
     assert codes.shape == (4, 50)

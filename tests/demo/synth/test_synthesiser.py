@@ -1,4 +1,4 @@
-"""The synthesiser's promises: the same seed gives the same song, and everything it says of a song is true."""
+"""The synthesiser: the same seed gives the same song, and every label of a song is right."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ def energy_rise(song: Song, stem: str, time: float) -> float:
     return float((audio[at : at + span] ** 2).sum() - (audio[max(0, at - span) : at] ** 2).sum())
 
 
-def test_a_seed_is_a_song() -> None:
+def test_the_same_seed_gives_the_same_song() -> None:
     first, second = Synthesiser().song(7), Synthesiser().song(7)
     assert np.array_equal(first.audio, second.audio)
     assert first.caption == second.caption
@@ -68,13 +68,13 @@ def test_a_clip_from_the_middle_of_a_song_keeps_its_labels_in_place() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_melody_notes_begin_when_they_are_said_to(seed: int) -> None:
+def test_melody_notes_start_at_their_labels(seed: int) -> None:
     song = Synthesiser().song(seed, lead="piano")
     assert song.melody
     assert all(energy_rise(song, "lead", note.start) > 0 for note in song.melody if note.start < 9.5)
 
 
-def test_melody_notes_have_the_pitch_they_are_said_to() -> None:
+def test_melody_notes_have_the_pitch_of_their_labels() -> None:
     song = Synthesiser().song(2, lead="flute", bpm=70)
     for note in song.melody:
         if note.end - note.start > 0.4:
@@ -93,7 +93,7 @@ def test_chords_cover_the_clip_in_labels_that_mir_eval_reads() -> None:
         mir_eval.chord.validate([chord.label], [chord.label])
 
 
-def test_chords_sound_their_label() -> None:
+def test_chords_have_the_notes_of_their_labels() -> None:
     song = Synthesiser().song(6, bpm=60, style="ambient", beats_per_bar=4)
     strength = measure.chroma(song.stems["chords"])
     for chord in song.chords[:2]:
@@ -102,7 +102,7 @@ def test_chords_sound_their_label() -> None:
         assert set(np.argsort(strength[:, middle])[-3:]) == {(root + step) % 12 for step in np.flatnonzero(bitmap)}
 
 
-def test_chords_last_as_many_bars_as_asked_for() -> None:
+def test_bars_per_chord_sets_how_long_chords_last() -> None:
     changes = {}
     for bars in (0.5, 1, 2):
         song = Synthesiser().song(6, 16.0, bpm=120, style="ambient", beats_per_bar=4, start=1.0, bars_per_chord=bars)
@@ -119,13 +119,13 @@ def test_chords_last_as_many_bars_as_asked_for() -> None:
     assert len(changes[0.5]) > len(changes[1]) > len(changes[2]) > 2
 
 
-def test_snapped_onsets_lie_on_codec_frames_at_most_half_a_frame_from_the_beat() -> None:
+def test_snapped_onsets_lie_on_codec_frames() -> None:
     song = Synthesiser(snap=True).song(9, bpm=97, lead="piano")
     starts = np.array([note.start for note in song.melody])
     assert np.allclose(starts * 50, np.round(starts * 50))
 
 
-def test_what_is_asked_for_is_what_is_made() -> None:
+def test_arguments_decide_the_song() -> None:
     song = Synthesiser().song(1, bpm=90, key=9, mode="minor", style="lofi", drums=False, lead="piano", beats_per_bar=4)
     assert song.key == "A minor"
     assert song.lead == "piano"
@@ -134,7 +134,7 @@ def test_what_is_asked_for_is_what_is_made() -> None:
     assert any(words in song.caption for words in ("no drums", "without drums", "drumless", "no percussion"))
 
 
-def test_there_are_enough_timbres_and_each_sounds_like_itself() -> None:
+def test_no_two_timbres_are_alike() -> None:
     assert len(TIMBRES) >= 8
     sounds = {}
     for name in TIMBRES:
@@ -146,7 +146,7 @@ def test_there_are_enough_timbres_and_each_sounds_like_itself() -> None:
             assert not np.allclose(sounds[first], sounds[second], atol=1e-3)
 
 
-def test_songs_vary_but_repeat() -> None:
+def test_songs_differ_and_repeat_their_progressions() -> None:
     songs = [Synthesiser().song(seed) for seed in range(40)]
     assert len({song.style for song in songs}) > len(STYLES) / 2
     assert {song.beats_per_bar for song in songs} == {3, 4}

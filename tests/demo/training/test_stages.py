@@ -1,4 +1,4 @@
-"""Training from nothing in miniature, killed at every stage: what it goes on to make is what it would have made."""
+"""Training in miniature, from nothing: killed in every stage, it goes on to the same checkpoint."""
 
 import hashlib
 import os
@@ -33,8 +33,8 @@ from demo.training.recipe import Recipe
 from demo.training.stages import train
 train(Path({{folder!r}}), {MINIATURE!r}, "cpu")
 """
-LAST_WORDS = ("quantiser", "step 2/4  encoder", "language model", "step 3/4  drums")
-"""What training prints last before it is killed, each time a little later."""
+KILLED_AFTER = ("quantiser", "step 2/4  encoder", "language model", "step 3/4  drums")
+"""The lines after which training is killed, each later than the one before."""
 
 
 def run(folder: Path, until: str | None = None) -> list[str]:
@@ -49,7 +49,7 @@ def run(folder: Path, until: str | None = None) -> list[str]:
             time.sleep(0.3)  # into whatever comes next
             os.kill(process.pid, signal.SIGKILL)
             break
-    errors = process.stderr.read()
+    errors = process.stderr.read()  # returns when nobody can write there any more: the shards' writer has ended as well
     assert process.wait() == (-signal.SIGKILL if until else 0), errors
     return printed
 
@@ -73,7 +73,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[list[str]]]]:
     """A folder whose training was killed again and again before it went through, and what each attempt printed."""
     folder = tmp_path_factory.mktemp("killed")
-    yield folder, [run(folder, words) for words in (*LAST_WORDS, None)]
+    yield folder, [run(folder, words) for words in (*KILLED_AFTER, None)]
 
 
 def test_a_killed_training_goes_on_to_the_same_checkpoint(

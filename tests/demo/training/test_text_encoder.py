@@ -7,7 +7,7 @@ import torch
 from demo.training import text_encoder
 
 
-def test_the_tokenizer_reads_what_people_type(t5: Path) -> None:
+def test_prompts_are_split_into_known_words(t5: Path) -> None:
     _, tokenizer = text_encoder.load(t5)
     pieces = tokenizer.encode("Lofi piano with SOFT drums, 93bpm, F# minor").tokens
     assert pieces[0] == "\u2581Lofi"
