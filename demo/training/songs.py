@@ -16,8 +16,8 @@ FRAME_RATE = SAMPLE_RATE // FRAME
 def codec_clips(first_seed: int, count: int, seconds: float) -> tuple[Tensor, Tensor]:
     """Clips from anywhere in any song, as their drums and everything else in them, ``[count, samples]`` each.
 
-    A fifth of the clips has only some of the stems, so that the codec learns instruments alone as well; a third is
-    louder or softer than songs are.
+    A fifth of the clips has only some of the stems, so that the codec learns instruments alone as well; 30 % are louder
+    or softer than songs are. A fifth has onsets off the frame grid, as other music does.
     """
     drums, others = [], []
     for seed in range(first_seed, first_seed + count):
