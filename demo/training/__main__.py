@@ -11,8 +11,6 @@ weights are not touched; the result is a weights folder, which MUSICGEN_WEIGHTS 
 import argparse
 from pathlib import Path
 
-import torch
-
 from demo.training.recipe import FULL, QUICK
 from demo.training.stages import FolderError, train
 
@@ -26,7 +24,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where everything is kept (build/demo-training, or build/demo-training-quick)"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cpu", help="cpu; on cuda this has not been tried")
     arguments = parser.parse_args()
     folder = arguments.folder or Path("build", "demo-training-quick" if arguments.quick else "demo-training")
     try:

@@ -15,16 +15,17 @@ from torch import Tensor
 
 from demo.synth import seeds
 from demo.synth.captions import without_tempo, write_for_drums
-from demo.training.files import load, save
+from demo.training.files import load, remove_partial, save
 from demo.training.quantiser import Quantiser
 from demo.training.songs import FRAME_RATE, language_song
 
 SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)
-"""Lengths of the songs in every four shards: what a position of the second ten seconds means needs fewer clips."""
+"""Lengths of the songs in every four shards: mostly short ones, which are more varied for the same number of frames;
+the long ones teach the positions after 10 s."""
 DRUM_SHARDS = 12  # at most: drums alone vary little
 FIRST_SHARDS, STEPS_PER_SHARD = 12, 40
-"""Shards that training waits for, and steps until it uses one more: songs are made while it trains, so that it starts
-at once; two cores make a shard in less time than 40 steps take."""
+"""Shards that the first steps draw from, and steps until one more is used. Songs are made while it trains, so that it
+starts at once; a core makes a shard in less time than 40 steps take."""
 BATCH_FRAMES = 2000  # of clips of one length: four of 10 s or two of 20 s
 LONG_BATCHES = 0.2  # share of batches of 20 s clips
 DRUMS_FIRST, DRUMS_LAST, DRUM_STEPS = 0.5, 0.1, 800
@@ -121,6 +122,7 @@ class ShardWriter:
     def __init__(self, shards: Shards, quantiser: Quantiser, chroma: torch.nn.Module) -> None:
         # Spawned, as a fork of a process in which torch has threads may hang.
         context = multiprocessing.get_context("spawn")
+        self.shards = shards
         self.process = context.Process(target=_write, args=(shards, quantiser, chroma), daemon=True)
 
     def __enter__(self) -> "ShardWriter":
@@ -130,6 +132,7 @@ class ShardWriter:
     def __exit__(self, *_error: object) -> None:
         self.process.kill()
         self.process.join()
+        remove_partial(self.shards.folder)
 
     def wait_for(self, path: Path) -> Shard:
         """A shard, once it is written.

@@ -1,5 +1,6 @@
 """Trains the language model, and the T5 that encodes its text, on the teacher's codes of ever new songs."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ WARM_UP = 60  # steps
 INITIALISED_RATE = 0.03
 """Share of the learning rate for T5 and the start values of `rhythm_init`. At 0.3 the tempo was forgotten within 75
 steps; at 0.03 a wrong tempo costs ever more."""
-AVERAGING = 0.998  # decay of the averaged weights that are exported: over about 500 steps
+AVERAGING = 0.998  # decay of the averaged weights that are exported: the mean of about the last 500 steps
 OPENING_WEIGHT = 5.0
 """How often a clip's first second counts. Without this and without corrupted inputs, a wrong key cost half a nat in the
 first second; with both, 4 to 5."""
@@ -67,9 +68,11 @@ def train(folder: Path, recipe: Recipe, device: str) -> None:
             text_encoder.write_tokenizer(encoder)
             text_encoder.write_encoder(encoder)
     lm, masks = create(folder / "t5")
+    conditioners = lm.condition_provider.conditioners
+    chroma = deepcopy(conditioners["self_wav"].chroma)  # stays on the processor, where songs are made
     lm = lm.to(device).train()
+    conditioners["description"].device = device  # where its tokens go
     reduced_rate = ReducedRate(lm, masks, INITIALISED_RATE)
-    chroma = lm.condition_provider.conditioners["self_wav"].chroma
     optimiser = torch.optim.AdamW(lm.parameters(), lr=PEAK_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY)
     average = {name: value.detach().clone() for name, value in lm.state_dict().items()}
     if saved["step"]:
@@ -91,6 +94,7 @@ def train(folder: Path, recipe: Recipe, device: str) -> None:
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
             reduced_rate.step(optimiser)
+            # Shorter at first, so that the start values are soon averaged out.
             average_in(average, lm, min(AVERAGING, (step + 1) / (step + 20)))
             progress.step(step + 1, each.flatten().cpu())
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == steps:
