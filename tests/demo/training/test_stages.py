@@ -15,6 +15,8 @@ from demo.training.files import PARTIAL
 from demo.training.recipe import Recipe
 from demo.training.stages import FolderError, train
 
+pytestmark = pytest.mark.timeout(900)  # six trainings
+
 MINIATURE = Recipe(
     quantiser_clips=20,
     codec_steps=4,
