@@ -1,0 +1,30 @@
+"""Files of a training folder are whole or not there."""
+
+from pathlib import Path
+
+import pytest
+
+from demo.training.files import load, remove_partial, save, written_whole
+
+
+def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
+    save(tmp_path / "state.pt", {"step": 1})
+    with pytest.raises(KeyboardInterrupt), written_whole(tmp_path / "state.pt") as partial:
+        partial.write_text("half of it")
+        raise KeyboardInterrupt
+    assert load(tmp_path / "state.pt") == {"step": 1}
+    remove_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        with written_whole(tmp_path / "folder") as partial:
+            partial.mkdir()
+            (partial / content).write_text(content)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["second"]
+    with pytest.raises(OSError), written_whole(tmp_path / "folder") as partial:
+        partial.mkdir()
+        raise OSError
+    remove_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
