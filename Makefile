@@ -1,4 +1,5 @@
 # `make run` makes a clip, `make test` checks everything, `make serve` answers HTTP on port 5000.
+# 3.11, 3.12 or 3.13: make install PYTHON=python3.13
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,24 +7,31 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test lint demo-weights fuzz soak audit clean
+.PHONY: help install run serve test lint generate pins container demo-weights fuzz soak audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-install: $(VENV)/.installed  ## install what the service needs into .venv
+# Another Python is another installation.
+INSTALLED := $(VENV)/.installed-$(notdir $(PYTHON))
+INSTALLED_DEV := $(VENV)/.installed-dev-$(notdir $(PYTHON))
 
-$(VENV)/.installed: requirements.txt requirements-audiocraft.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet "$$(grep '^torch==' requirements.txt)"
-	$(BIN)/pip install --quiet -r requirements.txt
+install: $(INSTALLED)  ## install what the service needs into .venv
+
+$(INSTALLED): requirements.txt requirements-cuda.txt requirements-audiocraft.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	@# The files are complete, so pip need not look for more than they say.
+	$(BIN)/pip install --quiet --no-deps -r requirements.txt
+	if [ -e $(VENV)/lib/python3*/site-packages/torch/lib/libtorch_cuda.so ]; then \
+		$(BIN)/pip install --quiet --no-deps -r requirements-cuda.txt; \
+	fi
 	$(BIN)/pip install --quiet --no-deps -r requirements-audiocraft.txt
 	@# A file in bench/ or demo/ that is run as a script finds the packages beside its folder through this.
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/musicgen-service.pth"
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/pip install --quiet -r requirements-dev.txt
+$(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-dev.txt
 	touch $@
 
 run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..." SEED=2
@@ -32,26 +40,36 @@ run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..." 
 serve: install  ## answer HTTP requests on port 5000
 	$(BIN)/python -m musicgen_service serve --port 5000
 
-test: $(VENV)/.installed-dev lint  ## ruff, mypy and all tests
+test: $(INSTALLED_DEV) lint  ## ruff, mypy and all tests
 	@# Two at once: many tests wait for a server. A file stays together, as its tests share one.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/.installed-dev
+lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-fuzz: $(VENV)/.installed-dev  ## read 10,000 mutated audio files; SEED=n tries others
+generate: $(INSTALLED_DEV)  ## write every cog.yaml from its template
+	$(BIN)/python -m deploy.cog_yaml
+
+pins: $(INSTALLED_DEV)  ## resolve requirements*.in into the pins anew, at the newest versions, and write cog.yaml
+	PATH="$(BIN):$$PATH" $(BIN)/python -m deploy.pins
+	$(BIN)/python -m deploy.cog_yaml
+
+container:  ## build the image as Cog would and try it, without Docker; needs root and some Debian packages
+	deploy/container/container.sh
+
+fuzz: $(INSTALLED_DEV)  ## read 10,000 mutated audio files; SEED=n tries others
 	$(BIN)/python -m tests.audio.fuzz 10000 $(or $(SEED),0)
 
-soak: $(VENV)/.installed-dev  ## 300 mixed predictions from 8 clients: no wrong reply, no leak
+soak: $(INSTALLED_DEV)  ## 300 mixed predictions from 8 clients: no wrong reply, no leak
 	$(BIN)/python -m tests.e2e.soak 300 8
 
-audit: $(VENV)/.installed-dev  ## licences, and known vulnerabilities as far as the advisory service can be reached
+audit: $(INSTALLED_DEV)  ## licences, and known vulnerabilities as far as the advisory service can be reached
 	$(BIN)/python -m tests.licences
 	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
 
-demo-weights: $(VENV)/.installed-dev  ## train the demo checkpoint anew in build/ (hours, resumable); QUICK=1 tests the pipeline
+demo-weights: $(INSTALLED_DEV)  ## train the demo checkpoint anew in build/ (hours, resumable); QUICK=1 tests the pipeline
 	$(BIN)/python -m demo.training $(if $(QUICK),--quick)
 
 clean:  ## remove what these targets made

@@ -1,0 +1,95 @@
+"""All cog.yaml files from one template: `python -m deploy.cog_yaml` writes them, a test holds them equal to it.
+
+Cog reads one file for each predictor and has no include, so the repository has one for its own and one for each of
+`compat/`'s, which differ in their first line and in their last.
+"""
+
+import string
+from pathlib import Path
+
+from musicgen_service import systems
+
+_REFERENCES = {
+    "m3maker": "aaronbesson/m3maker",
+    "meta_musicgen": "meta/musicgen",
+    "musicgen_custom": "multitrickfox/musicgen_custom",
+    "musicgen_looper": "andreasjansson/musicgen-looper",
+    "musicgen_remixer": "sakemin/musicgen-remixer",
+}
+"""The hosted model whose place each drop-in takes."""
+
+_TEMPLATE = string.Template("""\
+# $purpose
+# Written by `make generate` from deploy/cog_yaml.py: change it there.
+build:
+  gpu: true
+  # The CUDA version that torch 2.13.0 on PyPI is built for.
+  cuda: "13.0"
+  python_version: "3.11"
+  # requirements.txt as Cog has to have it; see deploy/pins.py.
+  python_requirements: requirements-image.txt
+  sdk_version: "$cog"
+  # Cog links only `python`, so pip is asked for as its module, and Cog's Python for CUDA 13 is marked as managed by uv,
+  # which pip would respect. Both mean nothing to the python:3.11-slim image that --use-cuda-base-image=false takes.
+  run:
+    # Its own pins date from 2023 and no longer install; requirements-image.txt has what it needs.
+    - echo '$audiocraft' | $pip -r /dev/stdin
+    # Cog takes the newest that its SDK allows; this is the one that is tested.
+    - $pip coglet==$coglet
+    # That Python lies under /root, which only root may pass through.
+    - chmod a+x /root
+environment:
+  # Weights come by `weights fetch` alone, never while serving.
+  - HF_HUB_OFFLINE=1
+  # Threads that wait do not spin: on a shared core a spinning one takes the time that the others need.
+  - OMP_WAIT_POLICY=passive
+  - GOMP_SPINCOUNT=0
+  # Threads share their memory; else the worker grows with each thread that Cog has used.
+  - MALLOC_ARENA_MAX=1
+  # Every clip's length is a shape that is compiled for; else 1,024 of them are kept.
+  - ONEDNN_PRIMITIVE_CACHE_CAPACITY=64
+  - LRU_CACHE_CAPACITY=64
+run: "$predictor"
+""")
+_PIP = "python -m pip install --break-system-packages --no-cache-dir --no-deps"
+
+
+def files() -> dict[Path, str]:
+    """Every cog.yaml of the repository, by its path from the root, as it should be."""
+    root = {Path("cog.yaml"): _file(None, 'Cog reads this to build the container. See README.md, "Deploy".')}
+    return root | {
+        Path("compat", name, "cog.yaml"): _file(
+            name, f"A container with the inputs of {_REFERENCES[name]}: `cog build -f compat/{name}/cog.yaml`."
+        )
+        for name in systems.names()
+    }
+
+
+def _file(system: str | None, purpose: str) -> str:
+    audiocraft = (systems.PROJECT / "requirements-audiocraft.txt").read_text()
+    return _TEMPLATE.substitute(
+        purpose=purpose,
+        predictor=systems.predictor(system),
+        pip=_PIP,
+        # In one line: Cog refuses a command that has several.
+        audiocraft=" ".join(line.rstrip("\\").strip() for line in audiocraft.splitlines() if line[:1] != "#"),
+        cog=_pinned("cog"),
+        coglet=_pinned("coglet"),
+    )
+
+
+def _pinned(package: str) -> str:
+    """The version that requirements.txt has of a package."""
+    lines = (systems.PROJECT / "requirements.txt").read_text().splitlines()
+    [version] = [line.split()[0].partition("==")[2] for line in lines if line.startswith(f"{package}==")]
+    return version
+
+
+def main() -> None:
+    """Write them all."""
+    for path, text in files().items():
+        (systems.PROJECT / path).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

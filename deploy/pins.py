@@ -1,0 +1,172 @@
+"""The pins, from the short lists of what is wanted: `python -m deploy.pins` resolves and writes them.
+
+| written | from | installed by |
+|---|---|---|
+| requirements.txt | requirements.in | `make install`, whatever the Python (3.11 to 3.13) and torch's build |
+| requirements-cuda.txt | the same | `make install`, beside a torch built for CUDA |
+| requirements-image.txt | the two above | Cog: Python 3.11 on Linux, with CUDA |
+| requirements-dev.txt | requirements-dev.in | `make test` and the like, on top of requirements.txt |
+
+Each file is complete, so pip installs it with `--no-deps`, and each has the hashes of all its files.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.markers import Marker
+
+PYTHONS = ("3.11", "3.12", "3.13")
+_PLATFORMS = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
+_CUDA = re.compile(r"(cuda|nvidia)-.+|triton")
+"""Packages that only a torch built for CUDA needs. No marker tells its builds apart, so they have a file of their own."""
+_BY_COG = ("cog", "coglet")
+"""Cog installs these itself, and warns of a file that has them."""
+
+_TORCH_FOR_CPUS = {
+    "2.13.0": (
+        "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",  # CPython 3.11, x86_64
+        "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2",  # CPython 3.12, x86_64
+        "3fbf9c9d1f3c10c2d59d04aca426dee9ccc6ceb32d255c61e93acc3b4f75fae6",  # CPython 3.13, x86_64
+        "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7",  # CPython 3.11, aarch64
+        "6f307c2c32d764ffc6ff6893b801fad6d4752f3e67966cb8abf1843427c02604",  # CPython 3.12, aarch64
+        "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",  # CPython 3.13, aarch64
+    )
+}
+"""SHA-256 of torch's Linux builds for CPUs alone (`+cpu`), by version.
+
+They are published beside PyPI, which has the builds for CUDA, so no resolver that asks PyPI sees them.
+"""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One package at one version.
+
+    Attributes
+    ----------
+    name, version : as in `name==version`
+    marker : where it is needed (PEP 508); empty for everywhere that the project runs
+    hashes : SHA-256 of each of its files, in hexadecimal
+    via : what needs it
+    """
+
+    name: str
+    version: str
+    marker: str
+    hashes: tuple[str, ...]
+    via: tuple[str, ...]
+
+    def holds(self, environment: dict[str, str]) -> bool:
+        """Whether it is needed in an environment: values of PEP 508's markers."""
+        return not self.marker or Marker(self.marker).evaluate(environment)
+
+
+def environments() -> Iterator[dict[str, str]]:
+    """Values of PEP 508's markers for each Python and platform that the project runs on."""
+    for python in PYTHONS:
+        for platform, system, machine in _PLATFORMS:
+            yield {
+                "python_version": python,
+                "python_full_version": f"{python}.0",
+                "sys_platform": platform,
+                "platform_system": system,
+                "platform_machine": machine,
+                "implementation_name": "cpython",
+                "platform_python_implementation": "CPython",
+                "os_name": "posix",
+                "extra": "",
+            }
+
+
+def read(text: str) -> list[Pin]:
+    """The pins in a file that `render`, `render_for_cog` or uv wrote."""
+    joined = re.sub(r"\\\n\s*", "", text)
+    # What needs a package follows it, as a comment of one line or more.
+    entry = re.compile(r"^([\w.-]+) ?== ?([^\s;]+)(?: ; (.*?))? *((?:--hash=\S+ *)*)\n((?:    #.*\n)*)", re.M)
+    return [
+        Pin(
+            name,
+            version,
+            marker.strip(),
+            tuple(re.findall(r"--hash=sha256:(\w+)", hashes)),
+            tuple(filter(None, (needed.strip().removeprefix("via").strip() for needed in re.split("[#,\n]", via)))),
+        )
+        for name, version, marker, hashes, via in entry.findall(joined + "\n")
+    ]
+
+
+def where_we_run(pins: Iterable[Pin]) -> list[Pin]:
+    """Pins without those for other platforms, and without markers that always hold."""
+    kept = []
+    for pin in pins:
+        holding = [pin.holds(environment) for environment in environments()]
+        if any(holding):
+            kept.append(Pin(pin.name, pin.version, "" if all(holding) else pin.marker, pin.hashes, pin.via))
+    return kept
+
+
+def render(head: str, pins: Iterable[Pin]) -> str:
+    """A requirements file for pip."""
+    return _render(head, pins, "==")
+
+
+def render_for_cog(requirements: Iterable[Pin], cuda: Iterable[Pin]) -> str:
+    """The requirements file that Cog installs: one platform, no markers, nothing that Cog brings itself.
+
+    Of a line `name==version ...` Cog keeps name and version alone and loses marker and hashes (`pythonPackageForArch` in
+    its pkg/config/config.go); a line with spaces around `==` it hands to pip as it is.
+    """
+    environment = next(environments())
+    pins = [pin for pin in (*requirements, *cuda) if pin.holds(environment) and pin.name not in _BY_COG]
+    pins = [Pin(pin.name, pin.version, "", pin.hashes, pin.via) for pin in sorted(pins, key=lambda pin: pin.name)]
+    return _render("requirements.txt and requirements-cuda.txt in the form that Cog leaves as it is.", pins, " == ")
+
+
+def _render(head: str, pins: Iterable[Pin], equals: str) -> str:
+    lines = [f"# {head}", "# Written by `make pins` (deploy/pins.py) from requirements*.in: change those."]
+    for pin in pins:
+        lines.append(f"{pin.name}{equals}{pin.version}{f' ; {pin.marker}' * bool(pin.marker)} \\")
+        lines += [f"    --hash=sha256:{digest} \\" for digest in pin.hashes[:-1]]
+        lines.append(f"    --hash=sha256:{pin.hashes[-1]}")
+        if pin.via:
+            lines.append(f"    # via {', '.join(pin.via)}")
+    return "\n".join(lines) + "\n"
+
+
+def _resolve(source: str, *options: str) -> list[Pin]:
+    """The newest versions that a list of requirements allows, on every Python and platform at once."""
+    command = ["uv", "pip", "compile", source, "--universal", "--generate-hashes", "--no-header", "--upgrade"]
+    # One version for all Pythons, so that what is tested on one of them is what the others have.
+    command += ["--python-version", PYTHONS[0], "--fork-strategy", "fewest", *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return where_we_run(read(done.stdout))
+
+
+def _with_torch_for_cpus(pin: Pin) -> Pin:
+    if pin.name != "torch":
+        return pin
+    hashes = tuple(sorted({*pin.hashes, *_TORCH_FOR_CPUS[pin.version]}))
+    return Pin(pin.name, pin.version, pin.marker, hashes, pin.via)
+
+
+def main() -> None:
+    """Resolve and write all four files."""
+    resolved = _resolve("requirements.in")
+    requirements = [_with_torch_for_cpus(pin) for pin in resolved if not _CUDA.fullmatch(pin.name)]
+    cuda = [pin for pin in resolved if _CUDA.fullmatch(pin.name)]
+    head = "What the service runs on, complete: `make install` gives it to pip with --no-deps."
+    Path("requirements.txt").write_text(render(head, requirements))
+    head = "What a torch built for CUDA needs on top of requirements.txt."
+    Path("requirements-cuda.txt").write_text(render(head, cuda))
+    Path("requirements-image.txt").write_text(render_for_cog(requirements, cuda))
+    have = {pin.name for pin in requirements}
+    development = _resolve("requirements-dev.in", "--constraints", "requirements.txt")
+    head = "What tests, checks and benchmarks need on top of requirements.txt."
+    Path("requirements-dev.txt").write_text(render(head, [pin for pin in development if pin.name not in have]))
+
+
+if __name__ == "__main__":
+    main()
