@@ -1,1 +1,1 @@
-"""What builds and runs the container: the generators of cog.yaml and of the pins, manifests, and a build without Docker."""
+"""What builds and runs the container: generators of cog.yaml and of the pins, manifests, a build without Docker."""

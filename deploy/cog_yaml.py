@@ -59,9 +59,9 @@ def files() -> dict[Path, str]:
     root = {Path("cog.yaml"): _file(None, 'Cog reads this to build the container. See README.md, "Deploy".')}
     return root | {
         Path("compat", name, "cog.yaml"): _file(
-            name, f"A container with the inputs of {_REFERENCES[name]}: `cog build -f compat/{name}/cog.yaml`."
+            name, f"A container with the inputs of {reference}: `cog build -f compat/{name}/cog.yaml`, in the root."
         )
-        for name in systems.names()
+        for name, reference in _REFERENCES.items()
     }
 
 
@@ -88,6 +88,7 @@ def _pinned(package: str) -> str:
 def main() -> None:
     """Write them all."""
     for path, text in files().items():
+        (systems.PROJECT / path).parent.mkdir(exist_ok=True)
         (systems.PROJECT / path).write_text(text)
 
 

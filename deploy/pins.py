@@ -21,7 +21,7 @@ from packaging.markers import Marker
 PYTHONS = ("3.11", "3.12", "3.13")
 _PLATFORMS = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
 _CUDA = re.compile(r"(cuda|nvidia)-.+|triton")
-"""Packages that only a torch built for CUDA needs. No marker tells its builds apart, so they have a file of their own."""
+"""Packages that only a torch built for CUDA needs. No marker tells its builds apart, so these have their own file."""
 _BY_COG = ("cog", "coglet")
 """Cog installs these itself, and warns of a file that has them."""
 
@@ -116,8 +116,8 @@ def render(head: str, pins: Iterable[Pin]) -> str:
 def render_for_cog(requirements: Iterable[Pin], cuda: Iterable[Pin]) -> str:
     """The requirements file that Cog installs: one platform, no markers, nothing that Cog brings itself.
 
-    Of a line `name==version ...` Cog keeps name and version alone and loses marker and hashes (`pythonPackageForArch` in
-    its pkg/config/config.go); a line with spaces around `==` it hands to pip as it is.
+    Of a line `name==version ...` Cog keeps name and version alone and loses marker and hashes (`pythonPackageForArch`
+    in its pkg/config/config.go); a line with spaces around `==` it hands to pip as it is.
     """
     environment = next(environments())
     pins = [pin for pin in (*requirements, *cuda) if pin.holds(environment) and pin.name not in _BY_COG]

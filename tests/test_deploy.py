@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,17 +10,53 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import check_jsonschema
+import jsonschema
+import kubernetes_validate
 import pytest
 import yaml
 
-from musicgen_service import server, settings, supervisor
+from musicgen_service import __version__, cli, server, settings, supervisor
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.models.store import WeightStore
 from tests.e2e.harness import free_port, http_server
 
-MANIFESTS = {found["kind"]: found for found in yaml.safe_load_all(Path("deploy/kubernetes.yaml").read_text())}
+KUBERNETES = [
+    manifest
+    for file in ("deploy/kubernetes.yaml", "deploy/kubernetes-weights.yaml")
+    for manifest in yaml.safe_load_all(Path(file).read_text())
+]
+MANIFESTS = {manifest["kind"]: manifest for manifest in KUBERNETES}
 POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
 [CONTAINER] = POD["containers"]
-COMPOSE = yaml.safe_load(Path("deploy/compose.yaml").read_text())["services"]["musicgen"]
+JOB = MANIFESTS["Job"]["spec"]["template"]["spec"]
+[FETCH] = JOB["containers"]
+COMPOSE_FILE = yaml.safe_load(Path("deploy/compose.yaml").read_text())
+COMPOSE = COMPOSE_FILE["services"]["musicgen"]
+COMPOSE_FETCH = COMPOSE_FILE["services"]["weights"]
 SERVE = ["python", "-m", "musicgen_service", "serve", "--host", "0.0.0.0", "--port", "5000"]
+IMAGE = f"musicgen:{__version__}"
+
+
+@pytest.mark.parametrize("version", ["1.31", "1.37"])
+@pytest.mark.parametrize("manifest", KUBERNETES, ids=lambda manifest: manifest["kind"])
+def test_kubernetes_takes_the_manifests(manifest: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_validation_is_one_that_refuses() -> None:
+    wrong = {**MANIFESTS["Service"], "specs": {}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.37", strict=True)
+
+
+def test_compose_takes_its_file() -> None:
+    # The specification's schema as check-jsonschema ships it; see its builtin_schemas/vendor.
+    vendor = Path(str(check_jsonschema.__file__)).with_name("builtin_schemas") / "vendor"
+    schema = json.loads((vendor / "compose-spec.json").read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    validator.validate(COMPOSE_FILE)
+    assert not validator.is_valid({"services": {"musicgen": COMPOSE | {"readonly": True}}})
 
 
 def test_an_image_keeps_as_little_memory_as_serve() -> None:
@@ -70,7 +107,11 @@ def test_a_probe_without_a_server_fails() -> None:
 
 
 def test_both_deployments_supervise() -> None:
-    assert CONTAINER["command"] == COMPOSE["command"] == SERVE
+    # `args`: with `command` Kubernetes would leave out the image's entrypoint, tini.
+    assert CONTAINER["args"] == COMPOSE["command"] == SERVE
+    for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH):
+        assert "entrypoint" not in container
+    assert "command" not in CONTAINER and "command" not in FETCH
     assert CONTAINER["ports"][0]["containerPort"] == 5000
     assert MANIFESTS["Service"]["spec"]["ports"][0]["targetPort"] == CONTAINER["ports"][0]["name"]
 
@@ -98,8 +139,68 @@ def test_predictions_have_the_time_to_finish() -> None:
 
 def test_both_run_as_an_ordinary_user() -> None:
     assert POD["securityContext"]["runAsNonRoot"] and POD["securityContext"]["runAsUser"] >= 1000
-    assert CONTAINER["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    assert COMPOSE["user"] == "1000:1000" and COMPOSE["cap_drop"] == ["ALL"]
+    assert JOB["securityContext"] == POD["securityContext"]
+    for container in (CONTAINER, FETCH):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert COMPOSE["user"] == "1000:1000" and COMPOSE_FETCH["user"].endswith("1000:1000}")
+    for service in (COMPOSE, COMPOSE_FETCH):
+        assert service["cap_drop"] == ["ALL"] and service["read_only"] is True
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_what_is_written_goes_to_tmp() -> None:
+    environments = [{entry["name"]: entry["value"] for entry in container["env"]} for container in (CONTAINER, FETCH)]
+    environments += [COMPOSE["environment"], COMPOSE_FETCH["environment"]]
+    assert {environment["HOME"] for environment in environments} == {"/tmp"}
+    for container in (CONTAINER, FETCH):
+        assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    assert all(service["tmpfs"][0].startswith("/tmp:") for service in (COMPOSE, COMPOSE_FETCH))
+
+
+def test_every_image_has_the_tag_that_the_readme_builds() -> None:
+    images = {container["image"] for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH)}
+    assert images == {IMAGE}
+    assert set(re.findall(r"cog build .*?-t (\S+)", Path("README.md").read_text())) == {IMAGE}
+
+
+def test_memory_is_limited() -> None:
+    for container in (CONTAINER, FETCH):
+        assert container["resources"]["limits"]["memory"]
+    for service in (COMPOSE, COMPOSE_FETCH):
+        assert service["deploy"]["resources"]["limits"]["memory"]
+    assert CONTAINER["resources"]["limits"]["nvidia.com/gpu"] == 1
+
+
+def test_nodes_that_are_kept_for_gpus_take_the_pod() -> None:
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in POD["tolerations"]
+
+
+def test_the_volume_of_weights_is_defined_filled_and_read() -> None:
+    claim = MANIFESTS["PersistentVolumeClaim"]["metadata"]["name"]
+    read, written = ({volume["name"]: volume for volume in pod["volumes"]}["weights"] for pod in (POD, JOB))
+    assert read["persistentVolumeClaim"] == {"claimName": claim, "readOnly": True}
+    assert written["persistentVolumeClaim"] == {"claimName": claim}
+    assert {"name": "weights", "mountPath": "/weights"} in FETCH["volumeMounts"]
+    for environment in ({entry["name"]: entry["value"] for entry in FETCH["env"]}, COMPOSE_FETCH["environment"]):
+        assert environment["MUSICGEN_WEIGHTS"] == "/weights"
+    assert COMPOSE_FETCH["volumes"] == ["../weights:/weights"] and COMPOSE["volumes"] == ["../weights:/weights:ro"]
+
+
+@pytest.mark.parametrize("command", [FETCH["args"], COMPOSE_FETCH["command"]], ids=["kubernetes", "compose"])
+def test_the_job_fetches_a_checkpoint_that_there_is(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *command, checkpoint = command
+    assert command == ["python", "-m", "musicgen_service", "weights", "fetch"]
+    checkpoint = checkpoint.removeprefix("${CHECKPOINT:-").removesuffix("}")
+    assert CHECKPOINTS[checkpoint].hub_id
+    monkeypatch.setattr(WeightStore, "fetch", lambda _store, name: iter([f"asked for {name}"]))
+    cli.main(["weights", "fetch", checkpoint])
+    assert capsys.readouterr().out == f"asked for {checkpoint}\n"
 
 
 def test_the_selectors_select() -> None:
@@ -107,5 +208,8 @@ def test_the_selectors_select() -> None:
     assert MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"] == labels
     assert MANIFESTS["Service"]["spec"]["selector"] == labels
     assert MANIFESTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
-    mounted = {mount["name"] for mount in CONTAINER["volumeMounts"]}
-    assert mounted == {volume["name"] for volume in POD["volumes"]}
+    for pod, container in ((POD, CONTAINER), (JOB, FETCH)):
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+    # Its policy lets the service fetch from nowhere but the internet; the job is no pod of the service.
+    assert not labels.items() <= MANIFESTS["Job"]["spec"]["template"]["metadata"]["labels"].items()

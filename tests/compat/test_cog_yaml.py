@@ -1,34 +1,87 @@
-"""The drop-ins' cog.yaml files: the root's, but for the predictor they run."""
+"""The cog.yaml files, the root's and the drop-ins': as their template has them, and as Cog takes them."""
 
+import json
+import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
+from deploy import cog_yaml
 from musicgen_service import systems
 
-FILES = sorted(Path("compat").glob("*/cog.yaml"))
-ROOT = Path("cog.yaml")
+FILES = [Path("cog.yaml"), *sorted(Path("compat").glob("*/cog.yaml"))]
+SCHEMA = json.loads(Path("tests/data/schemas/cog-config-1.0.json").read_text())
+REFUSED = re.compile(
+    r"(PATH|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV|PYTHONUNBUFFERED|LIBRARY_PATH|HF_ENDPOINT|HF_HUB_ENABLE_HF_TRANSFER"
+    r"|(R8|REPLICATE|CUDA|NVIDIA|NV|PGET|KUBERNETES)_.*)"
+)
+"""Variables that Cog does not let a cog.yaml set (`environmentVariableDenyList` in its pkg/config/env.go)."""
+every_file = pytest.mark.parametrize("file", FILES, ids=str)
 
 
-def lines(file: Path) -> list[str]:
-    """A file without the comment at its head."""
-    text = file.read_text().splitlines()
-    return text[next(index for index, line in enumerate(text) if not line.startswith("#")) :]
+def config(file: Path) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(file.read_text())
+    return read
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
-def test_only_the_predictor_differs(file: Path) -> None:
-    differing = [(ours, theirs) for ours, theirs in zip(lines(file), lines(ROOT), strict=True) if ours != theirs]
-    [(ours, theirs)] = differing
-    assert theirs == f'run: "{yaml.safe_load(ROOT.read_text())["run"]}"'
-    assert ours == f'run: "compat/{file.parent.name}.py:Predictor"'
+def test_the_files_are_what_the_template_makes() -> None:
+    assert {file: file.read_text() for file in FILES} == cog_yaml.files()
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+@every_file
+def test_cog_takes_the_file(file: Path) -> None:
+    jsonschema.Draft7Validator(SCHEMA).validate(config(file))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"gpus": True}, {"build": {"gpu": True}}, {"environment": ["A B=1"]}, {"run": 1}, {"predict": "a.py:P"}]
+)
+def test_the_schema_is_one_that_refuses(wrong: dict[str, Any]) -> None:
+    assert not jsonschema.Draft7Validator(SCHEMA).is_valid(config(Path("cog.yaml")) | wrong)
+
+
+@every_file
+def test_nothing_assumes_a_pip_on_the_path(file: Path) -> None:
+    for command in config(file)["build"]["run"]:
+        assert "\n" not in command  # which Cog refuses
+        for part in re.split(r"[|;&]+", command):
+            program, *arguments = part.split()
+            assert program in ("echo", "python", "chmod"), command
+            if program == "python":
+                assert arguments[:4] == ["-m", "pip", "install", "--break-system-packages"]
+
+
+@every_file
+def test_an_ordinary_user_can_run_python(file: Path) -> None:
+    assert "chmod a+x /root" in config(file)["build"]["run"]
+
+
+@every_file
+def test_the_commands_are_shell(file: Path) -> None:
+    for command in config(file)["build"]["run"]:
+        subprocess.run(["sh", "-n", "-c", command], check=True)
+
+
+@every_file
+def test_cog_lets_the_environment_be_set(file: Path) -> None:
+    names = [line.partition("=")[0] for line in config(file)["environment"]]
+    assert len(set(names)) == len(names) and not [name for name in names if REFUSED.fullmatch(name)]
+
+
+@every_file
 def test_the_predictor_is_there(file: Path) -> None:
-    name, _, cls = yaml.safe_load(file.read_text())["run"].partition(":")
+    name, _, cls = config(file)["run"].partition(":")
     assert Path(name).is_file() and cls == "Predictor"
+    system = None if file == Path("cog.yaml") else file.parent.name
+    assert config(file)["run"] == systems.predictor(system)
+
+
+@pytest.mark.parametrize("file", FILES[1:], ids=str)
+def test_the_file_says_how_it_is_built(file: Path) -> None:
     assert f"cog build -f {file}" in file.read_text()
 
 

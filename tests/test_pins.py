@@ -1,0 +1,176 @@
+"""The pins: complete, hashed, what is installed, and what the short lists ask for. Nothing here asks an index."""
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from deploy import pins
+from deploy.pins import Pin
+
+FILES = ("requirements.txt", "requirements-cuda.txt", "requirements-image.txt", "requirements-dev.txt")
+HERE = {name: str(value) for name, value in default_environment().items()} | {"extra": ""}
+
+
+def pinned(*files: str) -> list[Pin]:
+    return [pin for file in files for pin in pins.read(Path(file).read_text())]
+
+
+def wanted(file: str) -> list[Requirement]:
+    """What a short list asks for, everywhere."""
+    lines = (re.sub(r"(^| )#.*", "", line).strip() for line in Path(file).read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def applies(requirement: Requirement, environment: dict[str, str]) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate(environment)
+
+
+def needed(roots: list[Requirement]) -> set[str]:
+    """Names of all that some requirements need on this Python, by the metadata of what is installed."""
+    todo = [requirement for requirement in roots if applies(requirement, HERE)]
+    names: set[str] = set()
+    seen: set[str] = set()
+    while todo:
+        requirement = todo.pop()
+        names.add(canonicalize_name(requirement.name))
+        for extra in ("", *requirement.extras):
+            if (key := f"{requirement.name}[{extra}]") not in seen:
+                seen.add(key)
+                needs = [Requirement(text) for text in metadata.requires(requirement.name) or []]
+                todo += [need for need in needs if applies(need, {**HERE, "extra": extra})]
+    return names
+
+
+@pytest.mark.parametrize(
+    ("file", "asked"),
+    [("requirements.txt", ["requirements.in"]), ("requirements-dev.txt", ["requirements.in", "requirements-dev.in"])],
+)
+def test_the_pins_are_what_the_short_lists_need_and_no_more(file: str, asked: list[str]) -> None:
+    have = {pin.name for pin in pinned(*dict.fromkeys(["requirements.txt", file])) if pin.holds(HERE)}
+    roots = [requirement for name in asked for requirement in wanted(name)]
+    # torch asks for what is in requirements-cuda.txt where it is built for CUDA.
+    assert needed(roots) - {pin.name for pin in pinned("requirements-cuda.txt")} == have
+
+
+@pytest.mark.parametrize("file", ["requirements", "requirements-dev"])
+def test_every_direct_requirement_is_pinned_at_an_allowed_version(file: str) -> None:
+    versions = {pin.name: pin for pin in pinned("requirements.txt", f"{file}.txt")}
+    for requirement in wanted(f"{file}.in"):
+        pin = versions[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pin.version), requirement
+        for environment in pins.environments():
+            assert pin.holds(environment) or not applies(requirement, environment), requirement
+
+
+def test_the_pins_are_installed() -> None:
+    differing = {
+        pin.name: (metadata.version(pin.name), pin.version)
+        for pin in pinned("requirements.txt", "requirements-dev.txt", "requirements-audiocraft.txt")
+        if pin.holds(HERE) and metadata.version(pin.name).partition("+")[0] != pin.version
+    }
+    assert not differing, "run make install"
+
+
+@pytest.mark.parametrize("file", [*FILES, "requirements-audiocraft.txt"])
+def test_every_pin_is_exact_single_and_hashed(file: str) -> None:
+    found = pinned(file)
+    entries = [line for line in Path(file).read_text().splitlines() if line[:1].isalnum()]
+    assert len(found) == len(entries) == len({pin.name for pin in found})
+    for pin in found:
+        assert pin.hashes and all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in pin.hashes)
+
+
+def test_pip_takes_the_files_and_demands_the_hashes(tmp_path: Path) -> None:
+    """In pip's own words, offline: it reads all lines before it looks for one that has a wrong hash."""
+    wrong = tmp_path / "wrong.txt"
+    wrong.write_text(re.sub(r"sha256:\w+", "sha256:" + "0" * 64, Path("requirements-audiocraft.txt").read_text()))
+    (tmp_path / "audiocraft-1.3.0.tar.gz").write_bytes(b"not it")
+    for file in (*FILES, wrong):
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--isolated",
+            "download",
+            "--no-index",
+            "--no-deps",
+            "-q",
+            "-r",
+            str(file),
+        ]
+        command += ["--find-links", str(tmp_path), "-d", str(tmp_path / "out")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        refusal = "THESE PACKAGES DO NOT MATCH THE HASHES" if file == wrong else "No matching distribution found"
+        assert done.returncode and refusal in done.stderr, done.stderr
+
+
+def test_torch_has_the_hashes_of_both_of_its_builds() -> None:
+    [torch] = [pin for pin in pinned("requirements.txt") if pin.name == "torch"]
+    for_cpus = set(pins._TORCH_FOR_CPUS[torch.version])
+    assert for_cpus < set(torch.hashes)
+
+
+def test_what_only_cuda_needs_is_apart() -> None:
+    assert not [pin.name for pin in pinned("requirements.txt") if pins._CUDA.fullmatch(pin.name)]
+    assert {"triton", "cuda-toolkit", "nvidia-cudnn-cu13"} <= {pin.name for pin in pinned("requirements-cuda.txt")}
+
+
+def test_no_pin_is_for_a_platform_that_we_do_not_run_on() -> None:
+    everything = pinned(*FILES)
+    assert pins.where_we_run(everything) == everything
+
+
+def test_audioop_is_there_from_python_3_13_on() -> None:
+    [audioop] = [pin for pin in pinned("requirements.txt") if pin.name == "audioop-lts"]
+    assert {environment["python_version"] for environment in pins.environments() if audioop.holds(environment)} == {
+        "3.13"
+    }
+
+
+def test_the_images_file_is_made_from_the_others() -> None:
+    made = pins.render_for_cog(pinned("requirements.txt"), pinned("requirements-cuda.txt"))
+    assert made == Path("requirements-image.txt").read_text()
+
+
+def test_cog_leaves_the_images_lines_alone() -> None:
+    """The expression with which Cog looks for lines to rewrite (`SplitPinnedPythonRequirement` in its Go source)."""
+    rewrites = re.compile(r"([a-zA-Z0-9\-_]+)==([^ ]+)|--find-links=([^\s]+)|-f\s+([^\s]+)|--extra-index-url=([^\s]+)")
+    joined = [
+        line
+        for line in re.sub(r"\\\n", "", Path("requirements-image.txt").read_text()).splitlines()
+        if not line.lstrip().startswith("#")
+    ]
+    assert len(joined) > 100 and not [line for line in joined if rewrites.search(line)]
+    assert any(rewrites.search(line) for line in Path("requirements.txt").read_text().splitlines())
+    # It has no markers either, and nothing that Cog installs by itself.
+    assert not [line for line in joined if ";" in line or line.split()[0] in ("cog", "coglet")]
+
+
+def test_the_container_has_what_the_makefile_installs() -> None:
+    build = yaml.safe_load(Path("cog.yaml").read_text())["build"]
+    assert build["python_requirements"] == "requirements-image.txt"
+    versions = {pin.name: pin.version for pin in pinned("requirements.txt")}
+    assert build["sdk_version"] == versions["cog"]
+    commands = " ".join(build["run"])
+    assert f"coglet=={versions['coglet']}" in commands.split()
+    [audiocraft] = pinned("requirements-audiocraft.txt")
+    assert f"audiocraft=={audiocraft.version} --hash=sha256:{audiocraft.hashes[0]}" in commands
+    assert commands.count("--no-deps") == commands.count("pip install")
+
+
+def test_a_file_is_read_as_it_was_written() -> None:
+    both = [Pin("a-b", "1.0", "python_full_version >= '3.13'", ("0" * 64, "1" * 64), ("c", "-r requirements.in"))]
+    both.append(Pin("c", "2", "", ("2" * 64,), ()))
+    assert pins.read(pins.render("head", both)) == both
+    [read] = pins.read(
+        "a==1 ; sys_platform == 'linux' \\\n    --hash=sha256:" + "0" * 64 + "\n    # via\n    #   b\n    #   c\n"
+    )
+    assert read == Pin("a", "1", "sys_platform == 'linux'", ("0" * 64,), ("b", "c"))
