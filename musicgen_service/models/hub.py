@@ -1,5 +1,6 @@
 """The Hugging Face hub: what a repository holds, and how one file of it gets here whole."""
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musicgen_service.models.catalogue import first_match
+
+_OF_FILES = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE),
+}
+"""Errors of the file system, unlike those of a connection, which are `OSError`s, too."""
 
 
 class HubError(RuntimeError):
@@ -38,7 +45,7 @@ def find(repository: str, patterns: tuple[str, ...]) -> list[RemoteFile]:
     # Imported here: the hub client takes a second to import and only fetching needs it.
     from huggingface_hub import HfApi
 
-    with _one_error(repository):
+    with _fetching(repository):
         info = HfApi().model_info(repository, files_metadata=True)
     files = {}
     for sibling in info.siblings or []:
@@ -65,6 +72,8 @@ def download(file: RemoteFile, target: Path) -> None:
     HubError
         When the connection fails for good, or the content is not what the hub promised; damaged
         content is removed.
+    OSError
+        When the file cannot be written.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -74,7 +83,7 @@ def download(file: RemoteFile, target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{target.name}.{file.digest}.unfinished")
-    with _one_error(file.repository), unfinished.open("ab") as out:
+    with _fetching(file.repository), unfinished.open("ab") as out:
         http_get(
             hf_hub_url(file.repository, file.path, revision=file.revision),
             out,
@@ -107,13 +116,23 @@ def _is_content(file: RemoteFile, path: Path) -> bool:
 
 
 @contextmanager
-def _one_error(repository: str) -> Iterator[None]:
-    """Every way in which the hub client fails, as one."""
+def _fetching(repository: str) -> Iterator[None]:
+    """The hub client at work: online, and every way in which it fails as one.
+
+    A fetch is asked for by name, so `HF_HUB_OFFLINE`, which keeps what serves from looking for files on the hub, does
+    not hold for it. The client reads that variable once, when it is imported.
+    """
     import httpx2
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
+    offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
     try:
         yield
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_FILES:
+            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise HubError(f"{repository} could not be fetched ({reason})") from error
+    finally:
+        constants.HF_HUB_OFFLINE = offline

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -55,13 +56,20 @@ class WeightStore:
         return [name for name in CHECKPOINTS if self.has(name)]
 
     def has(self, name: str) -> bool:
-        """Whether a checkpoint or shared part is here."""
+        """Whether a checkpoint or shared part is here.
+
+        Raises
+        ------
+        WeightsError
+            When its folder cannot be read.
+        """
         folder = self.path(name)
-        if name in CHECKPOINTS:
-            return all((folder / file).is_file() for file in CHECKPOINT_FILES)
-        if name not in COMPONENTS or not folder.is_dir():
-            return False
-        held = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+        with _reading(name):
+            if name in CHECKPOINTS:
+                return all((folder / file).is_file() for file in CHECKPOINT_FILES)
+            if name not in COMPONENTS or not folder.is_dir():
+                return False
+            held = [str(path.relative_to(folder)) for path in _files(folder)]
         return all(first_match(pattern, held) is not None for pattern in COMPONENTS[name].files)
 
     def size(self, name: str) -> int:
@@ -80,7 +88,9 @@ class WeightStore:
             raise WeightsError(f"'{name}' is not in the weights folder: {fetch_hint(name)}.")
         for file, entry in self._manifest(name).items():
             path = self.path(name) / file
-            if not path.is_file() or path.stat().st_size != entry["size"]:
+            with _reading(name):
+                whole = path.is_file() and path.stat().st_size == entry["size"]
+            if not whole:
                 raise WeightsError(f"'{name}' is damaged ({file} is not whole): {fetch_hint(name)}.")
         return self.path(name)
 
@@ -94,7 +104,9 @@ class WeightStore:
         """
         folder = self.require(name)
         for file, entry in self._manifest(name).items():
-            if self._checksum(folder / file) != entry["sha256"]:
+            with _reading(name):
+                agrees = self._checksum(folder / file) == entry["sha256"]
+            if not agrees:
                 raise WeightsError(f"'{name}' is damaged (the checksum of {file} differs): {fetch_hint(name)}.")
         return folder
 
@@ -107,9 +119,9 @@ class WeightStore:
 
     def verify(self, name: str) -> list[str]:
         """Problems found by reading every file of `name`; empty when all checksums agree."""
-        if not self.has(name):
-            return [f"{name}: not here"]
         try:
+            if not self.has(name):
+                return [f"{name}: not here"]
             manifest = self._manifest(name)
         except WeightsError as error:
             return [str(error)]
@@ -118,10 +130,13 @@ class WeightStore:
         problems = []
         for file, entry in manifest.items():
             path = self.path(name) / file
-            if not path.is_file():
-                problems.append(f"{name}/{file}: missing")
-            elif sha256(path) != entry["sha256"]:
-                problems.append(f"{name}/{file}: checksum differs")
+            try:
+                if not path.is_file():
+                    problems.append(f"{name}/{file}: missing")
+                elif sha256(path) != entry["sha256"]:
+                    problems.append(f"{name}/{file}: checksum differs")
+            except OSError as error:
+                problems.append(f"{name}/{file}: {error.strerror}")
         return problems
 
     def write_manifest(self, name: str) -> None:
@@ -137,7 +152,8 @@ class WeightStore:
         Raises
         ------
         WeightsError
-            For an unknown name, an unreachable hub, or content that does not match its checksum.
+            For an unknown name, an unreachable hub, content that does not match its checksum, or a folder that
+            cannot be written.
         """
         wanted: list[Checkpoint | Component] = []
         if name in CHECKPOINTS:
@@ -171,8 +187,8 @@ class WeightStore:
     def _fetch_one(self, item: Checkpoint | Component) -> Iterator[str]:
         assert item.hub_id is not None
         partial = self.root / _PARTIAL / item.name
-        partial.mkdir(parents=True, exist_ok=True)
         try:
+            partial.mkdir(parents=True, exist_ok=True)
             with FileLock(partial.with_suffix(".lock")):
                 files = hub.find(item.hub_id, item.files if isinstance(item, Component) else CHECKPOINT_FILES)
                 size = sum(file.size for file in files)
@@ -182,6 +198,11 @@ class WeightStore:
                 self._put_in_place(partial, item, files[0].revision)
         except hub.HubError as error:
             raise WeightsError(f"{error}: {fetch_hint(item.name)} to go on.") from error
+        except OSError as error:
+            raise WeightsError(
+                f"The weights folder {self.root} cannot be written ({error.strerror or error}): "
+                "make room and let this user write there, or name another folder with MUSICGEN_WEIGHTS."
+            ) from error
 
     def _put_in_place(self, partial: Path, item: Checkpoint | Component, revision: str) -> None:
         """Give a complete folder its name, in one step; what had the name before goes."""
@@ -197,10 +218,12 @@ class WeightStore:
 
     def _manifest(self, name: str) -> dict[str, dict[str, object]]:
         file = self.path(name) / MANIFEST
-        if not file.is_file():
-            return {}
+        with _reading(name):
+            if not file.is_file():
+                return {}
+            text = file.read_bytes()
         try:
-            files: dict[str, dict[str, object]] = json.loads(file.read_text())["files"]
+            files: dict[str, dict[str, object]] = json.loads(text)["files"]
             return {path: {"size": entry["size"], "sha256": entry["sha256"]} for path, entry in files.items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise WeightsError(f"'{name}' is damaged ({MANIFEST} cannot be read): {fetch_hint(name)}.") from None
@@ -209,6 +232,25 @@ class WeightStore:
 def fetch_hint(name: str) -> str:
     """The command that brings `name`, as the end of a sentence."""
     return f"run `python -m musicgen_service weights fetch {name}`"
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """The file system's refusals while a checkpoint or part is read, in one sentence without paths."""
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(f"'{name}' cannot be read ({error.strerror}): let this user read its folder.") from error
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files in a folder, at any depth; `rglob` leaves out in silence what it may not read."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for inside, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(inside, name) for name in names)
 
 
 def _write_manifest(folder: Path, source: str, revision: str) -> None:

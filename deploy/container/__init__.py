@@ -1,0 +1,1 @@
+"""The image built and tried without Docker: `make container`. container.sh says how, step by step."""

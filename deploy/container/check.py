@@ -1,0 +1,244 @@
+"""Runs the built image as a container runtime would and tries it: `python -m deploy.container.check ROOT CONFIG NOTE`.
+
+ROOT is the image's file system, CONFIG its configuration (Cmd, Entrypoint, Env), NOTE what to say of how it was made.
+It runs once as the image has it, as root; and once as deploy/kubernetes.yaml has it: an ordinary user without
+capabilities, a root that cannot be written, /tmp in memory. In neither is there a network.
+"""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_ENTER = Path(__file__).with_name("enter.sh")
+_ADDRESS = "http://127.0.0.1:5000"
+_PATIENCE = 180
+"""Seconds in which a server must be ready, and a prediction be done."""
+_DRAINED = 40
+"""Seconds of sound in the prediction during which SIGTERM comes."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image and how it is to be run.
+
+    Attributes
+    ----------
+    root : its file system
+    environment : `NAME=VALUE`
+    entrypoint, command : what it runs
+    """
+
+    root: Path
+    environment: list[str]
+    entrypoint: list[str]
+    command: list[str]
+
+    @contextlib.contextmanager
+    def running(self, user: str, command: list[str], environment: list[str]) -> "Iterator[Container]":
+        """The image while it runs `command`; what is left of it at the end is killed.
+
+        Parameters
+        ----------
+        user : `root` or `ordinary`; see enter.sh
+        """
+        apart = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
+        inside = [str(self.root), str(Path("weights").resolve()), user, *self.environment, *environment]
+        process = subprocess.Popen(
+            [*apart, "sh", str(_ENTER), *inside, *self.entrypoint, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        container = Container(process)
+        try:
+            yield container
+        finally:
+            process.kill()
+            process.wait()
+
+
+class Container:
+    """A running image."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout
+
+    def terminate(self) -> None:
+        """Send SIGTERM to its first process, as `docker stop` does."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGTERM)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit status."""
+        status = self.process.wait(seconds)
+        self._reader.join(5)
+        return status
+
+    def ready(self) -> float:
+        """Wait until it answers READY; returns how many seconds that took."""
+        started = time.monotonic()
+        while time.monotonic() < started + _PATIENCE:
+            if health() == "READY":
+                return time.monotonic() - started
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise Failed("not ready: " + "".join(self.lines[-20:]))
+
+
+class Failed(Exception):
+    """The image does not do what it should."""
+
+
+def expect(holds: bool, what: str) -> None:
+    """Fail unless something holds."""
+    if not holds:
+        raise Failed(what)
+
+
+def health() -> str:
+    """The status in the server's own words; nothing where none answers."""
+    try:
+        with urllib.request.urlopen(f"{_ADDRESS}/health-check", timeout=10) as reply:
+            return str(json.load(reply)["status"])
+    except OSError:
+        return ""
+
+
+def ask(**inputs: Any) -> tuple[int, dict[str, Any]]:
+    """Status and body of the reply to a prediction, tried again while another is being cleared away."""
+    body = json.dumps({"input": inputs}).encode()
+    request = urllib.request.Request(f"{_ADDRESS}/predictions", body, {"Content-Type": "application/json"})
+    for _ in range(50):
+        try:
+            with urllib.request.urlopen(request, timeout=_PATIENCE) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            if error.code != 409:
+                return error.code, json.load(error)
+            time.sleep(0.2)
+    raise Failed("busy for ever")
+
+
+def clip(kind: str, **inputs: Any) -> str:
+    """The data URI of a prediction that must succeed with one file of a media type."""
+    status, reply = ask(model_version="demo", seed=7, **inputs)
+    expect(status == 200 and reply["status"] == "succeeded", f"{inputs}: {status} {str(reply)[:300]}")
+    [output] = reply["output"]
+    expect(output.startswith(f"data:{kind};base64,"), f"{output[:40]} is no {kind}")
+    return str(output)
+
+
+def content(uri: str) -> bytes:
+    """What a data URI holds."""
+    return base64.b64decode(uri.partition(",")[2])
+
+
+def length(wav: bytes) -> float:
+    """Seconds of sound in a wav file."""
+    with wave.open(io.BytesIO(wav)) as sound:
+        return sound.getnframes() / sound.getframerate()
+
+
+def predictions() -> None:
+    """A clip, an mp3 out and in, and an input that is refused."""
+    expect(length(content(clip("audio/wav", prompt="rock, 120 bpm", duration=3))) == 3, "3 s of wav")
+    mp3 = clip("audio/mpeg", prompt="rock, 120 bpm", duration=3, output_format="mp3")
+    expect(content(mp3)[:3] == b"ID3", "an mp3 with tags")
+    longer = clip("audio/wav", prompt="rock", input_audio=mp3, continuation=True, duration=5)
+    expect(length(content(longer)) == 5, "an mp3 continued to 5 s")
+    status, reply = ask(prompt="rock", duration="long")
+    expect(status == 422 and "duration" in str(reply), f"422 that names duration: {status} {reply}")
+
+
+def drained(container: Container) -> float:
+    """SIGTERM during a prediction; returns the seconds from there to the end."""
+    replies: list[bytes] = []
+    asking = threading.Thread(
+        target=lambda: replies.append(content(clip("audio/wav", prompt="rock, 120 bpm", duration=_DRAINED)))
+    )
+    asking.start()
+    began = time.monotonic()
+    while health() != "BUSY":
+        expect(time.monotonic() < began + 30, "BUSY during a prediction")
+    time.sleep(1)
+    expect(not replies and health() == "BUSY", "still at work when SIGTERM comes")
+    told = time.monotonic()
+    container.terminate()
+    asking.join(_PATIENCE)
+    expect(len(replies) == 1 and length(replies[0]) == _DRAINED, "the whole reply after SIGTERM")
+    status = container.wait(60)
+    expect(status == 0, f"exit status 0 after SIGTERM, not {status}: {''.join(container.lines[-20:])}")
+    return time.monotonic() - told
+
+
+def fetch_sentence(image: Image, user: str, environment: list[str]) -> None:
+    """`weights fetch` where it may not write, or without a network, ends with one sentence."""
+    command = ["python", "-m", "musicgen_service", "weights", "fetch", "small"]
+    with image.running(user, command, environment) as container:
+        status = container.wait(60)
+        said = "".join(container.lines)
+    wanted = "cannot be written" if user == "ordinary" else "could not be fetched"
+    one_sentence = len(container.lines) == 1 and wanted in said and "offline mode" not in said
+    expect(status == 1 and one_sentence, f"one sentence of `weights fetch`: {said}")
+
+
+def contents(root: Path) -> str:
+    """What should not be in the image is not; returns the image's size."""
+    source = root / "src"
+    unwanted = [path for name in (".env", "*.key", "venv", ".git") for path in source.rglob(name)]
+    unwanted += [source / name for name in ("demo", "docs", "tests", "bench", "deploy") if (source / name).exists()]
+    expect(not unwanted, f"unwanted in the image: {unwanted}")
+    used = subprocess.run(["du", "-s", "-B", "1000000", str(root)], capture_output=True, text=True, check=True)
+    return f"{int(used.stdout.split()[0]) / 1000:.2f} GB"
+
+
+def main() -> None:
+    """Try all of it; prints a line of figures, or ends with status 1 and says what failed."""
+    root, config = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
+    image = Image(root, config["Env"], config["Entrypoint"], config["Cmd"])
+    deployment, *_ = yaml.safe_load_all(Path("deploy/kubernetes.yaml").read_text())
+    [pod] = deployment["spec"]["template"]["spec"]["containers"]
+    as_manifest = [f"{entry['name']}={entry['value']}" for entry in pod["env"]]
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    figures = [f"image {contents(root)} with torch for CPUs, {sys.argv[3]}"]
+    runs = (("root", image.command, []), ("ordinary", pod["args"], as_manifest))
+    try:
+        for user, command, environment in runs:
+            with image.running(user, command, environment) as container:
+                ready = container.ready()
+                predictions()
+                figures.append(f"{user} user: ready {ready:.1f} s, drained {drained(container):.1f} s after SIGTERM")
+            fetch_sentence(image, user, environment)
+    except Failed as failure:
+        sys.exit(f"error: {failure}")
+    print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}: " + "; ".join(figures))
+
+
+if __name__ == "__main__":
+    main()
