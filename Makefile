@@ -20,6 +20,8 @@ install: $(INSTALLED)  ## install what the service needs into .venv
 
 $(INSTALLED): requirements.txt requirements-cuda.txt requirements-audiocraft.txt
 	$(PYTHON) -m venv --clear $(VENV)
+	@# torch first and apart: which of its builds, for CPUs or for CUDA, is for this machine's pip to say.
+	$(BIN)/pip install --quiet --no-deps "$$(grep -o '^torch==[^ ]*' requirements.txt)"
 	@# The files are complete, so pip need not look for more than they say.
 	$(BIN)/pip install --quiet --no-deps -r requirements.txt
 	if [ -e $(VENV)/lib/python3*/site-packages/torch/lib/libtorch_cuda.so ]; then \

@@ -7,25 +7,27 @@
 | requirements-image.txt | the two above | Cog: Python 3.11 on Linux, with CUDA |
 | requirements-dev.txt | requirements-dev.in | `make test` and the like, on top of requirements.txt |
 
-Each file is complete, so pip installs it with `--no-deps`, and each has the hashes of all its files.
+Each file is complete, so pip installs it with `--no-deps`, and each has the hashes of all that it names. `make install`
+does not hold torch to them: it installs torch first, by its version, as pip would prefer a build whose hash an index
+tells to one that lies in a folder of this machine.
 """
 
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.markers import Marker
 
 PYTHONS = ("3.11", "3.12", "3.13")
 _PLATFORMS = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
-_CUDA = re.compile(r"(cuda|nvidia)-.+|triton")
+CUDA = re.compile(r"(cuda|nvidia)-.+|triton")
 """Packages that only a torch built for CUDA needs. No marker tells its builds apart, so these have their own file."""
 _BY_COG = ("cog", "coglet")
 """Cog installs these itself, and warns of a file that has them."""
 
-_TORCH_FOR_CPUS = {
+TORCH_FOR_CPUS = {
     "2.13.0": (
         "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",  # CPython 3.11, x86_64
         "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2",  # CPython 3.12, x86_64
@@ -104,7 +106,7 @@ def where_we_run(pins: Iterable[Pin]) -> list[Pin]:
     for pin in pins:
         holding = [pin.holds(environment) for environment in environments()]
         if any(holding):
-            kept.append(Pin(pin.name, pin.version, "" if all(holding) else pin.marker, pin.hashes, pin.via))
+            kept.append(replace(pin, marker="" if all(holding) else pin.marker))
     return kept
 
 
@@ -121,7 +123,7 @@ def render_for_cog(requirements: Iterable[Pin], cuda: Iterable[Pin]) -> str:
     """
     environment = next(environments())
     pins = [pin for pin in (*requirements, *cuda) if pin.holds(environment) and pin.name not in _BY_COG]
-    pins = [Pin(pin.name, pin.version, "", pin.hashes, pin.via) for pin in sorted(pins, key=lambda pin: pin.name)]
+    pins = [replace(pin, marker="") for pin in sorted(pins, key=lambda pin: pin.name)]
     return _render("requirements.txt and requirements-cuda.txt in the form that Cog leaves as it is.", pins, " == ")
 
 
@@ -148,15 +150,14 @@ def _resolve(source: str, *options: str) -> list[Pin]:
 def _with_torch_for_cpus(pin: Pin) -> Pin:
     if pin.name != "torch":
         return pin
-    hashes = tuple(sorted({*pin.hashes, *_TORCH_FOR_CPUS[pin.version]}))
-    return Pin(pin.name, pin.version, pin.marker, hashes, pin.via)
+    return replace(pin, hashes=tuple(sorted({*pin.hashes, *TORCH_FOR_CPUS[pin.version]})))
 
 
 def main() -> None:
     """Resolve and write all four files."""
     resolved = _resolve("requirements.in")
-    requirements = [_with_torch_for_cpus(pin) for pin in resolved if not _CUDA.fullmatch(pin.name)]
-    cuda = [pin for pin in resolved if _CUDA.fullmatch(pin.name)]
+    requirements = [_with_torch_for_cpus(pin) for pin in resolved if not CUDA.fullmatch(pin.name)]
+    cuda = [pin for pin in resolved if CUDA.fullmatch(pin.name)]
     head = "What the service runs on, complete: `make install` gives it to pip with --no-deps."
     Path("requirements.txt").write_text(render(head, requirements))
     head = "What a torch built for CUDA needs on top of requirements.txt."

@@ -114,12 +114,12 @@ def test_pip_takes_the_files_and_demands_the_hashes(tmp_path: Path) -> None:
 
 def test_torch_has_the_hashes_of_both_of_its_builds() -> None:
     [torch] = [pin for pin in pinned("requirements.txt") if pin.name == "torch"]
-    for_cpus = set(pins._TORCH_FOR_CPUS[torch.version])
+    for_cpus = set(pins.TORCH_FOR_CPUS[torch.version])
     assert for_cpus < set(torch.hashes)
 
 
 def test_what_only_cuda_needs_is_apart() -> None:
-    assert not [pin.name for pin in pinned("requirements.txt") if pins._CUDA.fullmatch(pin.name)]
+    assert not [pin.name for pin in pinned("requirements.txt") if pins.CUDA.fullmatch(pin.name)]
     assert {"triton", "cuda-toolkit", "nvidia-cudnn-cu13"} <= {pin.name for pin in pinned("requirements-cuda.txt")}
 
 

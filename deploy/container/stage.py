@@ -10,6 +10,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,10 @@ def dockerfile(config: dict[str, Any]) -> str:
 
 
 def requirements() -> str:
-    """`requirements-image.txt` without what only torch for CUDA needs: the base has no CUDA."""
-    return pins.render_for_cog(pins.read(Path("requirements.txt").read_text()), [])
+    """`requirements-image.txt` with torch for CPUs, and without what only torch for CUDA needs."""
+    read = pins.read(Path("requirements.txt").read_text())
+    for_cpus = [replace(pin, hashes=pins.TORCH_FOR_CPUS[pin.version]) if pin.name == "torch" else pin for pin in read]
+    return pins.render_for_cog(for_cpus, [])
 
 
 def lent_by_this_machine(folder: Path) -> list[str]:
