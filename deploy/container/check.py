@@ -1,6 +1,6 @@
 """Runs the built image as a container runtime would and tries it: `python -m deploy.container.check ROOT CONFIG NOTE`.
 
-ROOT is the image's file system, CONFIG its configuration (Cmd, Entrypoint, Env), NOTE what to say of how it was made.
+ROOT is the image's file system, CONFIG what `buildah inspect` says of it, NOTE what to say of how it was made.
 It runs once as the image has it, as root; and once as deploy/kubernetes.yaml has it: an ordinary user without
 capabilities, a root that cannot be written, /tmp in memory. In neither is there a network.
 """
@@ -28,7 +28,7 @@ import yaml
 
 _ENTER = Path(__file__).with_name("enter.sh")
 _ADDRESS = "http://127.0.0.1:5000"
-_PATIENCE = 180
+_PATIENCE = 600
 """Seconds in which a server must be ready, and a prediction be done."""
 _DRAINED = 40
 """Seconds of sound in the prediction during which SIGTERM comes."""
@@ -220,7 +220,7 @@ def contents(root: Path) -> str:
 
 def main() -> None:
     """Try all of it; prints a line of figures, or ends with status 1 and says what failed."""
-    root, config = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
+    root, config = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())["OCIv1"]["config"]
     image = Image(root, config["Env"], config["Entrypoint"], config["Cmd"])
     deployment, *_ = yaml.safe_load_all(Path("deploy/kubernetes.yaml").read_text())
     [pod] = deployment["spec"]["template"]["spec"]["containers"]

@@ -58,7 +58,7 @@ built=$((SECONDS - started))
 echo "== the image, run"
 container=$("${build[@]}" from --pull-never musicgen)
 root=$("${build[@]}" mount "$container")
-"${build[@]}" inspect --type image --format '{{json .OCIv1.Config}}' musicgen >"$work/config.json"
+"${build[@]}" inspect --type image musicgen >"$work/config.json"
 # A network of its own with nothing in it but itself.
 unshare --net "$PYTHON" -m deploy.container.check "$root" "$work/config.json" "base $base s, built after $built s" |
     tee "$work/figures.txt"
