@@ -58,8 +58,8 @@ pins: $(INSTALLED_DEV)  ## resolve requirements*.in into the pins anew, at the n
 	PATH="$(BIN):$$PATH" $(BIN)/python -m deploy.pins
 	$(BIN)/python -m deploy.cog_yaml
 
-container:  ## build the image as Cog would and try it, without Docker; needs root and some Debian packages
-	deploy/container/container.sh
+container: $(INSTALLED)  ## build the image as Cog would and try it, without Docker; needs root and some Debian packages
+	PYTHON=$(BIN)/python deploy/container/container.sh
 
 fuzz: $(INSTALLED_DEV)  ## read 10,000 mutated audio files; SEED=n tries others
 	$(BIN)/python -m tests.audio.fuzz 10000 $(or $(SEED),0)
