@@ -227,7 +227,8 @@ def main() -> None:
     as_manifest = [f"{entry['name']}={entry['value']}" for entry in pod["env"]]
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     figures = [f"image {contents(root)} with torch for CPUs, {sys.argv[3]}"]
-    runs = (("root", image.command, []), ("ordinary", pod["args"], as_manifest))
+    runs: list[tuple[str, list[str], list[str]]]
+    runs = [("root", image.command, []), ("ordinary", pod["args"], as_manifest)]
     try:
         for user, command, environment in runs:
             with image.running(user, command, environment) as container:
