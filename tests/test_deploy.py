@@ -213,3 +213,7 @@ def test_the_selectors_select() -> None:
         assert mounted == {volume["name"] for volume in pod["volumes"]}
     # Its policy lets the service fetch from nowhere but the internet; the job is no pod of the service.
     assert not labels.items() <= MANIFESTS["Job"]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_kubernetes_puts_no_variables_of_its_own_beside_the_settings() -> None:
+    assert POD["enableServiceLinks"] is False
