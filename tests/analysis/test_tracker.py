@@ -165,6 +165,6 @@ class TestWeights:
         assert capsys.readouterr().out == "beat_this: already here\n"
         cli.main(["weights", "list"])
         [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(BEAT_TRACKER)]
-        assert line.split()[1] == "here" and "MIT" in line
+        assert line.split()[1] == "yes" and "MIT" in line
         cli.main(["weights", "verify"])
         assert BEAT_TRACKER not in capsys.readouterr().out
