@@ -7,7 +7,7 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test lint generate pins container demo-weights fuzz soak audit clean
+.PHONY: help install run serve test test-slow lint generate pins container demo-weights fuzz soak audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -42,9 +42,14 @@ run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..." 
 serve: install  ## answer HTTP requests on port 5000
 	$(BIN)/python -m musicgen_service serve --port 5000
 
-test: $(INSTALLED_DEV) lint  ## ruff, mypy and all tests
-	@# Two at once: many tests wait for a server. A file stays together, as its tests share one.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+# Two at once: many tests wait for a server. A file stays together, as its tests share one.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test: $(INSTALLED_DEV) lint  ## ruff, mypy and the tests
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED_DEV)  ## the tests that take longer: servers that are killed, trainings, clients of every drop-in
+	$(PYTEST) -m slow
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .

@@ -126,6 +126,7 @@ CLONE_COMMANDS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_clone_in_the_temporary_folder_survives_every_command(tmp_path: Path) -> None:
     """Its name is that of the project, and so were once the folders that the service cleared at its start."""

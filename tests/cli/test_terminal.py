@@ -90,6 +90,7 @@ def test_a_full_disk_under_standard_output_is_one_sentence() -> None:
     assert (done.returncode, done.stderr) == (1, "error: No space left on device.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_prediction_and_leaves_nothing(number: int, status: int, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
 

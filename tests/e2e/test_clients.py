@@ -14,6 +14,8 @@ from tests.e2e.conftest import Served
 from tests.e2e.harness import Server, wait_until, webhook
 from tests.e2e.hosted import CogTransport
 
+pytestmark = pytest.mark.slow
+
 RATE = 32_000
 REFERENCES = {
     "meta_musicgen": "meta/musicgen:7a76a825",

@@ -15,6 +15,8 @@ from musicgen_service import supervisor
 from tests.e2e import soak
 from tests.e2e.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
 LONG = SHORT | {"duration": 600}
 

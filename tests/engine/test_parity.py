@@ -104,6 +104,7 @@ def test_windows_in_a_chain(pairs: dict[str, Pair], kind: str) -> None:
     assert_same_chain(pairs[kind], window=150, length=300)
 
 
+@pytest.mark.slow
 def test_a_minute_in_windows_of_thirty_seconds(pairs: dict[str, Pair]) -> None:
     assert_same_chain(pairs["small"], window=1500, length=3000)
 

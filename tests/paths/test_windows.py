@@ -69,6 +69,7 @@ def test_windows_advance_by_18_seconds_and_keep_12(melody_model: MusicModel) -> 
     assert counting.calls == [(0, 0, 1500), (900, 600, 1500), (1800, 600, 1200)]
 
 
+@pytest.mark.slow
 def test_long_clips_have_the_tokens_of_audiocraft(
     melody_model: MusicModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from demo.training.language_model import create
 from demo.training.quantiser import Quantiser
 from demo.training.shards import BatchSampler, Shards, ShardWriter
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def chroma(t5: Path) -> torch.nn.Module:

@@ -15,6 +15,8 @@ from demo.training.files import PARTIAL
 from demo.training.recipe import Recipe
 from demo.training.stages import FolderError, train
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.timeout(900)  # five trainings, each in a process of its own
 
 MINIATURE = Recipe(
