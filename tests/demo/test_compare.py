@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 pytestmark = pytest.mark.slow
+
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
