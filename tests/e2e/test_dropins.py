@@ -10,6 +10,8 @@ from musicgen_service import schema, systems
 from tests.e2e.conftest import Served
 from tests.e2e.harness import Clip, wait_until
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path("tests/data/requests")
 RATE = 32_000
 MP3_TOLERANCE = 0.06

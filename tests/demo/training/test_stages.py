@@ -15,9 +15,8 @@ from demo.training.files import PARTIAL
 from demo.training.recipe import Recipe
 from demo.training.stages import FolderError, train
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.timeout(900)  # five trainings, each in a process of its own
+# Five trainings, each in a process of its own.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 MINIATURE = Recipe(
     quantiser_clips=20,
