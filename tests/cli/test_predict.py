@@ -238,11 +238,8 @@ def test_what_ends_early_leaves_nothing(
     sentence: str,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
+    temporary: Path,
 ) -> None:
-    temporary = tmp_path_factory.mktemp("temporary")
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-
     def write(*_: object) -> None:
         assert Path("new/deep").is_dir()
         raise reason
@@ -254,11 +251,8 @@ def test_what_ends_early_leaves_nothing(
 
 
 def test_a_clip_that_cannot_be_put_in_its_place_is_kept(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> None:
-    temporary = tmp_path_factory.mktemp("temporary")
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-
     def copy(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -292,10 +286,8 @@ def test_a_failure_inside_is_one_sentence(capsys: Capture, monkeypatch: pytest.M
 
 
 def test_nothing_of_a_clip_stays_among_temporary_files(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    temporary: Path,
 ) -> None:
-    temporary = tmp_path_factory.mktemp("temporary")
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     predict("rock", "--variations", "2")
     assert left_by_requests(temporary) == [] and not list(temporary.rglob("request-*"))
 
