@@ -82,8 +82,9 @@ class Program:
         end = time.monotonic() + TIMEOUT
         source = subprocess.DEVNULL if self._source is None else self._source
         with (
-            subprocess.Popen(self._command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
             selectors.DefaultSelector() as selector,
+            # Last, so that no cancel comes between its start and what ends it.
+            subprocess.Popen(self._command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
         ):
             try:
                 assert process.stdout and process.stderr
