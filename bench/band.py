@@ -1,15 +1,14 @@
 """A model whose music is known: its tokens are samples, and the synthesiser plays what it generates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
-from musicgen_service.models.audiocraft_door import MelodySpan
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.music_model import MelodySpan, MusicModel
 from musicgen_service.paths.job import Job
 from musicgen_service.request import FIELDS, GenerationRequest
 from musicgen_service.service import variation_seed
@@ -24,7 +23,7 @@ Play = Callable[[int, float], np.ndarray]
 
 @dataclass
 class Band:
-    """Stands where a `MusicModel` stands.
+    """A `MusicModel`.
 
     Attributes
     ----------
@@ -35,25 +34,12 @@ class Band:
     play: Play
     channels: int = 1
     window: int = 1500
-    melody_span: MelodySpan = field(default_factory=lambda: MelodySpan(235, 30.0))
+    melody_span: MelodySpan | None = field(default_factory=lambda: MelodySpan(235, 30.0))
     asked: list[list[SlotRequest]] = field(default_factory=list)
     sample_rate: int = RATE
     frame_rate: int = RATE // HOP
     hop: int = HOP
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    @property
-    def generator(self) -> "Band":
-        """Itself."""
-        return self
-
-    def conditions(self, text: str | None, melody: torch.Tensor | None = None) -> Any:
-        """What it is asked for, as it is."""
-        return {"text": text, "melody": melody}
-
-    def chroma_conditions(self, text: str | None, chroma: torch.Tensor) -> Any:
-        """What it is asked for, as it is."""
-        return {"text": text, "chroma": chroma}
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """Samples [channels, a multiple of `HOP`] to tokens [channels * HOP, frames]."""
@@ -64,7 +50,7 @@ class Band:
         """Tokens back to samples."""
         return tokens.reshape(self.channels, HOP, -1).permute(0, 2, 1).flatten(1) / 32767
 
-    def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
+    def generate_tokens(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """Plays what each request asks for, after its prompt."""
         self.asked.append(list(requests))
         made = []
@@ -77,15 +63,20 @@ class Band:
         on_step(1, 1)
         return made
 
+    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
+        """The music of one request, in chunks."""
+        [tokens] = self.generate_tokens([request], lambda *_: None)
+        yield from torch.split(self.decode(tokens), chunk * HOP, dim=-1)
+
 
 def job_for(
-    band: Band | MusicModel,
+    model: MusicModel,
     song: Audio | None = None,
     split: Callable[[Audio], tuple[Audio, Audio]] | None = None,
     track: Track = beats.track,
     **inputs: Any,
 ) -> Job:
-    """A request for a band, or for a model."""
+    """A request, as a path is given it."""
     values = {name: spec.default for name, spec in FIELDS.items()} | {"seed": 5} | inputs
     request = GenerationRequest(**values)
     seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
@@ -94,7 +85,15 @@ def job_for(
         raise AssertionError("not to be used here")
 
     return Job(
-        request, cast(MusicModel, band), seeds, song, band.decode, nothing, split or nothing, track, lambda _share: None
+        request,
+        model,
+        seeds,
+        song,
+        model.decode,
+        nothing,
+        split or nothing,
+        track,
+        lambda _share: None,
     )
 
 

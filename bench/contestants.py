@@ -9,10 +9,11 @@ from typing import Any
 from unittest.mock import patch
 
 from bench import peers
-from musicgen_service.engine.interface import OnStep, Sampling
+from musicgen_service.engine.interface import Condition, OnStep, Sampling
 from musicgen_service.engine.precision import Precision
-from musicgen_service.models import audiocraft_door as door
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.models import audiocraft_adapter as adapter
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 from tests import checkpoints
 
@@ -40,7 +41,7 @@ def random_store(size: str) -> Iterator[WeightStore]:
         yield WeightStore(Path(folder))
 
 
-def load(store: WeightStore, device: torch.device, *, engine: str = "", precision: str = "") -> MusicModel:
+def load(store: WeightStore, device: torch.device, *, engine: str = "", precision: str = "") -> MusicGenModel:
     """The model as the environment would have it loaded."""
     with patch.dict(os.environ, MUSICGEN_ENGINE=engine, MUSICGEN_PRECISION=precision):
         return load_model("small", store, device)
@@ -66,18 +67,18 @@ def enter(name: str, store: WeightStore, device: torch.device) -> Run:
         if device.type == "cpu":
             model.lm.to(dtype)
         return _generator(model)
-    return _transformers(model.lm, model.conditions(TEXT), dtype, device)
+    return _transformers(model.lm, Condition(TEXT), dtype, device)
 
 
-def _generator(model: MusicModel) -> Run:
+def _generator(model: MusicGenModel) -> Run:
     def run(frames: int, on_step: OnStep) -> None:
-        model.generator.generate(model.conditions(TEXT), None, frames, Sampling(), on_step)
+        model.generator.generate(Condition(TEXT), None, frames, Sampling(), on_step)
 
     return run
 
 
 def _transformers(lm: Any, conditions: Any, dtype: torch.dtype, device: torch.device) -> Run:
-    text = door.conditioning(lm, conditions).text
+    text = adapter.condition_tensors(lm, conditions).text
     assert text is not None
     network: Any = peers.in_transformers(lm)
     network.to(device=device, dtype=dtype)

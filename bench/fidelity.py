@@ -18,8 +18,9 @@ from pathlib import Path
 from bench import analysis, loops
 from demo import measure
 from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
-from musicgen_service.engine.interface import Sampling, SlotRequest
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 import numpy as np
@@ -46,12 +47,12 @@ class Row:
 class Bench:
     """Generates with one model at default sampling and keeps every clip, to look for collapses at the end."""
 
-    def __init__(self, load: Callable[[], MusicModel], clips: int) -> None:
+    def __init__(self, load: Callable[[], MusicGenModel], clips: int) -> None:
         self.load, self.clips = load, clips
         self.made: list[Audio] = []
 
     @cached_property
-    def model(self) -> MusicModel:
+    def model(self) -> MusicGenModel:
         """The checkpoint, loaded by the first group that needs one."""
         return self.load()
 
@@ -84,7 +85,7 @@ class Bench:
             seconds = SECONDS + (GIVEN_SECONDS if given else 0)
             requests.append(
                 SlotRequest(
-                    conditions=self.model.conditions(prompt, melody),
+                    condition=Condition(prompt, melody),
                     prefix_tokens=tokens,
                     length=round(seconds * self.model.frame_rate),
                     sampling=Sampling(),

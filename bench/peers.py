@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# audiocraft's door first: it makes torchaudio, which transformers looks for, importable beside a CPU's torch.
-import musicgen_service.models.audiocraft_door  # noqa: F401
+# The adapter of audiocraft first: it makes torchaudio, which transformers looks for, importable beside a CPU's torch.
+import musicgen_service.models.audiocraft_adapter  # noqa: F401
 
 # isort: split
 from musicgen_service.engine.interface import OnStep

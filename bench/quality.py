@@ -17,9 +17,10 @@ from unittest.mock import patch
 
 from bench import contestants, machine
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Sampling
+from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.engine.precision import Precision
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 import torch
@@ -57,21 +58,21 @@ def main() -> None:
     print(json.dumps({precision: {"kl": nats, "agreement": share} for precision, (nats, share) in figures.items()}))
 
 
-def _load(name: str, store: WeightStore, device: torch.device, precision: Precision) -> MusicModel:
+def _load(name: str, store: WeightStore, device: torch.device, precision: Precision) -> MusicGenModel:
     with patch.dict(os.environ, MUSICGEN_ENGINE="", MUSICGEN_PRECISION=precision):
         return load_model(name, store, device)
 
 
-def _clip(model: MusicModel, text: str, frames: int) -> torch.Tensor:
+def _clip(model: MusicGenModel, text: str, frames: int) -> torch.Tensor:
     torch.manual_seed(0)
-    return model.generator.generate(model.conditions(text), None, frames, Sampling(), lambda *_: None)
+    return model.generator.generate(Condition(text), None, frames, Sampling(), lambda *_: None)
 
 
-def _scores(model: MusicModel, clips: Sequence[torch.Tensor]) -> torch.Tensor:
+def _scores(model: MusicGenModel, clips: Sequence[torch.Tensor]) -> torch.Tensor:
     """Log-probabilities [tokens, card] of all clips."""
     assert isinstance(model.generator, Engine)
     scores = [
-        model.generator.score(model.conditions(text), clip, Sampling().guidance)
+        model.generator.score(Condition(text), clip, Sampling().guidance)
         for text, clip in zip(TEXTS, clips, strict=True)
     ]
     return torch.cat(scores).flatten(0, 1).log_softmax(-1)

@@ -19,7 +19,7 @@ from bench import machine
 from musicgen_service.audio import encoding, loudness, reading
 from musicgen_service.engine.slots import Slots
 from musicgen_service.inputs import decoded
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.request import FIELDS
 from musicgen_service.service import MusicGenService
 
@@ -27,12 +27,12 @@ import torch
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "reading audio": [(reading, "read_input"), (reading.Audio, "convert")],
-    "codec: to tokens": [(MusicModel, "encode")],
+    "codec: to tokens": [(MusicGenModel, "encode")],
     "text encoder": [],
     "chroma": [],
     "prefill": [(Slots, "join")],
     "steps": [(Slots, "step")],
-    "codec: to sound": [(MusicModel, "decode")],
+    "codec: to sound": [(MusicGenModel, "decode")],
     "loudness": [(loudness, "normalise")],
     "file": [(encoding, "write")],
 }

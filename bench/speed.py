@@ -22,8 +22,8 @@ from typing import Any
 from bench import contestants, machine, whole
 from bench.contestants import Run
 from musicgen_service.engine.engine import MAX_SLOTS, Engine
-from musicgen_service.engine.interface import Sampling, SlotRequest
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 import torch
@@ -93,7 +93,7 @@ def _engine_alone(store: WeightStore, device: torch.device, frames: int) -> dict
     """What only our engine has: slots, growth over a window, sound before the end."""
     model = contestants.load(store, device)
     assert isinstance(model.generator, Engine)
-    conditions = model.conditions(contestants.TEXT)
+    conditions = Condition(contestants.TEXT)
 
     def many(slots: int, prompt: int) -> float:
         known = torch.randint(0, 2048, (4, prompt)) if prompt else None
@@ -120,7 +120,7 @@ def _engine_alone(store: WeightStore, device: torch.device, frames: int) -> dict
     }
 
 
-def _bytes_per_step(model: MusicModel, position: int, device: torch.device) -> float:
+def _bytes_per_step(model: MusicGenModel, position: int, device: torch.device) -> float:
     """What a step of the default precision has to read: the weights, and two rows' keys and values."""
     config = model.lm.cfg.transformer_lm
     layer = 14 * config.dim**2
@@ -130,7 +130,7 @@ def _bytes_per_step(model: MusicModel, position: int, device: torch.device) -> f
     return float(2 * weights + (2 if device.type == "cuda" else 4) * cached)
 
 
-def _first_audio(model: MusicModel, conditions: Any, device: torch.device) -> float:
+def _first_audio(model: MusicGenModel, conditions: Any, device: torch.device) -> float:
     started = time.perf_counter()
     request = SlotRequest(conditions, None, 500, Sampling(), torch.Generator(device).manual_seed(0))
     next(model.stream(request, FIRST_PIECE))

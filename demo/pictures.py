@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from demo.synth import HELD_BACK, SAMPLE_RATE, Synthesiser
-from musicgen_service.engine.interface import Sampling
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 matplotlib.use("Agg")
@@ -43,7 +44,7 @@ def draw(clips: dict[str, NDArray[np.float32]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def round_trips(model: MusicModel) -> dict[str, NDArray[np.float32]]:
+def round_trips(model: MusicGenModel) -> dict[str, NDArray[np.float32]]:
     """Two held-back songs, each before and after the codec."""
     clips = {}
     for seed, style in ((1, "pop"), (2, "lofi")):
@@ -54,13 +55,13 @@ def round_trips(model: MusicModel) -> dict[str, NDArray[np.float32]]:
     return clips
 
 
-def prompted(model: MusicModel) -> dict[str, NDArray[np.float32]]:
+def prompted(model: MusicGenModel) -> dict[str, NDArray[np.float32]]:
     """What the model plays for each of PROMPTS, seed 0."""
     clips = {}
     for prompt in PROMPTS:
         torch.manual_seed(0)
         length = round(SECONDS * model.frame_rate)
-        codes = model.generator.generate(model.conditions(prompt), None, length, Sampling(), lambda _done, _of: None)
+        codes = model.generator.generate(Condition(prompt), None, length, Sampling(), lambda _done, _of: None)
         clips[prompt] = model.decode(codes)[0].numpy()
     return clips
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from musicgen_service.engine.interface import Sampling
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.models.music_model import MusicModel
 from musicgen_service.paths.windows import generate_tokens
 
 FRAMES = 2
@@ -14,8 +14,8 @@ def probe(model: MusicModel | None, device: torch.device) -> bool:
     """Generate and decode a few tokens; without a model, use the device alone. An error is an answer too: raised."""
     if model is None:
         return bool(torch.ones(8, device=device).sum().item() == 8)
-    conditions = model.conditions("music")
+    condition = Condition("music")
     [tokens] = generate_tokens(
-        model, lambda _: conditions, None, FRAMES, Sampling(1, 0.0, 1.0, 3.0), [1], lambda _: None
+        model, lambda _: condition, None, FRAMES, Sampling(1, 0.0, 1.0, 3.0), [1], lambda _: None
     )
     return bool(torch.isfinite(model.decode(tokens)).all())

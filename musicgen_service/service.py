@@ -18,8 +18,8 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.faults import is_out_of_memory
 from musicgen_service.models import loading, text_reading
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
-from musicgen_service.models.loading import MusicModel
 from musicgen_service.models.memory import LoadedModels, budget_from_environment, give_back
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
@@ -154,7 +154,7 @@ class MusicGenService:
             made_with.append(clip.seed)
         return files, made_with
 
-    def _melody_of(self, model: MusicModel) -> Callable[[Audio], Audio]:
+    def _melody_of(self, model: MusicGenModel) -> Callable[[Audio], Audio]:
         if not CHECKPOINTS[model.name].separates_melody:
             return lambda audio: audio
         if not self.store.has(SEPARATOR):
@@ -176,7 +176,7 @@ class MusicGenService:
         return self._separator
 
 
-def _tell_of_prompt(request: GenerationRequest, model: MusicModel) -> None:
+def _tell_of_prompt(request: GenerationRequest, model: MusicGenModel) -> None:
     """Note what the model does not understand of a prompt, or does not read."""
     if request.prompt is None or request.task == "encode-decode":
         return

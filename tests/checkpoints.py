@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.catalogue import DIFFUSION, SEPARATOR, T5
 
 SAMPLE_RATE = 32_000
@@ -199,11 +199,11 @@ def build_checkpoint(
     buildable = config.copy()
     buildable.conditioners.description.t5.name = str(weights / T5)
     torch.manual_seed(1)
-    lm_state = door.build_lm(buildable).state_dict()
+    lm_state = adapter.build_lm(buildable).state_dict()
     half = {key: value.half() if value.is_floating_point() else value for key, value in lm_state.items()}
     _save(half, config, folder / "state_dict.bin")
     codec_cfg = codec_config(*codec, card)
-    codec_state = door.build_codec(codec_cfg.copy()).state_dict()
+    codec_state = adapter.build_codec(codec_cfg.copy()).state_dict()
     for key, value in codec_state.items():
         # A codebook that was never trained counts as empty; these stand for trained ones.
         if key.endswith(("inited", "cluster_size")):
@@ -218,7 +218,7 @@ def build_checkpoint(
 
 def build_diffusion(weights: Path, codec_dimension: int = 32) -> None:
     """A MultiBand Diffusion checkpoint for a tiny codec."""
-    from musicgen_service.models.audiocraft_door import builders
+    from musicgen_service.models.audiocraft_adapter import builders
 
     config = OmegaConf.create(
         {

@@ -31,7 +31,7 @@ def importers(*names: str) -> set[str]:
 
 
 def test_one_door_leads_to_audiocraft() -> None:
-    assert importers("audiocraft", "torchaudio", "demucs", "beat_this") == {"models/audiocraft_door.py"}
+    assert importers("audiocraft", "torchaudio", "demucs", "beat_this") == {"models/audiocraft_adapter.py"}
 
 
 def test_pydub_stays_in_encoding() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from demo.synth import SAMPLE_RATE
 from demo.training.oscillator_init import initialise_oscillators
 from demo.training.quantiser import CODEBOOK_SIZE, CODEBOOKS, LATENT_DIMENSION, Quantiser
-from musicgen_service.models.audiocraft_door import build_codec
+from musicgen_service.models.audiocraft_adapter import build_codec
 
 Codec = Any  # audiocraft carries no types
 

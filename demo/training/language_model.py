@@ -12,7 +12,7 @@ from demo.synth import SAMPLE_RATE
 from demo.training.optimisation import half_precision
 from demo.training.quantiser import CODEBOOK_SIZE, CODEBOOKS
 from demo.training.rhythm_init import initialise_rhythm
-from musicgen_service.models.audiocraft_door import build_lm, repeat_short_melodies
+from musicgen_service.models.audiocraft_adapter import build_lm
 
 SECONDS = 20  # the longest clip generated at once: longer ones are not trained on, so later positions are unknown
 WIDTH, HEADS, LAYERS = 320, 8, 4
@@ -116,7 +116,6 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
 def create(text_encoder: Path) -> tuple[Any, dict[str, Tensor]]:
     """A new model with T5 among its parameters, and the masks that `initialise_rhythm` returns."""
     lm = build_lm(config(str(text_encoder), finetune=True))
-    repeat_short_melodies(lm)
     return lm, initialise_rhythm(lm)
 
 

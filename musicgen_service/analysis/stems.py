@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models import audiocraft_adapter as adapter
 
 _MELODIC = ("vocals", "other")
 """Drums and bass would drown the melody in the pitch classes (as in MusicGen's own training)."""
@@ -29,7 +29,7 @@ def vocals_and_accompaniment(audio: Audio, separator: Any, device: torch.device)
 
 def _separate(audio: Audio, separator: Any, device: torch.device) -> dict[str, torch.Tensor]:
     stereo = audio.convert(separator.samplerate, 2)
-    return door.separate(separator, torch.from_numpy(stereo.samples), device)
+    return adapter.separate(separator, torch.from_numpy(stereo.samples), device)
 
 
 def _mixed(stems: dict[str, torch.Tensor], names: Iterable[str], rate: int) -> Audio:

@@ -15,7 +15,7 @@ from musicgen_service.progress import log
 if TYPE_CHECKING:
     import torch
 
-    from musicgen_service.models.audiocraft_door import BeatTracker
+    from musicgen_service.models.audiocraft_adapter import BeatTracker
 
 Track = Callable[[np.ndarray, int, float | None], BeatGrid]
 """Samples ([channels, samples] or [samples]), their rate, and the tempo asked for if one was, to beats."""
@@ -47,12 +47,12 @@ def _read(tracker: "BeatTracker", samples: np.ndarray, rate: int) -> BeatGrid | 
     It hears each beat by itself, to 20 ms. Here each is moved to the line through its neighbours, and one that was not
     heard is filled in, so that beats can be counted.
     """
-    from musicgen_service.models import audiocraft_door as door
+    from musicgen_service.models import audiocraft_adapter as adapter
 
     audio = mono(samples, rate)
     if len(audio) < beats.SHORTEST_SECONDS * RATE or not audio.any():
         return None
-    found = door.find_beats(tracker, audio, RATE)
+    found = adapter.find_beats(tracker, audio, RATE)
     if len(found.beats) < beats.ENOUGH or not len(found.downbeats):
         return None
     intervals = np.diff(found.beats)

@@ -7,7 +7,7 @@ import torch
 
 from musicgen_service.engine import weights
 from musicgen_service.engine.decoder import Decoder
-from musicgen_service.engine.interface import Conditioning, OnStep, Sampling, SlotRequest
+from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, Sampling, SlotRequest
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.slots import BLOCK, Buffers, Slots
@@ -26,12 +26,12 @@ class Engine:
     Parameters
     ----------
     lm : audiocraft's language model in evaluation mode; its decoder's weights are taken out of it
-    condition : what a clip is conditioned on, as made by `audiocraft_door.conditions`, as tensors
+    to_tensors : a condition as tensors
     precision : how to compute; `exact` gives the tokens that audiocraft gives
     """
 
-    def __init__(self, lm: Any, condition: Callable[[Any], Conditioning], precision: Precision) -> None:
-        self._condition = condition
+    def __init__(self, lm: Any, to_tensors: Callable[[Condition], ConditionTensors], precision: Precision) -> None:
+        self._to_tensors = to_tensors
         self._device = lm.emb[0].weight.device
         self._pattern = DelayPattern(lm.pattern_provider.delays, lm.special_token_id)
         numerics = Numerics(precision, self._device)
@@ -39,16 +39,16 @@ class Engine:
         self._buffers: Buffers | None = None
 
     def generate(
-        self, conditions: Any, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
+        self, condition: Condition, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
     ) -> torch.Tensor:
         """See `TokenGenerator.generate`."""
-        request = SlotRequest(conditions, prefix_tokens, length, sampling, self._default_generator())
+        request = SlotRequest(condition, prefix_tokens, length, sampling, self._default_generator())
         return self.generate_many([request], on_step)[0]
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`."""
-        conditionings = self._conditionings(requests)
-        buffers = self._allocate_buffers(requests, conditionings)
+        conditions = self._condition_tensors(requests)
+        buffers = self._allocate_buffers(requests, conditions)
         slots = Slots(self._decoder, self._pattern, buffers)
         # The longest first: they set the time, and slots empty from the highest.
         waiting = sorted(range(len(requests)), key=lambda index: self._steps(requests[index]))
@@ -63,7 +63,7 @@ class Engine:
                 request = requests[index]
                 slots.admit(
                     slot,
-                    conditionings[index],
+                    conditions[index],
                     request.prefix_tokens,
                     request.length,
                     request.sampling,
@@ -82,9 +82,9 @@ class Engine:
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
         """See `TokenGenerator.stream`."""
-        conditionings = self._conditionings([request])
-        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditionings))
-        slots.admit(0, conditionings[0], request.prefix_tokens, request.length, request.sampling, request.generator)
+        conditions = self._condition_tensors([request])
+        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditions))
+        slots.admit(0, conditions[0], request.prefix_tokens, request.length, request.sampling, request.generator)
         given, complete = 0, False
         while not complete:
             complete = bool(slots.step())
@@ -93,7 +93,7 @@ class Engine:
                 given += tokens.shape[-1]
                 yield tokens
 
-    def score(self, conditions: Any, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
+    def score(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
         """The logits that every one of the given tokens would have been drawn from.
 
         Parameters
@@ -105,30 +105,30 @@ class Engine:
         -------
         float32 tensor [codebooks, frames, card]
         """
-        request = SlotRequest(conditions, tokens, tokens.shape[-1], Sampling(), self._default_generator())
-        conditionings = self._conditionings([request])
-        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditionings))
-        return slots.score(conditionings[0], tokens, guidance)
+        request = SlotRequest(condition, tokens, tokens.shape[-1], Sampling(), self._default_generator())
+        conditions = self._condition_tensors([request])
+        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditions))
+        return slots.score(conditions[0], tokens, guidance)
 
     def _steps(self, request: SlotRequest) -> int:
         known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
         return self._pattern.columns(request.length) - 1 - known
 
-    def _conditionings(self, requests: Sequence[SlotRequest]) -> list[Conditioning]:
-        """One per request; requests that share their conditions share the work."""
-        made: dict[int, Conditioning] = {}
-        for request in requests:
-            if id(request.conditions) not in made:
-                made[id(request.conditions)] = self._condition(request.conditions)
-        return [made[id(request.conditions)] for request in requests]
+    def _condition_tensors(self, requests: Sequence[SlotRequest]) -> list[ConditionTensors]:
+        """One per request; requests that share their condition share the work."""
+        made = {
+            condition: self._to_tensors(condition)
+            for condition in dict.fromkeys(request.condition for request in requests)
+        }
+        return [made[request.condition] for request in requests]
 
-    def _allocate_buffers(self, requests: Sequence[SlotRequest], conditionings: Sequence[Conditioning]) -> Buffers:
+    def _allocate_buffers(self, requests: Sequence[SlotRequest], conditions: Sequence[ConditionTensors]) -> Buffers:
         """Buffers in which these requests fit: on a GPU those of the last call when they do."""
         needed = max(
-            self._pattern.columns(request.length) + conditioning.prefix_length
-            for request, conditioning in zip(requests, conditionings, strict=True)
+            self._pattern.columns(request.length) + condition.prefix_length
+            for request, condition in zip(requests, conditions, strict=True)
         )
-        text = max(conditioning.text_length for conditioning in conditionings)
+        text = max(condition.text_length for condition in conditions)
         slots = min(len(requests), MAX_SLOTS[self._device.type])
         if self._buffers is not None and self._buffers.fits(slots, needed, text):
             return self._buffers

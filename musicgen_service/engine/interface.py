@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -24,9 +24,25 @@ class Sampling:
     """Classifier-free guidance: how far to go from the unconditional towards the conditional logits."""
 
 
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What one clip is conditioned on.
+
+    Attributes
+    ----------
+    text : description, or None for none
+    melody : waveform [1, samples] of the melody alone, at the model's rate, or None
+    chroma : float [12, frames] from pitch class C on, in the melody's place, or None
+    """
+
+    text: str | None = None
+    melody: torch.Tensor | None = None
+    chroma: torch.Tensor | None = None
+
+
 @dataclass(frozen=True)
-class Conditioning:
-    """What one sequence is conditioned on, as tensors.
+class ConditionTensors:
+    """A condition as tensors.
 
     Attributes
     ----------
@@ -52,8 +68,8 @@ class Conditioning:
 class SlotRequest:
     """One of several sequences that are generated together, each as if it were alone."""
 
-    conditions: Any
-    """What the clip is conditioned on, made by `audiocraft_door.conditions`."""
+    condition: Condition
+    """What it is conditioned on."""
     prefix_tokens: torch.Tensor | None
     """Tokens [codebooks, frames] to go on from, or None."""
     length: int
@@ -68,13 +84,13 @@ class TokenGenerator(Protocol):
     """Continues sequences of audio tokens within one window of the model."""
 
     def generate(
-        self, conditions: Any, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
+        self, condition: Condition, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
     ) -> torch.Tensor:
         """Generate tokens.
 
         Parameters
         ----------
-        conditions : what the clip is conditioned on, made by `audiocraft_door.conditions`
+        condition : what the clip is conditioned on
         prefix_tokens : tokens [codebooks, frames] to go on from, or None
         length : frames in all, the prefix's included
         sampling : how tokens are drawn; the random numbers come from torch's global generator

@@ -1,11 +1,11 @@
 """audiocraft's own token loop behind our interface: the reference for speed and for tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from musicgen_service.engine.interface import OnStep, Sampling, SlotRequest
+from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
 
 
 class ReferenceLoop:
@@ -14,20 +14,22 @@ class ReferenceLoop:
     Parameters
     ----------
     lm : an audiocraft language model in evaluation mode
+    attributes : a condition in the form that `LMModel.generate` takes
     """
 
-    def __init__(self, lm: Any) -> None:
+    def __init__(self, lm: Any, attributes: Callable[[Condition], Any]) -> None:
         self._lm = lm
+        self._attributes = attributes
 
     def generate(
-        self, conditions: Any, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
+        self, condition: Condition, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
     ) -> torch.Tensor:
         """See `TokenGenerator.generate`."""
         device = next(self._lm.parameters()).device
         with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
             tokens: torch.Tensor = self._lm.generate(
                 prompt=None if prefix_tokens is None else prefix_tokens[None].to(device),
-                conditions=[conditions],
+                conditions=[self._attributes(condition)],
                 max_gen_len=length,
                 temp=sampling.temperature,
                 top_k=min(sampling.top_k, self._lm.card),
@@ -49,7 +51,7 @@ class ReferenceLoop:
                 _take_state(request.generator)
                 tokens.append(
                     self.generate(
-                        request.conditions, request.prefix_tokens, request.length, request.sampling, on_own_step
+                        request.condition, request.prefix_tokens, request.length, request.sampling, on_own_step
                     )
                 )
                 _give_state(request.generator)

@@ -8,7 +8,7 @@ from musicgen_service.engine.attention import Attention, BatchedAttention, PerSl
 from musicgen_service.engine.cache import CacheShape, KeyValueCache
 from musicgen_service.engine.cuda_graph import StepGraphs
 from musicgen_service.engine.decoder import Decoder
-from musicgen_service.engine.interface import Conditioning, Sampling
+from musicgen_service.engine.interface import ConditionTensors, Sampling
 from musicgen_service.engine.pattern import UNKNOWN, DelayPattern
 from musicgen_service.engine.sampling import Controls, draw, guide
 
@@ -83,13 +83,13 @@ class Slots:
     def admit(
         self,
         slot: int,
-        conditioning: Conditioning,
+        condition: ConditionTensors,
         prefix_tokens: torch.Tensor | None,
         length: int,
         sampling: Sampling,
         generator: torch.Generator,
     ) -> int:
-        """Start a sequence in a free slot: prefill its conditioning and its tokens.
+        """Start a sequence in a free slot: prefill its condition and its tokens.
 
         Returns
         -------
@@ -101,14 +101,14 @@ class Slots:
         buffers = self._buffers
         layout = self._pattern.layout(prefix_tokens, length)
         buffers.tokens[slot, :, : layout.shape[1]] = layout.to(self._decoder.device)
-        kv_length = self._prefill(slot, conditioning, prefix_frames).shape[0] // 2
+        kv_length = self._prefill(slot, condition, prefix_frames).shape[0] // 2
         buffers.controls.set(slot, sampling)
         buffers.column[slot] = prefix_frames
         buffers.position[slot] = kv_length
-        buffers.text_length[slot] = conditioning.text_length
+        buffers.text_length[slot] = condition.text_length
         buffers.active[slot] = 1
         steps = self._pattern.columns(length) - 1 - prefix_frames
-        self._sequences[slot] = _Sequence(length, steps, kv_length, conditioning.text_length, sampling, generator)
+        self._sequences[slot] = _Sequence(length, steps, kv_length, condition.text_length, sampling, generator)
         return steps
 
     @torch.inference_mode()
@@ -148,13 +148,13 @@ class Slots:
         return self._pattern.frames(self._buffers.tokens[slot], known)[:, start:].clone()
 
     @torch.inference_mode()
-    def score(self, conditioning: Conditioning, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
+    def score(self, condition: ConditionTensors, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
         """What the network would have drawn given tokens from: see `Engine.score`; takes slot 0."""
         length = tokens.shape[-1]
         layout = self._pattern.layout(tokens, length)
         columns = layout.shape[1] - 1
         self._buffers.tokens[0, :, : columns + 1] = layout.to(self._decoder.device)
-        hidden = self._prefill(0, conditioning, columns)
+        hidden = self._prefill(0, condition, columns)
         logits = self._decoder.logits(hidden).view(2, -1, *self._buffers.noise.shape[1:])[:, -columns:]
         guided = guide(logits[0], logits[1], guidance)
         # The logits of a column are about the next one, and `frames` looks for a column's own.
@@ -179,16 +179,16 @@ class Slots:
             split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
             cache.write(index, slot, split.permute(0, 2, 3, 1, 4))
 
-    def _prefill(self, slot: int, conditioning: Conditioning, columns: int) -> torch.Tensor:
+    def _prefill(self, slot: int, condition: ConditionTensors, columns: int) -> torch.Tensor:
         """Pass the text, the prefix and the first columns of a slot through the network, all at once.
 
         Returns
         -------
         float tensor [2 * positions, dim], the conditional row's positions first
         """
-        if conditioning.text is not None:
-            self._prefill_text(slot, conditioning.text)
-        parts = [] if conditioning.prefix is None else [conditioning.prefix.to(self._decoder.dtype)]
+        if condition.text is not None:
+            self._prefill_text(slot, condition.text)
+        parts = [] if condition.prefix is None else [condition.prefix.to(self._decoder.dtype)]
         if columns:
             embedded = self._decoder.embed(self._buffers.tokens[slot, :, :columns].T)
             parts.append(embedded.expand(2, -1, -1))
@@ -197,7 +197,7 @@ class Slots:
         x = torch.cat(parts, dim=1)
         positions = torch.arange(x.shape[1], device=x.device)
         x = x + self._decoder.position_embedding(positions)
-        filling = PrefillAttention(self._buffers.cache, self._buffers.text, slot, conditioning.text_length)
+        filling = PrefillAttention(self._buffers.cache, self._buffers.text, slot, condition.text_length)
         return self._decoder.forward(x.flatten(0, 1), filling)
 
     def _step_on_gpu(self, count: int, kv_length: int, max_top_k: int, uses_top_p: bool) -> None:

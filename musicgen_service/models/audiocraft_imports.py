@@ -2,7 +2,7 @@
 
 audiocraft pins 2023 versions that no longer install, and imports all of its training code to run a
 model. Importing this module first puts small stand-ins into `sys.modules` for what is missing; a
-package that is installed is left alone. Only `audiocraft_door` imports it.
+package that is installed is left alone. Only `audiocraft_adapter` imports it.
 """
 
 import importlib.machinery
@@ -46,7 +46,7 @@ class _NoProfiler:
 
 
 class _CompressionSolver:
-    """MultiBand Diffusion names this class at import; the door loads codecs itself."""
+    """MultiBand Diffusion names this class at import; the adapter loads codecs itself."""
 
 
 def _install() -> None:

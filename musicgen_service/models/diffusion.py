@@ -6,7 +6,7 @@ import torch
 
 from musicgen_service.engine import chunks
 from musicgen_service.models import loading
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 
@@ -24,7 +24,7 @@ class Diffusion:
         When the weights are not here.
     """
 
-    def __init__(self, model: MusicModel, store: WeightStore) -> None:
+    def __init__(self, model: MusicGenModel, store: WeightStore) -> None:
         self._model = model
         self._diffusion: Any = loading.load_diffusion(model, store)
 

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,101 +13,21 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from musicgen_service import settings
-from musicgen_service.engine import chunks, precision, weights
+from musicgen_service.engine import precision, weights
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import SlotRequest, TokenGenerator
+from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
-from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.catalogue import BEAT_TRACKER, CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
-from musicgen_service.models.text_reading import TextReading
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _REASON_LENGTH = 120
 _TRAINING_ONLY = ("conditioners.self_wav.chroma_stem.cache_path", "conditioners.args")
 
 
-@dataclass
-class MusicModel:
-    """A loaded checkpoint: text and melody to tokens, tokens to sound and back.
-
-    Attributes
-    ----------
-    sample_rate : samples per second of its audio
-    channels : 1 or 2
-    frame_rate : tokens per second in each codebook
-    window : frames it attends to at most
-    width : of its transformer
-    takes_melody : whether it can follow a melody
-    """
-
-    name: str
-    lm: Any
-    codec: Any
-    generator: TokenGenerator
-    sample_rate: int
-    channels: int
-    frame_rate: int
-    window: int
-    width: int
-    takes_melody: bool
-    device: torch.device
-
-    @property
-    def hop(self) -> int:
-        """Samples per frame."""
-        return self.sample_rate // self.frame_rate
-
-    def conditions(self, text: str | None, melody: torch.Tensor | None = None) -> Any:
-        """Conditions of one clip: a description and the waveform [1, samples] of a melody."""
-        return door.conditions(text, melody, self.sample_rate, self.device)
-
-    def read_text(self, text: str) -> TextReading:
-        """How much of a description the text encoder understands."""
-        return door.read_text(self.lm, text)
-
-    @property
-    def melody_span(self) -> door.MelodySpan:
-        """Frames and seconds of chroma that a model which takes a melody hears at once."""
-        return door.melody_span(self.lm)
-
-    def chroma_conditions(self, text: str | None, chroma: torch.Tensor) -> Any:
-        """Conditions of one clip: a description and the chroma [12, frames of `melody_span`] of its chords."""
-        return door.chroma_conditions(text, chroma, self.sample_rate, self.device)
-
-    @torch.no_grad()
-    def encode(self, audio: torch.Tensor) -> torch.Tensor:
-        """Audio [channels, samples] to tokens [codebooks, ceil(samples / hop)]."""
-        return chunks.encode(lambda piece: self.codec.encode(piece)[0], audio.to(self.device), self.hop)
-
-    @torch.no_grad()
-    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
-        return chunks.decode(self._decode_chunk, tokens.to(self.device), self.hop)
-
-    @torch.no_grad()
-    def stream(self, request: SlotRequest, piece: int) -> Iterator[torch.Tensor]:
-        """Generate one window, and hand out its sound while more is being made.
-
-        Nothing else may be generated before the last piece is out or the iterator is closed.
-
-        Parameters
-        ----------
-        piece : frames of sound at a time; the last piece has the rest
-
-        Yields
-        ------
-        float tensors [channels, piece * hop]
-        """
-        tokens = self.generator.stream(request, chunks.LOOKAHEAD)
-        yield from chunks.stream_decode(self._decode_chunk, tokens, self.hop, piece)
-
-    def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
-        audio: torch.Tensor = self.codec.decode(codes, None)
-        return audio
-
-
-def load_model(name: str, store: WeightStore, device: torch.device) -> MusicModel:
+def load_model(name: str, store: WeightStore, device: torch.device) -> MusicGenModel:
     """Load a checkpoint from its folder.
 
     Raises
@@ -122,11 +41,8 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
     folder = store.intact(name)
     with _damage_named(name):
         lm = _load_lm(folder, store, device)
-        codec = door.fit_codec(_load_codec(folder, store, device), lm.cfg)
-        takes_melody = "self_wav" in lm.condition_provider.conditioners
-        if takes_melody:
-            door.repeat_short_melodies(lm)
-        return MusicModel(
+        codec = adapter.fit_codec(_load_codec(folder, store, device), lm.cfg)
+        return MusicGenModel(
             name=name,
             lm=lm,
             codec=codec,
@@ -136,12 +52,12 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicMode
             frame_rate=int(codec.frame_rate),
             window=int(lm.cfg.dataset.segment_duration * codec.frame_rate),
             width=int(lm.dim),
-            takes_melody=takes_melody,
+            melody_span=adapter.melody_span(lm),
             device=device,
         )
 
 
-def load_diffusion(model: MusicModel, store: WeightStore) -> Any:
+def load_diffusion(model: MusicGenModel, store: WeightStore) -> Any:
     """MultiBand Diffusion for the (mono) codec of `model`.
 
     Raises
@@ -155,21 +71,21 @@ def load_diffusion(model: MusicModel, store: WeightStore) -> Any:
             package = torch.load(file, map_location="cpu", weights_only=True)
         mono = getattr(model.codec, "model", None) if model.channels == 2 else model.codec
         with _without_initialisation():
-            return door.load_diffusion(package, mono or model.codec, model.device)
+            return adapter.load_diffusion(package, mono or model.codec, model.device)
 
 
 def load_separator(store: WeightStore) -> Any:
     """Demucs, which takes a recording apart; raises as `load_diffusion` does."""
     folder = store.intact(SEPARATOR)
     with _damage_named(SEPARATOR):
-        return door.load_separator(folder)
+        return adapter.load_separator(folder)
 
 
-def load_beat_tracker(store: WeightStore, device: torch.device) -> door.BeatTracker:
+def load_beat_tracker(store: WeightStore, device: torch.device) -> adapter.BeatTracker:
     """Beat This!, which finds beats; raises as `load_diffusion` does."""
     folder = store.intact(BEAT_TRACKER)
     with _damage_named(BEAT_TRACKER), _without_initialisation():
-        return door.load_beat_tracker(folder, device)
+        return adapter.load_beat_tracker(folder, device)
 
 
 def memory_needed(name: str, store: WeightStore, device: torch.device) -> int:
@@ -198,7 +114,7 @@ def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
     local = folder / text_encoder.name
     text_encoder.name = str(local if local.is_dir() else store.intact(text_encoder.name.rpartition("/")[2]))
     with _without_initialisation():
-        lm = door.build_lm(config)
+        lm = adapter.build_lm(config)
     _assign(lm, package["best_state"])
     lm.cfg = config
     return lm.eval()
@@ -207,18 +123,18 @@ def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
 def _generator(lm: Any, device: torch.device, numbers: precision.Precision) -> TokenGenerator:
     """The engine; audiocraft's own loop for a network that the engine does not know, or as `MUSICGEN_ENGINE` says."""
     if settings.load().engine == "reference" or not weights.is_supported(lm):
-        return ReferenceLoop(lm.float() if device.type == "cpu" else lm)
-    return Engine(lm, partial(door.conditioning, lm), numbers)
+        return ReferenceLoop(lm.float() if device.type == "cpu" else lm, adapter.attributes)
+    return Engine(lm, partial(adapter.condition_tensors, lm), numbers)
 
 
 def _load_codec(folder: Path, store: WeightStore, device: torch.device) -> Any:
     package = _read(folder / "compression_state_dict.bin")
     if "pretrained" in package:
-        return door.load_hub_codec(store.intact(package["pretrained"].rpartition("/")[2])).to(device)
+        return adapter.load_hub_codec(store.intact(package["pretrained"].rpartition("/")[2])).to(device)
     config = OmegaConf.create(package["xp.cfg"])
     config.device = str(device)
     with _without_initialisation():
-        codec = door.build_codec(config)
+        codec = adapter.build_codec(config)
     _assign(codec, package["best_state"])
     return codec.eval()
 

@@ -14,7 +14,7 @@ from musicgen_service import cgroups, settings
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
 
@@ -60,12 +60,12 @@ class LoadedModels:
         """What is loaded, least recently used first."""
         return list(self._loaded)
 
-    def newest(self) -> MusicModel | None:
+    def newest(self) -> MusicGenModel | None:
         """The model used last, or None when none is loaded."""
-        models = [entry.value for entry in self._loaded.values() if isinstance(entry.value, MusicModel)]
+        models = [entry.value for entry in self._loaded.values() if isinstance(entry.value, MusicGenModel)]
         return models[-1] if models else None
 
-    def get(self, name: str) -> MusicModel:
+    def get(self, name: str) -> MusicGenModel:
         """The model of that name, loaded if it is not.
 
         Raises

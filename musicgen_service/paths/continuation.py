@@ -23,7 +23,7 @@ def generate(job: Job) -> Iterator[Clip]:
     given = job.required_audio().convert(model.sample_rate, model.channels).samples
     heard = given.shape[1] // model.hop
     first = heard - windows.context_frames(model) if heard >= model.window else 0
-    conditions = model.conditions(job.request.description)
+    condition = job.condition()
     prompt = None
     if heard:
         prompt = model.encode(torch.from_numpy(given[:, first * model.hop : heard * model.hop]))
@@ -31,7 +31,7 @@ def generate(job: Job) -> Iterator[Clip]:
         note(f"input_audio is shorter than {model.hop / model.sample_rate:g} s, so the music does not go on from it.")
     offset = first * model.hop
     fade = round(_FADE * model.sample_rate)
-    for clip in job.sounds(lambda _: conditions, prompt, job.frames - first):
+    for clip in job.sounds(lambda _: condition, prompt, job.frames - first):
         made = clip.samples[:, : job.samples - offset]
         yield replace(clip, samples=_joined(given, made, offset, fade))
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.reading import Audio
-from musicgen_service.engine.interface import Sampling
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.models.music_model import MusicModel
 from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.request import GenerationRequest
 
@@ -80,14 +79,20 @@ class Job:
         request = self.request
         return Sampling(request.top_k, request.top_p, request.temperature, request.classifier_free_guidance)
 
+    def condition(self, melody: torch.Tensor | None = None, chroma: torch.Tensor | None = None) -> Condition:
+        """What a clip is conditioned on: the request's description, and a melody or chroma beside it."""
+        return Condition(self.request.description, melody, chroma)
+
     def required_audio(self) -> Audio:
         """The client's audio, for a path that cannot do without."""
         assert self.audio is not None, "the request was checked to have audio"
         return self.audio
 
-    def sounds(self, conditions_at: Callable[[int], Any], prompt: torch.Tensor | None, frames: int) -> Iterator[Clip]:
+    def sounds(
+        self, condition_at: Callable[[int], Condition], prompt: torch.Tensor | None, frames: int
+    ) -> Iterator[Clip]:
         """Generate and decode: for each seed a clip [channels, frames * hop]; see `generate_tokens`."""
-        tokens = generate_tokens(self.model, conditions_at, prompt, frames, self.sampling, self.seeds, self.report)
+        tokens = generate_tokens(self.model, condition_at, prompt, frames, self.sampling, self.seeds, self.report)
         for number, (seed, clip) in enumerate(zip(self.seeds, tokens, strict=True), 1):
             yield Clip(self.sound(clip, seed), seed, number)
 

@@ -61,13 +61,13 @@ def first_take(job: Job, report: Callable[[float], None]) -> Take:
     bpm, longest, rate = job.request.bpm, job.request.duration, job.model.sample_rate
     assert bpm is not None, "the request was checked to have a tempo"
     seconds = longest * _SLOWER + grid.BEATS_PER_BAR * 60 / bpm + 2 * CONTEXT
-    conditions = job.model.conditions(job.request.description)
+    condition = job.condition()
     made = []
     for attempt in range(ATTEMPTS):
         seed = derived(job.seeds[0], "attempt", attempt) if attempt else job.seeds[0]
         progress = scaled(report, attempt / ATTEMPTS, (attempt + 1) / ATTEMPTS)
         frames = -(-round(seconds * rate) // job.model.hop)
-        [tokens] = generate_tokens(job.model, lambda _: conditions, None, frames, job.sampling, [seed], progress)
+        [tokens] = generate_tokens(job.model, lambda _: condition, None, frames, job.sampling, [seed], progress)
         sound = job.sound(tokens, seed)
         found = job.track(sound, rate, bpm)
         if cuts := grid.cuts(found, bpm, longest, sound.shape[1] / rate - CONTEXT):
@@ -90,12 +90,12 @@ def _continuations(
     job: Job, lead: np.ndarray, length: int, report: Callable[[float], None]
 ) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
     """For each variation its seed, and what gives its sound: `lead`, gone on from to at least `length` samples."""
-    conditions = job.model.conditions(job.request.description)
+    condition = job.condition()
     prompt = job.model.encode(torch.from_numpy(lead.copy()))
 
     def tokens(seeds: Sequence[int], report: Callable[[float], None]) -> list[torch.Tensor]:
         frames = -(-length // job.model.hop)
-        return generate_tokens(job.model, lambda _: conditions, prompt, frames, job.sampling, seeds, report)
+        return generate_tokens(job.model, lambda _: condition, prompt, frames, job.sampling, seeds, report)
 
     def alone(seed: int, report: Callable[[float], None]) -> np.ndarray:
         return job.sound(tokens([seed], report)[0], seed)

@@ -1,10 +1,10 @@
 """Text and a melody to music: the clip follows the pitch classes of the given audio."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
+from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
 from musicgen_service.paths.job import Clip, Job
 
@@ -17,10 +17,10 @@ def generate(job: Job) -> Iterator[Clip]:
         note("input_audio has no effect: nothing of it is left when its melody is taken out and mixed to one channel.")
     melody = torch.from_numpy(heard.samples)
 
-    def conditions_at(frame: int) -> Any:
-        return model.conditions(job.request.description, _part(melody, frame, job))
+    def condition_at(frame: int) -> Condition:
+        return job.condition(melody=_part(melody, frame, job))
 
-    for clip in job.sounds(conditions_at, None, job.frames):
+    for clip in job.sounds(condition_at, None, job.frames):
         yield clip.cut(job.samples)
 
 

@@ -6,7 +6,6 @@ tempo, move the backing's downbeats to the song's, and mix.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio import mixing
+from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
 from musicgen_service.paths.alignment import align, anchors
 from musicgen_service.paths.job import Clip, Job
@@ -38,7 +38,7 @@ def generate(job: Job) -> Iterator[Clip]:
         note("No vocals were found in input_audio, so the remix is the new backing alone.")
         voice = np.zeros_like(voice)
     frames = -(-(length + round(_SPARE * rate)) // job.model.hop)
-    for clip in job.sounds(_conditions(job, grid, harmony, song.seconds), None, frames):
+    for clip in job.sounds(_condition_at(job, grid, harmony, song.seconds), None, frames):
         backing = _aligned(job, clip.samples, grid, length)
         parts = mixing.mix(backing, voice, rest, rate, job.request.normalization_strategy)
         yield replace(clip, samples=parts.whole, levelled=True)
@@ -47,18 +47,19 @@ def generate(job: Job) -> Iterator[Clip]:
             yield replace(clip, samples=parts.vocals, part="vocals", levelled=True)
 
 
-def _conditions(job: Job, grid: BeatGrid, harmony: list[ChordSegment], seconds: float) -> Callable[[int], Any]:
+def _condition_at(job: Job, grid: BeatGrid, harmony: list[ChordSegment], seconds: float) -> Callable[[int], Condition]:
     """For the window that starts at a frame: the prompt with the song's tempo, and the window's own chords."""
     tempo = job.request.bpm or (round(grid.tempo) or None)
-    description = replace(job.request, bpm=tempo).description
+    told = replace(job, request=replace(job.request, bpm=tempo))
     span, coefficient = job.model.melody_span, job.request.chroma_coefficient
+    assert span is not None, "the request was checked to have a model that takes a melody"
 
-    def conditions_at(frame: int) -> Any:
+    def condition_at(frame: int) -> Condition:
         heard = _from(harmony, seconds, frame / job.model.frame_rate, span.seconds)
         chroma = chords.chroma(heard, span.frames, span.seconds, coefficient)
-        return job.model.chroma_conditions(description, torch.from_numpy(chroma))
+        return told.condition(chroma=torch.from_numpy(chroma))
 
-    return conditions_at
+    return condition_at
 
 
 def _from(harmony: list[ChordSegment], seconds: float, start: float, span: float) -> list[ChordSegment]:

@@ -7,6 +7,6 @@ from musicgen_service.paths.job import Clip, Job
 
 def generate(job: Job) -> Iterator[Clip]:
     """Clips [channels, samples] of exactly the length asked for, from their description."""
-    conditions = job.model.conditions(job.request.description)
-    for clip in job.sounds(lambda _: conditions, None, job.frames):
+    condition = job.condition()
+    for clip in job.sounds(lambda _: condition, None, job.frames):
         yield clip.cut(job.samples)

@@ -6,12 +6,11 @@ in frames throughout, so that no fraction of a second is lost on the way.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
-from musicgen_service.engine.interface import Sampling, SlotRequest
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.models.music_model import MusicModel
 
 OVERLAP = 0.4
 """Share of a window that the next one repeats: 12 s of MusicGen's 30 s."""
@@ -24,7 +23,7 @@ def context_frames(model: MusicModel) -> int:
 
 def generate_tokens(
     model: MusicModel,
-    conditions_at: Callable[[int], Any],
+    condition_at: Callable[[int], Condition],
     prefix_tokens: torch.Tensor | None,
     length: int,
     sampling: Sampling,
@@ -35,7 +34,7 @@ def generate_tokens(
 
     Parameters
     ----------
-    conditions_at : conditions of the window that starts at a given frame
+    condition_at : condition of the window that starts at a given frame
     prefix_tokens : tokens [codebooks, frames] to go on from, fewer than a window, or None
     length : frames in all, the prefix's included
     seeds : one for each clip; a clip depends on its own seed alone
@@ -51,16 +50,16 @@ def generate_tokens(
     start, done = 0, begun_with
     while done < length:
         stop = min(length, start + model.window)
-        conditions = conditions_at(start)
+        condition = condition_at(start)
 
         def on_step(step: int, steps: int, done: int = done, stop: int = stop) -> None:
             report((done - begun_with + (stop - done) * step / steps) / (length - begun_with))
 
         requests = [
-            SlotRequest(conditions, None if clip is None else clip[:, start:], stop - start, sampling, generator)
+            SlotRequest(condition, None if clip is None else clip[:, start:], stop - start, sampling, generator)
             for clip, generator in zip(clips, generators, strict=True)
         ]
-        windows = model.generator.generate_many(requests, on_step)
+        windows = model.generate_tokens(requests, on_step)
         clips = [
             window if clip is None else torch.cat([clip[:, :start], window], dim=-1)
             for clip, window in zip(clips, windows, strict=True)

@@ -6,7 +6,7 @@ import torch
 
 from musicgen_service.analysis import stems
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models import audiocraft_door as door
+from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.loading import load_separator
 from musicgen_service.models.store import WeightStore
 from tests.audio.sounds import tone
@@ -28,7 +28,7 @@ def test_every_source_is_in_one_part_and_the_melody_has_no_drums_and_bass(
 ) -> None:
     levels = {"drums": 1.0, "bass": 10.0, "other": 100.0, "vocals": 1000.0}
     monkeypatch.setattr(
-        door, "separate", lambda *_: {name: torch.full((2, 5), level) for name, level in levels.items()}
+        adapter, "separate", lambda *_: {name: torch.full((2, 5), level) for name, level in levels.items()}
     )
     song, separator = Audio(tone(0.1), 32_000), load_separator(store)
     vocals, rest = stems.vocals_and_accompaniment(song, separator, CPU)

@@ -81,19 +81,19 @@ def test_where_nothing_is_heard_our_own_tracker_is_asked(listening: tracker.Trac
 def test_a_checkpoint_of_the_published_size_is_loaded_and_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from musicgen_service.models import audiocraft_door as door
+    from musicgen_service.models import audiocraft_adapter as adapter
 
     network = beat_trackers.random_network()
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(20e6, rel=0.05)
     beat_trackers.save(network, tmp_path)
     asked = []
-    find = door.find_beats
+    find = adapter.find_beats
 
-    def spy(tracker: door.BeatTracker, mono: np.ndarray, rate: int) -> door.FoundBeats:
+    def spy(tracker: adapter.BeatTracker, mono: np.ndarray, rate: int) -> adapter.FoundBeats:
         asked.append(tracker.model.state_dict())
         return find(tracker, mono, rate)
 
-    monkeypatch.setattr(door, "find_beats", spy)
+    monkeypatch.setattr(adapter, "find_beats", spy)
     grid = tracker.choose(WeightStore(tmp_path))(beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), RATE, None)
     [loaded] = asked
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in network.state_dict().items())

@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from musicgen_service.engine.interface import Sampling
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
 @pytest.fixture(scope="module")
-def model() -> MusicModel:
+def model() -> MusicGenModel:
     return load_model("demo", WeightStore(WEIGHTS), torch.device("cpu"))
 
 
@@ -32,16 +33,16 @@ def test_it_is_in_audiocrafts_format_in_half_precision(name: str) -> None:
     assert all(value.dtype == torch.float16 and value.isfinite().all() for value in floats)
 
 
-def test_it_is_a_melody_model_of_four_codebooks_at_50_frames_a_second(model: MusicModel) -> None:
+def test_it_is_a_melody_model_of_four_codebooks_at_50_frames_a_second(model: MusicGenModel) -> None:
     assert (model.sample_rate, model.channels, model.frame_rate) == (32_000, 1, 50)
     assert model.codec.num_codebooks == 4
-    assert model.takes_melody
+    assert model.melody_span is not None
     assert model.window == 20 * 50
 
 
-def test_it_generates_audible_music(model: MusicModel) -> None:
+def test_it_generates_audible_music(model: MusicGenModel) -> None:
     torch.manual_seed(0)
-    asked = model.conditions("120 bpm, rock guitar with drums, e minor")
+    asked = Condition("120 bpm, rock guitar with drums, e minor")
     codes = model.generator.generate(asked, None, 60, Sampling(), lambda _done, _of: None)
     assert codes.shape == (4, 60)
     audio = model.decode(codes)
@@ -50,7 +51,7 @@ def test_it_generates_audible_music(model: MusicModel) -> None:
     assert audio.abs().max() > 0.01
 
 
-def test_it_encodes_audio(model: MusicModel) -> None:
+def test_it_encodes_audio(model: MusicGenModel) -> None:
     time = torch.arange(32_000) / 32_000
     codes = model.encode(0.3 * torch.sin(2 * torch.pi * 440 * time)[None])
     assert codes.shape == (4, 50)

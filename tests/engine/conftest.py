@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from musicgen_service.models import loading
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 KINDS = ("small", "melody", "stereo-small", "stereo-melody")
@@ -17,16 +17,16 @@ KINDS = ("small", "melody", "stereo-small", "stereo-melody")
 class Pair:
     """One checkpoint behind both generators."""
 
-    reference: MusicModel
-    model: MusicModel
+    reference: MusicGenModel
+    model: MusicGenModel
 
     @property
     def melody(self) -> torch.Tensor | None:
         """Two seconds of sound to follow, for models that can."""
-        return torch.sin(torch.arange(64_000) * 0.08)[None] if self.model.takes_melody else None
+        return torch.sin(torch.arange(64_000) * 0.08)[None] if self.model.melody_span is not None else None
 
 
-def load(store: WeightStore, name: str, engine: str = "", precision: str = "exact") -> MusicModel:
+def load(store: WeightStore, name: str, engine: str = "", precision: str = "exact") -> MusicGenModel:
     """A model with the generator that the environment would choose."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSICGEN_ENGINE", engine)

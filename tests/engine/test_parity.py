@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from musicgen_service.engine.interface import Sampling
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import windows
 from tests.engine.conftest import KINDS, Pair
 
@@ -15,7 +15,7 @@ CARD = 128
 
 
 def generate(
-    model: MusicModel,
+    model: MusicGenModel,
     melody: torch.Tensor | None,
     prompt: torch.Tensor | None,
     length: int,
@@ -23,7 +23,7 @@ def generate(
     seed: int,
 ) -> torch.Tensor:
     torch.manual_seed(seed)
-    conditions = model.conditions(TEXT, melody)
+    conditions = Condition(TEXT, melody)
     return model.generator.generate(conditions, prompt, length, sampling, lambda *_: None)
 
 
@@ -80,7 +80,7 @@ def test_no_text_and_long_text(pairs: dict[str, Pair], text: str | None) -> None
     tokens = []
     for model in (pairs["small"].reference, pairs["small"].model):
         torch.manual_seed(4)
-        conditions = model.conditions(text)
+        conditions = Condition(text)
         tokens.append(model.generator.generate(conditions, None, 20, Sampling(), lambda *_: None))
     assert torch.equal(*tokens)
 
@@ -89,12 +89,9 @@ def assert_same_chain(pair: Pair, window: int, length: int) -> None:
     chains: list[torch.Tensor] = []
     for model in (pair.reference, pair.model):
         windowed = dataclasses.replace(model, window=window)
-        conditions = model.conditions(TEXT, pair.melody)
-
-        def same(_start: int, conditions: object = conditions) -> object:
-            return conditions
-
-        chains += windows.generate_tokens(windowed, same, None, length, Sampling(), [9], lambda _: None)
+        chains += windows.generate_tokens(
+            windowed, lambda _: Condition(TEXT, pair.melody), None, length, Sampling(), [9], lambda _: None
+        )
     assert torch.equal(*chains)
 
 
@@ -123,9 +120,7 @@ def test_progress_counts_the_steps_of_audiocraft(pairs: dict[str, Pair]) -> None
     for model in (pairs["small"].reference, pairs["small"].model):
         steps: list[tuple[int, int]] = []
         prompt = torch.zeros(4, 3, dtype=torch.int64)
-        model.generator.generate(
-            model.conditions(TEXT), prompt, 10, Sampling(), lambda *step, to=steps: to.append(step)
-        )
+        model.generator.generate(Condition(TEXT), prompt, 10, Sampling(), lambda *step, to=steps: to.append(step))
         told.append(steps)
     assert told[0] == told[1]
     assert told[1][-1] == (10, 10)

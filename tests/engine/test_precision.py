@@ -8,10 +8,11 @@ import torch
 from bench import quality
 from musicgen_service.engine import precision
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Sampling
+from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.engine.linear import Fp16Linear, Int8Linear
 from musicgen_service.engine.precision import Precision
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models import audiocraft_adapter as adapter
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 from musicgen_service.settings import SettingsError
 from tests.engine.conftest import KINDS, Pair, load
@@ -21,26 +22,22 @@ TOLERANCE = {"exact": 2e-5, "bf16": 0.1, "int8": 0.08}
 """Of guided logits, whose spread is about 0.7 in these networks."""
 
 
-def tokens_for(model: MusicModel) -> torch.Tensor:
+def tokens_for(model: MusicGenModel) -> torch.Tensor:
     return torch.randint(0, 128, (4 * model.channels, 50), generator=torch.Generator().manual_seed(3))
 
 
-def scores(model: MusicModel, melody: torch.Tensor | None) -> torch.Tensor:
+def scores(model: MusicGenModel, melody: torch.Tensor | None) -> torch.Tensor:
     engine = model.generator
     assert isinstance(engine, Engine)
-    return engine.score(model.conditions("a rock song", melody), tokens_for(model), GUIDANCE)
+    return engine.score(Condition("a rock song", melody), tokens_for(model), GUIDANCE)
 
 
 @torch.no_grad()
 def reference_scores(pair: Pair) -> torch.Tensor:
     """The same from audiocraft's own teacher-forced pass: [codebooks, frames, card]."""
-    from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
-
     model = pair.reference
-    conditions = model.conditions("a rock song", pair.melody)
-    null = ClassifierFreeGuidanceDropout(p=1.0)([conditions])
-    provider = model.lm.condition_provider
-    tensors = provider(provider.tokenize([conditions, *null]))
+    conditions = [Condition("a rock song", pair.melody), Condition()]
+    tensors = model.lm.condition_provider([adapter.attributes(condition) for condition in conditions])
     twice = tokens_for(model).expand(2, -1, -1)
     conditional, unconditional = model.lm.compute_predictions(twice, [], tensors).logits
     logits: torch.Tensor = unconditional + (conditional - unconditional) * GUIDANCE
@@ -83,7 +80,7 @@ def test_the_same_request_gives_the_same_tokens(store: WeightStore, name: str) -
     clips = []
     for _ in range(2):
         torch.manual_seed(6)
-        clips.append(model.generator.generate(model.conditions("jazz"), None, 30, Sampling(), lambda *_: None))
+        clips.append(model.generator.generate(Condition("jazz"), None, 30, Sampling(), lambda *_: None))
     assert torch.equal(*clips)
 
 

@@ -11,13 +11,13 @@ from musicgen_service.engine import engine as engine_module
 from musicgen_service.engine import slots as slots_module
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Sampling, SlotRequest
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from tests.engine.conftest import KINDS, Pair
 
 
-def requests_for(model: MusicModel, melody: torch.Tensor | None) -> list[SlotRequest]:
+def requests_for(model: MusicGenModel, melody: torch.Tensor | None) -> list[SlotRequest]:
     """Ten requests that have nothing in common but the model."""
     samplings = [
         Sampling(),
@@ -33,7 +33,7 @@ def requests_for(model: MusicModel, melody: torch.Tensor | None) -> list[SlotReq
         prompt = torch.randint(0, 128, (codebooks, index), generator=torch.Generator().manual_seed(index))
         requests.append(
             SlotRequest(
-                conditions=model.conditions(text, melody),
+                condition=Condition(text, melody),
                 prefix_tokens=prompt if index else None,
                 length=20 + 7 * index,
                 sampling=samplings[index % len(samplings)],
@@ -43,13 +43,13 @@ def requests_for(model: MusicModel, melody: torch.Tensor | None) -> list[SlotReq
     return requests
 
 
-def alone(model: MusicModel, requests: Sequence[SlotRequest]) -> list[torch.Tensor]:
+def alone(model: MusicGenModel, requests: Sequence[SlotRequest]) -> list[torch.Tensor]:
     tokens = []
     for index, request in enumerate(requests):
         torch.manual_seed(100 + index)
         tokens.append(
             model.generator.generate(
-                request.conditions, request.prefix_tokens, request.length, request.sampling, lambda *_: None
+                request.condition, request.prefix_tokens, request.length, request.sampling, lambda *_: None
             )
         )
     return tokens
@@ -68,7 +68,7 @@ def test_beyond_half_a_thousand_positions(pairs: dict[str, Pair]) -> None:
     # torch's attention works in blocks of 512 keys, and splits them differently for other batches.
     model = pairs["small"].model
     requests = [
-        SlotRequest(model.conditions("guitar"), None, 600, Sampling(), torch.Generator().manual_seed(100 + index))
+        SlotRequest(Condition("guitar"), None, 600, Sampling(), torch.Generator().manual_seed(100 + index))
         for index in range(3)
     ]
     together = model.generator.generate_many(requests, lambda *_: None)
@@ -92,7 +92,7 @@ def test_joining_late_and_leaving_early(pairs: dict[str, Pair]) -> None:
     assert isinstance(engine, Engine)
     requests = requests_for(model, None)[:3]
     expected = alone(model, requests)
-    conditionings = engine._conditionings(requests)
+    conditionings = engine._condition_tensors(requests)
     slots = Slots(engine._decoder, engine._pattern, slots_module.Buffers(engine._decoder, 3, 256, 256))
 
     def join(index: int) -> None:
@@ -149,7 +149,7 @@ def test_a_prompt_as_long_as_the_clip_is_refused(pairs: dict[str, Pair]) -> None
     model = pairs["small"].model
     with pytest.raises(ValueError, match="not shorter"):
         model.generator.generate(
-            model.conditions("guitar"), torch.zeros(4, 10, dtype=torch.int64), 10, Sampling(), lambda *_: None
+            Condition("guitar"), torch.zeros(4, 10, dtype=torch.int64), 10, Sampling(), lambda *_: None
         )
 
 

@@ -8,18 +8,18 @@ import torch
 
 from musicgen_service.engine import chunks
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Sampling, SlotRequest
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from tests.engine.conftest import KINDS, Pair
 
 
-def codes_for(model: MusicModel, frames: int) -> torch.Tensor:
+def codes_for(model: MusicGenModel, frames: int) -> torch.Tensor:
     return torch.randint(0, 128, (4 * model.channels, frames), generator=torch.Generator().manual_seed(8))
 
 
 @torch.no_grad()
-def at_once(model: MusicModel, codes: torch.Tensor) -> torch.Tensor:
+def at_once(model: MusicGenModel, codes: torch.Tensor) -> torch.Tensor:
     audio: torch.Tensor = model.codec.decode(codes[None], None)[0]
     return audio
 
@@ -67,7 +67,7 @@ def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted:
     engine = model.generator
     assert isinstance(engine, Engine)
     prompt = codes_for(model, prompted) if prompted else None
-    conditions = model.conditions("jazz", melody)
+    conditions = Condition("jazz", melody)
     torch.manual_seed(5)
     whole = engine.generate(conditions, prompt, 50, Sampling(), lambda *_: None)
     request = SlotRequest(conditions, prompt, 50, Sampling(), torch.Generator().manual_seed(5))
@@ -79,7 +79,7 @@ def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted:
 @pytest.mark.parametrize("kind", ["small", "stereo-melody"])
 def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = pairs[kind]
-    conditions = pair.model.conditions("jazz", pair.melody)
+    conditions = Condition("jazz", pair.melody)
     torch.manual_seed(5)
     whole = pair.model.decode(pair.model.generator.generate(conditions, None, 150, Sampling(), lambda *_: None))
     steps = 0

@@ -4,18 +4,18 @@ import pytest
 import torch
 
 from bench import peers
-from musicgen_service.engine.interface import Sampling
-from musicgen_service.models import audiocraft_door as door
+from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.models import audiocraft_adapter as adapter
 from tests.engine.conftest import Pair
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_likeliest_tokens(pairs: dict[str, Pair], guidance: float) -> None:
     reference, model = pairs["small"].reference, pairs["small"].model
-    conditions = model.conditions("a fast jazz song with piano")
+    conditions = Condition("a fast jazz song with piano")
     sampling = Sampling(temperature=0.0, guidance=guidance)
     ours = model.generator.generate(conditions, None, 60, sampling, lambda *_: None)
-    text = door.conditioning(reference.lm, conditions).text
+    text = adapter.condition_tensors(reference.lm, conditions).text
     assert text is not None
     theirs = peers.generate(
         peers.in_transformers(reference.lm), text, 60, guidance, lambda logits: logits.argmax(-1), lambda *_: None

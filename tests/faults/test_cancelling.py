@@ -14,7 +14,7 @@ import pytest
 
 from musicgen_service.analysis import stems
 from musicgen_service.audio import encoding, ffmpeg, gate, loudness
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
 from tests.audio.sounds import RATE
 from tests.e2e.harness import PATIENCE, http_server
@@ -50,9 +50,9 @@ CONTINUATION = {"continuation": True, "duration": 2}
 CANCELLED_IN: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "reading": (gate.Decoder, "blocks", CONTINUATION),
     "the melody": (stems, "melodic", {"model_version": "melody"}),
-    "prefill": (MusicModel, "encode", CONTINUATION),
+    "prefill": (MusicGenModel, "encode", CONTINUATION),
     "tokens": (job, "generate_tokens", {"duration": 60}),
-    "the codec": (MusicModel, "decode", {}),
+    "the codec": (MusicGenModel, "decode", {}),
     "the level": (loudness, "normalise", {}),
     "encoding": (encoding, "write", {}),
 }

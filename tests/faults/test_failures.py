@@ -16,7 +16,7 @@ from musicgen_service import faults
 from musicgen_service.audio import encoding, gate, loudness
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.models import memory
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
 from musicgen_service.request import RequestError
 from tests.audio.sounds import RATE
@@ -25,9 +25,9 @@ from tests.test_folders import disk
 
 STAGES: dict[str, tuple[Any, str]] = {
     "reading": (gate.Decoder, "blocks"),
-    "prefill": (MusicModel, "encode"),
+    "prefill": (MusicGenModel, "encode"),
     "tokens": (job, "generate_tokens"),
-    "codec": (MusicModel, "decode"),
+    "codec": (MusicGenModel, "decode"),
     "level": (loudness, "normalise"),
     "encoding": (encoding, "write"),
 }
@@ -146,7 +146,7 @@ def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
     before = files_of(predictor)
     predictor.service._separator = "takes memory, too"
     with monkeypatch.context() as patch:
-        patch.setattr(MusicModel, "decode", fail)
+        patch.setattr(MusicGenModel, "decode", fail)
         with pytest.raises(faults.ServiceError, match="not enough memory: ask for fewer variations"):
             run(predictor)
     assert predictor.service._models.names() == [] and predictor.service._separator is None
@@ -159,11 +159,11 @@ def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
 def test_what_a_request_worked_on_is_given_back_when_it_ends(
     error: BaseException | None, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = MusicModel.decode
+    decode = MusicGenModel.decode
     worked_on: list[weakref.ref[torch.Tensor]] = []
     alive: list[list[bool]] = []
 
-    def watched(model: MusicModel, tokens: torch.Tensor) -> torch.Tensor:
+    def watched(model: MusicGenModel, tokens: torch.Tensor) -> torch.Tensor:
         worked_on.append(weakref.ref(tokens))
         if error is not None:
             raise error
@@ -171,7 +171,7 @@ def test_what_a_request_worked_on_is_given_back_when_it_ends(
 
     run(predictor)  # the model is loaded, and nothing is dropped for it
     with monkeypatch.context() as patch, pytest.raises(BaseException) if error else nullcontext():
-        patch.setattr(MusicModel, "decode", watched)
+        patch.setattr(MusicGenModel, "decode", watched)
         patch.setattr(memory, "_trim", lambda _: alive.append([tokens() is not None for tokens in worked_on]))
         run(predictor)
     assert alive == [[False]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musicgen_service import outputs
-from musicgen_service.models.loading import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from tests.faults.predictor import Predictor, run
 
 
@@ -14,15 +14,15 @@ def test_the_health_check_makes_tokens_and_sound(predictor: Predictor, monkeypat
     run(predictor)
     assert predictor.service.is_well()
     made: list[int] = []
-    decode = MusicModel.decode
+    decode = MusicGenModel.decode
 
-    def counted(model: MusicModel, tokens: torch.Tensor) -> torch.Tensor:
+    def counted(model: MusicGenModel, tokens: torch.Tensor) -> torch.Tensor:
         made.append(tokens.shape[-1])
         return decode(model, tokens)
 
-    monkeypatch.setattr(MusicModel, "decode", counted)
+    monkeypatch.setattr(MusicGenModel, "decode", counted)
     assert predictor.service.is_well() and made == [2]
-    monkeypatch.setattr(MusicModel, "decode", lambda _model, tokens: tokens * torch.nan)
+    monkeypatch.setattr(MusicGenModel, "decode", lambda _model, tokens: tokens * torch.nan)
     assert not predictor.service.is_well()
 
 

@@ -7,15 +7,16 @@ import torch
 
 from musicgen_service.engine.cuda_graph import StepGraphs
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Sampling, SlotRequest
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 KINDS = ("small", "melody", "stereo-small", "stereo-melody")
 GPU = torch.device("cuda", 0)
 
 
-def load(store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch, **settings: str) -> MusicModel:
+def load(store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch, **settings: str) -> MusicGenModel:
     for setting in ("MUSICGEN_ENGINE", "MUSICGEN_PRECISION", "MUSICGEN_CUDA_GRAPH"):
         monkeypatch.delenv(setting, raising=False)
     for setting, value in settings.items():
@@ -23,9 +24,9 @@ def load(store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch, **setti
     return load_model(name, store, GPU)
 
 
-def generate(model: MusicModel, count: int = 1, length: int = 60) -> list[torch.Tensor]:
-    melody = torch.sin(torch.arange(64_000) * 0.08)[None] if model.takes_melody else None
-    conditions = model.conditions("a rock song", melody)
+def generate(model: MusicGenModel, count: int = 1, length: int = 60) -> list[torch.Tensor]:
+    melody = torch.sin(torch.arange(64_000) * 0.08)[None] if model.melody_span is not None else None
+    conditions = Condition("a rock song", melody)
     requests = [
         SlotRequest(conditions, None, length + 9 * seed, Sampling(), torch.Generator(GPU).manual_seed(seed))
         for seed in range(count)
@@ -75,11 +76,11 @@ def test_exact_on_the_gpu_is_exact_on_the_cpu(store: WeightStore, monkeypatch: p
     engine = model.generator
     assert isinstance(engine, Engine)
     tokens = torch.randint(0, 128, (4, 50))
-    on_gpu = engine.score(model.conditions("a rock song"), tokens, 3.0).cpu()
+    on_gpu = engine.score(Condition("a rock song"), tokens, 3.0).cpu()
     monkeypatch.setenv("MUSICGEN_PRECISION", "exact")
     host = load_model("small", store, torch.device("cpu"))
     assert isinstance(host.generator, Engine)
-    on_cpu = host.generator.score(host.conditions("a rock song"), tokens, 3.0)
+    on_cpu = host.generator.score(Condition("a rock song"), tokens, 3.0)
     torch.testing.assert_close(on_gpu, on_cpu, atol=5e-5, rtol=0)
 
 
@@ -89,7 +90,7 @@ def test_half_precision_stays_close(store: WeightStore, monkeypatch: pytest.Monk
     for precision in ("exact", "half"):
         model = load(store, "small", monkeypatch, MUSICGEN_PRECISION=precision)
         assert isinstance(model.generator, Engine)
-        scores.append(model.generator.score(model.conditions("a rock song"), tokens, 3.0))
+        scores.append(model.generator.score(Condition("a rock song"), tokens, 3.0))
     assert (scores[0] - scores[1]).abs().max() < 0.05
 
 

@@ -6,15 +6,26 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from musicgen_service.models import audiocraft_door as door
+from musicgen_service.engine.interface import Condition
+from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CODEC, DIFFUSION, SEPARATOR, T5
 from musicgen_service.models.store import WeightsError, WeightStore
+from tests.audio.sounds import tone
+
+# isort: split
+# After the adapter, which makes audiocraft importable.
+import demucs.pretrained
+from audiocraft.models import loaders
+from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout, T5Conditioner
+from omegaconf import OmegaConf
 
 CPU = torch.device("cpu")
 KINDS = ["small", "melody", "stereo-small", "stereo-melody"]
@@ -36,7 +47,7 @@ def test_a_model_is_what_its_name_says(store: WeightStore, name: str) -> None:
     assert model.hop == 640
     assert model.window == 1500
     assert model.channels == (2 if "stereo" in name else 1)
-    assert model.takes_melody == ("melody" in name)
+    assert (model.melody_span is not None) == ("melody" in name)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -50,6 +61,24 @@ def test_weights_equal_those_of_audiocrafts_loader(
     _assert_same_state(getattr(ours.codec, "model", ours.codec).state_dict(), codec.state_dict())
     assert not ours.lm.training
     assert not ours.codec.training
+
+
+@pytest.mark.parametrize("melody", [None, tone(5), tone(40)], ids=["no melody", "short", "long"])
+def test_conditions_are_those_of_audiocraft(store: WeightStore, melody: np.ndarray | None) -> None:
+    _, theirs = _loaded_by_audiocraft(store, "melody")
+    conditioner = theirs.condition_provider.conditioners["self_wav"]
+    # As `MusicGen.get_pretrained` sets it up; the melody is separated already.
+    conditioner.match_len_on_eval, conditioner._use_masking = True, False
+    conditioner._get_stemmed_wav = lambda wav, _rate: wav.mean(dim=1, keepdim=True)
+    ours = loading.load_model("melody", store, CPU)
+    condition = Condition("a rock song", None if melody is None else torch.from_numpy(melody))
+    attributes = adapter.attributes(condition)
+    null = ClassifierFreeGuidanceDropout(p=1.0)([attributes])
+    with torch.no_grad():
+        expected = theirs.condition_provider(theirs.condition_provider.tokenize([attributes, *null]))
+    found = adapter.condition_tensors(ours.lm, condition)
+    assert found.text is None and found.prefix is not None
+    assert torch.equal(found.prefix, torch.cat([expected["self_wav"][0], expected["description"][0]], dim=1))
 
 
 def test_loading_draws_no_random_numbers(store: WeightStore) -> None:
@@ -272,15 +301,17 @@ def _assert_same_state(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Te
 
 def _loaded_by_audiocraft(store: WeightStore, name: str) -> tuple[Any, Any]:
     """Codec and language model as audiocraft loads them from the folder, but for where T5 lies."""
-    from audiocraft.models import loaders
-    from omegaconf import OmegaConf
-
     package = torch.load(store.path(name) / "state_dict.bin", weights_only=True)
     config = OmegaConf.create(package["xp.cfg"])
     config.conditioners.description.t5.name = str(store.path(T5))
     package["xp.cfg"] = OmegaConf.to_yaml(config)
     folder = store.path(name)
-    with pytest.MonkeyPatch.context() as patch, door._without_separator():
+    width = json.loads((store.path(T5) / "config.json").read_text())["d_model"]
+    no_separator: Any = SimpleNamespace(sources=["vocals", "other"], to=lambda _device: no_separator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demucs.pretrained, "get_model", lambda _name: no_separator)
+        patch.setattr(T5Conditioner, "MODELS", [str(store.path(T5))])
+        patch.setattr(T5Conditioner, "MODELS_DIMS", {str(store.path(T5)): width})
         patch.setattr(loaders, "load_lm_model_ckpt", lambda *_args, **_kwargs: package)
         lm = loaders.load_lm_model(folder, device="cpu")
         codec = loaders.load_compression_model(folder, device="cpu")

@@ -6,17 +6,18 @@ import pytest
 import torch
 
 from musicgen_service.models import text_reading
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 from musicgen_service.models.text_reading import MOST_TOKENS, TextReading
 
 
 @pytest.fixture(scope="module")
-def demo() -> MusicModel:
+def demo() -> MusicGenModel:
     return load_model("demo", WeightStore(Path("weights")), torch.device("cpu"))
 
 
-def told(model: MusicModel, prompt: str) -> list[str]:
+def told(model: MusicGenModel, prompt: str) -> list[str]:
     reading = model.read_text(prompt)
     return text_reading.notes(model.name, reading, reading)
 
@@ -34,7 +35,7 @@ def told(model: MusicModel, prompt: str) -> list[str]:
         "(120-122BPM)!",
     ],
 )
-def test_a_prompt_of_words_that_are_known_is_fine(prompt: str, demo: MusicModel) -> None:
+def test_a_prompt_of_words_that_are_known_is_fine(prompt: str, demo: MusicGenModel) -> None:
     assert told(demo, prompt) == []
 
 
@@ -50,23 +51,23 @@ def test_a_prompt_of_words_that_are_known_is_fine(prompt: str, demo: MusicModel)
         "静かなピアノ 120-122 bpm",
     ],
 )
-def test_a_prompt_of_which_nothing_is_known_is_told(prompt: str, demo: MusicModel) -> None:
+def test_a_prompt_of_which_nothing_is_known_is_told(prompt: str, demo: MusicGenModel) -> None:
     assert told(demo, prompt) == [
         "The text encoder of model 'demo' knows none of the prompt's words: describe it in English."
     ]
 
 
-def test_a_prompt_of_which_little_is_known_is_told(demo: MusicModel) -> None:
+def test_a_prompt_of_which_little_is_known_is_told(demo: MusicGenModel) -> None:
     assert told(demo, "тихое медленное пианино, jazz") == [
         "The text encoder of model 'demo' knows 1 of the prompt's 4 words: describe it in English."
     ]
 
 
-def tokens_of(model: MusicModel, prompt: str) -> torch.Tensor:
+def tokens_of(model: MusicGenModel, prompt: str) -> torch.Tensor:
     return model.lm.condition_provider.conditioners["description"].tokenize([prompt])["input_ids"]
 
 
-def test_the_encoder_reads_512_tokens_and_the_rest_is_told(demo: MusicModel) -> None:
+def test_the_encoder_reads_512_tokens_and_the_rest_is_told(demo: MusicGenModel) -> None:
     fits = " ".join(["rock"] * (MOST_TOKENS - 1))  # and the end mark
     assert tokens_of(demo, fits).shape == (1, MOST_TOKENS) and told(demo, fits) == []
     longer = fits + " jazz piano"
@@ -79,7 +80,7 @@ def test_the_encoder_reads_512_tokens_and_the_rest_is_told(demo: MusicModel) -> 
 
 
 @pytest.mark.parametrize("prompt", ["a" * 4000, "1234567890" * 400, "la " * 1333])
-def test_the_work_for_a_prompt_is_bounded(prompt: str, demo: MusicModel) -> None:
+def test_the_work_for_a_prompt_is_bounded(prompt: str, demo: MusicGenModel) -> None:
     # It grows with the square of the tokens in the encoder, and with the tokens in each step of the decoder.
     assert demo.read_text(prompt).tokens > 3000
     assert tokens_of(demo, prompt).shape == (1, MOST_TOKENS)

@@ -148,7 +148,7 @@ def test_the_tempo_is_told_to_the_model_once() -> None:
     for prompt, told in (("house", "house, 120 bpm"), ("house, 120 bpm", "house, 120 bpm")):
         band = Band(music(120))
         loops(band, bpm=120, prompt=prompt, variations=2)
-        assert {request.conditions["text"] for group in band.asked for request in group} == {told}
+        assert {request.condition.text for group in band.asked for request in group} == {told}
 
 
 def test_variations_go_on_from_the_last_four_beats_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,10 +221,10 @@ def test_variations_that_fail_together_are_made_one_by_one() -> None:
     whole = loops(Band(music(120)), bpm=120, variations=4)
 
     class Cramped(Band):
-        def generate_many(self, requests: Any, on_step: Any) -> Any:
+        def generate_tokens(self, requests: Any, on_step: Any) -> Any:
             if len(requests) > 1:
                 raise MemoryError("not enough for so many")
-            return super().generate_many(requests, on_step)
+            return super().generate_tokens(requests, on_step)
 
     clips = loops(Cramped(music(120)), bpm=120, variations=4)
     assert [clip.number for clip in clips] == [1, 2, 3, 4]

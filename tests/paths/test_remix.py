@@ -10,7 +10,7 @@ from demo.synth import Song, Synthesiser
 from musicgen_service.analysis import beats
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models.audiocraft_door import MelodySpan
+from musicgen_service.models.music_model import MelodySpan
 from musicgen_service.paths import remix
 from musicgen_service.paths.job import Clip
 from tests.audio.sounds import tone
@@ -104,7 +104,7 @@ def test_the_songs_tempo_joins_the_prompt() -> None:
     def told(**inputs: Any) -> str:
         band = Band(backing_of(100))
         remixes(band, song_of(8), **inputs)
-        [text] = {request.conditions["text"] for group in band.asked for request in group}
+        [text] = {request.condition.text for group in band.asked for request in group}
         return str(text)
 
     assert told() == "techno, 100 bpm"
@@ -123,7 +123,8 @@ def test_every_window_has_its_own_chords() -> None:
     names = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
     right = []
     for start, [request] in zip(starts, band.asked, strict=True):
-        chroma = request.conditions["chroma"].numpy()
+        assert request.condition.chroma is not None
+        chroma = request.condition.chroma.numpy()
         assert chroma.shape == (12, 78) and set(np.unique(chroma)) <= {0.0, 1.5}
         for frame in range(78):
             at = (start + (frame + 0.5) * 10 / 78) % 24

@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 import torch
 
-from musicgen_service.engine.interface import OnStep, Sampling, SlotRequest, TokenGenerator
-from musicgen_service.models.loading import MusicModel, load_model
+from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest, TokenGenerator
+from musicgen_service.models.loading import load_model
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 from musicgen_service.paths import windows
 
@@ -23,7 +24,7 @@ class Counting:
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         [request] = requests
-        start, prompt, length = request.conditions, request.prefix_tokens, request.length
+        start, prompt, length = int(request.condition.text or 0), request.prefix_tokens, request.length
         known = 0 if prompt is None else prompt.shape[-1]
         assert known < length, "nothing to generate"
         self.calls.append((start, known, length))
@@ -35,17 +36,17 @@ class Counting:
 
 
 @pytest.fixture(scope="module")
-def melody_model(store: WeightStore) -> MusicModel:
+def melody_model(store: WeightStore) -> MusicGenModel:
     return load_model("melody", store, CPU)
 
 
-def counted(model: MusicModel, length: int, prompt: int = 0) -> tuple[torch.Tensor, Counting, list[float]]:
+def counted(model: MusicGenModel, length: int, prompt: int = 0) -> tuple[torch.Tensor, Counting, list[float]]:
     counting = Counting()
     reports: list[float] = []
     known = torch.arange(prompt).repeat(4, 1) if prompt else None
     counted_model = replace(model, generator=cast(TokenGenerator, counting))
     [tokens] = windows.generate_tokens(
-        counted_model, lambda start: start, known, length, Sampling(), [0], reports.append
+        counted_model, lambda start: Condition(str(start)), known, length, Sampling(), [0], reports.append
     )
     return tokens, counting, reports
 
@@ -57,21 +58,21 @@ PROMPTS = (0, 10, 600, 1499)
 @pytest.mark.parametrize(
     ("length", "prompt"), [(length, prompt) for length in LENGTHS for prompt in PROMPTS if prompt < length]
 )
-def test_no_frame_is_lost_or_doubled(melody_model: MusicModel, length: int, prompt: int) -> None:
+def test_no_frame_is_lost_or_doubled(melody_model: MusicGenModel, length: int, prompt: int) -> None:
     tokens, counting, reports = counted(melody_model, length, prompt)
     assert torch.equal(tokens, torch.arange(length).repeat(4, 1))
     assert all(window <= 1500 for _, _, window in counting.calls)
     assert reports == sorted(reports) and reports[-1] == pytest.approx(1.0)
 
 
-def test_windows_advance_by_18_seconds_and_keep_12(melody_model: MusicModel) -> None:
+def test_windows_advance_by_18_seconds_and_keep_12(melody_model: MusicGenModel) -> None:
     _, counting, _ = counted(melody_model, 3000)
     assert counting.calls == [(0, 0, 1500), (900, 600, 1500), (1800, 600, 1200)]
 
 
 @pytest.mark.slow
 def test_long_clips_have_the_tokens_of_audiocraft(
-    melody_model: MusicModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
+    melody_model: MusicGenModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from audiocraft.models.musicgen import MusicGen
 
@@ -85,7 +86,7 @@ def test_long_clips_have_the_tokens_of_audiocraft(
 
     def conditions_at(frame: int) -> Any:
         positions = (torch.arange(1500 * 640) + frame * 640) % wav.shape[-1]
-        return melody_model.conditions("rock song", wav[:, positions])
+        return Condition("rock song", wav[:, positions])
 
     sampling = Sampling(top_k=50)
     [tokens] = windows.generate_tokens(melody_model, conditions_at, None, 2100, sampling, [4], lambda _: None)

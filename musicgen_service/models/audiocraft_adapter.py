@@ -1,0 +1,304 @@
+"""The only module that imports audiocraft, torchaudio, demucs and beat_this.
+
+audiocraft gives the networks and the checkpoint formats. Its conditioners are subclassed here: text encoders come from
+local folders, and a melody comes as a waveform that is separated already, or as chroma.
+"""
+
+import json
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come before audiocraft)
+
+# isort: split
+import numpy as np
+import torch
+import yaml
+from audiocraft.models import builders
+from audiocraft.models.encodec import CompressionModel, HFEncodecCompressionModel
+from audiocraft.models.lm import LMModel
+from audiocraft.models.multibanddiffusion import DiffusionProcess, MultiBandDiffusion
+from audiocraft.modules.chroma import ChromaExtractor
+from audiocraft.modules.conditioners import (
+    ConditioningAttributes,
+    ConditioningProvider,
+    T5Conditioner,
+    WavCondition,
+    WaveformConditioner,
+)
+from audiocraft.modules.diffusion_schedule import NoiseSchedule
+from beat_this.inference import Audio2Frames as BeatTracker
+from beat_this.model.postprocessor import Postprocessor
+from demucs.apply import BagOfModels, apply_model
+from demucs.hf import load_safetensors_model
+from omegaconf import DictConfig, OmegaConf
+from torch.nn import functional
+from transformers import EncodecModel
+from transformers.utils import logging as transformers_logging
+
+from musicgen_service.engine.interface import Condition, ConditionTensors
+from musicgen_service.models import text_reading
+from musicgen_service.models.music_model import MelodySpan
+from musicgen_service.models.text_reading import TextReading
+
+__all__ = ["BeatTracker", "CompressionModel", "MultiBandDiffusion", "builders"]
+
+logging.getLogger("audiocraft").setLevel(logging.WARNING)
+# Its bar for every text encoder read would stand between the lines of our own progress.
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+_DESCRIPTION, _MELODY = "description", "self_wav"
+"""What MusicGen's checkpoints call their two conditions."""
+
+
+class _AnyFolder(list[str]):
+    """audiocraft lists the text encoders it accepts; a folder holding one is accepted as well."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (Path(str(name)) / "config.json").is_file()
+
+
+class _FolderWidths(dict[str, int]):
+    """The width of a text encoder in a folder, in the table that audiocraft looks it up in."""
+
+    def __missing__(self, name: str) -> int:
+        return int(json.loads((Path(name) / "config.json").read_text())["d_model"])
+
+
+class _LocalT5Conditioner(T5Conditioner):
+    """A text encoder from a local folder, which reads no more than it was trained to read."""
+
+    MODELS = _AnyFolder(T5Conditioner.MODELS)
+    MODELS_DIMS = _FolderWidths(T5Conditioner.MODELS_DIMS)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        tokenizer = self.t5_tokenizer
+        self.t5_tokenizer = partial(tokenizer, truncation=True, max_length=text_reading.limit(tokenizer))
+
+
+class _Chroma(WavCondition):
+    """A melody that is given as chroma: `wav` holds [1, frames, pitch classes]."""
+
+
+class _MelodyConditioner(WaveformConditioner):
+    """The chroma of melodies; audiocraft's `ChromaStemConditioner` without its separator, and with its weights' names.
+
+    Attributes
+    ----------
+    duration, chroma_len : seconds and frames of chroma that the model begins with; a shorter melody is repeated
+    """
+
+    def __init__(
+        self,
+        output_dim: int,
+        duration: float,
+        device: str,
+        sample_rate: int,
+        n_chroma: int,
+        radix2_exp: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(n_chroma, output_dim, device)
+        for training_only in ("match_len_on_eval", "eval_wavs", "n_eval_wavs", "cache_path"):
+            options.pop(training_only, None)
+        self.duration = duration
+        self.chroma = ChromaExtractor(sample_rate, n_chroma, radix2_exp, **options).to(device)
+        self.chroma_len = self.chroma(torch.zeros(1, int(sample_rate * duration), device=device)).shape[1]
+
+    def forward(  # type: ignore[override]
+        self, melodies: list[WavCondition]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The embedding [rows, frames, dim] of melodies, one per row, and the mask of its padding."""
+        with torch.no_grad(), torch.autocast(torch.device(self.device).type, enabled=False):
+            chroma = self._chroma_of(melodies)
+        embedding = self.output_proj(chroma.to(self.output_proj.weight))
+        return embedding, torch.ones_like(embedding[..., 0])
+
+    def _chroma_of(self, melodies: list[WavCondition]) -> torch.Tensor:
+        """Chroma [rows, `chroma_len`, 12]; a row without a melody has that of silence."""
+        if any(isinstance(melody, _Chroma) for melody in melodies):
+            silence = self._fitted(self.chroma(torch.zeros(1, 1, device=self.device)))
+            rows = [melody.wav.to(silence) if isinstance(melody, _Chroma) else silence for melody in melodies]
+            return torch.cat(rows)
+        longest = max(melody.wav.shape[-1] for melody in melodies)
+        padded = [functional.pad(melody.wav, (0, longest - melody.wav.shape[-1])) for melody in melodies]
+        return self._fitted(self.chroma(torch.cat(padded).to(self.device)))
+
+    def _fitted(self, chroma: torch.Tensor) -> torch.Tensor:
+        repeats = -(-self.chroma_len // chroma.shape[1])
+        return chroma.repeat(1, repeats, 1)[:, : self.chroma_len]
+
+
+class _Conditions(ConditioningProvider):
+    """The conditioners of a model, by name."""
+
+    def tokenize(self, inputs: list[ConditioningAttributes]) -> Any:
+        """What `forward` takes."""
+        return inputs
+
+    def forward(  # type: ignore[override]
+        self, inputs: list[ConditioningAttributes]
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """The embedding [rows, positions, dim] and the mask of every condition, a row for each of the inputs."""
+        conditioners: dict[str, Any] = dict(self.conditioners)
+        tensors = {}
+        # Text first: the network sees conditions in this order.
+        for name in self.text_conditions:
+            conditioner = conditioners[name]
+            tensors[name] = conditioner(conditioner.tokenize([entry.text[name] for entry in inputs]))
+        for name in self.wav_conditions:
+            tensors[name] = conditioners[name]([entry.wav[name] for entry in inputs])
+        return tensors
+
+
+def build_lm(config: DictConfig) -> Any:
+    """A language model as `config` (a checkpoint's `xp.cfg`) describes it, without weights."""
+    options: Any = OmegaConf.to_container(config.transformer_lm)
+    options.pop("q_modeling", None)
+    attribute_dropout: Any = OmegaConf.to_container(config.attribute_dropout)
+    fuser = builders.get_condition_fuser(config)
+    if fuser.fuse2cond["cross"]:
+        options["cross_attention"] = True
+    return LMModel(
+        pattern_provider=builders.get_codebooks_pattern_provider(options["n_q"], config.codebooks_pattern),
+        condition_provider=_build_conditions(config, options["dim"]).to(config.device),
+        fuser=fuser,
+        cfg_dropout=config.classifier_free_guidance.training_dropout,
+        cfg_coef=config.classifier_free_guidance.inference_coef,
+        attribute_dropout=attribute_dropout,
+        dtype=getattr(torch, config.dtype),
+        device=config.device,
+        **options,
+    ).to(config.device)
+
+
+def _build_conditions(config: DictConfig, width: int) -> _Conditions:
+    conditioners: dict[str, Any] = {}
+    described: Any = OmegaConf.to_container(config.conditioners)
+    for name, entry in described.items():
+        options = entry.get(entry["model"])
+        match entry["model"]:
+            case "t5":
+                conditioners[name] = _LocalT5Conditioner(output_dim=width, device=config.device, **options)
+            case "chroma_stem":
+                duration = config.dataset.segment_duration
+                conditioners[name] = _MelodyConditioner(
+                    output_dim=width, duration=duration, device=config.device, **options
+                )
+            case other:
+                raise ValueError(f"conditions by '{other}' are not known")
+    return _Conditions(conditioners, device=config.device)
+
+
+def build_codec(config: DictConfig) -> CompressionModel:
+    """An EnCodec model as `config` (a codec checkpoint's `xp.cfg`) describes it, without weights."""
+    return builders.get_compression_model(config)
+
+
+def load_hub_codec(folder: Path) -> CompressionModel:
+    """The codec of a folder in transformers' format, which released checkpoints point to."""
+    return HFEncodecCompressionModel(EncodecModel.from_pretrained(folder)).eval()
+
+
+def fit_codec(codec: CompressionModel, config: DictConfig) -> CompressionModel:
+    """The codec as the language model of `config` uses it: interleaved left and right when stereo."""
+    return builders.get_wrapped_compression_model(codec, config).eval()
+
+
+def read_text(lm: Any, text: str) -> TextReading:
+    """How much of a text the model's text encoder understands."""
+    return text_reading.read(lm.condition_provider.conditioners[_DESCRIPTION].t5_tokenizer.func, text)
+
+
+def melody_span(lm: Any) -> MelodySpan | None:
+    """The length of the chroma that the model begins with; None for a model that takes no melody."""
+    conditioners = lm.condition_provider.conditioners
+    if _MELODY not in conditioners:
+        return None
+    return MelodySpan(int(conditioners[_MELODY].chroma_len), float(conditioners[_MELODY].duration))
+
+
+def attributes(condition: Condition) -> ConditioningAttributes:
+    """A condition in audiocraft's form, which `LMModel.generate` takes."""
+    # A model that takes a melody always sees one; without any it is silence, one sample long.
+    melody = torch.zeros(1, 1) if condition.melody is None else condition.melody
+    wav = WavCondition(melody[None], torch.tensor([melody.shape[-1]]), [0], [None], [0.0])
+    if condition.chroma is not None:
+        wav = _Chroma(*wav._replace(wav=condition.chroma.T[None]))
+    return ConditioningAttributes(text={_DESCRIPTION: condition.text}, wav={_MELODY: wav})
+
+
+@torch.no_grad()
+def condition_tensors(lm: Any, condition: Condition) -> ConditionTensors:
+    """A condition as the engine takes it: tensors, by the way they enter the network."""
+    device = next(lm.condition_provider.parameters()).device
+    with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
+        tensors = lm.condition_provider([attributes(condition), attributes(Condition())])
+    text, prefix = None, None
+    for name, (embedding, _mask) in tensors.items():
+        if lm.fuser.cond2fuse[name] == "cross":
+            # The unconditional row's text is all zeros, and what is seen of it too: it is left out.
+            text = embedding[0]
+        else:
+            prefix = embedding if prefix is None else torch.cat([embedding, prefix], dim=1)
+    return ConditionTensors(text, prefix)
+
+
+def load_diffusion(package: dict[Any, Any], codec: CompressionModel, device: torch.device) -> MultiBandDiffusion:
+    """MultiBand Diffusion from a loaded checkpoint, decoding the codes of `codec` (mono)."""
+    processes = []
+    for band in range(package["n_bands"]):
+        config = package[band]["cfg"]
+        model = builders.get_diffusion_model(config)
+        model.load_state_dict(package[band]["model_state"])
+        processor = builders.get_processor(config.processor, sample_rate=package["sample_rate"])
+        processor.load_state_dict(package[band]["processor_state"])
+        schedule = NoiseSchedule(**config.schedule, sample_processor=processor.to(device), device=device)
+        processes.append(DiffusionProcess(model.to(device).eval(), schedule))
+    return MultiBandDiffusion(processes, codec)
+
+
+def load_separator(folder: Path) -> BagOfModels:
+    """Demucs from a folder with `htdemucs.yaml` and the safetensors files that it names."""
+    bag = yaml.safe_load((folder / "htdemucs.yaml").read_text())
+    models = [load_safetensors_model(folder / f"{signature}.safetensors") for signature in bag["models"]]
+    return BagOfModels(models, bag.get("weights"), bag.get("segment")).eval()
+
+
+@torch.no_grad()
+def separate(separator: BagOfModels, wav: torch.Tensor, device: torch.device) -> dict[str, torch.Tensor]:
+    """Split a waveform [2, samples] at the separator's own rate into its sources, each [2, samples].
+
+    Without random shifts, so that the same sound always gives the same stems.
+    """
+    stems = apply_model(separator, wav[None], shifts=0, device=device)[0]
+    return dict(zip(separator.sources, stems.cpu(), strict=True))
+
+
+def load_beat_tracker(folder: Path, device: torch.device) -> BeatTracker:
+    """Beat This! from a folder with `final0.ckpt`, by its own loader, which restores nothing but tensors and numbers.
+
+    The loader is given an open file: a name that it does not find it would look for on the internet.
+    """
+    with (folder / "final0.ckpt").open("rb") as checkpoint:
+        return BeatTracker(checkpoint, device)
+
+
+class FoundBeats(NamedTuple):
+    """Beats and downbeats in seconds, ascending, each downbeat also a beat; and the mean probability of the beats."""
+
+    beats: np.ndarray
+    downbeats: np.ndarray
+    probability: float
+
+
+def find_beats(tracker: BeatTracker, mono: np.ndarray, rate: int) -> FoundBeats:
+    """Where Beat This! hears the beats of float32 samples [samples]."""
+    beat, downbeat = tracker(mono, rate)
+    peaks = Postprocessor()
+    beats, downbeats = peaks(beat, downbeat)
+    at = torch.from_numpy(np.round(beats * peaks.fps)).long()
+    return FoundBeats(beats, downbeats, float(beat.cpu()[at].sigmoid().mean()) if len(beats) else 0.0)
