@@ -178,6 +178,7 @@ def build_lm(config: DictConfig) -> Any:
 def _build_conditions(config: DictConfig, width: int) -> _Conditions:
     conditioners: dict[str, Any] = {}
     described: Any = OmegaConf.to_container(config.conditioners)
+    described.pop("args", None)  # for training
     for name, entry in described.items():
         options = entry.get(entry["model"])
         match entry["model"]:

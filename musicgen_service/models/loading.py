@@ -24,7 +24,6 @@ from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _REASON_LENGTH = 120
-_TRAINING_ONLY = ("conditioners.self_wav.chroma_stem.cache_path", "conditioners.args")
 
 
 def load_model(name: str, store: WeightStore, device: torch.device) -> MusicGenModel:
@@ -108,8 +107,6 @@ def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
     # Built as it is stored; the engine or the reference loop widens what it has to.
     stored: torch.dtype = package["best_state"]["transformer.layers.0.linear1.weight"].dtype
     config.dtype = str(stored).removeprefix("torch.")
-    for option in _TRAINING_ONLY:
-        _remove(config, option)
     text_encoder = config.conditioners.description.t5
     local = folder / text_encoder.name
     text_encoder.name = str(local if local.is_dir() else store.intact(text_encoder.name.rpartition("/")[2]))
@@ -193,15 +190,6 @@ def _without_initialisation() -> Iterator[None]:
         for module, name in places:
             stack.enter_context(patch.object(module, name, leave))
         yield
-
-
-def _remove(config: DictConfig, option: str) -> None:
-    *parents, last = option.split(".")
-    for parent in parents:
-        if parent not in config or config[parent] is None:
-            return
-        config = config[parent]
-    config.pop(last, None)
 
 
 def _config_classes() -> list[Any]:

@@ -50,14 +50,14 @@ def generate(job: Job) -> Iterator[Clip]:
 def _condition_at(job: Job, grid: BeatGrid, harmony: list[ChordSegment], seconds: float) -> Callable[[int], Condition]:
     """For the window that starts at a frame: the prompt with the song's tempo, and the window's own chords."""
     tempo = job.request.bpm or (round(grid.tempo) or None)
-    told = replace(job, request=replace(job.request, bpm=tempo))
+    with_tempo = replace(job, request=replace(job.request, bpm=tempo))
     span, coefficient = job.model.melody_span, job.request.chroma_coefficient
     assert span is not None, "the request was checked to have a model that takes a melody"
 
     def condition_at(frame: int) -> Condition:
         heard = _from(harmony, seconds, frame / job.model.frame_rate, span.seconds)
         chroma = chords.chroma(heard, span.frames, span.seconds, coefficient)
-        return told.condition(chroma=torch.from_numpy(chroma))
+        return with_tempo.condition(chroma=torch.from_numpy(chroma))
 
     return condition_at
 
