@@ -18,7 +18,7 @@ from unittest.mock import patch
 from bench import machine
 from musicgen_service.audio import encoding, loudness, reading
 from musicgen_service.engine.slots import Slots
-from musicgen_service.inputs import decoded
+from musicgen_service.inputs.decoding import decoded
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.request import FIELDS
 from musicgen_service.service import MusicGenService

@@ -19,7 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from musicgen_service import addresses, misspellings
+from musicgen_service import misspellings
+from musicgen_service.inputs import addresses
 
 MAX_BODY = 150 * 2**20
 """Bytes; Cog's own limit is below."""

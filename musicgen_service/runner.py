@@ -12,8 +12,9 @@ from typing import Any
 import cog.types
 from cog import BaseRunner, Path
 
-from musicgen_service import notes, settings, sources
-from musicgen_service.inputs import decoded
+from musicgen_service import notes, settings
+from musicgen_service.inputs import fetching
+from musicgen_service.inputs.decoding import decoded
 from musicgen_service.request import FIELDS, Field, GenerationRequest, RequestError
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
@@ -94,7 +95,7 @@ class ServiceRunner(BaseRunner):
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
             with notes.collected(self.worded) as noted:
-                with sources.local(inputs, self.fields) as found:
+                with fetching.local(inputs, self.fields) as found:
                     inputs = decoded(found, self.fields)
                 files, seeds = self.service.generate(self.translate(inputs))
         except RequestError:

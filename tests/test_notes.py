@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from musicgen_service import notes, systems
-from musicgen_service.inputs import decoded
+from musicgen_service.inputs.decoding import decoded
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService
 from tests.audio.sounds import RATE, tone

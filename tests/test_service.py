@@ -15,7 +15,7 @@ from musicgen_service.analysis import tracker
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
-from musicgen_service.inputs import decoded
+from musicgen_service.inputs.decoding import decoded
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
 from musicgen_service.request import FIELDS, RequestError

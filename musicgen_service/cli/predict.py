@@ -64,7 +64,7 @@ def _system(words: Sequence[str]) -> str | None:
 def run(options: argparse.Namespace) -> None:
     """Make the clips; what cannot succeed is refused before any model is loaded."""
     from musicgen_service import naming
-    from musicgen_service.inputs import decoded
+    from musicgen_service.inputs.decoding import decoded
     from musicgen_service.models.store import WeightStore
 
     prompt = [] if options.prompt is None else [f"prompt={options.prompt}"]

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-from musicgen_service import data_uri, settings, web
-from musicgen_service.content_encoding import too_large
+from musicgen_service import settings
+from musicgen_service.inputs import data_uri, http
+from musicgen_service.inputs.content_encoding import too_large
+from musicgen_service.inputs.http import SourceError as SourceError
 from musicgen_service.request import Field, RequestError
-from musicgen_service.web import SourceError as SourceError
 
 DEADLINE = 60.0
 """Seconds that a whole transfer may take, redirects included."""
@@ -72,7 +73,7 @@ def fetch(address: str, folder: Path) -> Path:
 
 def _fetched_within_time(address: str, file: BinaryIO) -> str:
     outcome: list[str | Exception] = []
-    transfer = web.Transfer()
+    transfer = http.Transfer()
 
     def work() -> None:
         try:
@@ -98,18 +99,18 @@ def _fetched_within_time(address: str, file: BinaryIO) -> str:
 
 
 def _scheme(address: str) -> str:
-    return address.lstrip(web.BLANK)[:10].partition(":")[0].lower()
+    return address.lstrip(http.BLANK)[:10].partition(":")[0].lower()
 
 
-def _fetch(address: str, file: BinaryIO, transfer: web.Transfer) -> str:
+def _fetch(address: str, file: BinaryIO, transfer: http.Transfer) -> str:
     """Fill the file; returns what to call it."""
     limit = _limit()
     if _scheme(address) != "data":
-        return _file_name(web.fetch(address, limit, transfer, file.write))
+        return _file_name(http.fetch(address, limit, transfer, file.write))
     if len(address) > 4 * limit:
         raise SourceError(too_large(limit))
     try:
-        content = data_uri.decode(address.strip(web.BLANK))
+        content = data_uri.decode(address.strip(http.BLANK))
     except data_uri.DataUriError as error:
         raise SourceError(str(error)) from None
     if len(content) > limit:

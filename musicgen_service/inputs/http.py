@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 import certifi
 import idna
 
-from musicgen_service import addresses, content_encoding
+from musicgen_service.inputs import addresses, content_encoding
 
 MAX_REDIRECTS = 5
 SILENCE = 10.0

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import soundfile
 
-from musicgen_service import cli, inputs, sources, systems
+from musicgen_service import cli, systems
 from musicgen_service.audio import gate, recipe
 from musicgen_service.audio.reading import AudioInput
+from musicgen_service.inputs import decoding, fetching
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.runner import ServiceRunner
 from tests.audio.sounds import RATE, tone
@@ -41,7 +42,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(sources, "fetch", "fetched")
+    count(fetching, "fetch", "fetched")
     count(gate, "decoder", "decoded")
     count(hashlib, "file_digest", "hashed")
     return counts
@@ -99,10 +100,10 @@ def test_once_by_the_command_line(system: str, pairs: Sequence[str], song: Path,
 
 
 def test_what_is_decoded_already_stays(song: Path) -> None:
-    once = inputs.decoded({"input_audio": song, "prompt": "rock"}, FIELDS)
+    once = decoding.decoded({"input_audio": song, "prompt": "rock"}, FIELDS)
     assert isinstance(once["input_audio"], AudioInput) and once["prompt"] == "rock"
     assert (once["input_audio"].name, once["input_audio"].seconds) == ("song.wav", 0.5)
-    assert inputs.decoded(once, FIELDS)["input_audio"] is once["input_audio"]
+    assert decoding.decoded(once, FIELDS)["input_audio"] is once["input_audio"]
 
 
 @pytest.mark.parametrize(("system", "name"), [(None, "input_audio"), ("musicgen_remixer", "music_input")])
@@ -112,6 +113,6 @@ def test_a_file_that_is_no_audio_is_refused_by_the_name_of_its_input(
     page = tmp_path / "song.wav"
     page.write_text("<html>not found</html>")
     with pytest.raises(RequestError) as refused:
-        inputs.decoded({name: page}, systems.load(system).fields)
+        decoding.decoded({name: page}, systems.load(system).fields)
     [problem] = refused.value.problems
     assert problem.startswith(f"{name} cannot be used: the file is not audio that can be decoded but a web page")

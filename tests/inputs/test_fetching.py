@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from musicgen_service import addresses, sources, web
+from musicgen_service.inputs import addresses, fetching, http
+from musicgen_service.inputs.fetching import SourceError
 from musicgen_service.request import FIELDS, RequestError
-from musicgen_service.sources import SourceError
 from tests.e2e.harness import PATIENCE, http_server, wait_until
 
 LOUD = b"music" * 1000
@@ -145,7 +145,7 @@ def site(asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.mark.parametrize("path", ["/song.wav", "/song.wav?token=1", "/redirect//song.wav", "/a%20b/s%C3%A4nger.wav"])
 def test_an_address_is_fetched(site: str, path: str, tmp_path: Path) -> None:
-    file = sources.fetch(site + path, tmp_path)
+    file = fetching.fetch(site + path, tmp_path)
     assert file.read_bytes() == LOUD and file.parent == tmp_path
 
 
@@ -154,7 +154,7 @@ def test_an_address_is_fetched(site: str, path: str, tmp_path: Path) -> None:
     [("/a/song.wav", "song.wav"), ("/", "audio"), ("/..%2f..%2fpasswd", "_.._passwd"), (f"/{'x' * 300}.wav", None)],
 )
 def test_a_file_is_named_safely(site: str, path: str, name: str | None, tmp_path: Path) -> None:
-    file = sources.fetch(site + path, tmp_path)
+    file = fetching.fetch(site + path, tmp_path)
     assert file.parent == tmp_path and len(file.name) <= 100
     assert name is None or file.name == name
 
@@ -191,7 +191,7 @@ def test_a_file_is_named_safely(site: str, path: str, name: str | None, tmp_path
     ],
 )
 def test_a_data_uri_is_decoded(address: str, content: bytes, tmp_path: Path) -> None:
-    assert sources.fetch(address, tmp_path).read_bytes() == content
+    assert fetching.fetch(address, tmp_path).read_bytes() == content
 
 
 PRIVATE = [
@@ -221,7 +221,7 @@ def test_no_spelling_leads_behind_our_doors(
 ) -> None:
     monkeypatch.delenv("MUSICGEN_ALLOW_PRIVATE_URLS")
     with pytest.raises(SourceError, match=r"^its host is not on the public internet\.$"):
-        sources.fetch(f"http://{host}:{site.rpartition(':')[2]}/song.wav", tmp_path)
+        fetching.fetch(f"http://{host}:{site.rpartition(':')[2]}/song.wav", tmp_path)
     assert asked == [] and list(tmp_path.iterdir()) == []
 
 
@@ -242,7 +242,7 @@ def test_a_host_with_one_private_address_is_refused(tmp_path: Path, monkeypatch:
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 80)) for ip in ("8.8.8.8", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: both)
     with pytest.raises(SourceError, match="not on the public internet"):
-        sources.fetch("http://music.test/", tmp_path)
+        fetching.fetch("http://music.test/", tmp_path)
 
 
 def test_a_redirect_is_checked_as_its_own_address(
@@ -252,19 +252,19 @@ def test_a_redirect_is_checked_as_its_own_address(
     monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
     port = site.rpartition(":")[2]
     with pytest.raises(SourceError, match="not on the public internet"):
-        sources.fetch(f"{site}/redirect/http://127.0.0.2:{port}/song.wav", tmp_path)
+        fetching.fetch(f"{site}/redirect/http://127.0.0.2:{port}/song.wav", tmp_path)
     assert [path for _, path in asked] == [f"/redirect/http://127.0.0.2:{port}/song.wav"]
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/"])
 def test_a_redirect_stays_on_the_web(site: str, target: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="only http and https"):
-        sources.fetch(f"{site}/redirect/{target}", tmp_path)
+        fetching.fetch(f"{site}/redirect/{target}", tmp_path)
 
 
 def test_redirects_come_to_an_end(site: str, asked: list[tuple[str, str]], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="redirected more than 5 times"):
-        sources.fetch(f"{site}/redirect//redirect//redirect//redirect//redirect//redirect//song.wav", tmp_path)
+        fetching.fetch(f"{site}/redirect//redirect//redirect//redirect//redirect//redirect//song.wav", tmp_path)
     assert len(asked) == 6
 
 
@@ -273,7 +273,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(
 ) -> None:
     resolved = named(monkeypatch, **{"music.test": "127.0.0.1"})
     port = site.rpartition(":")[2]
-    sources.fetch(f"http://music.test:{port}/song.wav", tmp_path)
+    fetching.fetch(f"http://music.test:{port}/song.wav", tmp_path)
     assert asked == [(f"music.test:{port}", "/song.wav")]
     assert resolved.count("music.test") == 1  # a second answer, which may be another, is never asked for
 
@@ -290,12 +290,12 @@ def test_a_certificate_is_checked_against_the_name(tmp_path: Path, monkeypatch: 
     subprocess.run([openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files], check=True, stderr=-3)
     with https_server(key, certificate) as port:
         with pytest.raises(SourceError, match="its certificate is not valid"):
-            sources.fetch(f"https://music.test:{port}/song.wav", tmp_path)
+            fetching.fetch(f"https://music.test:{port}/song.wav", tmp_path)
         trusted = ssl.create_default_context(cafile=str(certificate))
-        monkeypatch.setattr(web, "tls_context", lambda: trusted)
-        assert sources.fetch(f"https://music.test:{port}/song.wav", tmp_path).read_bytes() == LOUD
+        monkeypatch.setattr(http, "tls_context", lambda: trusted)
+        assert fetching.fetch(f"https://music.test:{port}/song.wav", tmp_path).read_bytes() == LOUD
         with pytest.raises(SourceError, match="its certificate is not valid"):
-            sources.fetch(f"https://other.test:{port}/song.wav", tmp_path)
+            fetching.fetch(f"https://other.test:{port}/song.wav", tmp_path)
 
 
 class https_server:
@@ -351,17 +351,17 @@ class https_server:
 )
 def test_what_fails_is_said_in_a_sentence(site: str, address: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=sentence):
-        sources.fetch(address.replace("SITE", site), tmp_path)
+        fetching.fetch(address.replace("SITE", site), tmp_path)
 
 
 def test_the_size_is_counted_while_it_comes_in(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
     with pytest.raises(SourceError, match="larger than 1 MiB"):
-        sources.fetch(f"{site}/endless", tmp_path)
+        fetching.fetch(f"{site}/endless", tmp_path)
     assert all(file.stat().st_size <= 2**20 for file in tmp_path.iterdir())
     large = base64.b64encode(bytes(2**20 + 1)).decode()
     with pytest.raises(SourceError, match="larger than 1 MiB"):
-        sources.fetch(f"data:;base64,{large}", tmp_path)
+        fetching.fetch(f"data:;base64,{large}", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -379,15 +379,15 @@ def test_the_size_is_counted_while_it_comes_in(site: str, tmp_path: Path, monkey
 def test_a_redirect_leads_where_a_browser_goes(
     place: str, path: str, site: str, asked: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    assert sources.fetch(f"{site}/to/{place}", tmp_path).read_bytes() == LOUD
+    assert fetching.fetch(f"{site}/to/{place}", tmp_path).read_bytes() == LOUD
     assert [asked_for for _, asked_for in asked] == [f"/to/{place}", path]
 
 
 @pytest.mark.parametrize("around", ["{} ", " {}", "\n{}\r\n", "\u00a0{}\ufeff"])
 def test_a_pasted_address_is_fetched(around: str, site: str, tmp_path: Path) -> None:
     address = around.format(f"{site}/a song/sänger.wav#here")
-    assert sources.is_address(address)
-    assert sources.fetch(address, tmp_path).read_bytes() == LOUD
+    assert fetching.is_address(address)
+    assert fetching.fetch(address, tmp_path).read_bytes() == LOUD
 
 
 def test_a_host_is_asked_by_its_name_in_ascii(
@@ -395,8 +395,8 @@ def test_a_host_is_asked_by_its_name_in_ascii(
 ) -> None:
     resolved = named(monkeypatch, **{"xn--mnchen-3ya.test": "127.0.0.1", "xn--strae-oqa.test": "127.0.0.1"})
     port = site.rpartition(":")[2]
-    sources.fetch(f"http://MÜNCHEN.test:{port}/song.wav", tmp_path)
-    sources.fetch(f"http://straße.test:{port}/straße.wav", tmp_path)
+    fetching.fetch(f"http://MÜNCHEN.test:{port}/song.wav", tmp_path)
+    fetching.fetch(f"http://straße.test:{port}/straße.wav", tmp_path)
     assert {"xn--mnchen-3ya.test", "xn--strae-oqa.test"} <= set(resolved)
     assert asked[0][0] == f"xn--mnchen-3ya.test:{port}"
 
@@ -404,14 +404,14 @@ def test_a_host_is_asked_by_its_name_in_ascii(
 def test_a_host_in_other_digits_is_checked_as_what_it_is(site: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.delenv("MUSICGEN_ALLOW_PRIVATE_URLS")
     with pytest.raises(SourceError, match="not on the public internet"):
-        sources.fetch(f"http://１２７.0.0.1:{site.rpartition(':')[2]}/song.wav", tmp_path)
+        fetching.fetch(f"http://１２７.0.0.1:{site.rpartition(':')[2]}/song.wav", tmp_path)
 
 
 @pytest.mark.parametrize(
     "name", ["gzip", "x-gzip", "members", "padded", "zlib", "raw", "chained", "twice", "none", "stored"]
 )
 def test_what_a_server_compressed_is_decompressed(name: str, site: str, tmp_path: Path) -> None:
-    assert sources.fetch(f"{site}/coded/{name}", tmp_path).read_bytes() == LOUD
+    assert fetching.fetch(f"{site}/coded/{name}", tmp_path).read_bytes() == LOUD
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_compressed_data_is_refused_for_what_is_wrong_with_it(
 ) -> None:
     monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
     with pytest.raises(SourceError, match=sentence):
-        sources.fetch(f"{site}/coded/{name}", tmp_path)
+        fetching.fetch(f"{site}/coded/{name}", tmp_path)
 
 
 def test_a_bomb_is_not_unpacked_whole(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,7 +440,7 @@ def test_a_bomb_is_not_unpacked_whole(site: str, tmp_path: Path, monkeypatch: py
     gzip.compress(b"")
     tracemalloc.start()
     with pytest.raises(SourceError, match="larger than 1 MiB"):
-        sources.fetch(f"{site}/coded/bomb", tmp_path)
+        fetching.fetch(f"{site}/coded/bomb", tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2 * 2**20
@@ -477,18 +477,18 @@ def test_no_thread_outlives_its_request(kind: str, ended: str, tmp_path: Path, m
         if ended == "cancelled":
             patch.setattr(threading.Thread, "join", cancelled)
         else:
-            patch.setattr(sources, "DEADLINE", 0.3)
+            patch.setattr(fetching, "DEADLINE", 0.3)
         with pytest.raises(KeyboardInterrupt if ended == "cancelled" else SourceError):
-            sources.fetch(f"{address}/song.wav", tmp_path)
+            fetching.fetch(f"{address}/song.wav", tmp_path)
         over = time.monotonic()
-        wait_until(lambda: not fetching())
+        wait_until(lambda: not is_fetching())
         assert time.monotonic() - over < 5  # at once; a busy machine needs some
         patch.undo()
 
 
 def test_a_connection_that_is_not_made_yet_is_ended_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
-    monkeypatch.setattr(sources, "DEADLINE", 0.3)
+    monkeypatch.setattr(fetching, "DEADLINE", 0.3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         # The queue of connections is full with these, so that another one waits.
         waiting = [socket.socket() for _ in range(4)]
@@ -496,23 +496,23 @@ def test_a_connection_that_is_not_made_yet_is_ended_too(monkeypatch: pytest.Monk
             client.setblocking(False)
             client.connect_ex(full.getsockname())
         with pytest.raises(SourceError, match="took more than"):
-            sources.fetch(f"http://127.0.0.1:{full.getsockname()[1]}/", tmp_path)
+            fetching.fetch(f"http://127.0.0.1:{full.getsockname()[1]}/", tmp_path)
         over = time.monotonic()
-        wait_until(lambda: not fetching())
+        wait_until(lambda: not is_fetching())
         assert time.monotonic() - over < 5  # at once; a busy machine needs some
         for client in waiting:
             client.close()
 
 
-def fetching() -> bool:
+def is_fetching() -> bool:
     return any(thread.name == "fetch" for thread in threading.enumerate())
 
 
 def test_the_whole_transfer_has_a_deadline(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "DEADLINE", 0.3)
+    monkeypatch.setattr(fetching, "DEADLINE", 0.3)
     with pytest.raises(SourceError, match="took more than 0 s"):
-        sources.fetch(f"{site}/drip", tmp_path)
-    wait_until(lambda: not fetching())
+        fetching.fetch(f"{site}/drip", tmp_path)
+    wait_until(lambda: not is_fetching())
 
 
 def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
@@ -535,7 +535,7 @@ def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
     def rmdir_late(*arguments: Any, **options: Any) -> None:
         """The folder's files have been removed by now."""
         cleared.set()
-        wait_until(lambda: not fetching())
+        wait_until(lambda: not is_fetching())
         rmdir(*arguments, **options)
 
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
@@ -543,7 +543,7 @@ def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
     with http_server(type("Watched", (Late,), {"asked": []})) as address, monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "join", cancelled)
         patch.setattr(os, "rmdir", rmdir_late)
-        with pytest.raises(KeyboardInterrupt), sources.local({"input_audio": f"{address}/song.wav"}, FIELDS):
+        with pytest.raises(KeyboardInterrupt), fetching.local({"input_audio": f"{address}/song.wav"}, FIELDS):
             pass
         patch.undo()
     assert cleared.is_set()
@@ -552,7 +552,7 @@ def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
 
 def test_inputs_get_files_for_the_time_of_the_request(site: str) -> None:
     inputs = {"prompt": "data:,rock", "input_audio": f"{site}/song.wav", "duration": 8}
-    with sources.local(inputs, FIELDS) as found:
+    with fetching.local(inputs, FIELDS) as found:
         file = found["input_audio"]
         assert file.read_bytes() == LOUD
         assert found == inputs | {"input_audio": file}
@@ -562,12 +562,12 @@ def test_inputs_get_files_for_the_time_of_the_request(site: str) -> None:
 def test_inputs_that_cannot_be_had_are_named(site: str) -> None:
     with (
         pytest.raises(RequestError, match=r"^input_audio could not be fetched: the server answered with status 404\.$"),
-        sources.local({"input_audio": f"{site}/missing"}, FIELDS),
+        fetching.local({"input_audio": f"{site}/missing"}, FIELDS),
     ):
         pass
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "file:///etc/passwd", "ftp://127.0.0.1/x", "", None, 5, Path("x")])
 def test_what_is_no_address_is_left_to_the_request(value: Any) -> None:
-    with sources.local({"input_audio": value}, FIELDS) as found:
+    with fetching.local({"input_audio": value}, FIELDS) as found:
         assert found == {"input_audio": value}

@@ -1,0 +1,1 @@
+"""A client's files: fetched from where they are, decoded once."""
