@@ -9,7 +9,7 @@ from typing import Optional
 
 from cog import Input, Path
 
-from musicgen_service.runner import ServiceRunner
+from musicgen_service.serving.cog_runner import ServiceRunner
 
 
 class Predictor(ServiceRunner):

@@ -11,7 +11,7 @@ from musicgen_service import settings
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.progress import log
 from musicgen_service.request import GenerationRequest, RequestError, check
-from musicgen_service.runner import ServiceRunner
+from musicgen_service.serving.cog_runner import ServiceRunner
 from musicgen_service.signature import declared
 
 DEMO = "demo"

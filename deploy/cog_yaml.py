@@ -7,7 +7,7 @@ Cog reads one file for each predictor and has no include, so the repository has 
 import string
 from pathlib import Path
 
-from musicgen_service import systems
+from musicgen_service import predictors
 
 _REFERENCES = {
     "m3maker": "aaronbesson/m3maker",
@@ -66,10 +66,10 @@ def files() -> dict[Path, str]:
 
 
 def _file(system: str | None, purpose: str) -> str:
-    audiocraft = (systems.PROJECT / "requirements-audiocraft.txt").read_text()
+    audiocraft = (predictors.PROJECT / "requirements-audiocraft.txt").read_text()
     return _TEMPLATE.substitute(
         purpose=purpose,
-        predictor=systems.predictor(system),
+        predictor=predictors.predictor(system),
         pip=_PIP,
         # In one line: Cog refuses a command that has several.
         audiocraft=" ".join(line.rstrip("\\").strip() for line in audiocraft.splitlines() if line[:1] != "#"),
@@ -80,7 +80,7 @@ def _file(system: str | None, purpose: str) -> str:
 
 def _pinned(package: str) -> str:
     """The version that requirements.txt has of a package."""
-    lines = (systems.PROJECT / "requirements.txt").read_text().splitlines()
+    lines = (predictors.PROJECT / "requirements.txt").read_text().splitlines()
     [version] = [line.split()[0].partition("==")[2] for line in lines if line.startswith(f"{package}==")]
     return version
 
@@ -88,8 +88,8 @@ def _pinned(package: str) -> str:
 def main() -> None:
     """Write them all."""
     for path, text in files().items():
-        (systems.PROJECT / path).parent.mkdir(exist_ok=True)
-        (systems.PROJECT / path).write_text(text)
+        (predictors.PROJECT / path).parent.mkdir(exist_ok=True)
+        (predictors.PROJECT / path).write_text(text)
 
 
 if __name__ == "__main__":

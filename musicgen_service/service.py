@@ -15,7 +15,7 @@ from musicgen_service.analysis import stems, tracker
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import encoding, loudness, recipe
 from musicgen_service.audio.reading import Audio
-from musicgen_service.faults import is_out_of_memory
+from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.models import loading, text_reading
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
 from musicgen_service.models.memory import LoadedModels, budget_from_environment, give_back

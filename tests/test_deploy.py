@@ -16,9 +16,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from musicgen_service import __version__, cli, server, settings, supervisor
+from musicgen_service import __version__, cli, settings
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.store import WeightStore
+from musicgen_service.serving import cog_server, supervisor
 from tests.e2e.harness import free_port, http_server
 
 KUBERNETES = [
@@ -61,7 +62,7 @@ def test_compose_takes_its_file() -> None:
 
 def test_an_image_keeps_as_little_memory_as_serve() -> None:
     environment = dict(line.split("=") for line in yaml.safe_load(Path("cog.yaml").read_text())["environment"])
-    assert server.MEMORY and server.MEMORY.items() <= environment.items()
+    assert cog_server.MEMORY and cog_server.MEMORY.items() <= environment.items()
 
 
 def probe(question: str, port: int) -> "subprocess.CompletedProcess[str]":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicgen_service import notes, systems
+from musicgen_service import notes, predictors
 from musicgen_service.inputs.decoding import decoded
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService
@@ -45,7 +45,7 @@ def test_requests_side_by_side_do_not_see_one_anothers() -> None:
 
 
 def test_a_request_that_is_only_looked_at_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    systems.load(None).settle({"prompt": "rock", "continuation_start": 1}, PRESENT)
+    predictors.load(None).settle({"prompt": "rock", "continuation_start": 1}, PRESENT)
     assert "note:" not in capsys.readouterr().err
 
 
@@ -71,7 +71,7 @@ def told(service: MusicGenService, **inputs: Any) -> list[str]:
 
 def metrics(system: str | None, service: MusicGenService, **inputs: Any) -> dict[str, Any]:
     """What a predictor says of a request that it carries out."""
-    predictor = systems.load(system)
+    predictor = predictors.load(system)
     predictor.service = service
     said: dict[str, Any] = {}
     predictor.record_metric = said.__setitem__
@@ -96,7 +96,7 @@ def test_drop_ins_name_their_own_inputs(
         "prompt has no effect on model_version 'encode-decode'.",
         "duration has no effect on model_version 'encode-decode'.",
     ]
-    predictor = systems.load("musicgen_remixer")
+    predictor = predictors.load("musicgen_remixer")
     with notes.collected(predictor.worded) as found:
         notes.note("No vocals were found in input_audio, so the remix is the new backing alone.")
     assert found == ["No vocals were found in music_input, so the remix is the new backing alone."]

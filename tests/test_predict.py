@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from musicgen_service import schema
 from musicgen_service.request import FIELDS
+from musicgen_service.serving import schema
 from tests import static_schema
 from tests.static_schema import Trap
 

@@ -10,7 +10,7 @@ import pytest
 
 from musicgen_service import cli, settings
 from musicgen_service.engine.precision import Precision
-from musicgen_service.runner import ServiceRunner
+from musicgen_service.serving.cog_runner import ServiceRunner
 from musicgen_service.settings import Settings, SettingsError, load
 
 

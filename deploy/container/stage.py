@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from deploy import pins
-from musicgen_service import schema
+from musicgen_service.serving import schema
 
 _PIP_CONFIG = "/etc/pip.conf"
 _UV_CONFIG = "/etc/uv/uv.toml"

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from musicgen_service import systems
+from musicgen_service import predictors
 from musicgen_service.cli import inputs
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.files import deliver, prepared
@@ -23,7 +23,7 @@ def add_arguments(parser: Parser, words: Sequence[str]) -> None:
     """The arguments of the command; the inputs are those of the system that the words name."""
     from musicgen_service.signature import declared
 
-    fields = declared(type(systems.load(_system(words))).run)
+    fields = declared(type(predictors.load(_system(words))).run)
     parser.usage = f"{parser.prog} [PROMPT] [-o OUTPUT] [options]"
     parser.epilog = f"For example: {parser.prog} 'lofi piano, 90 bpm' --duration 20 -o clip.mp3"
     prompt = parser.add_argument(
@@ -48,7 +48,7 @@ def add_arguments(parser: Parser, words: Sequence[str]) -> None:
 
 def systems_option() -> dict[str, Any]:
     """The option that names the system whose place to take."""
-    names = systems.names()
+    names = predictors.names()
     return {"dest": "system", "metavar": "SYSTEM", "choices": names, "help": f"in the place of {', '.join(names)}"}
 
 
@@ -56,7 +56,7 @@ def _system(words: Sequence[str]) -> str | None:
     """The system that the words name, where there is one; the parser objects to any other."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name = following if word == "--as" else word.removeprefix("--as=")
-        if word.startswith("--as") and name in systems.names():
+        if word.startswith("--as") and name in predictors.names():
             return name
     return None
 
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("-o - and --json both write to standard output: leave one of them out.")
     if output.standard and sys.stdout.isatty():
         raise UsageError("-o - would write a sound file to the terminal: send it to a program or a file.")
-    predictor = systems.load(options.system)
+    predictor = predictors.load(options.system)
     values = decoded(values, options.fields)
     request = predictor.settle(values, WeightStore.from_environment().present())
     values["seed"] = request.seed
@@ -118,7 +118,7 @@ def _agree_on_format(values: dict[str, Any], output: Output, text: str) -> None:
 def _made(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[tuple[list[Path], dict[str, Any]]]:
     """The clips, for as long as the block takes, and the metrics that a server would answer with."""
     predictor.start([model])
-    from musicgen_service.faults import ServiceError
+    from musicgen_service.client_errors import ServiceError
 
     metrics: dict[str, Any] = {}
     # Outside a server Cog keeps no metrics.

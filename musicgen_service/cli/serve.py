@@ -21,7 +21,7 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
 def run(options: argparse.Namespace) -> None:
     """Answer until told to end."""
     from musicgen_service import settings
-    from musicgen_service.server import ServeError, serve
+    from musicgen_service.serving.cog_server import ServeError, serve
 
     port = options.port if options.port is not None else settings.load().port
     try:

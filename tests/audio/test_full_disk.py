@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from musicgen_service import faults
+from musicgen_service import client_errors
 from musicgen_service.audio import encoding
 from musicgen_service.audio.encoding import FORMATS, EncodingError
 from tests.audio.sounds import RATE, tone
@@ -19,5 +19,5 @@ def test_a_disk_that_fills_up_is_named(tmp_path: Path, name: str, options: str) 
     with disk(tmp_path / "disk", options) as small:
         with pytest.raises(EncodingError, match=f"^clip.{name} could not be written: No space left on device$") as told:
             encoding.write(tone(60, 2), RATE, small / f"clip.{name}", TAGS)
-        assert str(faults.explained(told.value)).startswith("The service has no room left to write files")
+        assert str(client_errors.explained(told.value)).startswith("The service has no room left to write files")
         assert list(small.iterdir()) == []

@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from musicgen_service import __version__, cli, schema, systems
+from musicgen_service import __version__, cli, predictors
 from musicgen_service.cli.main import COMMANDS
+from musicgen_service.serving import schema
 from tests.cli.shell import environment, refusal
 
 Capture = pytest.CaptureFixture[str]
-SYSTEMS = [None, *systems.names()]
+SYSTEMS = [None, *predictors.names()]
 
 
 def help_of(capsys: Capture, *arguments: str) -> str:
@@ -29,7 +30,7 @@ def test_every_input_is_there_with_all_that_the_schema_says_of_it(
     monkeypatch.setenv("COLUMNS", "80")
     text = help_of(capsys, "predict", *(["--as", system] if system else []))
     assert max(map(len, text.splitlines())) <= 80
-    schemas = schema.build(systems.predictor(system))["components"]["schemas"]
+    schemas = schema.build(predictors.predictor(system))["components"]["schemas"]
     # Each option with its description, on one line.
     entries = dict(re.findall(r"\n  --(\w+)\s+(.*?)(?=\n  -|\n\n|\Z)", text, re.DOTALL))
     entries = {name: " ".join(entry.split()) for name, entry in entries.items()}

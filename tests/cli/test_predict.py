@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicgen_service import cli, faults, naming, runner
+from musicgen_service import cli, client_errors, naming
 from musicgen_service.audio import recipe
 from musicgen_service.notes import note
 from musicgen_service.paths import loop
 from musicgen_service.service import MusicGenService
+from musicgen_service.serving import cog_runner
 from tests.audio.sounds import RATE, tone
 from tests.cli.shell import ending, refusal
 
@@ -30,7 +31,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_self: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(runner.ServiceRunner, "setup", load)
+    monkeypatch.setattr(cog_runner.ServiceRunner, "setup", load)
 
 
 def predict(*arguments: str) -> None:
@@ -279,7 +280,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(capsys: Capture, monke
 
 def test_a_failure_inside_is_one_sentence(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def generate(*_: object) -> None:
-        raise faults.ServiceError("The service has no room left to write files: try again later.")
+        raise client_errors.ServiceError("The service has no room left to write files: try again later.")
 
     monkeypatch.setattr(MusicGenService, "generate", generate)
     assert ending(capsys, lambda: predict("rock"), 1).startswith("error: ")

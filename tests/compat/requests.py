@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from musicgen_service import systems
+from musicgen_service import predictors
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.request import GenerationRequest, RequestError
 
@@ -13,7 +13,7 @@ PRESENT = [name for name in CHECKPOINTS if name != "demo"]
 
 def settled(system: str, present: list[str] = PRESENT, /, **inputs: Any) -> GenerationRequest:
     """What a system's inputs, with a prompt if they have none, amount to."""
-    return systems.load(system).settle({"prompt": "rock"} | inputs, present)
+    return predictors.load(system).settle({"prompt": "rock"} | inputs, present)
 
 
 def problems(system: str, present: list[str] = PRESENT, /, **inputs: Any) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deploy import cog_yaml
-from musicgen_service import systems
+from musicgen_service import predictors
 
 FILES = [Path("cog.yaml"), *sorted(Path("compat").glob("*/cog.yaml"))]
 SCHEMA = json.loads(Path("tests/data/schemas/cog-config-1.0.json").read_text())
@@ -77,7 +77,7 @@ def test_the_predictor_is_there(file: Path) -> None:
     name, _, cls = config(file)["run"].partition(":")
     assert Path(name).is_file() and cls == "Predictor"
     system = None if file == Path("cog.yaml") else file.parent.name
-    assert config(file)["run"] == systems.predictor(system)
+    assert config(file)["run"] == predictors.predictor(system)
 
 
 @pytest.mark.parametrize("file", FILES[1:], ids=str)
@@ -87,7 +87,7 @@ def test_the_file_says_how_it_is_built(file: Path) -> None:
 
 def test_every_drop_in_is_known_and_has_its_page() -> None:
     modules = {path.stem for path in Path("compat").glob("*.py")} - {"__init__", "dropin"}
-    assert set(systems.names()) == modules == {page.stem for page in Path("tests/data/systems").glob("*.txt")}
+    assert set(predictors.names()) == modules == {page.stem for page in Path("tests/data/systems").glob("*.txt")}
 
 
 def test_the_file_has_the_one_name_that_cog_build_takes_in_a_folder() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from musicgen_service import cli, server, systems
+from musicgen_service import cli, predictors
 from musicgen_service.audio import recipe
+from musicgen_service.serving import cog_server
 from tests.audio.sounds import RATE, tone
 from tests.cli.shell import refusal
 
@@ -56,12 +57,12 @@ def test_a_mistake_is_one_sentence(capsys: Capture) -> None:
 
 def test_only_known_systems_have_a_place(capsys: Capture) -> None:
     told = refusal(capsys, "serve", "--as", "riffusion")
-    assert told == f"error: --as must be one of {', '.join(systems.names())}, not 'riffusion'."
+    assert told == f"error: --as must be one of {', '.join(predictors.names())}, not 'riffusion'."
 
 
 def test_serve_starts_the_systems_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, int, str | None]] = []
-    monkeypatch.setattr(server, "serve", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(cog_server, "serve", lambda *arguments: started.append(arguments))
     cli.main(["serve", "--as", "m3maker", "--port", "7000"])
     cli.main(["serve"])
     assert started == [("127.0.0.1", 7000, "m3maker"), ("127.0.0.1", 5000, None)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from compat.dropin import DropIn
-from musicgen_service import systems
+from musicgen_service import predictors
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.store import WeightsError
 from tests.compat.requests import problems, settled
@@ -14,17 +14,17 @@ pytestmark = pytest.mark.usefixtures("no_models_chosen")
 
 
 def models(system: str) -> list[str]:
-    fields = systems.load(system).fields
+    fields = predictors.load(system).fields
     return [*(fields["model_version"].choices or ())] if "model_version" in fields else ["melody"]
 
 
-@pytest.mark.parametrize("system", systems.names())
+@pytest.mark.parametrize("system", predictors.names())
 def test_the_demo_stands_in_for_every_model_and_says_so(
     system: str, song: AudioInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
     for model in models(system):
-        given: dict[str, Any] = {"model_version": model} if "model_version" in systems.load(system).fields else {}
+        given: dict[str, Any] = {"model_version": model} if "model_version" in predictors.load(system).fields else {}
         if model == "encode-decode":
             given["input_audio"] = song
         if system == "musicgen_remixer":
@@ -34,7 +34,7 @@ def test_the_demo_stands_in_for_every_model_and_says_so(
         assert f"this is NOT '{'melody' if model == 'encode-decode' else model}'" in told
 
 
-@pytest.mark.parametrize("system", systems.names())
+@pytest.mark.parametrize("system", predictors.names())
 def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str, song: AudioInput) -> None:
     for model in models(system):
         if model == "encode-decode":
@@ -47,9 +47,9 @@ def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str,
         )
 
 
-@pytest.mark.parametrize("system", systems.names())
+@pytest.mark.parametrize("system", predictors.names())
 def test_without_its_model_a_drop_in_does_not_start(system: str) -> None:
-    runner = systems.load(system)
+    runner = predictors.load(system)
     assert isinstance(runner, DropIn)
     assert runner.default_model in models(system)
     with pytest.raises(WeightsError, match=f"weights fetch {runner.default_model}`"):

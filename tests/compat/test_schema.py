@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from musicgen_service import schema, systems
+from musicgen_service import predictors
+from musicgen_service.serving import schema
 from tests import static_schema
 from tests.compat import pages
 from tests.compat.pages import Page, Row
 
-SYSTEMS = systems.names()
+SYSTEMS = predictors.names()
 ABSENT = "absent"
 
 
@@ -27,7 +28,7 @@ class Difference(NamedTuple):
 
 def published(system: str) -> dict[str, Any]:
     """The schemas of a drop-in by name, as the server publishes them."""
-    schemas: dict[str, Any] = schema.build(systems.predictor(system))["components"]["schemas"]
+    schemas: dict[str, Any] = schema.build(predictors.predictor(system))["components"]["schemas"]
     return schemas
 
 
@@ -101,7 +102,7 @@ def test_the_schemas_differ_in_what_is_documented_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_cogs_build_reads_the_schema_that_the_server_publishes(system: str) -> None:
-    file, _, _ = systems.predictor(system).partition(":")
+    file, _, _ = predictors.predictor(system).partition(":")
     inputs, enums, output = static_schema.read(Path(file).read_text())
     schemas = published(system)
     assert inputs == schemas["Input"]

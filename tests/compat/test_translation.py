@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 import compat
-from musicgen_service import schema, systems
+from musicgen_service import predictors
 from musicgen_service.audio.reading import AudioInput
+from musicgen_service.serving import schema
 from tests.compat.requests import problems, settled
 
 NEW_SECONDS, TOTAL = ["meta_musicgen", "m3maker"], "musicgen_custom"
@@ -85,7 +86,7 @@ def test_encode_decode_does_with_large_where_that_is_all_there_is(
     assert request.model_version == "large"
 
 
-@pytest.mark.parametrize("system", systems.names())
+@pytest.mark.parametrize("system", predictors.names())
 def test_an_open_seed_is_drawn_anew(system: str, song: AudioInput) -> None:
     given = {"music_input": song} if system == "musicgen_remixer" else {}
     for seed in ({}, {"seed": None}, {"seed": 0}, {"seed": -1}):
@@ -145,9 +146,9 @@ def test_errors_name_the_inputs_as_the_client_does() -> None:
     assert problems("musicgen_looper", max_duration=40) == ["max_duration must be a whole number from 2 to 20, not 40."]
 
 
-@pytest.mark.parametrize("system", systems.names())
+@pytest.mark.parametrize("system", predictors.names())
 def test_published_bounds_hold_without_a_schema_file_too(system: str) -> None:
-    properties = schema.build(systems.predictor(system))["components"]["schemas"]["Input"]["properties"]
+    properties = schema.build(predictors.predictor(system))["components"]["schemas"]["Input"]["properties"]
     for name, entry in properties.items():
         for bound, beyond in (("minimum", -1), ("maximum", 1)):
             if bound in entry:
@@ -158,10 +159,10 @@ def test_published_bounds_hold_without_a_schema_file_too(system: str) -> None:
             assert problem.startswith(f"{name} must be one of ")
 
 
-@pytest.mark.parametrize("system", systems.names())
+@pytest.mark.parametrize("system", predictors.names())
 def test_defaults_are_those_published(system: str) -> None:
-    properties = schema.build(systems.predictor(system))["components"]["schemas"]["Input"]["properties"]
-    fields = systems.load(system).fields
+    properties = schema.build(predictors.predictor(system))["components"]["schemas"]["Input"]["properties"]
+    fields = predictors.load(system).fields
     assert {name: field.default for name, field in fields.items()} == {
         name: entry.get("default") for name, entry in properties.items()
     }
@@ -176,9 +177,9 @@ def test_a_sixth_system_is_one_file_and_one_yaml(tmp_path: Path, monkeypatch: py
     (tmp_path / "compat" / "sixth").mkdir(parents=True)
     (tmp_path / "compat" / "sixth" / "cog.yaml").touch()
     (tmp_path / "compat" / "sixth.py").write_text(source)
-    monkeypatch.setattr(systems, "PROJECT", tmp_path)
+    monkeypatch.setattr(predictors, "PROJECT", tmp_path)
     monkeypatch.setattr(compat, "__path__", [*compat.__path__, str(tmp_path / "compat")])
-    assert systems.names() == ["sixth"]
+    assert predictors.names() == ["sixth"]
     assert settled("sixth", duration=90).duration == 90
-    duration = schema.build(systems.predictor("sixth"))["components"]["schemas"]["Input"]["properties"]["duration"]
+    duration = schema.build(predictors.predictor("sixth"))["components"]["schemas"]["Input"]["properties"]["duration"]
     assert duration["maximum"] == 90

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicgen_service import systems
+from musicgen_service import predictors
 from tests.audio.sounds import drums, tone
 from tests.e2e.harness import PROJECT, Server, data_uri, serving
 
@@ -69,7 +69,7 @@ def demo_weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@pytest.fixture(scope="session", params=systems.names())
+@pytest.fixture(scope="session", params=predictors.names())
 def served(
     request: pytest.FixtureRequest, demo_weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:

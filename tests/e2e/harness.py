@@ -24,7 +24,7 @@ import psutil
 import soundfile
 
 from musicgen_service.folders import MARK
-from musicgen_service.schema import SCHEMA_FILE
+from musicgen_service.serving.schema import SCHEMA_FILE
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {"OMP_NUM_THREADS": "1", "MUSICGEN_ALLOW_PRIVATE_URLS": "1"}

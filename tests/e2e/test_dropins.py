@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from musicgen_service import schema, systems
+from musicgen_service import predictors
+from musicgen_service.serving import schema
 from tests.e2e.conftest import Served
 from tests.e2e.harness import Clip, wait_until
 
@@ -24,14 +25,14 @@ def recorded(system: str) -> list[dict[str, Any]]:
     return requests
 
 
-@pytest.mark.parametrize("system", systems.names())
+@pytest.mark.parametrize("system", predictors.names())
 def test_ten_requests_of_each_kind_are_recorded(system: str) -> None:
     assert len(recorded(system)) == 10
     assert {request["kind"] for request in recorded(system)} == {"typical", "edge", "invalid"}
 
 
 def test_the_server_publishes_the_systems_schema(served: Served) -> None:
-    assert served.server.client.get("/openapi.json").json() == schema.build(systems.predictor(served.system))
+    assert served.server.client.get("/openapi.json").json() == schema.build(predictors.predictor(served.system))
 
 
 @pytest.mark.parametrize("number", range(10))

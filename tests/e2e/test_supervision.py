@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from musicgen_service import supervisor
+from musicgen_service.serving import supervisor
 from tests.e2e import soak
 from tests.e2e.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
@@ -87,9 +87,9 @@ def test_many_clients_get_what_each_asked_for(server: Server) -> None:
 
 IMPATIENT = """
 import sys
-from musicgen_service import server, supervisor
+from musicgen_service.serving import cog_server, supervisor
 supervisor.LOST_AFTER = 1.0
-server.serve("127.0.0.1", int(sys.argv[2]))
+cog_server.serve("127.0.0.1", int(sys.argv[2]))
 """
 
 

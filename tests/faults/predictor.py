@@ -5,7 +5,7 @@ from typing import Any
 
 from musicgen_service.folders import MARK
 from musicgen_service.request import FIELDS
-from musicgen_service.runner import ServiceRunner
+from musicgen_service.serving.cog_runner import ServiceRunner
 
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
 

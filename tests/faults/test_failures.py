@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from musicgen_service import faults
+from musicgen_service import client_errors
 from musicgen_service.audio import encoding, gate, loudness
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.models import memory
@@ -44,7 +44,7 @@ def test_an_exception_at_any_stage_is_logged_and_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(*STAGES[stage], fail)
         with pytest.raises(
-            faults.ServiceError, match=r"^Something went wrong inside the service; its log says more\.$"
+            client_errors.ServiceError, match=r"^Something went wrong inside the service; its log says more\.$"
         ):
             run(predictor, input_audio=song, continuation=True, duration=2)
     log = capfd.readouterr().err
@@ -67,7 +67,7 @@ def test_a_second_clip_that_fails_takes_the_first_with_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(encoding, "write", fail_later)
-        with pytest.raises(faults.ServiceError, match="No space left"):
+        with pytest.raises(client_errors.ServiceError, match="No space left"):
             run(predictor, variations=2)
     assert len(written) == 1 and not written[0].exists()
     assert run(predictor)
@@ -81,7 +81,7 @@ def test_an_output_folder_that_cannot_be_written(
     with monkeypatch.context() as patch:
         patch.setattr(predictor.service._outputs, "_own", None)
         patch.setattr("tempfile.tempdir", str(obstacle))
-        with pytest.raises(faults.ServiceError, match=r"^The service may not write to its temporary folder\.$"):
+        with pytest.raises(client_errors.ServiceError, match=r"^The service may not write to its temporary folder\.$"):
             run(predictor)
     assert run(predictor)
 
@@ -92,7 +92,7 @@ def test_a_temporary_folder_that_is_gone(predictor: Predictor, monkeypatch: pyte
         patch.setattr(predictor.service._outputs, "_own", None)
         patch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
         for inputs in ({}, {"input_audio": "data:audio/wav;base64,UklGRg==", "continuation": True}):
-            with pytest.raises(faults.ServiceError, match=sentence):
+            with pytest.raises(client_errors.ServiceError, match=sentence):
                 run(predictor, **inputs)
         (tmp_path / "temp").mkdir()
         assert run(predictor)[0].is_relative_to(tmp_path)
@@ -116,7 +116,7 @@ def test_a_disk_that_is_full(
         obstacles = [temp / str(number) for number in range(10)]
         for obstacle in obstacles if "inodes" in options else ():
             obstacle.touch()
-        with pytest.raises(faults.ServiceError, match=f"^The service('s)? {sentence}") as told:
+        with pytest.raises(client_errors.ServiceError, match=f"^The service('s)? {sentence}") as told:
             run(predictor, duration=30, output_format=output_format)
         assert str(told.value).endswith(": try again later.")
         # Its traceback holds on to pydub's temporary file, which takes up room as long as it is open.
@@ -147,7 +147,7 @@ def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
     predictor.service._separator = "takes memory, too"
     with monkeypatch.context() as patch:
         patch.setattr(MusicGenModel, "decode", fail)
-        with pytest.raises(faults.ServiceError, match="not enough memory: ask for fewer variations"):
+        with pytest.raises(client_errors.ServiceError, match="not enough memory: ask for fewer variations"):
             run(predictor)
     assert predictor.service._models.names() == [] and predictor.service._separator is None
     assert files_of(predictor) == before
@@ -193,7 +193,7 @@ def test_a_checkpoint_that_is_damaged_while_running(
             case "overwritten":
                 file.write_bytes(bytes(file.stat().st_size))
         predictor.service._models.clear()  # what is in memory goes on to be used
-        with pytest.raises((RequestError, faults.ServiceError), match="stereo-small") as told:
+        with pytest.raises((RequestError, client_errors.ServiceError), match="stereo-small") as told:
             run(predictor, model_version="stereo-small")
         assert "weights fetch stereo-small" in str(told.value) and str(own_weights) not in str(told.value)
         assert run(predictor)

@@ -5,7 +5,7 @@ import errno
 import pytest
 import torch
 
-from musicgen_service import faults
+from musicgen_service import client_errors
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.audio.reading import AudioError
 from musicgen_service.models.store import WeightsError
@@ -14,7 +14,7 @@ from musicgen_service.request import RequestError
 
 def test_an_error_of_our_own_is_explained_without_paths() -> None:
     plain = WeightsError("'medium' could not be loaded ([Errno 2] No such file: '/srv/weights/medium/state.bin').")
-    told = faults.explained(plain)
+    told = client_errors.explained(plain)
     assert str(told) == "'medium' could not be loaded ([Errno 2] No such file: 'state.bin')."
 
 
@@ -34,7 +34,7 @@ def test_an_error_of_our_own_is_explained_without_paths() -> None:
     ],
 )
 def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
-    assert str(faults.explained(WeightsError(text))) == said
+    assert str(client_errors.explained(WeightsError(text))) == said
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
     ],
 )
 def test_what_is_no_path_is_left_alone(text: str) -> None:
-    assert str(faults.explained(WeightsError(text))) == text
+    assert str(client_errors.explained(WeightsError(text))) == text
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_what_is_no_path_is_left_alone(text: str) -> None:
     ],
 )
 def test_every_error_is_one_sentence(error: Exception, sentence: str) -> None:
-    told = str(faults.explained(error))
+    told = str(client_errors.explained(error))
     assert sentence in told and "\n" not in told and "/srv" not in told

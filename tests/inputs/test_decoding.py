@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import soundfile
 
-from musicgen_service import cli, systems
+from musicgen_service import cli, predictors
 from musicgen_service.audio import gate, recipe
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.inputs import decoding, fetching
 from musicgen_service.request import FIELDS, RequestError
-from musicgen_service.runner import ServiceRunner
+from musicgen_service.serving.cog_runner import ServiceRunner
 from tests.audio.sounds import RATE, tone
 from tests.e2e.harness import file_server
 
@@ -113,6 +113,6 @@ def test_a_file_that_is_no_audio_is_refused_by_the_name_of_its_input(
     page = tmp_path / "song.wav"
     page.write_text("<html>not found</html>")
     with pytest.raises(RequestError) as refused:
-        decoding.decoded({name: page}, systems.load(system).fields)
+        decoding.decoded({name: page}, predictors.load(system).fields)
     [problem] = refused.value.problems
     assert problem.startswith(f"{name} cannot be used: the file is not audio that can be decoded but a web page")

@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from musicgen_service import folders, misspellings, outputs, schema, settings, supervisor, systems
+from musicgen_service import folders, outputs, predictors, settings
+from musicgen_service.serving import misspellings, schema, supervisor
 
 MEMORY = {
     # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
@@ -30,12 +31,12 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     ServeError
         When the address is in use, or may not be listened at.
     """
-    predictor = systems.predictor(system)
+    predictor = predictors.predictor(system)
     own = {
         # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
         "PATH": _before("PATH", Path(sys.executable).parent),
-        "PYTHONPATH": _before("PYTHONPATH", systems.PROJECT),
-        "COG_PREDICT_TYPE_STUB": str(systems.PROJECT / predictor),
+        "PYTHONPATH": _before("PYTHONPATH", predictors.PROJECT),
+        "COG_PREDICT_TYPE_STUB": str(predictors.PROJECT / predictor),
     }
     environment = {"LOG_FORMAT": "console"} | MEMORY | os.environ | own
     # Where this is set, Cog's server writes to a folder of root's at every health check, and warns when it may not.

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from musicgen_service import front
-from musicgen_service.front import Front
+from musicgen_service.serving import proxy
+from musicgen_service.serving.proxy import Front
 from tests.e2e.harness import http_server, wait_until
 
 
@@ -179,7 +179,7 @@ def test_a_body_has_a_length_within_the_limit(
     client: httpx.Client, behind: type[Behind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.post("/predictions", content=iter([b"{}"])).status_code == 411
-    monkeypatch.setattr(front, "MAX_BODY", 2**20)
+    monkeypatch.setattr(proxy, "MAX_BODY", 2**20)
     connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
     connection.putrequest("POST", "/predictions")
     connection.putheader("Content-Length", str(2**20 + 1))
@@ -200,7 +200,7 @@ def test_a_client_that_goes_away_ends_its_request(served: Front, behind: type[Be
 
 
 def test_clients_beyond_the_limit_are_turned_away(behind: type[Behind], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(proxy, "MAX_CLIENTS", 2)
     server = Front(("127.0.0.1", 0), lambda: None)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Its import takes half a second, which a command that needs only names should not wait for.
-    from musicgen_service.runner import ServiceRunner
+    from musicgen_service.serving.cog_runner import ServiceRunner
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from cog import _inspector
 
-from musicgen_service import systems
+from musicgen_service import predictors
 
 SCHEMA_FILE = Path(".cog/openapi_schema.json")
 
@@ -36,7 +36,7 @@ def write(folder: Path, predictor: str) -> Path:
 
 def build(predictor: str) -> dict[str, Any]:
     """The schema of a predictor named as in cog.yaml, such as `predict.py:Predictor`."""
-    module, name = systems.location(predictor)
+    module, name = predictors.location(predictor)
     info = _inspector.create_predictor(module, name)
     inputs, enums = _inputs(info.inputs)
     runner = getattr(importlib.import_module(module), name)

@@ -101,12 +101,12 @@ class ServiceRunner(BaseRunner):
         except RequestError:
             raise
         except Exception as error:
-            from musicgen_service import faults
+            from musicgen_service import client_errors
 
             # Cog keeps the traceback to itself. The log of the server has it: what is written to `sys.stderr` is in the
             # prediction's own log too, which goes to the client's webhook.
             traceback.print_exc(file=sys.__stderr__)
-            raise faults.explained(error) from None
+            raise client_errors.explained(error) from None
         self.record_metric("seed", seeds[0])
         self.record_metric("seeds", seeds)
         if noted:

@@ -13,13 +13,13 @@ import httpx
 import psutil
 import pytest
 
-from musicgen_service import supervisor
+from musicgen_service.serving import supervisor
 from tests.e2e.harness import PROJECT, Server, runs, serving, wait_until
 from tests.test_folders import disk, fill
 
 SCRIPT = """
 import os, sys
-from musicgen_service import supervisor
+from musicgen_service.serving import supervisor
 supervisor.GLANCE = supervisor.BACK_OFF_FIRST = 0.05
 supervisor.GIVING_UP = 0.5
 environment = os.environ | {"PYTHONPATH": os.getcwd()}

@@ -19,8 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from musicgen_service import misspellings
 from musicgen_service.inputs import addresses
+from musicgen_service.serving import misspellings
 
 MAX_BODY = 150 * 2**20
 """Bytes; Cog's own limit is below."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from musicgen_service import cli, server, supervisor
+from musicgen_service import cli
+from musicgen_service.serving import cog_server, supervisor
 from tests.e2e.harness import PROJECT, free_port, serving
 
 SERVE = [sys.executable, "-m", "musicgen_service", "serve"]
@@ -40,13 +41,13 @@ def test_cog_is_not_told_of_kubernetes(handed: list[Any], monkeypatch: pytest.Mo
     """It would write, and warn when it may not, at every health check."""
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
-    server.serve("127.0.0.1", 0)
+    cog_server.serve("127.0.0.1", 0)
     environment: Mapping[str, str] = handed[2]
     assert "KUBERNETES_SERVICE_HOST" not in environment and environment["MUSICGEN_MODELS"] == "demo"
 
 
 def test_cog_finds_the_schema_in_its_working_folder(handed: list[Any], tmp_path: Path) -> None:
-    server.serve("127.0.0.1", 0, "m3maker")
+    cog_server.serve("127.0.0.1", 0, "m3maker")
     furnish: Callable[[Path], object] = handed[3]
     furnish(tmp_path)
     assert "m3maker" in handed[2]["COG_PREDICT_TYPE_STUB"]
@@ -55,7 +56,7 @@ def test_cog_finds_the_schema_in_its_working_folder(handed: list[Any], tmp_path:
 
 def test_drain_seconds_are_the_settings(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", "7.5")
-    server.serve("127.0.0.1", 0)
+    cog_server.serve("127.0.0.1", 0)
     assert handed[4] == 7.5
 
 

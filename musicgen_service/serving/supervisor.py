@@ -21,10 +21,11 @@ from typing import Any
 
 import psutil
 
-from musicgen_service import folders, launcher
-from musicgen_service.front import Front
+from musicgen_service import folders
 from musicgen_service.progress import log
 from musicgen_service.redaction import without_folders
+from musicgen_service.serving import launcher
+from musicgen_service.serving.proxy import Front
 
 GLANCE = 0.5
 """Seconds between two looks at Cog's server."""

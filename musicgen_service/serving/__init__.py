@@ -1,0 +1,1 @@
+"""HTTP: Cog's server, what starts and watches it, and the proxy before it."""
