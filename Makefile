@@ -73,7 +73,7 @@ soak: $(INSTALLED_DEV)  ## 300 mixed predictions from 8 clients: no wrong reply,
 	$(BIN)/python -m tests.e2e.soak 300 8
 
 audit: $(INSTALLED_DEV)  ## licences, and known vulnerabilities as far as the advisory service can be reached
-	$(BIN)/python -m tests.licences
+	$(BIN)/python -m tests.support.licences
 	$(BIN)/pip-audit -r requirements.txt --no-deps --disable-pip
 
 demo-weights: $(INSTALLED_DEV)  ## train the demo checkpoint anew in build/ (hours, resumable); QUICK=1 tests the pipeline

@@ -5,11 +5,11 @@ The songs have known grids and miss the tempo asked for by up to 5 %; what is me
 
 from dataclasses import dataclass
 
-from bench.band import Band, job_for, jump_at_the_seam
 from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
 from musicgen_service.analysis import beats
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import Anchor, align, anchors
+from tests.support.fake_music_model import FakeMusicModel, job_for, jump_at_the_seam
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,8 @@ def _loop(seed: int, bpm: float | None) -> LoopFigures:
     def play(attempt: int, seconds: float) -> NDArray[np.float32]:
         return Synthesiser().song(seed + attempt % 7, seconds, start=start, bpm=played, beats_per_bar=4).audio
 
-    band = Band(play)
-    take = loop.first_take(job_for(band, task="loop", bpm=bpm, seed=7 * seed), lambda _share: None)
+    model = FakeMusicModel(play)
+    take = loop.first_take(job_for(model, task="loop", bpm=bpm, seed=7 * seed), lambda _share: None)
     bar = 240 / played * (0.5 if bpm > 180 else 1)
     late = (take.cut.start + start) % bar
     return LoopFigures(
@@ -69,7 +69,7 @@ def _loop(seed: int, bpm: float | None) -> LoopFigures:
         join=take.seam.excess,
         boundary=take.seam.boundary / max(take.seam.beat, 1e-9),
         uncut=take.seam.uncut / max(take.seam.beat, 1e-9),
-        first_attempt=len(band.asked) == 1,
+        first_attempt=len(model.asked) == 1,
         on_downbeat=bool(min(late, bar - late) < 0.03),
     )
 

@@ -6,13 +6,13 @@ python -m bench.pictures --out docs/pictures
 import argparse
 from pathlib import Path
 
-from bench.band import job_for
 from demo.synth import HELD_BACK, SAMPLE_RATE, Synthesiser
 from musicgen_service.analysis import beats, onsets
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.store import WeightStore
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import align, anchors
+from tests.support.fake_music_model import job_for
 
 import librosa
 import matplotlib

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from unittest.mock import patch
 
-from bench import contestants, machine
+from bench import implementations, machine
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.engine.precision import Precision
@@ -35,12 +35,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", help="a checkpoint in weights/")
-    source.add_argument("--size", choices=contestants.SIZES, help="a random checkpoint of a released size")
+    source.add_argument("--size", choices=implementations.SIZES, help="a random checkpoint of a released size")
     parser.add_argument("--frames", type=int, default=250, help="frames of each clip (default %(default)s)")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lossy = [Precision.HALF, Precision.BF16] if device.type == "cuda" else [Precision.BF16, Precision.INT8]
-    here = nullcontext(WeightStore.from_environment()) if options.checkpoint else contestants.random_store(options.size)
+    here = (
+        nullcontext(WeightStore.from_environment())
+        if options.checkpoint
+        else implementations.random_store(options.size)
+    )
     name = options.checkpoint or "small"
     with here as store:
         exact = _load(name, store, device, Precision.EXACT)

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from demo.synth import SAMPLE_RATE, Synthesiser
-from tests import checkpoints
+from tests.support import checkpoints
 
 import soundfile
 

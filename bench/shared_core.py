@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import contestants, machine
+from bench import implementations, machine
 from bench.speed import RESULTS, ms_per_step
 from musicgen_service import threads
 from musicgen_service.models.store import WeightStore
@@ -33,7 +33,7 @@ LIMIT = 2.5
 def main() -> None:
     """Measure, print, and keep the result where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=contestants.SIZES, default="small")
+    parser.add_argument("--size", choices=implementations.SIZES, default="small")
     parser.add_argument("--frames", type=int, default=40, help="frames per run (default %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="runs of every case (default %(default)s)")
     parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
@@ -42,7 +42,7 @@ def main() -> None:
     device = torch.device("cpu")
     torch.set_num_threads(threads.limit())
     if options.weights:
-        run = contestants.enter("ours exact", WeightStore(options.weights), device)
+        run = implementations.enter("ours exact", WeightStore(options.weights), device)
         print(ms_per_step(run, options.frames, device))
         return
     steps = _measure(options.size, options.frames, options.turns)
@@ -56,7 +56,7 @@ def main() -> None:
 def _measure(size: str, frames: int, turns: int) -> dict[str, list[float]]:
     """Milliseconds per step of every case, a figure for each turn."""
     steps: dict[str, list[float]] = {}
-    with contestants.random_store(size) as store:
+    with implementations.random_store(size) as store:
         for turn in range(turns):
             for policy, environment in POLICIES.items():
                 steps.setdefault(f"{policy}, alone", []).append(_step(store, frames, environment))

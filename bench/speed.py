@@ -19,8 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench import contestants, machine, whole
-from bench.contestants import Run
+from bench import end_to_end, implementations, machine
+from bench.implementations import Run
 from musicgen_service.engine.engine import MAX_SLOTS, Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.models.musicgen import MusicGenModel
@@ -42,7 +42,7 @@ LATER = 300
 def main() -> None:
     """Race, print, and keep the result where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=contestants.SIZES, default="small")
+    parser.add_argument("--size", choices=implementations.SIZES, default="small")
     parser.add_argument("--frames", type=int, default=60, help="frames per turn (default %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="turns of every contestant (default %(default)s)")
     parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
@@ -53,11 +53,11 @@ def main() -> None:
         name, weights = options.alone
         print(_memory(name, WeightStore(Path(weights)), device))
         return
-    with contestants.random_store(options.size) as store:
+    with implementations.random_store(options.size) as store:
         figures = _race(store, device, options.frames, options.turns)
         figures |= _engine_alone(store, device, options.frames)
         figures["memory_gb"] = {name: _memory_alone(name, store) for name in figures["ms_per_step"]}
-    figures["whole_requests"] = whole.measure()
+    figures["whole_requests"] = end_to_end.measure()
     command = f"python -m bench.speed {' '.join(sys.argv[1:])}".strip()
     figures |= {"size": options.size, "machine": machine.describe(device), "command": command}
     report = f"{_table(figures)}\n{json.dumps(figures)}"
@@ -69,7 +69,7 @@ def main() -> None:
 
 def _race(store: WeightStore, device: torch.device, frames: int, turns: int) -> dict[str, Any]:
     """Milliseconds per step of everyone, the median of turns that alternate."""
-    entered = {name: contestants.enter(name, store, device) for name in contestants.names(device)}
+    entered = {name: implementations.enter(name, store, device) for name in implementations.names(device)}
     times: dict[str, list[float]] = {name: [] for name in entered}
     for turn in range(turns):
         for name, run in entered.items():
@@ -91,9 +91,9 @@ def ms_per_step(run: Run, frames: int, device: torch.device) -> float:
 
 def _engine_alone(store: WeightStore, device: torch.device, frames: int) -> dict[str, Any]:
     """What only our engine has: slots, growth over a window, sound before the end."""
-    model = contestants.load(store, device)
+    model = implementations.load(store, device)
     assert isinstance(model.generator, Engine)
-    conditions = Condition(contestants.TEXT)
+    conditions = Condition(implementations.TEXT)
 
     def many(slots: int, prompt: int) -> float:
         known = torch.randint(0, 2048, (4, prompt)) if prompt else None
@@ -140,7 +140,7 @@ def _first_audio(model: MusicGenModel, conditions: Any, device: torch.device) ->
 def _memory(name: str, store: WeightStore, device: torch.device) -> float:
     """GB that loading and running one contestant takes at most."""
     before = _most_resident()
-    contestants.enter(name, store, device)(WARM_UP, lambda *_: None)
+    implementations.enter(name, store, device)(WARM_UP, lambda *_: None)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return (_most_resident() - before) / 1e9
@@ -187,7 +187,7 @@ def _table(figures: dict[str, Any]) -> str:
             f"{figures['floor_ms']:.1f} ms, and ours reaches {100 * share:.0f} % of that speed",
             f"first second of sound after {figures['first_audio_s']:.2f} s",
             "",
-            whole.table(figures["whole_requests"]),
+            end_to_end.table(figures["whole_requests"]),
         ]
     )
 

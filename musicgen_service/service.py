@@ -17,8 +17,8 @@ from musicgen_service.audio import encoding, loudness, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.models import loading, text_reading
+from musicgen_service.models.cache import LoadedModels, budget_from_environment, give_back
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
-from musicgen_service.models.memory import LoadedModels, budget_from_environment, give_back
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
 from musicgen_service.notes import note

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musicgen_service.models.store import WeightStore
-from tests import checkpoints
+from tests.support import checkpoints
 
 # One thread is faster for tiny models: the second would wait at a barrier after every small operation.
 torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from musicgen_service import __version__, cli, settings
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.store import WeightStore
 from musicgen_service.serving import cog_server, supervisor
-from tests.e2e.harness import free_port, http_server
+from tests.support.harness import free_port, http_server
 
 KUBERNETES = [
     manifest

@@ -8,7 +8,7 @@ from musicgen_service import notes
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.effects import UNUSED
 from musicgen_service.request import FIELDS, TASKS, GenerationRequest
-from tests.audio.sounds import recording
+from tests.support.sounds import recording
 
 
 @pytest.fixture

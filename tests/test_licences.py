@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import licences
+from tests.support import licences
 
 
 def test_what_is_installed_is_allowed() -> None:

@@ -12,8 +12,8 @@ from musicgen_service import notes, predictors
 from musicgen_service.inputs.decoding import decoded
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService
-from tests.audio.sounds import RATE, tone
 from tests.compat.requests import PRESENT
+from tests.support.sounds import RATE, tone
 
 
 def test_a_sentence_is_told_once_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:

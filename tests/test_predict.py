@@ -7,8 +7,8 @@ import pytest
 
 from musicgen_service.request import FIELDS
 from musicgen_service.serving import schema
-from tests import static_schema
-from tests.static_schema import Trap
+from tests.support import static_schema
+from tests.support.static_schema import Trap
 
 SOURCE = Path("predict.py").read_text()
 PREDICTOR = (

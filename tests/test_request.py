@@ -9,7 +9,7 @@ from musicgen_service import notes, tempo
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.request import FIELDS, LOOP_SECONDS, MAX_SEED, GenerationRequest, RequestError
-from tests.audio.sounds import recording
+from tests.support.sounds import recording
 
 PRESENT = ["small", "stereo-melody", "demo"]
 

@@ -20,7 +20,7 @@ from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService, variation_seed
-from tests.audio.sounds import RATE, tone
+from tests.support.sounds import RATE, tone
 
 MODELS = {"small": 1, "melody": 1, "stereo-small": 2, "stereo-melody": 2}
 

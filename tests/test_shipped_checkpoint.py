@@ -13,7 +13,7 @@ import soundfile
 from musicgen_service.audio import reading
 from musicgen_service.models.store import WeightStore
 from musicgen_service.service import MusicGenService
-from tests.audio.sounds import RATE
+from tests.support.sounds import RATE
 
 TASKS = ("text", "melody", "continuation", "encode-decode")
 FORMATS = ("wav", "mp3", "flac", "ogg")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from musicgen_service.audio import channels, gate
-from musicgen_service.audio.gate import AudioError as AudioError
+from musicgen_service.audio import channels, opening
+from musicgen_service.audio.opening import AudioError as AudioError
 
 SILENCE = 1e-4
 """Peak (-80 dB) below which there is nothing to hear."""
@@ -76,16 +76,16 @@ class AudioInput(Audio):
 
 
 def read(path: Path) -> Audio:
-    """Decode a file of any accepted kind (see `gate`), without a constant offset and scaled to ±1.
+    """Decode a file of any accepted kind (see `opening`), without a constant offset and scaled to ±1.
 
     Raises
     ------
     AudioError
-        When it is not audio, is empty, or is beyond the limits of `gate`.
+        When it is not audio, is empty, or is beyond the limits of `opening`.
     """
     # It grows in place, so that a long file is in memory once.
     content = bytearray()
-    with gate.decoder(path) as decoder:
+    with opening.decoder(path) as decoder:
         for block in decoder.blocks():
             content += np.ascontiguousarray(block, dtype=np.float32).data.cast("B")
     samples = np.frombuffer(content, np.float32).reshape(-1, decoder.channels).T

@@ -9,7 +9,7 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.loading import load_separator
 from musicgen_service.models.store import WeightStore
-from tests.audio.sounds import tone
+from tests.support.sounds import tone
 
 CPU = torch.device("cpu")
 

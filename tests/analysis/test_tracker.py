@@ -12,8 +12,8 @@ from musicgen_service import cli
 from musicgen_service.analysis import beats, tracker
 from musicgen_service.models.catalogue import BEAT_TRACKER
 from musicgen_service.models.store import WeightStore
-from tests import beat_trackers
-from tests.audio.sounds import RATE
+from tests.support import beat_trackers
+from tests.support.sounds import RATE
 
 SECONDS = 14.0
 BEATS = np.arange(0.31, SECONDS - 0.2, 60 / 93)

@@ -1,4 +1,4 @@
-"""Mutated audio files against the gate: `python -m tests.audio.fuzz COUNT [SEED]`."""
+"""Mutated audio files against the reader: `python -m tests.audio.fuzz COUNT [SEED]`."""
 
 import random
 import sys
@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from musicgen_service.audio import gate, reading
+from musicgen_service.audio import opening, reading
 from musicgen_service.audio.reading import Audio, AudioError
-from tests.audio import corpus
+from tests.support import corpus
 
 HEADER = 200
 """Bytes at the start of a file where a change matters most."""
@@ -40,8 +40,8 @@ def check(audio: Audio) -> None:
     """Hold what was read to what `reading.read` promises."""
     channels, samples = audio.samples.shape
     assert audio.samples.dtype == np.float32
-    assert 1 <= channels <= gate.MAX_CHANNELS and 0 < samples <= gate.MAX_SECONDS * audio.rate
-    assert gate.MIN_RATE <= audio.rate <= gate.MAX_RATE and audio.samples.nbytes <= gate.MAX_BYTES
+    assert 1 <= channels <= opening.MAX_CHANNELS and 0 < samples <= opening.MAX_SECONDS * audio.rate
+    assert opening.MIN_RATE <= audio.rate <= opening.MAX_RATE and audio.samples.nbytes <= opening.MAX_BYTES
     assert np.isfinite(audio.samples).all() and np.abs(audio.samples).max() <= 1
 
 

@@ -10,7 +10,7 @@ import soundfile
 from musicgen_service import notes
 from musicgen_service.audio import ffmpeg, reading
 from musicgen_service.audio.reading import Audio
-from tests.audio.sounds import tone
+from tests.support.sounds import tone
 
 RATE = 48_000
 HALF = 2**-0.5

@@ -10,7 +10,7 @@ import soundfile
 
 from musicgen_service.audio import encoding, reading
 from musicgen_service.audio.encoding import FORMATS, EncodingError
-from tests.audio.sounds import RATE, tone
+from tests.support.sounds import RATE, tone
 
 TAGS = {"title": "jazz", "comment": "{}", "software": "test"}
 

@@ -7,7 +7,7 @@ import pytest
 from musicgen_service import client_errors
 from musicgen_service.audio import encoding
 from musicgen_service.audio.encoding import FORMATS, EncodingError
-from tests.audio.sounds import RATE, tone
+from tests.support.sounds import RATE, tone
 from tests.test_folders import disk
 
 TAGS = {"title": "a title", "comment": "{}", "software": "a test"}

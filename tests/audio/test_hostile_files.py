@@ -13,10 +13,11 @@ import psutil
 import pytest
 import soundfile
 
-from musicgen_service.audio import ffmpeg, gate, reading
+from musicgen_service.audio import ffmpeg, opening, reading
 from musicgen_service.audio.reading import Audio, AudioError
-from tests.audio import corpus, fuzz
-from tests.audio.sounds import RATE, tone
+from tests.audio import fuzz
+from tests.support import corpus
+from tests.support.sounds import RATE, tone
 
 
 def read(folder: Path, content: bytes) -> Audio:
@@ -51,13 +52,13 @@ def test_a_bomb_costs_no_more_memory_than_the_limit(tmp_path: Path) -> None:
     try:
         with pytest.raises(AudioError, match="more than 256 MiB"):
             reading.read(path)
-        assert tracemalloc.get_traced_memory()[1] < 1.1 * gate.MAX_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * opening.MAX_BYTES
     finally:
         tracemalloc.stop()
 
 
 def test_decoding_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "DEADLINE", -1.0)
+    monkeypatch.setattr(opening, "DEADLINE", -1.0)
     with pytest.raises(AudioError, match="to decode"):
         read(tmp_path, corpus.good()["flac"])
 
@@ -123,7 +124,7 @@ def test_a_reader_that_gives_up_ends_the_program(kind: str, tmp_path: Path) -> N
     song = tmp_path / "song"
     song.write_bytes(corpus.good()[kind])
     before = set(psutil.Process().children())
-    with pytest.raises(KeyboardInterrupt), gate.decoder(song) as decoder:
+    with pytest.raises(KeyboardInterrupt), opening.decoder(song) as decoder:
         next(decoder.blocks())
         raise KeyboardInterrupt
     assert set(psutil.Process().children()) == before

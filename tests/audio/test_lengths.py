@@ -9,9 +9,9 @@ import pytest
 from musicgen_service import notes
 from musicgen_service.audio import reading
 from musicgen_service.audio.reading import AudioError
-from tests.audio import corpus
-from tests.audio.containers import CHAINS, KINDS, SECONDS, Workshop, by_ffmpeg, sized
-from tests.audio.sounds import tone
+from tests.support import corpus
+from tests.support.containers import CHAINS, KINDS, SECONDS, Workshop, by_ffmpeg, sized
+from tests.support.sounds import tone
 
 DATA = Path("tests/data/audio")
 REPORTED = {

@@ -5,7 +5,7 @@ import pyloudnorm
 import pytest
 
 from musicgen_service.audio import loudness
-from tests.audio.sounds import RATE, drums, tone
+from tests.support.sounds import RATE, drums, tone
 
 STRATEGIES = ("loudness", "peak", "rms", "clip")
 

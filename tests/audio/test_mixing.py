@@ -5,7 +5,7 @@ import pytest
 
 from musicgen_service.audio import mixing
 from musicgen_service.audio.loudness import integrated_loudness
-from tests.audio.sounds import RATE, drums, tone
+from tests.support.sounds import RATE, drums, tone
 
 CEILING = 10 ** (-1 / 20) + 1e-6
 

@@ -8,7 +8,7 @@ import soundfile
 
 from musicgen_service.audio import ffmpeg, reading
 from musicgen_service.audio.reading import Audio, AudioError
-from tests.audio.sounds import RATE, tone
+from tests.support.sounds import RATE, tone
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musicgen_service.audio.stretching import stretch, warp
-from tests.audio.sounds import RATE, tone
+from tests.support.sounds import RATE, tone
 
 CLICK = 64
 """Samples of a click."""

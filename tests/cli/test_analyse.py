@@ -9,8 +9,8 @@ import soundfile
 
 from musicgen_service import cli
 from musicgen_service.analysis import report
-from tests.audio.sounds import RATE, tone
-from tests.cli.shell import refusal
+from tests.support.shell import refusal
+from tests.support.sounds import RATE, tone
 
 pytestmark = pytest.mark.usefixtures("shell")
 Capture = pytest.CaptureFixture[str]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import COMMAND, PROJECT, environment
+from tests.support.shell import COMMAND, PROJECT, environment
 
 TAB, ALL, HOME = "\t", "\x1b*", "\x01"
 """Complete the word, insert every completion, go to the beginning of the line."""

@@ -10,7 +10,7 @@ import pytest
 from musicgen_service import __version__, cli, predictors
 from musicgen_service.cli.main import COMMANDS
 from musicgen_service.serving import schema
-from tests.cli.shell import environment, refusal
+from tests.support.shell import environment, refusal
 
 Capture = pytest.CaptureFixture[str]
 SYSTEMS = [None, *predictors.names()]

@@ -17,8 +17,8 @@ from musicgen_service.notes import note
 from musicgen_service.paths import loop
 from musicgen_service.service import MusicGenService
 from musicgen_service.serving import cog_runner
-from tests.audio.sounds import RATE, tone
-from tests.cli.shell import ending, refusal
+from tests.support.shell import ending, refusal
+from tests.support.sounds import RATE, tone
 
 pytestmark = pytest.mark.usefixtures("shell")
 Capture = pytest.CaptureFixture[str]

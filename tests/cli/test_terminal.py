@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import COMMAND, PROJECT, environment
+from tests.support.shell import COMMAND, PROJECT, environment
 
 REPORT = """
 from musicgen_service.progress import Progress, log

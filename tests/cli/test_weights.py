@@ -9,7 +9,7 @@ import pytest
 from musicgen_service import cli
 from musicgen_service.cli import weights as command
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
-from tests.cli.shell import refusal
+from tests.support.shell import refusal
 
 pytestmark = pytest.mark.usefixtures("shell")
 

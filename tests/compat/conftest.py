@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from musicgen_service.audio.reading import AudioInput
-from tests.audio.sounds import recording
+from tests.support.sounds import recording
 
 
 @pytest.fixture

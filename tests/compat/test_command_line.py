@@ -8,8 +8,8 @@ import soundfile
 from musicgen_service import cli, predictors
 from musicgen_service.audio import recipe
 from musicgen_service.serving import cog_server
-from tests.audio.sounds import RATE, tone
-from tests.cli.shell import refusal
+from tests.support.shell import refusal
+from tests.support.sounds import RATE, tone
 
 pytestmark = pytest.mark.usefixtures("shell")
 Capture = pytest.CaptureFixture[str]

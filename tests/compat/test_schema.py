@@ -8,9 +8,9 @@ import pytest
 
 from musicgen_service import predictors
 from musicgen_service.serving import schema
-from tests import static_schema
 from tests.compat import pages
 from tests.compat.pages import Page, Row
+from tests.support import static_schema
 
 SYSTEMS = predictors.names()
 ABSENT = "absent"

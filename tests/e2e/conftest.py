@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from musicgen_service import predictors
-from tests.audio.sounds import drums, tone
-from tests.e2e.harness import PROJECT, Server, data_uri, serving
+from tests.support.harness import PROJECT, Server, data_uri, serving
+from tests.support.sounds import drums, tone
 
 SONG_SECONDS = 1.5
 

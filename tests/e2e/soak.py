@@ -23,9 +23,9 @@ import numpy as np
 import psutil
 import soundfile
 
-from tests import checkpoints
-from tests.audio.sounds import RATE, tone
-from tests.e2e.harness import PATIENCE, PROJECT, Clip, Server, data_uri, serving, wait_until
+from tests.support import checkpoints
+from tests.support.harness import PATIENCE, PROJECT, Clip, Server, data_uri, serving, wait_until
+from tests.support.sounds import RATE, tone
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
 MODELS = ("small", "melody", "stereo-small", "stereo-melody")

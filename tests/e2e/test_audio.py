@@ -11,7 +11,7 @@ import pytest
 from musicgen_service.audio import recipe
 from musicgen_service.models.catalogue import CHECKPOINTS
 from tests.e2e.conftest import SONG_SECONDS
-from tests.e2e.harness import Clip, Server, file_server
+from tests.support.harness import Clip, Server, file_server
 
 RATE = 32_000
 FRAME = 640

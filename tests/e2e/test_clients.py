@@ -11,8 +11,8 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
 from tests.e2e.conftest import Served
-from tests.e2e.harness import Server, wait_until, webhook
-from tests.e2e.hosted import CogTransport
+from tests.support.harness import Server, wait_until, webhook
+from tests.support.hosted import CogTransport
 
 pytestmark = pytest.mark.slow
 

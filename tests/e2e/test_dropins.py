@@ -9,7 +9,7 @@ import pytest
 from musicgen_service import predictors
 from musicgen_service.serving import schema
 from tests.e2e.conftest import Served
-from tests.e2e.harness import Clip, wait_until
+from tests.support.harness import Clip, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.harness import Clip, Server, in_background, wait_until, webhook
+from tests.support.harness import Clip, Server, in_background, wait_until, webhook
 
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}
 LONG = SHORT | {"duration": 600}

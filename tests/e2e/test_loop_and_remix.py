@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from bench.band import jump_at_the_seam
 from demo.synth import Synthesiser
 from musicgen_service.audio import ffmpeg, recipe
-from tests.e2e.harness import Clip, Server, data_uri
 from tests.e2e.test_audio import MIME
+from tests.support.fake_music_model import jump_at_the_seam
+from tests.support.harness import Clip, Server, data_uri
 
 RATE = 32_000
 LOOP = {"task": "loop", "prompt": "pop with drums", "model_version": "demo", "duration": 2, "seed": 5}

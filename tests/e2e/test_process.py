@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from musicgen_service.threads import WAIT_POLICY
-from tests.e2e.harness import PROJECT, Clip, Server, http_server, serving
+from tests.support.harness import PROJECT, Clip, Server, http_server, serving
 
 Start = Callable[..., AbstractContextManager[Server]]
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}

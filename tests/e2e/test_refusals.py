@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from musicgen_service.request import FIELDS
-from tests.e2e.harness import PROJECT, Server, file_server, wait_until, webhook
+from tests.support.harness import PROJECT, Server, file_server, wait_until, webhook
 
 SMALL = {"prompt": "rock", "model_version": "small", "duration": 1}
 

@@ -13,7 +13,7 @@ import pytest
 
 from musicgen_service.serving import supervisor
 from tests.e2e import soak
-from tests.e2e.harness import PROJECT, Clip, Server, runs, serving, wait_until
+from tests.support.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
 pytestmark = pytest.mark.slow
 

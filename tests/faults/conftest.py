@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.audio.sounds import RATE, tone
 from tests.faults.predictor import Predictor
+from tests.support.sounds import RATE, tone
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from musicgen_service.analysis import stems
-from musicgen_service.audio import encoding, ffmpeg, gate, loudness
+from musicgen_service.audio import encoding, ffmpeg, loudness, opening
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
-from tests.audio.sounds import RATE
-from tests.e2e.harness import PATIENCE, http_server
 from tests.faults.predictor import Predictor, files_of, run
+from tests.support.harness import PATIENCE, http_server
+from tests.support.sounds import RATE
 
 
 class Cancelled(BaseException):
@@ -48,7 +48,7 @@ def cancelled_when(reached: threading.Event, work: Callable[[], Any]) -> BaseExc
 CONTINUATION = {"continuation": True, "duration": 2}
 # Where the request is when it is cancelled; only the making of tokens lasts long enough to be met in its midst.
 CANCELLED_IN: dict[str, tuple[Any, str, dict[str, Any]]] = {
-    "reading": (gate.Decoder, "blocks", CONTINUATION),
+    "reading": (opening.Decoder, "blocks", CONTINUATION),
     "the melody": (stems, "melodic", {"model_version": "melody"}),
     "prefill": (MusicGenModel, "encode", CONTINUATION),
     "tokens": (job, "generate_tokens", {"duration": 60}),

@@ -13,18 +13,18 @@ import soundfile
 import torch
 
 from musicgen_service import client_errors
-from musicgen_service.audio import encoding, gate, loudness
+from musicgen_service.audio import encoding, loudness, opening
 from musicgen_service.audio.encoding import EncodingError
-from musicgen_service.models import memory
+from musicgen_service.models import cache
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
 from musicgen_service.request import RequestError
-from tests.audio.sounds import RATE
 from tests.faults.predictor import Predictor, files_of, run
+from tests.support.sounds import RATE
 from tests.test_folders import disk
 
 STAGES: dict[str, tuple[Any, str]] = {
-    "reading": (gate.Decoder, "blocks"),
+    "reading": (opening.Decoder, "blocks"),
     "prefill": (MusicGenModel, "encode"),
     "tokens": (job, "generate_tokens"),
     "codec": (MusicGenModel, "decode"),
@@ -172,7 +172,7 @@ def test_what_a_request_worked_on_is_given_back_when_it_ends(
     run(predictor)  # the model is loaded, and nothing is dropped for it
     with monkeypatch.context() as patch, pytest.raises(BaseException) if error else nullcontext():
         patch.setattr(MusicGenModel, "decode", watched)
-        patch.setattr(memory, "_trim", lambda _: alive.append([tokens() is not None for tokens in worked_on]))
+        patch.setattr(cache, "_trim", lambda _: alive.append([tokens() is not None for tokens in worked_on]))
         run(predictor)
     assert alive == [[False]]
 

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 
 from musicgen_service import cli, predictors
-from musicgen_service.audio import gate, recipe
+from musicgen_service.audio import opening, recipe
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.inputs import decoding, fetching
 from musicgen_service.request import FIELDS, RequestError
 from musicgen_service.serving.cog_runner import ServiceRunner
-from tests.audio.sounds import RATE, tone
-from tests.e2e.harness import file_server
+from tests.support.harness import file_server
+from tests.support.sounds import RATE, tone
 
 SHORT = {"model_version": "melody", "duration": 1, "seed": 5}
 
@@ -43,7 +43,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, counting)
 
     count(fetching, "fetch", "fetched")
-    count(gate, "decoder", "decoded")
+    count(opening, "decoder", "decoded")
     count(hashlib, "file_digest", "hashed")
     return counts
 

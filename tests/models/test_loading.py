@@ -18,7 +18,7 @@ from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CODEC, DIFFUSION, SEPARATOR, T5
 from musicgen_service.models.store import WeightsError, WeightStore
-from tests.audio.sounds import tone
+from tests.support.sounds import tone
 
 # isort: split
 # After the adapter, which makes audiocraft importable.

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from musicgen_service.models import loading
+from musicgen_service.models.cache import GB, LoadedModels, ModelTooLarge, budget_from_environment
 from musicgen_service.models.catalogue import DIFFUSION
-from musicgen_service.models.memory import GB, LoadedModels, ModelTooLarge, budget_from_environment
 from musicgen_service.models.store import WeightsError, WeightStore
 
 CPU = torch.device("cpu")

@@ -16,9 +16,9 @@ from musicgen_service.models import hub as client
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CHECKPOINT_FILES, CHECKPOINTS, COMPONENTS
 from musicgen_service.models.store import MANIFEST, WeightsError, WeightStore
-from tests import hub as stand_in
-from tests.e2e.harness import wait_until
-from tests.hub import Asked, Hub
+from tests.support import hub as stand_in
+from tests.support.harness import wait_until
+from tests.support.hub import Asked, Hub
 
 CODEC = {"config.json": b"{}\n", "model.safetensors": b"codec" * 1000}
 STATE = bytes(range(256)) * 400

@@ -12,7 +12,7 @@ import pytest
 
 from musicgen_service import cli
 from musicgen_service.models.store import MANIFEST, WeightsError, WeightStore
-from tests.hub import Hub, running
+from tests.support.hub import Hub, running
 
 CODEC = {"config.json": b"{}\n", "model.safetensors": b"codec" * 1000}
 NOBODY = 65534

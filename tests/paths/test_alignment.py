@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from musicgen_service.paths.alignment import Anchor, align, anchors
-from tests.audio.sounds import RATE
 from tests.audio.test_stretching import clicks, heard_at
+from tests.support.sounds import RATE
 
 
 def test_a_downbeat_goes_to_the_nearest_one() -> None:

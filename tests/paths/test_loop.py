@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.band import HOP, RATE, Band, Play, job_for, jump_at_the_seam
 from demo.synth import Synthesiser
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.paths import loop, takes
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.loop import ATTEMPTS, TOGETHER
-from tests.audio.sounds import tone
+from tests.support.fake_music_model import HOP, RATE, FakeMusicModel, Play, job_for, jump_at_the_seam
+from tests.support.sounds import tone
 
 TEMPI = (40, 60.23, 87.5, 140, 174, 300)
 
@@ -30,8 +30,8 @@ def noise(seed: int, seconds: float) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
 
 
-def loops(band: Band, **inputs: Any) -> list[Clip]:
-    return list(loop.generate(job_for(band, task="loop", **inputs)))
+def loops(model: FakeMusicModel, **inputs: Any) -> list[Clip]:
+    return list(loop.generate(job_for(model, task="loop", **inputs)))
 
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[takes.Take]:
@@ -49,21 +49,21 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[takes.Take]:
 
 @pytest.mark.parametrize("bpm", TEMPI)
 def test_a_loop_has_whole_bars_of_the_tempo_to_the_sample(bpm: float) -> None:
-    band = Band(music(bpm))
-    clips = loops(band, bpm=bpm, variations=2)
+    model = FakeMusicModel(music(bpm))
+    clips = loops(model, bpm=bpm, variations=2)
     [length] = {clip.samples.shape[1] for clip in clips}
     beats = round(length * bpm / 60 / RATE)
     assert length == round(beats * 60 / bpm * RATE) <= 8 * RATE
     assert beats in (4, 8, 16, 32) and 2 * beats * 60 / bpm > 8
-    assert len(band.asked) == 2, "the first attempt was good"
+    assert len(model.asked) == 2, "the first attempt was good"
 
 
 @pytest.mark.parametrize("made", [0.9, 0.97, 1.04, 1.1])
 def test_music_that_misses_the_tempo_is_stretched_to_it(made: float, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = spied(monkeypatch)
-    band = Band(music(100 * made, start=1.3))
-    [clip] = loops(band, bpm=100)
-    assert clip.samples.shape == (1, round(8 * 0.6 * RATE)) and len(band.asked) == 1
+    model = FakeMusicModel(music(100 * made, start=1.3))
+    [clip] = loops(model, bpm=100)
+    assert clip.samples.shape == (1, round(8 * 0.6 * RATE)) and len(model.asked) == 1
     bar = 240 / (100 * made)
     early = (chosen[0].cut.start + 1.3) % bar
     assert min(early, bar - early) < 0.03, "it starts on a downbeat"
@@ -76,7 +76,7 @@ def test_the_seam_adds_nothing_to_the_music(
     seed: int, bpm: float, start: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = spied(monkeypatch)
-    clips = loops(Band(music(bpm * 1.03, start)), bpm=bpm, seed=seed, variations=3)
+    clips = loops(FakeMusicModel(music(bpm * 1.03, start)), bpm=bpm, seed=seed, variations=3)
     assert max(jump_at_the_seam(clip.samples) for clip in clips) < 1
     found = chosen[0].seam
     assert found.join <= found.beat and found.boundary <= 1.1 * found.uncut
@@ -85,45 +85,45 @@ def test_the_seam_adds_nothing_to_the_music(
 def test_it_begins_where_the_tracker_hears_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = spied(monkeypatch)
     heard = np.arange(0.65, 12, 0.5)
-    band = Band(noise)
-    [clip] = loops(band, bpm=120, track=lambda *_: BeatGrid(120, heard, heard[3::4], 4, 1.0))
-    assert len(band.asked) == 1 and clip.samples.shape == (1, 8 * RATE)
+    model = FakeMusicModel(noise)
+    [clip] = loops(model, bpm=120, track=lambda *_: BeatGrid(120, heard, heard[3::4], 4, 1.0))
+    assert len(model.asked) == 1 and clip.samples.shape == (1, 8 * RATE)
     assert chosen[0].cut.start == heard[3]
 
 
 def test_a_waltz_has_bars_of_three() -> None:
-    [clip] = loops(Band(music(120, beats_per_bar=3)), bpm=120, seed=2)
+    [clip] = loops(FakeMusicModel(music(120, beats_per_bar=3)), bpm=120, seed=2)
     assert clip.samples.shape[1] / RATE * 2 in (12, 6)
 
 
 def test_stereo_loops() -> None:
-    for clip in loops(Band(music(120), channels=2), bpm=120, variations=2):
+    for clip in loops(FakeMusicModel(music(120), channels=2), bpm=120, variations=2):
         assert clip.samples.shape == (2, 8 * RATE)
         assert not np.array_equal(clip.samples[0], clip.samples[1])
 
 
 @pytest.mark.parametrize(("bpm", "duration", "beats"), [(40, 2, 1), (40, 4, 2), (300, 20, 64), (120, 20, 32)])
 def test_the_duration_is_the_most_that_a_loop_takes(bpm: float, duration: float, beats: int) -> None:
-    [clip] = loops(Band(music(bpm)), bpm=bpm, duration=float(duration))
+    [clip] = loops(FakeMusicModel(music(bpm)), bpm=bpm, duration=float(duration))
     assert clip.samples.shape[1] == round(beats * 60 / bpm * RATE) <= duration * RATE
 
 
 def test_music_without_the_tempo_is_made_again(capsys: pytest.CaptureFixture[str]) -> None:
-    band = Band(lambda seed, seconds: music(90 if seed == 5 else 120)(seed, seconds))
-    [clip] = loops(band, bpm=120)
-    assert len(band.asked) == 2 and clip.seed == 5
+    model = FakeMusicModel(lambda seed, seconds: music(90 if seed == 5 else 120)(seed, seconds))
+    [clip] = loops(model, bpm=120)
+    assert len(model.asked) == 2 and clip.seed == 5
     told = capsys.readouterr().err
     assert "attempt 1 of 3 (seed 5) has no whole bars of 120 bpm: heard" in told and "warning" not in told
-    again = loops(Band(band.play), bpm=120)
+    again = loops(FakeMusicModel(model.play), bpm=120)
     assert np.array_equal(again[0].samples, clip.samples)
 
 
 @pytest.mark.parametrize("play", [noise, lambda _seed, seconds: tone(seconds)[0]], ids=["noise", "a chord"])
 @pytest.mark.parametrize("bpm", TEMPI)
 def test_any_sound_becomes_an_exact_seamless_loop(play: Play, bpm: float) -> None:
-    band = Band(play)
-    clips = loops(band, bpm=bpm, variations=3)
-    assert len(band.asked) <= ATTEMPTS + 1
+    model = FakeMusicModel(play)
+    clips = loops(model, bpm=bpm, variations=3)
+    assert len(model.asked) <= ATTEMPTS + 1
     for clip in clips:
         beats = round(clip.samples.shape[1] * bpm / 60 / RATE)
         assert clip.samples.shape[1] == round(beats * 60 / bpm * RATE)
@@ -131,38 +131,40 @@ def test_any_sound_becomes_an_exact_seamless_loop(play: Play, bpm: float) -> Non
 
 
 def test_what_never_keeps_the_tempo_is_cut_on_its_grid_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    band = Band(music(90))
-    [clip] = loops(band, bpm=120)
+    model = FakeMusicModel(music(90))
+    [clip] = loops(model, bpm=120)
     assert clip.samples.shape[1] == 8 * RATE and jump_at_the_seam(clip.samples) < 1
     told = capsys.readouterr().err
-    assert len(band.asked) == ATTEMPTS
+    assert len(model.asked) == ATTEMPTS
     assert "note: No attempt keeps 120 bpm, so the loop is cut on that tempo's own grid" in told
 
 
 def test_silence_is_no_reason_to_fail() -> None:
-    clips = loops(Band(lambda _seed, seconds: np.zeros(round(seconds * RATE), np.float32)), bpm=120, variations=2)
+    clips = loops(
+        FakeMusicModel(lambda _seed, seconds: np.zeros(round(seconds * RATE), np.float32)), bpm=120, variations=2
+    )
     assert [clip.samples.shape for clip in clips] == [(1, 8 * RATE)] * 2
 
 
 def test_the_tempo_is_told_to_the_model_once() -> None:
     for prompt, told in (("house", "house, 120 bpm"), ("house, 120 bpm", "house, 120 bpm")):
-        band = Band(music(120))
-        loops(band, bpm=120, prompt=prompt, variations=2)
-        assert {request.condition.text for group in band.asked for request in group} == {told}
+        model = FakeMusicModel(music(120))
+        loops(model, bpm=120, prompt=prompt, variations=2)
+        assert {request.condition.text for group in model.asked for request in group} == {told}
 
 
 def test_variations_go_on_from_the_last_four_beats_together(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = spied(monkeypatch)
-    band = Band(music(120))
-    loops(band, bpm=120, variations=4)
-    first, others = band.asked
+    model = FakeMusicModel(music(120))
+    loops(model, bpm=120, variations=4)
+    first, others = model.asked
     assert [len(first), len(others)] == [1, 3]
     take = chosen[0]
     end = round(take.cut.start * RATE) + round((take.cut.end - take.cut.start) * RATE)
     for request in others:
         assert request.prefix_tokens is not None
         assert request.prefix_tokens.shape[1] * HOP / RATE == pytest.approx(2.0, abs=0.03)
-        heard = band.decode(request.prefix_tokens).numpy()
+        heard = model.decode(request.prefix_tokens).numpy()
         assert np.abs(heard - take.sound[:, end - heard.shape[1] : end]).max() < 1e-4
 
 
@@ -171,14 +173,14 @@ def test_variations_are_as_loud_as_the_first() -> None:
         return music(120)(seed, seconds) * (0.1 + (seed % 7) / 8)
 
     for strategy in ("loudness", "peak", "rms", "clip"):
-        clips = loops(Band(louder_and_louder), bpm=120, variations=4, normalization_strategy=strategy)
+        clips = loops(FakeMusicModel(louder_and_louder), bpm=120, variations=4, normalization_strategy=strategy)
         levels = [integrated_loudness(clip.samples, RATE) for clip in clips]
         assert max(levels) - min(levels) < 0.2
         assert all(clip.levelled for clip in clips)
 
 
 def test_a_variation_depends_on_the_seed_and_its_number_only() -> None:
-    few, many = (loops(Band(music(120)), bpm=120, variations=count) for count in (2, 4))
+    few, many = (loops(FakeMusicModel(music(120)), bpm=120, variations=count) for count in (2, 4))
     for one, other in zip(few, many, strict=False):
         assert (one.seed, one.number) == (other.seed, other.number)
         assert np.array_equal(one.samples, other.samples)
@@ -186,20 +188,20 @@ def test_a_variation_depends_on_the_seed_and_its_number_only() -> None:
 
 
 def test_each_loop_is_handed_over_before_the_next_ones_are_made() -> None:
-    band = Band(music(174))
-    clips: Iterator[Clip] = loop.generate(job_for(band, task="loop", bpm=174, duration=2.0, variations=TOGETHER + 3))
+    model = FakeMusicModel(music(174))
+    clips: Iterator[Clip] = loop.generate(job_for(model, task="loop", bpm=174, duration=2.0, variations=TOGETHER + 3))
     next(clips)
-    assert [len(group) for group in band.asked] == [1]
+    assert [len(group) for group in model.asked] == [1]
     list(islice(clips, TOGETHER))
-    assert [len(group) for group in band.asked] == [1, TOGETHER]
+    assert [len(group) for group in model.asked] == [1, TOGETHER]
     assert len(list(clips)) == 2
-    assert [len(group) for group in band.asked] == [1, TOGETHER, 2]
+    assert [len(group) for group in model.asked] == [1, TOGETHER, 2]
 
 
 def test_a_variation_that_fails_leaves_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = loops(Band(music(120)), bpm=120, variations=4)
+    whole = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
     sound = Job.sound
 
     def fail_on_the_third(job: Job, tokens: Any, seed: int) -> np.ndarray:
@@ -208,7 +210,7 @@ def test_a_variation_that_fails_leaves_the_others(
         return sound(job, tokens, seed)
 
     monkeypatch.setattr(Job, "sound", fail_on_the_third)
-    clips = loops(Band(music(120)), bpm=120, variations=4)
+    clips = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
     assert [clip.number for clip in clips] == [1, 2, 4]
     told = capsys.readouterr().err
     assert "variation 3 failed: RuntimeError: the decoder gave up" in told
@@ -218,9 +220,9 @@ def test_a_variation_that_fails_leaves_the_others(
 
 
 def test_variations_that_fail_together_are_made_one_by_one() -> None:
-    whole = loops(Band(music(120)), bpm=120, variations=4)
+    whole = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
 
-    class Cramped(Band):
+    class Cramped(FakeMusicModel):
         def generate_tokens(self, requests: Any, on_step: Any) -> Any:
             if len(requests) > 1:
                 raise MemoryError("not enough for so many")
@@ -234,7 +236,7 @@ def test_variations_that_fail_together_are_made_one_by_one() -> None:
 
 def test_progress_only_grows_and_ends_complete() -> None:
     shares: list[float] = []
-    job = job_for(Band(music(120)), task="loop", bpm=120, variations=12)
+    job = job_for(FakeMusicModel(music(120)), task="loop", bpm=120, variations=12)
     job = Job(**{**vars(job), "report": shares.append})
     list(loop.generate(job))
     assert shares == sorted(shares) and shares[-1] == 1

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.band import RATE, Band, Play, job_for
 from demo.synth import Song, Synthesiser
 from musicgen_service.analysis import beats
 from musicgen_service.audio.loudness import integrated_loudness
@@ -13,7 +12,8 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.models.music_model import MelodySpan
 from musicgen_service.paths import remix
 from musicgen_service.paths.job import Clip
-from tests.audio.sounds import tone
+from tests.support.fake_music_model import RATE, FakeMusicModel, Play, job_for
+from tests.support.sounds import tone
 
 SEED = 77
 
@@ -35,9 +35,9 @@ def split(song: Song) -> Any:
     )
 
 
-def remixes(band: Band, song: Song, **inputs: Any) -> list[Clip]:
+def remixes(model: FakeMusicModel, song: Song, **inputs: Any) -> list[Clip]:
     asked: dict[str, Any] = {"prompt": "techno", "return_stems": True} | inputs
-    return list(remix.generate(job_for(band, Audio(song.audio[None], RATE), split(song), task="remix", **asked)))
+    return list(remix.generate(job_for(model, Audio(song.audio[None], RATE), split(song), task="remix", **asked)))
 
 
 def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ def test_the_backings_downbeats_are_the_songs(made: float, start: float) -> None
         true = grids[samples.shape[-1]]
         return beats.BeatGrid(true.bpm, true.beats, true.downbeats, 4, 1.0)
 
-    reference = Band(lambda _seed, seconds: backing.audio[: round(seconds * RATE)])
+    reference = FakeMusicModel(lambda _seed, seconds: backing.audio[: round(seconds * RATE)])
     _, aligned, _ = parts(remixes(reference, song, track=known))
     found = beats.track(aligned, RATE, song.bpm)
     distance = np.abs(song.downbeats[:, None] - found.downbeats).min(axis=1)
@@ -66,21 +66,21 @@ def test_the_backings_downbeats_are_the_songs(made: float, start: float) -> None
 @pytest.mark.parametrize("seconds", [3.0, 10.0, 25.7])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_remix_is_as_long_as_its_song(seconds: float, channels: int) -> None:
-    for clip in remixes(Band(backing_of(104), channels), song_of(seconds)):
+    for clip in remixes(FakeMusicModel(backing_of(104), channels), song_of(seconds)):
         assert clip.samples.shape == (channels, round(seconds * RATE))
         assert np.isfinite(clip.samples).all() and np.abs(clip.samples).max() <= 10 ** (-1 / 20) + 1e-6
 
 
 def test_a_song_at_another_rate_has_the_same_length() -> None:
     song = Audio(tone(3.3, 2, rate=44_100), 44_100)
-    job = job_for(Band(backing_of(100)), song, lambda audio: (audio, audio), task="remix", prompt="x")
+    job = job_for(FakeMusicModel(backing_of(100)), song, lambda audio: (audio, audio), task="remix", prompt="x")
     [clip] = remix.generate(job)
     assert clip.samples.shape[1] == round(song.samples.shape[1] * RATE / 44_100)
 
 
 def test_the_voice_is_kept_and_the_balance_is_the_songs() -> None:
     song = song_of(12)
-    whole, backing, vocals = parts(remixes(Band(backing_of(100)), song))
+    whole, backing, vocals = parts(remixes(FakeMusicModel(backing_of(100)), song))
     voice, rest = song.stems["lead"], song.audio - song.stems["lead"]
     assert np.corrcoef(vocals[0], voice)[0, 1] > 0.999
     balance = integrated_loudness(vocals, RATE) - integrated_loudness(backing, RATE)
@@ -90,21 +90,21 @@ def test_the_voice_is_kept_and_the_balance_is_the_songs() -> None:
 
 
 def test_a_mono_voice_stands_in_the_middle_of_a_stereo_backing() -> None:
-    whole, backing, vocals = parts(remixes(Band(backing_of(100), channels=2), song_of(8)))
+    whole, backing, vocals = parts(remixes(FakeMusicModel(backing_of(100), channels=2), song_of(8)))
     assert np.array_equal(vocals[0], vocals[1])
     assert not np.array_equal(backing[0], backing[1])
     assert not np.array_equal(whole[0], whole[1])
 
 
 def test_without_return_stems_there_is_the_remix_alone() -> None:
-    assert [clip.part for clip in remixes(Band(backing_of(100)), song_of(4), return_stems=False)] == [""]
+    assert [clip.part for clip in remixes(FakeMusicModel(backing_of(100)), song_of(4), return_stems=False)] == [""]
 
 
 def test_the_songs_tempo_joins_the_prompt() -> None:
     def told(**inputs: Any) -> str:
-        band = Band(backing_of(100))
-        remixes(band, song_of(8), **inputs)
-        [text] = {request.condition.text for group in band.asked for request in group}
+        model = FakeMusicModel(backing_of(100))
+        remixes(model, song_of(8), **inputs)
+        [text] = {request.condition.text for group in model.asked for request in group}
         return str(text)
 
     assert told() == "techno, 100 bpm"
@@ -115,14 +115,14 @@ def test_the_songs_tempo_joins_the_prompt() -> None:
 
 def test_every_window_has_its_own_chords() -> None:
     song = song_of(24)
-    band = Band(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
-    remixes(band, song, chroma_coefficient=1.5)
-    starts = np.arange(len(band.asked)) * 6.0
+    model = FakeMusicModel(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
+    remixes(model, song, chroma_coefficient=1.5)
+    starts = np.arange(len(model.asked)) * 6.0
     assert len(starts) == 4
     triads = {"maj": (0, 4, 7), "min": (0, 3, 7)}
     names = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
     right = []
-    for start, [request] in zip(starts, band.asked, strict=True):
+    for start, [request] in zip(starts, model.asked, strict=True):
         assert request.condition.chroma is not None
         chroma = request.condition.chroma.numpy()
         assert chroma.shape == (12, 78) and set(np.unique(chroma)) <= {0.0, 1.5}
@@ -137,17 +137,17 @@ def test_every_window_has_its_own_chords() -> None:
 
 
 def test_variations_share_every_window() -> None:
-    band = Band(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
-    clips = remixes(band, song_of(14), variations=3, return_stems=False)
-    assert [len(group) for group in band.asked] == [3, 3]
+    model = FakeMusicModel(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
+    clips = remixes(model, song_of(14), variations=3, return_stems=False)
+    assert [len(group) for group in model.asked] == [3, 3]
     assert [clip.number for clip in clips] == [1, 2, 3]
     assert len({clip.samples.tobytes() for clip in clips}) == 3
 
 
 def test_downbeats_further_apart_than_the_threshold_are_left() -> None:
-    song, band = song_of(16), Band(backing_of(100, start=1.4))  # a bar is 2.4 s: the nearest are 1 s apart
-    _, kept, _ = parts(remixes(band, song, beat_sync_threshold=0.3))
-    plain = band.play(5, 17.0)[: kept.shape[1]]
+    song, model = song_of(16), FakeMusicModel(backing_of(100, start=1.4))  # a bar is 2.4 s: the nearest are 1 s apart
+    _, kept, _ = parts(remixes(model, song, beat_sync_threshold=0.3))
+    plain = model.play(5, 17.0)[: kept.shape[1]]
     assert np.corrcoef(kept[0], plain)[0, 1] > 0.99
 
 
@@ -162,7 +162,7 @@ ODD_SONGS = {
 @pytest.mark.parametrize("name", ODD_SONGS)
 def test_odd_songs(name: str) -> None:
     song = ODD_SONGS[name]
-    whole, _, _ = parts(remixes(Band(backing_of(100)), song))
+    whole, _, _ = parts(remixes(FakeMusicModel(backing_of(100)), song))
     assert whole.shape == (1, song.audio.size) and whole.any() and np.isfinite(whole).all()
 
 
@@ -172,7 +172,7 @@ def test_silence_in_the_song(silent: str, capsys: pytest.CaptureFixture[str]) ->
     nothing, voice, rest = (np.zeros((1, 6 * RATE), np.float32), song.stems["lead"][None], song.stems["chords"][None])
     voice, rest = {"song": (nothing, nothing), "voice": (nothing, rest), "rest": (voice, nothing)}[silent]
     job = job_for(
-        Band(backing_of(100)),
+        FakeMusicModel(backing_of(100)),
         Audio(voice + rest, RATE),
         lambda _audio: (Audio(voice, RATE), Audio(rest, RATE)),
         task="remix",
@@ -187,7 +187,7 @@ def test_silence_in_the_song(silent: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_backing_without_beats_is_not_aligned(capsys: pytest.CaptureFixture[str]) -> None:
-    band = Band(lambda _seed, seconds: np.zeros(round(seconds * RATE), np.float32))
-    whole, backing, vocals = parts(remixes(band, song_of(6)))
+    model = FakeMusicModel(lambda _seed, seconds: np.zeros(round(seconds * RATE), np.float32))
+    whole, backing, vocals = parts(remixes(model, song_of(6)))
     assert "No beats were found in the new backing, so it is not aligned" in capsys.readouterr().err
     assert vocals.any() and whole.any() and not backing.any()

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bench.band import jump_at_the_seam
 from demo.synth import Synthesiser
 from musicgen_service.paths import seam
-from tests.audio.sounds import RATE, drums, tone
+from tests.support.fake_music_model import jump_at_the_seam
+from tests.support.sounds import RATE, drums, tone
 
 BEATS = 8
 

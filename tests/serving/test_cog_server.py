@@ -14,7 +14,7 @@ import pytest
 
 from musicgen_service import cli
 from musicgen_service.serving import cog_server, supervisor
-from tests.e2e.harness import PROJECT, free_port, serving
+from tests.support.harness import PROJECT, free_port, serving
 
 SERVE = [sys.executable, "-m", "musicgen_service", "serve"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from musicgen_service.serving import proxy
 from musicgen_service.serving.proxy import Front
-from tests.e2e.harness import http_server, wait_until
+from tests.support.harness import http_server, wait_until
 
 
 class Behind(BaseHTTPRequestHandler):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from musicgen_service.serving import supervisor
-from tests.e2e.harness import PROJECT, Server, runs, serving, wait_until
+from tests.support.harness import PROJECT, Server, runs, serving, wait_until
 from tests.test_folders import disk, fill
 
 SCRIPT = """
@@ -23,7 +23,7 @@ from musicgen_service.serving import supervisor
 supervisor.GLANCE = supervisor.BACK_OFF_FIRST = 0.05
 supervisor.GIVING_UP = 0.5
 environment = os.environ | {"PYTHONPATH": os.getcwd()}
-command = [sys.executable, "-m", "tests.fake_cog"]
+command = [sys.executable, "-m", "tests.support.fake_cog"]
 supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), command, environment, lambda folder: None, 2.0).run()
 """
 
@@ -132,9 +132,9 @@ def test_a_setup_that_failed_is_tried_again_until_its_weights_appear(tmp_path: P
 def test_while_a_setup_that_failed_is_tried_again_the_reason_stays(tmp_path: Path) -> None:
     # The server that is tried next takes long to answer.
     slow = SCRIPT.replace(
-        '"-m", "tests.fake_cog"',
+        '"-m", "tests.support.fake_cog"',
         """"-c",
-        "import os, runpy, time; time.sleep(2); runpy.run_module('tests.fake_cog', run_name='__main__')" """,
+        "import os, runpy, time; time.sleep(2); runpy.run_module('tests.support.fake_cog', run_name='__main__')" """,
     )
     weights = str(tmp_path / "weights")
     with serving(["-c", slow, "--port"], PROJECT, tmp_path / "temp", status="SETUP_FAILED", WEIGHTS=weights) as server:

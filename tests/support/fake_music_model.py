@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
+
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.reading import Audio
@@ -13,16 +16,13 @@ from musicgen_service.paths.job import Job
 from musicgen_service.request import FIELDS, GenerationRequest
 from musicgen_service.service import variation_seed
 
-import numpy as np
-import torch
-
 RATE, HOP = 32_000, 640
 Play = Callable[[int, float], np.ndarray]
 """A seed and a length in seconds to mono samples at `RATE`."""
 
 
 @dataclass
-class Band:
+class FakeMusicModel:
     """A `MusicModel`.
 
     Attributes

@@ -15,7 +15,7 @@ from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
-from tests import checkpoints
+from tests.support import checkpoints
 
 import torch
 

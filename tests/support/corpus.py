@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from musicgen_service.audio import ffmpeg
-from tests.audio.sounds import tone
+from tests.support.sounds import tone
 
 RATE = 16_000
 PCM, ADPCM, FLOAT, IMA_ADPCM, GSM = 1, 2, 3, 0x11, 0x31

@@ -1,6 +1,6 @@
 """Where the time of a whole request goes, with the shipped checkpoint.
 
-    python -m bench.shares
+    python -m bench.request_profile
 
 Requests go through the service in this process, their parts under a stopwatch that counts processor time, so that
 other work on the machine does not matter. What a part leaves to another part counts for the other.
@@ -82,7 +82,7 @@ def main() -> None:
         "continuation, 60 s": {"duration": 60, "input_audio": melody, "continuation": True},
     }
     shares = {name: _shares(service, base | inputs, parts) for name, inputs in asked.items()}
-    print(f"demo; {machine.describe(torch.device('cpu'))}\npython -m bench.shares\n\n{_table(shares)}\n")
+    print(f"demo; {machine.describe(torch.device('cpu'))}\npython -m bench.request_profile\n\n{_table(shares)}\n")
     print(json.dumps(shares))
 
 

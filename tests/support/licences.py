@@ -1,4 +1,4 @@
-"""Licences of what `requirements*.txt` brings: `python -m tests.licences` fails on one that is not permissive."""
+"""Licences of what is installed: `python -m tests.support.licences` fails on one that is not permissive."""
 
 import re
 import sys

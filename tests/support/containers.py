@@ -8,8 +8,8 @@ import numpy as np
 import soundfile
 
 from musicgen_service.audio import ffmpeg
-from tests.audio import corpus
-from tests.audio.sounds import tone
+from tests.support import corpus
+from tests.support.sounds import tone
 
 SECONDS = 1.5
 SOURCES = {"mono": (1, 44_100), "other": (1, 44_100), "slow": (1, 22_050), "stereo": (2, 48_000), "phone": (1, 8_000)}

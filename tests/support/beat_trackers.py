@@ -8,7 +8,7 @@ import torch
 from beat_this.model.beat_tracker import BeatThis
 
 from musicgen_service.models.catalogue import BEAT_TRACKER
-from tests.audio.sounds import RATE
+from tests.support.sounds import RATE
 
 PUBLISHED: dict[str, Any] = {
     "spect_dim": 128,

@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: small checkpoints, sounds, servers, stand-ins."""
