@@ -132,4 +132,6 @@ def test_nothing_else_reads_the_environment() -> None:
     }
     # `serve` hands the environment on to Cog's server, `threads` says what OpenMP reads there, and a shell that wants a
     # completion asks there.
-    assert readers == {f"musicgen_service/{name}.py" for name in ("settings", "server", "threads", "cli/completion")}
+    assert readers == {
+        f"musicgen_service/{name}.py" for name in ("settings", "serving/cog_server", "threads", "cli/completion")
+    }
