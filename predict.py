@@ -1,7 +1,7 @@
 """The predictor that Cog serves: typed inputs and nothing else.
 
 Cog's build reads this file without running it, so every input is written out in literals;
-`musicgen_service/request.py` holds the same bounds and the rules between inputs, and a test keeps the
+`musicgen_service/requests/request.py` holds the same bounds and the rules between inputs, and a test keeps the
 two equal.
 """
 

@@ -10,9 +10,9 @@ import cog
 from musicgen_service import settings
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.progress import log
-from musicgen_service.request import GenerationRequest, RequestError, check
+from musicgen_service.requests.request import GenerationRequest, RequestError, check
+from musicgen_service.requests.signature import declared
 from musicgen_service.serving.cog_runner import ServiceRunner
-from musicgen_service.signature import declared
 
 DEMO = "demo"
 """As `MUSICGEN_MODELS`: the demo checkpoint stands in for every model."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from cog import BaseModel, Input, Path
 
 from compat.dropin import DropIn
-from musicgen_service import tempo
+from musicgen_service.requests import tempo
 
 
 class Outputs(BaseModel):

@@ -1,6 +1,6 @@
 """What the files of a request are called."""
 
-from musicgen_service.request import GenerationRequest
+from musicgen_service.requests.request import GenerationRequest
 
 STEMS = ("backing", "vocals")
 """The parts of a remix that `return_stems` asks for."""

@@ -26,7 +26,7 @@ from musicgen_service.outputs import Outputs
 from musicgen_service.paths import continuation, loop, melody, remix, roundtrip, text
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.progress import Progress, log
-from musicgen_service.request import GenerationRequest, RequestError
+from musicgen_service.requests.request import GenerationRequest, RequestError
 from musicgen_service.seeds import derived
 
 _PATHS: dict[str, Callable[[Job], Iterator[Clip]]] = {

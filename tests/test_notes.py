@@ -10,7 +10,7 @@ import soundfile
 
 from musicgen_service import notes, predictors
 from musicgen_service.inputs.decoding import decoded
-from musicgen_service.request import FIELDS, RequestError
+from musicgen_service.requests.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService
 from tests.compat.requests import PRESENT
 from tests.support.sounds import RATE, tone

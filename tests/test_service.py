@@ -18,7 +18,7 @@ from musicgen_service.cli import inputs as cli_inputs
 from musicgen_service.inputs.decoding import decoded
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
-from musicgen_service.request import FIELDS, RequestError
+from musicgen_service.requests.request import FIELDS, RequestError
 from musicgen_service.service import MusicGenService, variation_seed
 from tests.support.sounds import RATE, tone
 

@@ -21,7 +21,7 @@ from musicgen_service.cli.parser import Parser, complete_with
 
 def add_arguments(parser: Parser, words: Sequence[str]) -> None:
     """The arguments of the command; the inputs are those of the system that the words name."""
-    from musicgen_service.signature import declared
+    from musicgen_service.requests.signature import declared
 
     fields = declared(type(predictors.load(_system(words))).run)
     parser.usage = f"{parser.prog} [PROMPT] [-o OUTPUT] [options]"

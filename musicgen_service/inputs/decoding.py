@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service.audio import reading
-from musicgen_service.request import Field, RequestError
+from musicgen_service.requests.request import Field, RequestError
 
 
 def decoded(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.paths.windows import generate_tokens
-from musicgen_service.request import GenerationRequest
+from musicgen_service.requests.request import GenerationRequest
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from cog import BaseRunner, Path
 from musicgen_service import notes, settings
 from musicgen_service.inputs import fetching
 from musicgen_service.inputs.decoding import decoded
-from musicgen_service.request import FIELDS, Field, GenerationRequest, RequestError
+from musicgen_service.requests.request import FIELDS, Field, GenerationRequest, RequestError
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
 cog.types.Path.validate = lambda address: address

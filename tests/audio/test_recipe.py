@@ -10,7 +10,7 @@ import soundfile
 from musicgen_service.audio import encoding, recipe
 from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.cli import inputs
-from musicgen_service.request import FIELDS, MAX_PROMPT
+from musicgen_service.requests.request import FIELDS, MAX_PROMPT
 from tests.support.sounds import RATE, tone
 
 AWKWARD = "r&b = \"so; #1\" \\ 'fun' naïve 爵士 🎷\n; [tag]\nx=y $HOME `ls`"

@@ -6,7 +6,7 @@ import pytest
 
 from musicgen_service import predictors
 from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.request import GenerationRequest, RequestError
+from musicgen_service.requests.request import GenerationRequest, RequestError
 
 PRESENT = [name for name in CHECKPOINTS if name != "demo"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service.folders import MARK
-from musicgen_service.request import FIELDS
+from musicgen_service.requests.request import FIELDS
 from musicgen_service.serving.cog_runner import ServiceRunner
 
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}

@@ -13,7 +13,7 @@ from musicgen_service import cli, predictors
 from musicgen_service.audio import opening, recipe
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.inputs import decoding, fetching
-from musicgen_service.request import FIELDS, RequestError
+from musicgen_service.requests.request import FIELDS, RequestError
 from musicgen_service.serving.cog_runner import ServiceRunner
 from tests.support.harness import file_server
 from tests.support.sounds import RATE, tone

@@ -13,7 +13,7 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
 from musicgen_service.paths.job import Job
-from musicgen_service.request import FIELDS, GenerationRequest
+from musicgen_service.requests.request import FIELDS, GenerationRequest
 from musicgen_service.service import variation_seed
 
 RATE, HOP = 32_000, 640

@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from musicgen_service import effects, tempo
 from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models import catalogue
 from musicgen_service.models.store import fetch_hint
 from musicgen_service.notes import note
+from musicgen_service.requests import tempo, unused
 from musicgen_service.seeds import MAX_SEED as MAX_SEED
 from musicgen_service.suggestion import did_you_mean
 
@@ -139,7 +139,7 @@ class GenerationRequest:
         if problems:
             raise RequestError(problems)
         _tell(values)
-        if values["temperature"] < effects.GREEDY_BELOW:
+        if values["temperature"] < unused.GREEDY_BELOW:
             values["temperature"] = 0.0
         return cls(**values)
 
@@ -325,7 +325,7 @@ def _is_open(named: Sequence[tempo.Tempo]) -> bool:
 
 def _tell(values: Mapping[str, Any]) -> None:
     """Note what has no effect in a request that is allowed, and what was chosen in a client's place."""
-    for sentence in effects.without_effect(values, {name: field.default for name, field in FIELDS.items()}):
+    for sentence in unused.without_effect(values, {name: field.default for name, field in FIELDS.items()}):
         note(sentence)
     prompt, bpm = values["prompt"], values["bpm"]
     if prompt is None or values["task"] == "encode-decode":

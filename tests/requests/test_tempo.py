@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from musicgen_service import tempo
+from musicgen_service.requests import tempo
 
 ONE: dict[str, float] = {
     # the unit after the number

@@ -6,8 +6,8 @@ import pytest
 
 from musicgen_service import notes
 from musicgen_service.audio.reading import AudioInput
-from musicgen_service.effects import UNUSED
-from musicgen_service.request import FIELDS, TASKS, GenerationRequest
+from musicgen_service.requests.request import FIELDS, TASKS, GenerationRequest
+from musicgen_service.requests.unused import UNUSED
 from tests.support.sounds import recording
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from musicgen_service import notes, tempo
+from musicgen_service import notes
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.request import FIELDS, LOOP_SECONDS, MAX_SEED, GenerationRequest, RequestError
+from musicgen_service.requests import tempo
+from musicgen_service.requests.request import FIELDS, LOOP_SECONDS, MAX_SEED, GenerationRequest, RequestError
 from tests.support.sounds import recording
 
 PRESENT = ["small", "stereo-melody", "demo"]
@@ -365,7 +366,7 @@ def test_every_text_is_measured_before_it_is_read(monkeypatch: pytest.MonkeyPatc
         raise AssertionError("a text that is too long was read")
 
     monkeypatch.setattr(tempo, "read", read)
-    monkeypatch.setattr("musicgen_service.request.did_you_mean", read)
+    monkeypatch.setattr("musicgen_service.requests.request.did_you_mean", read)
     texts = [name for name, field in FIELDS.items() if field.kind is str]
     assert set(texts) >= {"prompt", "task", "model_version"}
     long = "1" * 2_000_000
