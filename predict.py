@@ -139,4 +139,4 @@ class Predictor(ServiceRunner):
         ),
     ) -> list[Path]:
         """Make the clips of one request."""
-        return self.clips(locals())
+        return self.run_request(locals())

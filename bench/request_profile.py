@@ -20,7 +20,7 @@ from musicgen_service.audio import encoding, loudness, reading
 from musicgen_service.engine.slots import Slots
 from musicgen_service.inputs.decoding import decoded
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.requests.request import FIELDS
+from musicgen_service.requests.fields import FIELDS
 from musicgen_service.service import MusicGenService
 
 import torch

@@ -10,7 +10,9 @@ import cog
 from musicgen_service import settings
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.progress import log
-from musicgen_service.requests.request import GenerationRequest, RequestError, check
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import check
+from musicgen_service.requests.request import GenerationRequest
 from musicgen_service.requests.signature import declared
 from musicgen_service.serving.cog_runner import ServiceRunner
 
@@ -45,19 +47,19 @@ class DropIn(ServiceRunner):
             raise RequestError(problems)
         return self.as_request(values)
 
-    def settle(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
-        """The request that the inputs amount to; see `ServiceRunner.settle`."""
+    def resolve(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
+        """The request that the inputs amount to; see `ServiceRunner.resolve`."""
         with self._own_words():
-            return super().settle(inputs, present)
+            return super().resolve(inputs, present)
 
-    def clips(self, arguments: Mapping[str, Any]) -> list[cog.Path]:
-        """Carry out what `run` was asked for; see `ServiceRunner.clips`."""
+    def run_request(self, arguments: Mapping[str, Any]) -> list[cog.Path]:
+        """Carry out what `run` was asked for; see `ServiceRunner.run_request`."""
         with self._own_words():
-            return super().clips(arguments)
+            return super().run_request(arguments)
 
-    def clip(self, arguments: Mapping[str, Any]) -> cog.Path:
+    def run_single(self, arguments: Mapping[str, Any]) -> cog.Path:
         """The same for a system that makes one file."""
-        [file] = self.clips(arguments)
+        [file] = self.run_request(arguments)
         return file
 
     def checkpoint(self, model: str, *, follows_melody: bool = False) -> str:
@@ -68,8 +70,8 @@ class DropIn(ServiceRunner):
             raise RequestError([f"Model '{model}' takes no melody: use {names}, or set continuation to true."])
         return stand_in(model)
 
-    def worded(self, sentence: str) -> str:
-        """A sentence in this system's names of inputs; see `ServiceRunner.worded`."""
+    def reword(self, sentence: str) -> str:
+        """A sentence in this system's names of inputs; see `ServiceRunner.reword`."""
         for name, own in self.names.items():
             sentence = re.sub(rf"\b{name}\b", own, sentence)
         return sentence
@@ -80,7 +82,7 @@ class DropIn(ServiceRunner):
         try:
             yield
         except RequestError as error:
-            raise RequestError([self.worded(problem) for problem in error.problems]) from None
+            raise RequestError([self.reword(problem) for problem in error.problems]) from None
 
 
 def stand_in(model: str) -> str:

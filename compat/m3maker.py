@@ -71,4 +71,4 @@ class Predictor(meta_musicgen.Predictor):
         ),
     ) -> Path:
         """Make one clip."""
-        return self.clip(locals())
+        return self.run_single(locals())

@@ -89,7 +89,7 @@ class Predictor(DropIn):
         ),
     ) -> Path:
         """Make one clip."""
-        return self.clip(locals())
+        return self.run_single(locals())
 
 
 def codec_model() -> str:

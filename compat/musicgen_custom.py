@@ -91,4 +91,4 @@ class Predictor(DropIn):
         ),
     ) -> Path:
         """Make one clip."""
-        return self.clip(locals())
+        return self.run_single(locals())

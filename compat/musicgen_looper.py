@@ -103,4 +103,4 @@ class Predictor(DropIn):
         ),
     ) -> Outputs:
         """Make the loops; one that fails leaves no gap among the names."""
-        return Outputs(**{f"variation_{number:02d}": loop for number, loop in enumerate(self.clips(locals()), 1)})
+        return Outputs(**{f"variation_{number:02d}": loop for number, loop in enumerate(self.run_request(locals()), 1)})

@@ -71,4 +71,4 @@ class Predictor(DropIn):
         ),
     ) -> Path:
         """Make one remix."""
-        return self.clip(locals())
+        return self.run_single(locals())

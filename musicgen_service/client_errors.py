@@ -7,7 +7,7 @@ from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.audio.reading import AudioError
 from musicgen_service.models.store import WeightsError
 from musicgen_service.redaction import without_folders
-from musicgen_service.requests.request import RequestError
+from musicgen_service.requests.errors import RequestError
 from musicgen_service.settings import SettingsError
 
 _SPOKEN = (RequestError, AudioError, EncodingError, WeightsError, SettingsError)

@@ -10,7 +10,7 @@ from musicgen_service.progress import log
 
 @dataclass
 class _Collection:
-    worded: Callable[[str], str]
+    reword: Callable[[str], str]
     is_quiet: bool
     sentences: list[str] = field(default_factory=list)
 
@@ -20,15 +20,15 @@ _collection: ContextVar[_Collection | None] = ContextVar("notes", default=None)
 
 
 @contextmanager
-def collected(worded: Callable[[str], str] = str, *, quiet: bool = False) -> Iterator[list[str]]:
+def collected(reword: Callable[[str], str] = str, *, quiet: bool = False) -> Iterator[list[str]]:
     """The notes made in the block, each once, in order.
 
     Parameters
     ----------
-    worded : puts a sentence into the client's own names of inputs
+    reword : puts a sentence into the client's own names of inputs
     quiet : whether to keep them out of the log: for a request that is only looked at
     """
-    collection = _Collection(worded, quiet)
+    collection = _Collection(reword, quiet)
     token = _collection.set(collection)
     try:
         yield collection.sentences
@@ -40,7 +40,7 @@ def note(sentence: str) -> None:
     """Tell the client and the operator one sentence; it goes to the log and to the notes of the running request."""
     collection = _collection.get()
     if collection is not None:
-        sentence = collection.worded(sentence)
+        sentence = collection.reword(sentence)
         if sentence in collection.sentences:
             return
         collection.sentences.append(sentence)

@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,42 +10,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_service import health, naming, threads
+from musicgen_service import health, naming, paths, threads
 from musicgen_service.analysis import stems, tracker
 from musicgen_service.analysis.beats import BeatGrid
-from musicgen_service.audio import encoding, loudness, recipe
+from musicgen_service.audio import encoding, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.models import loading, text_reading
 from musicgen_service.models.cache import LoadedModels, budget_from_environment, give_back
-from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best
+from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best, fetch_hint
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
+from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
-from musicgen_service.paths import continuation, loop, melody, remix, roundtrip, text
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.progress import Progress, log
-from musicgen_service.requests.request import GenerationRequest, RequestError
-from musicgen_service.seeds import derived
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.request import GenerationRequest
+from musicgen_service.requests.tasks import TaskSpec
 
-_PATHS: dict[str, Callable[[Job], Iterator[Clip]]] = {
-    "text": text.generate,
-    "melody": melody.generate,
-    "continuation": continuation.generate,
-    "loop": loop.generate,
-    "remix": remix.generate,
-    "encode-decode": roundtrip.generate,
-}
-
-_NEED_SOUND = ("melody", "remix")
 _SMALL_WIDTH = 512
 """Transformers this wide or less run on one thread: the demo is, every released one is wider."""
-
-
-def variation_seed(seed: int, index: int) -> int:
-    """Seed of a request's clip number `index`, counted from 0; the first has the request's own."""
-    return seed if index == 0 else derived(seed, index)
 
 
 class MusicGenService:
@@ -81,7 +66,7 @@ class MusicGenService:
 
         Parameters
         ----------
-        inputs : the client's inputs by name, files decoded; see `request.FIELDS` and `inputs.decoded`
+        inputs : the client's inputs by name, files decoded; see `requests.fields` and `inputs.decoding`
 
         Returns
         -------
@@ -93,9 +78,7 @@ class MusicGenService:
             When the inputs are not allowed, with every reason.
         """
         request = GenerationRequest.from_inputs(inputs, self.store.present())
-        if request.task == "remix" and not self.store.has(SEPARATOR):
-            what = f"Task 'remix' takes the vocals out of the song with '{SEPARATOR}'"
-            raise RequestError([f"{what}, which is not in the weights folder: {fetch_hint(SEPARATOR)}."])
+        self._require_components(request.spec)
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
         progress = Progress()
         try:
@@ -121,6 +104,12 @@ class MusicGenService:
         finally:
             self._working.release()
 
+    def _require_components(self, task: TaskSpec) -> None:
+        for name in task.components:
+            if not self.store.has(name):
+                use = f"Task '{task.name}' {task.component_use} with '{name}'"
+                raise RequestError([f"{use}, which is not in the weights folder: {fetch_hint(name)}."])
+
     def _make_clips(self, request: GenerationRequest, folder: Path, progress: Progress) -> tuple[list[Path], list[int]]:
         model = self._models.get(request.model_version)
         # In a small network threads wait for each other after every operation, longer than they work;
@@ -137,19 +126,15 @@ class MusicGenService:
                         f"{request.continuation_end:.7g} s is shorter than a sample: raise continuation_end."
                     ]
                 )
-            if audio.is_silent and request.task in _NEED_SOUND:
+            if audio.is_silent and request.spec.needs_melody:
                 raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
         decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
-        seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
         melody = self._melody_of(model)
-        job = Job(request, model, seeds, audio, decode, melody, self._split, self._track, progress.report)
+        job = Job(request, model, audio, decode, melody, self._split, self._track, progress.report)
         files, made_with = [], []
-        for clip in _PATHS[request.task](job):
-            sound = clip.samples
-            if not clip.levelled:
-                sound = loudness.normalise(sound, model.sample_rate, request.normalization_strategy)
+        for clip in paths.generate(job):
             path = folder / naming.file_name(request, naming.label(clip.number, clip.part))
-            encoding.write(sound, model.sample_rate, path, recipe.tags(_recipe(request, clip)))
+            encoding.write(clip.samples, model.sample_rate, path, recipe.tags(_recipe(request, clip)))
             files.append(path)
             made_with.append(clip.seed)
         return files, made_with
@@ -178,7 +163,7 @@ class MusicGenService:
 
 def _tell_of_prompt(request: GenerationRequest, model: MusicGenModel) -> None:
     """Note what the model does not understand of a prompt, or does not read."""
-    if request.prompt is None or request.task == "encode-decode":
+    if request.prompt is None or not request.spec.samples_tokens:
         return
     description = model.read_text(request.description or "")
     for sentence in text_reading.notes(model.name, model.read_text(request.prompt), description):
@@ -186,8 +171,8 @@ def _tell_of_prompt(request: GenerationRequest, model: MusicGenModel) -> None:
 
 
 def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
-    """What makes one clip again: the request with this clip's seed, alone; a loop's variation needs the loop."""
-    if request.task == "loop":
+    """What makes one clip again: the request with this clip's seed, alone, unless it goes on from the first one."""
+    if request.spec.follows_first_variation:
         inputs = replace(request, variations=clip.number).as_inputs()
     else:
         inputs = replace(request, seed=clip.seed, variations=1).as_inputs()

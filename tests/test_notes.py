@@ -10,7 +10,8 @@ import soundfile
 
 from musicgen_service import notes, predictors
 from musicgen_service.inputs.decoding import decoded
-from musicgen_service.requests.request import FIELDS, RequestError
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import FIELDS
 from musicgen_service.service import MusicGenService
 from tests.compat.requests import PRESENT
 from tests.support.sounds import RATE, tone
@@ -45,7 +46,7 @@ def test_requests_side_by_side_do_not_see_one_anothers() -> None:
 
 
 def test_a_request_that_is_only_looked_at_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    predictors.load(None).settle({"prompt": "rock", "continuation_start": 1}, PRESENT)
+    predictors.load(None).resolve({"prompt": "rock", "continuation_start": 1}, PRESENT)
     assert "note:" not in capsys.readouterr().err
 
 
@@ -76,7 +77,7 @@ def metrics(system: str | None, service: MusicGenService, **inputs: Any) -> dict
     said: dict[str, Any] = {}
     predictor.record_metric = said.__setitem__
     defaults = {name: field.default for name, field in predictor.fields.items()}
-    predictor.clips({"self": predictor} | defaults | inputs)
+    predictor.run_request({"self": predictor} | defaults | inputs)
     return said
 
 
@@ -97,7 +98,7 @@ def test_drop_ins_name_their_own_inputs(
         "duration has no effect on model_version 'encode-decode'.",
     ]
     predictor = predictors.load("musicgen_remixer")
-    with notes.collected(predictor.worded) as found:
+    with notes.collected(predictor.reword) as found:
         notes.note("No vocals were found in input_audio, so the remix is the new backing alone.")
     assert found == ["No vocals were found in music_input, so the remix is the new backing alone."]
 

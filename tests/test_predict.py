@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from musicgen_service.requests.request import FIELDS
+from musicgen_service.requests.fields import FIELDS
 from musicgen_service.serving import schema
 from tests.support import static_schema
 from tests.support.static_schema import Trap

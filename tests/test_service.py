@@ -18,8 +18,10 @@ from musicgen_service.cli import inputs as cli_inputs
 from musicgen_service.inputs.decoding import decoded
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
-from musicgen_service.requests.request import FIELDS, RequestError
-from musicgen_service.service import MusicGenService, variation_seed
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import FIELDS
+from musicgen_service.seeds import variation_seed
+from musicgen_service.service import MusicGenService
 from tests.support.sounds import RATE, tone
 
 MODELS = {"small": 1, "melody": 1, "stereo-small": 2, "stereo-melody": 2}

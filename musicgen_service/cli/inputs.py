@@ -8,7 +8,7 @@ from typing import Any
 from musicgen_service.cli.errors import UsageError
 from musicgen_service.cli.files import existing
 from musicgen_service.cli.parser import Parser, must_be_one_of
-from musicgen_service.requests.request import Field, allowed_numbers
+from musicgen_service.requests.fields import Field, allowed_numbers
 from musicgen_service.suggestion import did_you_mean
 
 _METAVARS = {str: "TEXT", Path: "FILE", int: "N", float: "NUMBER"}

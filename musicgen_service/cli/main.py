@@ -86,7 +86,7 @@ def _sentence(error: Exception) -> str:
     # Imported here: a command that goes well need not wait for them.
     from musicgen_service.audio import encoding, reading, recipe
     from musicgen_service.models.store import WeightsError
-    from musicgen_service.requests.request import RequestError
+    from musicgen_service.requests.errors import RequestError
     from musicgen_service.settings import SettingsError
 
     foreseen = (

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("-o - would write a sound file to the terminal: send it to a program or a file.")
     predictor = predictors.load(options.system)
     values = decoded(values, options.fields)
-    request = predictor.settle(values, WeightStore.from_environment().present())
+    request = predictor.resolve(values, WeightStore.from_environment().present())
     values["seed"] = request.seed
     labels = naming.labels(request)
     targets = dict(
@@ -125,7 +125,7 @@ def _made(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[tuple[
     predictor.record_metric = metrics.__setitem__
     started = time.monotonic()
     try:
-        files = [Path(file) for file in predictor.clips(values)]
+        files = [Path(file) for file in predictor.run_request(values)]
     except ServiceError as error:
         raise CommandError(str(error)) from None
     try:

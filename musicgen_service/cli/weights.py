@@ -96,7 +96,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from musicgen_service.models.store import WeightStore, fetch_hint
+    from musicgen_service.models.catalogue import fetch_hint
+    from musicgen_service.models.store import WeightStore
 
     store = WeightStore.from_environment()
     for name in options.names:

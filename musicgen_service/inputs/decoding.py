@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service.audio import reading
-from musicgen_service.requests.request import Field, RequestError
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import Field
 
 
 def decoded(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:

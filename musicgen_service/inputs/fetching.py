@@ -18,7 +18,8 @@ from musicgen_service import settings
 from musicgen_service.inputs import data_uri, http
 from musicgen_service.inputs.content_encoding import too_large
 from musicgen_service.inputs.http import SourceError as SourceError
-from musicgen_service.requests.request import Field, RequestError
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import Field
 
 DEADLINE = 60.0
 """Seconds that a whole transfer may take, redirects included."""

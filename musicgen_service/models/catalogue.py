@@ -138,3 +138,8 @@ def best(present: list[str], melody: bool) -> str | None:
     if not able:
         return None
     return max(able, key=lambda c: (c.parameters, c.channels, c.takes_melody == melody)).name
+
+
+def fetch_hint(name: str) -> str:
+    """The command that brings `name`, as the end of a sentence."""
+    return f"run `python -m musicgen_service weights fetch {name}`"

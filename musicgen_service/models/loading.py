@@ -18,9 +18,9 @@ from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_adapter as adapter
-from musicgen_service.models.catalogue import BEAT_TRACKER, CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5
+from musicgen_service.models.catalogue import BEAT_TRACKER, CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5, fetch_hint
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.models.store import WeightsError, WeightStore, fetch_hint
+from musicgen_service.models.store import WeightsError, WeightStore
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _REASON_LENGTH = 120

@@ -17,6 +17,7 @@ from musicgen_service.models.catalogue import (
     COMPONENTS,
     Checkpoint,
     Component,
+    fetch_hint,
     first_match,
 )
 from musicgen_service.models.hub import sha256
@@ -227,11 +228,6 @@ class WeightStore:
             return {path: {"size": entry["size"], "sha256": entry["sha256"]} for path, entry in files.items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise WeightsError(f"'{name}' is damaged ({MANIFEST} cannot be read): {fetch_hint(name)}.") from None
-
-
-def fetch_hint(name: str) -> str:
-    """The command that brings `name`, as the end of a sentence."""
-    return f"run `python -m musicgen_service weights fetch {name}`"
 
 
 @contextmanager

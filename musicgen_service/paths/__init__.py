@@ -1,1 +1,13 @@
-"""One generation path per file."""
+"""How each task is carried out: one module for each, and what they are made of."""
+
+import importlib
+from collections.abc import Iterator
+
+from musicgen_service.paths.job import Clip, Job
+
+
+def generate(job: Job) -> Iterator[Clip]:
+    """The clips of a request, at their final level, by the path that `requests.tasks` names for its task."""
+    path = importlib.import_module(f"{__name__}.{job.request.spec.path}")
+    clips: Iterator[Clip] = path.generate(job)
+    return clips

@@ -33,7 +33,7 @@ def generate(job: Job) -> Iterator[Clip]:
     fade = round(_FADE * model.sample_rate)
     for clip in job.sounds(lambda _: condition, prompt, job.frames - first):
         made = clip.samples[:, : job.samples - offset]
-        yield replace(clip, samples=_joined(given, made, offset, fade))
+        yield job.normalised(replace(clip, samples=_joined(given, made, offset, fade)))
 
 
 def _joined(given: np.ndarray, made: np.ndarray, offset: int, fade: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from musicgen_service.analysis.tracker import Track
+from musicgen_service.audio import loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.models.music_model import MusicModel
@@ -24,14 +25,12 @@ class Clip:
     seed : the one it was drawn with
     number : its place among the request's variations, from 1
     part : `backing` or `vocals` when it is one part of that variation; empty for the whole
-    levelled : whether it has its level already
     """
 
     samples: np.ndarray
     seed: int
     number: int
     part: str = ""
-    levelled: bool = False
 
     def cut(self, length: int) -> "Clip":
         """The first `length` samples of it."""
@@ -44,7 +43,6 @@ class Job:
 
     Attributes
     ----------
-    seeds : one for each clip
     audio : the part of the client's audio to use, at its own rate; None without input audio
     decode : tokens [codebooks, frames] to audio [channels, frames * hop], by codec or by diffusion
     melody : the instruments that carry the melody of an Audio
@@ -55,13 +53,17 @@ class Job:
 
     request: GenerationRequest
     model: MusicModel
-    seeds: Sequence[int]
     audio: Audio | None
     decode: Callable[[torch.Tensor], torch.Tensor]
     melody: Callable[[Audio], Audio]
     split: Callable[[Audio], tuple[Audio, Audio]]
     track: Track
     report: Callable[[float], None]
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """The seed of each clip."""
+        return self.request.seeds
 
     @property
     def samples(self) -> int:
@@ -95,6 +97,11 @@ class Job:
         tokens = generate_tokens(self.model, condition_at, prompt, frames, self.sampling, self.seeds, self.report)
         for number, (seed, clip) in enumerate(zip(self.seeds, tokens, strict=True), 1):
             yield Clip(self.sound(clip, seed), seed, number)
+
+    def normalised(self, clip: Clip) -> Clip:
+        """The clip at the level that the request asks for."""
+        strategy = self.request.normalization_strategy
+        return replace(clip, samples=loudness.normalise(clip.samples, self.model.sample_rate, strategy))
 
     def sound(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
         """Tokens to a float32 array [channels, frames * hop] without infinities or NaN."""

@@ -21,7 +21,7 @@ def generate(job: Job) -> Iterator[Clip]:
         return job.condition(melody=_part(melody, frame, job))
 
     for clip in job.sounds(condition_at, None, job.frames):
-        yield clip.cut(job.samples)
+        yield job.normalised(clip.cut(job.samples))
 
 
 def _part(melody: torch.Tensor, frame: int, job: Job) -> torch.Tensor:

@@ -41,10 +41,10 @@ def generate(job: Job) -> Iterator[Clip]:
     for clip in job.sounds(_condition_at(job, grid, harmony, song.seconds), None, frames):
         backing = _aligned(job, clip.samples, grid, length)
         parts = mixing.mix(backing, voice, rest, rate, job.request.normalization_strategy)
-        yield replace(clip, samples=parts.whole, levelled=True)
+        yield replace(clip, samples=parts.whole)
         if job.request.return_stems:
-            yield replace(clip, samples=parts.backing, part="backing", levelled=True)
-            yield replace(clip, samples=parts.vocals, part="vocals", levelled=True)
+            yield replace(clip, samples=parts.backing, part="backing")
+            yield replace(clip, samples=parts.vocals, part="vocals")
 
 
 def _condition_at(job: Job, grid: BeatGrid, harmony: list[ChordSegment], seconds: float) -> Callable[[int], Condition]:

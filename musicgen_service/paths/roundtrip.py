@@ -12,5 +12,5 @@ def generate(job: Job) -> Iterator[Clip]:
     given = job.required_audio().convert(job.model.sample_rate, job.model.channels).samples
     tokens = job.model.encode(torch.from_numpy(given))
     for number, seed in enumerate(job.seeds, 1):
-        yield Clip(job.sound(tokens, seed), seed, number).cut(given.shape[1])
+        yield job.normalised(Clip(job.sound(tokens, seed), seed, number).cut(given.shape[1]))
         job.report(number / len(job.seeds))

@@ -9,4 +9,4 @@ def generate(job: Job) -> Iterator[Clip]:
     """Clips [channels, samples] of exactly the length asked for, from their description."""
     condition = job.condition()
     for clip in job.sounds(lambda _: condition, None, job.frames):
-        yield clip.cut(job.samples)
+        yield job.normalised(clip.cut(job.samples))

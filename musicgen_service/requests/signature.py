@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import cog
 
-from musicgen_service.requests.request import Field
+from musicgen_service.requests.fields import Field
 
 
 def declared(run: Callable[..., Any]) -> dict[str, Field]:

@@ -3,19 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_SAMPLING = ("top_k", "top_p", "temperature", "classifier_free_guidance")
-_PART = ("continuation_start", "continuation_end")
-_REMIX = ("beat_sync_threshold", "chroma_coefficient")
+from musicgen_service.requests.tasks import TASKS
 
-UNUSED: Mapping[str, tuple[str, ...]] = {
-    "text": (*_PART, *_REMIX),
-    "melody": _REMIX,
-    "continuation": _REMIX,
-    "loop": (*_PART, *_REMIX),
-    "remix": ("duration",),
-    "encode-decode": ("prompt", "duration", "bpm", *_SAMPLING, *_REMIX),
-}
-"""The inputs that each task does not look at. An input that a task does not allow is refused instead."""
 GREEDY_BELOW = 1e-5
 """A temperature below this always takes the likeliest token: what it divides differs in the last bit at least."""
 
@@ -28,14 +17,15 @@ def without_effect(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     request : the inputs of a request that is allowed, with its task and model chosen
     defaults : what the inputs are when they are left out
     """
+    task = TASKS[request["task"]]
     given = {name for name, value in request.items() if name in defaults and value != defaults[name]}
-    unused = [name for name in UNUSED[request["task"]] if name in given]
-    told = [f"{name} has no effect on task '{request['task']}'." for name in unused]
-    if request["task"] == "encode-decode":
-        if request["variations"] > 1 and not request["multi_band_diffusion"]:
-            told.append("variations of task 'encode-decode' are all alike without multi_band_diffusion.")
-        return told
-    return told + list(_sampling_without_effect(request, given))
+    unused = [name for name in task.unused if name in given]
+    sentences = [f"{name} has no effect on task '{task.name}'." for name in unused]
+    if task.samples_tokens:
+        return sentences + list(_sampling_without_effect(request, given))
+    if request["variations"] > 1 and not request["multi_band_diffusion"]:
+        sentences.append(f"variations of task '{task.name}' are all alike without multi_band_diffusion.")
+    return sentences
 
 
 def _sampling_without_effect(request: Mapping[str, Any], given: set[str]) -> Iterator[str]:

@@ -15,7 +15,9 @@ from cog import BaseRunner, Path
 from musicgen_service import notes, settings
 from musicgen_service.inputs import fetching
 from musicgen_service.inputs.decoding import decoded
-from musicgen_service.requests.request import FIELDS, Field, GenerationRequest, RequestError
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import FIELDS, Field
+from musicgen_service.requests.request import GenerationRequest
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
 cog.types.Path.validate = lambda address: address
@@ -66,11 +68,11 @@ class ServiceRunner(BaseRunner):
         """
         return dict(inputs)
 
-    def worded(self, sentence: str) -> str:
+    def reword(self, sentence: str) -> str:
         """A sentence about the fields of a request, in the names that `run` has for them."""
         return sentence
 
-    def settle(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
+    def resolve(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
         """The request that the inputs amount to, given the checkpoints that are `present`.
 
         Raises
@@ -81,7 +83,7 @@ class ServiceRunner(BaseRunner):
         with notes.collected(quiet=True):
             return GenerationRequest.from_inputs(self.translate(inputs), present)
 
-    def clips(self, arguments: Mapping[str, Any]) -> list[Path]:
+    def run_request(self, arguments: Mapping[str, Any]) -> list[Path]:
         """Carry out what `run` was asked for.
 
         Parameters
@@ -94,7 +96,7 @@ class ServiceRunner(BaseRunner):
         """
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
-            with notes.collected(self.worded) as noted:
+            with notes.collected(self.reword) as noted:
                 with fetching.local(inputs, self.fields) as found:
                     inputs = decoded(found, self.fields)
                 files, seeds = self.service.generate(self.translate(inputs))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from musicgen_service.requests.request import unknown_input
+from musicgen_service.requests.fields import unknown_input
 from musicgen_service.suggestion import did_you_mean
 
 Inputs = Mapping[str, tuple[str, ...]]

@@ -71,7 +71,7 @@ def test_a_tab_completes(shell: str, folder: Path) -> None:
 
 def test_all_inputs_and_checkpoints_are_offered(folder: Path) -> None:
     from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
-    from musicgen_service.requests.request import FIELDS
+    from musicgen_service.requests.fields import FIELDS
 
     (folder / "lines").unlink(missing_ok=True)
     keys = [f"musicgen predict -i {ALL}", f"musicgen weights fetch {ALL}", f"musicgen predict -i model_version={ALL}"]

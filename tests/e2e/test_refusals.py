@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from musicgen_service.requests.request import FIELDS
+from musicgen_service.requests.fields import FIELDS
 from tests.support.harness import PROJECT, Server, file_server, wait_until, webhook
 
 SMALL = {"prompt": "rock", "model_version": "small", "duration": 1}

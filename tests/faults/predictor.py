@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service.folders import MARK
-from musicgen_service.requests.request import FIELDS
+from musicgen_service.requests.fields import FIELDS
 from musicgen_service.serving.cog_runner import ServiceRunner
 
 SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
@@ -19,7 +19,7 @@ class Predictor(ServiceRunner):
 
 def run(predictor: Predictor, **inputs: Any) -> list[Path]:
     defaults = {name: field.default for name, field in FIELDS.items()}
-    return predictor.clips({"self": predictor} | defaults | SHORT | inputs)
+    return predictor.run_request({"self": predictor} | defaults | SHORT | inputs)
 
 
 def files_of(predictor: Predictor) -> set[Path]:

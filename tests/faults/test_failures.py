@@ -18,7 +18,7 @@ from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.models import cache
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
-from musicgen_service.requests.request import RequestError
+from musicgen_service.requests.errors import RequestError
 from tests.faults.predictor import Predictor, files_of, run
 from tests.support.sounds import RATE
 from tests.test_folders import disk

@@ -9,7 +9,7 @@ from musicgen_service import client_errors
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.audio.reading import AudioError
 from musicgen_service.models.store import WeightsError
-from musicgen_service.requests.request import RequestError
+from musicgen_service.requests.errors import RequestError
 
 
 def test_an_error_of_our_own_is_explained_without_paths() -> None:

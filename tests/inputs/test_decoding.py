@@ -13,7 +13,8 @@ from musicgen_service import cli, predictors
 from musicgen_service.audio import opening, recipe
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.inputs import decoding, fetching
-from musicgen_service.requests.request import FIELDS, RequestError
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import FIELDS
 from musicgen_service.serving.cog_runner import ServiceRunner
 from tests.support.harness import file_server
 from tests.support.sounds import RATE, tone
@@ -78,7 +79,7 @@ ASKED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ASKED)
 def test_once_over_http(name: str, runner: Runner, song: Path, counted: Counter[str]) -> None:
     with file_server(song.parent) as address:
-        runner.clips({"self": runner} | SHORT | ASKED[name] | {"input_audio": f"{address}/{song.name}"})
+        runner.run_request({"self": runner} | SHORT | ASKED[name] | {"input_audio": f"{address}/{song.name}"})
     assert counted == {"fetched": 1, "decoded": 1, "hashed": 1}
 
 

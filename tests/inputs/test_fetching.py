@@ -20,7 +20,8 @@ import pytest
 
 from musicgen_service.inputs import addresses, fetching, http
 from musicgen_service.inputs.fetching import SourceError
-from musicgen_service.requests.request import FIELDS, RequestError
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import FIELDS
 from tests.support.harness import PATIENCE, http_server, wait_until
 
 LOUD = b"music" * 1000

@@ -9,7 +9,11 @@ from musicgen_service import notes
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.requests import tempo
-from musicgen_service.requests.request import FIELDS, LOOP_SECONDS, MAX_SEED, GenerationRequest, RequestError
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.fields import FIELDS
+from musicgen_service.requests.request import GenerationRequest
+from musicgen_service.requests.tasks import TASKS
+from musicgen_service.seeds import MAX_SEED
 from tests.support.sounds import recording
 
 PRESENT = ["small", "stereo-melody", "demo"]
@@ -171,7 +175,8 @@ def test_the_duration_of_a_loop_has_bounds_of_its_own(seconds: float) -> None:
 
 def test_at_least_one_beat_of_every_allowed_tempo_fits_every_allowed_loop() -> None:
     slowest = FIELDS["bpm"].minimum
-    assert slowest is not None and 60 / slowest <= LOOP_SECONDS[0]
+    allowed = TASKS["loop"].duration
+    assert slowest is not None and allowed is not None and 60 / slowest <= allowed[0]
 
 
 def test_a_loop_takes_no_audio(song: AudioInput) -> None:
@@ -366,7 +371,7 @@ def test_every_text_is_measured_before_it_is_read(monkeypatch: pytest.MonkeyPatc
         raise AssertionError("a text that is too long was read")
 
     monkeypatch.setattr(tempo, "read", read)
-    monkeypatch.setattr("musicgen_service.requests.request.did_you_mean", read)
+    monkeypatch.setattr("musicgen_service.requests.fields.did_you_mean", read)
     texts = [name for name, field in FIELDS.items() if field.kind is str]
     assert set(texts) >= {"prompt", "task", "model_version"}
     long = "1" * 2_000_000

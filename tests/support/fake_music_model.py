@@ -13,8 +13,8 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
 from musicgen_service.paths.job import Job
-from musicgen_service.requests.request import FIELDS, GenerationRequest
-from musicgen_service.service import variation_seed
+from musicgen_service.requests.fields import FIELDS
+from musicgen_service.requests.request import GenerationRequest
 
 RATE, HOP = 32_000, 640
 Play = Callable[[int, float], np.ndarray]
@@ -79,7 +79,6 @@ def job_for(
     """A request, as a path is given it."""
     values = {name: spec.default for name, spec in FIELDS.items()} | {"seed": 5} | inputs
     request = GenerationRequest(**values)
-    seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
 
     def nothing(audio: Audio) -> Any:
         raise AssertionError("not to be used here")
@@ -87,7 +86,6 @@ def job_for(
     return Job(
         request,
         model,
-        seeds,
         song,
         model.decode,
         nothing,

@@ -1,0 +1,136 @@
+"""Every input of a request: its type, default and bounds, in one place.
+
+The server's schema checks most of this already, but it may be absent, lets `8.0` through for an
+integer and hands a bare string through for a file; so everything is checked here again.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musicgen_service.audio.encoding import FORMATS
+from musicgen_service.audio.reading import AudioInput
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.requests.tasks import TASKS
+from musicgen_service.seeds import MAX_SEED
+from musicgen_service.suggestion import did_you_mean
+
+MODEL_VERSIONS = ("auto", *CHECKPOINTS)
+NORMALIZATION_STRATEGIES = ("loudness", "clip", "peak", "rms")
+MAX_TEXT = 4_000
+"""Characters of a prompt, and of any other text: they are counted before anything looks at them."""
+_MAX_QUOTED = 60
+"""Characters of a client's own text in a sentence."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input: its type, default and what it may be."""
+
+    kind: type
+    """`Path` for a file, which is an `AudioInput` by the time that it is checked."""
+    default: Any = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] | None = None
+    description: str = ""
+
+
+FIELDS = {
+    "prompt": Field(str),
+    "model_version": Field(str, "auto", choices=MODEL_VERSIONS),
+    "task": Field(str, "auto", choices=("auto", *TASKS)),
+    "input_audio": Field(Path),
+    "duration": Field(float, 8.0, 1, 600),
+    "continuation": Field(bool, False),
+    "continuation_start": Field(float, 0.0, 0, 900),
+    "continuation_end": Field(float, None, -1, 900),
+    "multi_band_diffusion": Field(bool, False),
+    "normalization_strategy": Field(str, "loudness", choices=NORMALIZATION_STRATEGIES),
+    "top_k": Field(int, 250, 0, 2048),
+    "top_p": Field(float, 0.0, 0, 1),
+    "temperature": Field(float, 1.0, 0, 10),
+    "classifier_free_guidance": Field(float, 3.0, 0, 20),
+    "bpm": Field(float, None, 40, 300),
+    "variations": Field(int, 1, 1, 20),
+    "beat_sync_threshold": Field(float, 0.75, 0, 10),
+    "chroma_coefficient": Field(float, 1.0, 0.5, 2),
+    "return_stems": Field(bool, False),
+    "output_format": Field(str, "wav", choices=FORMATS),
+    "seed": Field(int, None, -1, MAX_SEED),
+}
+
+
+def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The inputs in their fields' types, with defaults for what is missing or None; and what is wrong with the rest.
+
+    A field that failed its check is not among the values.
+    """
+    problems = [unknown_input(name, fields) for name in inputs if name not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        try:
+            values[name] = _checked(name, field, inputs.get(name))
+        except ValueError as error:
+            problems.append(str(error))
+    return values, problems
+
+
+def unknown_input(name: str, known: Iterable[str]) -> str:
+    """What to say of an input that there is not."""
+    quoted = name if len(name) <= _MAX_QUOTED else name[: _MAX_QUOTED - 3] + "..."
+    return f"There is no input '{quoted}'{did_you_mean(quoted, known)}."
+
+
+def allowed_numbers(field: Field) -> str:
+    """What a field of numbers takes, in words."""
+    noun = "a whole number" if field.kind is int else "a number"
+    low, high = field.minimum, field.maximum
+    if low is None:
+        return noun if high is None else f"{noun} up to {high:.10g}"
+    return f"{noun} of {low:g} or more" if high is None else f"{noun} from {low:g} to {high:.10g}"
+
+
+def _checked(name: str, field: Field, value: Any) -> Any:
+    """The value in its field's type and bounds; raises ValueError with one sentence."""
+    if value is None:
+        return field.default
+    if field.kind is Path:
+        # What was an address has been fetched and decoded by now; Cog hands anything that is no URL through as text.
+        if not isinstance(value, AudioInput):
+            raise ValueError(f"{name} must be an http(s) URL or a data URI, not {_quoted(value)}.")
+        return value
+    if field.kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, not {_quoted(value)}.")
+        return value
+    if field.kind is str:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text, not {_quoted(value)}.")
+        if len(value) > MAX_TEXT:
+            raise ValueError(f"The {name} has {len(value)} characters; at most {MAX_TEXT} are allowed.")
+        if field.choices and value not in field.choices:
+            near = did_you_mean(value, field.choices)
+            raise ValueError(f"{name} must be one of {', '.join(field.choices)}, not {_quoted(value)}{near}.")
+        return value
+    return _checked_number(name, field, value)
+
+
+def _checked_number(name: str, field: Field, value: Any) -> int | float:
+    # Comparisons with these are false for NaN, for infinities and for integers that no float can hold.
+    low = -sys.float_info.max if field.minimum is None else field.minimum
+    high = sys.float_info.max if field.maximum is None else field.maximum
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and low <= value <= high) or (field.kind is int and value != int(value)):
+        raise ValueError(f"{name} must be {allowed_numbers(field)}, not {_quoted(value)}.")
+    return field.kind(value)
+
+
+def _quoted(value: Any) -> str:
+    try:
+        text = repr(value[:_MAX_QUOTED] if isinstance(value, (str, bytes)) else value)
+    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."

@@ -1,0 +1,179 @@
+"""The rules between the inputs of a request, each with its sentence."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from musicgen_service.models import catalogue
+from musicgen_service.models.catalogue import fetch_hint
+from musicgen_service.requests import tempo
+from musicgen_service.requests.fields import FIELDS
+from musicgen_service.requests.tasks import TASKS
+from musicgen_service.seeds import MAX_SEED
+
+_RANDOM_SEEDS = (None, 0, -1)
+
+
+def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
+    """Replace every `auto` and open end in `values`; return what stands in the way.
+
+    Parameters
+    ----------
+    values : by field name, of the fields that passed their own checks. A rule that reads another field is left out,
+        so that one mistake is not reported twice.
+    present : names of the checkpoints that can be loaded
+    """
+    if "prompt" in values and not (values["prompt"] or "").strip():
+        values["prompt"] = None
+    if values.get("continuation_end") == -1:
+        values["continuation_end"] = None
+    if values.get("seed") in _RANDOM_SEEDS:
+        values["seed"] = secrets.randbelow(MAX_SEED) + 1
+    problems = []
+    for read, rule in _RULES:
+        if values.keys() >= read:
+            problems += rule(values, present)
+    return problems
+
+
+def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    audio = values["input_audio"]
+    if values["continuation"] and values["task"] not in ("auto", "continuation"):
+        return [f"continuation is true but task is '{values['task']}': leave one of them out."]
+    if values["task"] == "auto":
+        without_flag = "text" if audio is None else "melody"
+        values["task"] = "continuation" if values["continuation"] else without_flag
+    values["continuation"] = values["task"] == "continuation"
+    task = TASKS[values["task"]]
+    if task.takes_audio and audio is None:
+        return [f"Task '{task.name}' needs input_audio."]
+    if not task.takes_audio and audio is not None:
+        return [
+            f"Task '{task.name}' takes no input_audio: use 'melody' to follow it or 'continuation' to go on from it."
+        ]
+    if task.needs_words and values["prompt"] is None:
+        return ["Give a prompt, input_audio, or both."]
+    return []
+
+
+def _check_prompt(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    prompt, bpm = values["prompt"], values["bpm"]
+    if prompt is None:
+        return []
+    problems = []
+    if any("\ud800" <= character <= "\udfff" for character in prompt):
+        problems.append("The prompt holds half characters (unpaired surrogates): send valid Unicode text.")
+    named = tempo.read(prompt)
+    if bpm is not None and not tempo.allows(named, bpm):
+        problems.append(f"The prompt says {tempo.listed(named)} but bpm is {bpm:g}: leave one of them out.")
+    return problems
+
+
+def _check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    """The part of the input audio that is used."""
+    start, end = values["continuation_start"], values["continuation_end"]
+    problems = []
+    if end is not None and end < 0:
+        problems.append(f"continuation_end must be -1 (the end of the file) or at least 0, not {end:g}.")
+    elif end is not None and start >= end:
+        problems.append(f"continuation_start ({start:g} s) must be before continuation_end ({end:g} s).")
+    if values["input_audio"] is None:
+        return problems
+    length = values["input_audio"].seconds
+    if start >= length:
+        problems.append(f"continuation_start ({start:g} s) is beyond the end of input_audio ({length:.4g} s).")
+    if problems:
+        return problems
+    return _check_part_length(values, min(end if end is not None else length, length) - start)
+
+
+def _check_part_length(values: dict[str, Any], seconds: float) -> list[str]:
+    task = TASKS.get(values["task"])
+    if task and task.keeps_audio and seconds >= values["duration"]:
+        return [
+            f"The audio to go on from is {seconds:.4g} s long, so duration (the total length) must be more "
+            f"than that, not {values['duration']:g} s: raise it or shorten the part with continuation_end."
+        ]
+    if task and task.longest_audio is not None and seconds > task.longest_audio:
+        return [
+            f"The song to {task.name} is {seconds:.4g} s long; at most {task.longest_audio:g} s are allowed: "
+            "choose a part with continuation_start and continuation_end."
+        ]
+    return []
+
+
+def _check_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    """Take a tempo that the task needs from the prompt: the one it names, or the middle of its range."""
+    task = TASKS.get(values["task"])
+    if task is None or not task.needs_tempo or values["bpm"] is not None:
+        return []
+    slowest, fastest = FIELDS["bpm"].minimum, FIELDS["bpm"].maximum
+    assert slowest is not None and fastest is not None
+    named = tempo.read(values["prompt"] or "")
+    if not named:
+        needed = f"Task '{task.name}' needs bpm, from {slowest} to {fastest}"
+        return [f"{needed}, or a prompt that names a tempo, such as '120 bpm'."]
+    if len(named) > 1:
+        return [f"The prompt says {tempo.listed(named)}, and a {task.name} has one tempo: say which with bpm."]
+    if not slowest <= named[0].middle <= fastest:
+        return [f"The prompt says {named[0]}; a {task.name}'s tempo may be from {slowest} to {fastest} bpm."]
+    values["bpm"] = named[0].middle
+    return []
+
+
+def _check_duration(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    task, seconds = TASKS.get(values["task"]), values["duration"]
+    if task is None or task.duration is None or task.duration[0] <= seconds <= task.duration[1]:
+        return []
+    allowed = "from {:g} to {:g} s".format(*task.duration)
+    return [
+        f"For task '{task.name}' duration is the longest that the {task.name} may be, {allowed}, not {seconds:g} s."
+    ]
+
+
+def _check_stems(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    if not values["return_stems"] or (values["task"] in TASKS and TASKS[values["task"]].returns_stems):
+        return []
+    able = " or ".join(f"'{task.name}'" for task in TASKS.values() if task.returns_stems)
+    return [f"return_stems is for task {able}, and task is '{values['task']}': leave it out."]
+
+
+def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
+    task = TASKS.get(values["task"])
+    needs_melody = task is not None and task.needs_melody
+    name = values["model_version"]
+    if name == "auto":
+        name = catalogue.best(list(present), melody=needs_melody)
+        if name is None:
+            what = f"No checkpoint for task '{values['task']}' is in the weights folder"
+            return [f"{what}: {fetch_hint('melody' if needs_melody else 'small')}."]
+        values["model_version"] = name
+    checkpoint = catalogue.CHECKPOINTS[name]
+    problems = []
+    if needs_melody and not checkpoint.takes_melody:
+        able = ", ".join(c.name for c in catalogue.CHECKPOINTS.values() if c.takes_melody)
+        instead = ", or set continuation to true" if values["task"] == "melody" else ""
+        problems.append(f"Model '{name}' takes no melody: use one of {able}{instead}.")
+    if values["multi_band_diffusion"] and not checkpoint.uses_released_codec:
+        problems.append(
+            f"multi_band_diffusion works with the released codec only, and model '{name}' has one of its own."
+        )
+    if name not in present:
+        here = ", ".join(present) or "none"
+        problems.append(f"Model '{name}' is not in the weights folder (present: {here}): {fetch_hint(name)}.")
+    return problems
+
+
+_Rule = Callable[[dict[str, Any], Sequence[str]], list[str]]
+"""Takes the values and the names of the checkpoints that are present; may replace values; returns what is wrong."""
+
+_RULES: tuple[tuple[set[str], _Rule], ...] = (
+    ({"task", "continuation", "input_audio", "prompt"}, _choose_task),
+    ({"prompt", "bpm"}, _check_prompt),
+    ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion"}, _choose_model),
+    ({"task", "input_audio", "continuation_start", "continuation_end", "duration"}, _check_part),
+    ({"task", "prompt", "bpm", "duration"}, _check_tempo),
+    ({"task", "prompt", "bpm", "duration"}, _check_duration),
+    ({"task", "return_stems"}, _check_stems),
+)
+"""The fields that a rule reads, and the rule."""
