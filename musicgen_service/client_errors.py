@@ -1,4 +1,4 @@
-"""What a client is told when something breaks: one sentence, without the insides of the service."""
+"""Errors as clients see them: one sentence, without internals of the service."""
 
 import torch
 
@@ -10,7 +10,7 @@ from musicgen_service.redaction import without_folders
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.settings import SettingsError
 
-_SPOKEN = (RequestError, AudioError, EncodingError, WeightsError, SettingsError)
+CLIENT_SAFE_ERRORS = (RequestError, AudioError, EncodingError, WeightsError, SettingsError)
 """Errors whose own message is written for a client."""
 
 
@@ -20,26 +20,26 @@ class ServiceError(RuntimeError):
     __qualname__ = "Service error"  # as Cog begins what it tells a client
 
 
-def explained(error: Exception) -> Exception:
-    """The error to answer with: the same when it speaks to clients and names no path, else one that does."""
+def to_client_error(error: Exception) -> Exception:
+    """The error to answer with: one sentence that names no path."""
     if isinstance(error, RequestError):
         return error
     if is_out_of_memory(error):
         return ServiceError("There was not enough memory: ask for fewer variations, a shorter clip or a smaller model.")
-    if isinstance(error, (OSError, EncodingError)) and (trouble := _trouble_with_files(error)):
-        return ServiceError(trouble)
-    if isinstance(error, _SPOKEN):
+    if isinstance(error, (OSError, EncodingError)) and (problem := _file_system_problem(error)):
+        return ServiceError(problem)
+    if isinstance(error, CLIENT_SAFE_ERRORS):
         return ServiceError(without_folders(str(error)))
     return ServiceError("Something went wrong inside the service; its log says more.")
 
 
-def _trouble_with_files(error: Exception) -> str | None:
-    """Why files cannot be written, where that is what the error, or what caused it, comes from."""
+def _file_system_problem(error: Exception) -> str | None:
+    """Why files cannot be written, if that is what caused the error."""
     cause = error if isinstance(error, OSError) else error.__cause__
     if isinstance(cause, OSError) and folders.is_no_room(cause):
         # What the request had written is removed already, so that there may be room again.
-        return folders.trouble() or folders.FULL
-    return folders.trouble()
+        return folders.problem() or folders.FULL
+    return folders.problem()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

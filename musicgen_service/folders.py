@@ -70,7 +70,7 @@ class OwnFolder:
         self._mark.close()
 
 
-def trouble(folder: Path | None = None) -> str | None:
+def problem(folder: Path | None = None) -> str | None:
     """Why nothing can be written in a folder (the temporary folder) now, as a sentence; None when something can."""
     folder = folder or Path(tempfile.gettempdir())
     try:

@@ -14,11 +14,11 @@ MAX_AGE = 600.0
 """Seconds after which the files of a finished request are removed."""
 MAX_BYTES = 2 * 10**9
 """Of all finished requests together; beyond it the oldest go."""
-DELIVERY = 60.0
+DELIVERY_TIME = 60.0
 """Seconds for which they stay whatever their size: the server reads them right after the request has returned."""
 
 PREFIX = "musicgen-outputs-"
-_COG = Path("/tmp/coglet/predictions")
+_COG_FOLDER = Path("/tmp/coglet/predictions")
 """Cog makes a folder for each prediction there, with these in it, and removes none of them."""
 _COG_PARTS = {"inputs", "outputs"}
 _COG_AGE = 24 * 3600.0
@@ -34,13 +34,13 @@ class Outputs:
         self._own: folders.OwnFolder | None = None
         self._finished: dict[Path, float] = {}
         self._lock = threading.RLock()
-        self._keeper: threading.Thread | None = None
+        self._cleanup_thread: threading.Thread | None = None
         folders.sweep(PREFIX)
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
         """A folder for the files of one request, the time of the block; it goes at once when the block fails."""
-        self.tidy()
+        self.clean_up()
         if self._own is None or not self._own.exists():
             self._own = folders.OwnFolder(PREFIX)
         folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._own.path))
@@ -51,26 +51,26 @@ class Outputs:
             raise
         with self._lock:
             self._finished[folder] = time.monotonic()
-        if self._keeper is None:
-            self._keeper = threading.Thread(target=self._keep_tidy, name="outputs", daemon=True)
-            self._keeper.start()
+        if self._cleanup_thread is None:
+            self._cleanup_thread = threading.Thread(target=self._clean_up_regularly, name="outputs", daemon=True)
+            self._cleanup_thread.start()
 
-    def tidy(self) -> None:
+    def clean_up(self) -> None:
         """Remove what is too old, then the oldest of what is too much."""
         now = time.monotonic()
         with self._lock:
             sizes = {folder: _size(folder) for folder in self._finished}
             for folder, finished in sorted(self._finished.items(), key=lambda item: item[1]):
                 age = now - finished
-                if age > MAX_AGE or (age > DELIVERY and sum(sizes.values()) > MAX_BYTES):
+                if age > MAX_AGE or (age > DELIVERY_TIME and sum(sizes.values()) > MAX_BYTES):
                     shutil.rmtree(folder, ignore_errors=True)
                     del self._finished[folder], sizes[folder]
-        folders.sweep_old(_COG, _COG_PARTS, time.time() - _COG_AGE)
+        folders.sweep_old(_COG_FOLDER, _COG_PARTS, time.time() - _COG_AGE)
 
-    def _keep_tidy(self) -> None:
+    def _clean_up_regularly(self) -> None:
         while True:
-            time.sleep(DELIVERY)
-            self.tidy()
+            time.sleep(DELIVERY_TIME)
+            self.clean_up()
 
 
 def _size(folder: Path) -> int:

@@ -22,9 +22,9 @@ def main() -> None:
             status = str(json.load(reply)["status"])
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"no answer: {error}")
-    well = status not in _NOT_LIVE if sys.argv[1:] == ["live"] else status in _READY
+    is_healthy = status not in _NOT_LIVE if sys.argv[1:] == ["live"] else status in _READY
     print(status)
-    sys.exit(0 if well else 1)
+    sys.exit(0 if is_healthy else 1)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class MusicGenService:
             progress.close()
             give_back()
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether a few tokens can be made and decoded; while a request does just that, there is nothing to try."""
         if not self._working.acquire(blocking=False):
             return True

@@ -132,7 +132,7 @@ def test_every_probe_is_ours() -> None:
 
 def test_predictions_have_the_time_to_finish() -> None:
     environment = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
-    least = settings.load(environment).drain_seconds + supervisor.GIVING_UP + 10
+    least = settings.load(environment).drain_seconds + supervisor.CANCEL_TIMEOUT + 10
     assert POD["terminationGracePeriodSeconds"] >= least
     assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= least
     assert COMPOSE["environment"]["MUSICGEN_DRAIN_SECONDS"] == environment["MUSICGEN_DRAIN_SECONDS"]

@@ -181,26 +181,26 @@ def fill(folder: Path) -> Path:
 
 
 def test_there_is_no_trouble_with_a_folder_that_can_be_written(tmp_path: Path) -> None:
-    assert folders.trouble() is None and not folders.is_full(tmp_path)
+    assert folders.problem() is None and not folders.is_full(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lost_folder_is_said(tmp_path: Path) -> None:
-    assert folders.trouble(tmp_path / "gone") == "The service's temporary folder is gone: try again when it is back."
+    assert folders.problem(tmp_path / "gone") == "The service's temporary folder is gone: try again when it is back."
 
 
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert folders.trouble(tmp_path / "file") == "The service may not write to its temporary folder."
+    assert folders.problem(tmp_path / "file") == "The service may not write to its temporary folder."
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "size=1m") as small:
         large = fill(small)
-        assert folders.trouble(small) == "The service has no room left to write files: try again later."
+        assert folders.problem(small) == "The service has no room left to write files: try again later."
         assert folders.is_full(small)
         large.unlink()
-        assert folders.trouble(small) is None
+        assert folders.problem(small) is None
 
 
 def test_a_disk_without_inodes_is_said(tmp_path: Path) -> None:
@@ -208,8 +208,8 @@ def test_a_disk_without_inodes_is_said(tmp_path: Path) -> None:
         files = [small / str(number) for number in range(19)]
         for file in files:
             file.touch()
-        told = folders.trouble(small)
+        told = folders.problem(small)
         assert told and told.startswith("The service's disk has no inodes left") and folders.is_full(small)
         for file in files:
             file.unlink()
-        assert folders.trouble(small) is None
+        assert folders.problem(small) is None

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from musicgen_service import outputs
-from musicgen_service.outputs import DELIVERY, MAX_AGE, Outputs
+from musicgen_service.outputs import DELIVERY_TIME, MAX_AGE, Outputs
 
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(outputs, "_COG", tmp_path / "coglet" / "predictions")
+    monkeypatch.setattr(outputs, "_COG_FOLDER", tmp_path / "coglet" / "predictions")
 
 
 class Clock:
@@ -67,7 +67,7 @@ def test_files_go_when_they_are_old(clock: Clock) -> None:
     young = finished(outputs)
     assert old.exists()
     clock.now = MAX_AGE + 1
-    outputs.tidy()
+    outputs.clean_up()
     assert not old.parent.exists() and young.exists()
 
 
@@ -77,10 +77,10 @@ def test_the_oldest_files_go_when_there_are_too_many(clock: Clock, monkeypatch: 
     files = []
     for clock.now in (0.0, 1.0, 2.0):
         files.append(finished(kept, 100))
-    kept.tidy()
+    kept.clean_up()
     assert all(file.exists() for file in files)  # they may not be delivered yet
-    clock.now = DELIVERY + 10
-    kept.tidy()
+    clock.now = DELIVERY_TIME + 10
+    kept.clean_up()
     assert [file.exists() for file in files] == [False, True, True]
 
 
@@ -89,12 +89,12 @@ def test_a_request_that_runs_keeps_its_files(clock: Clock, monkeypatch: pytest.M
     kept = Outputs()
     with kept.folder() as folder:
         clock.now = 10 * MAX_AGE
-        kept.tidy()
+        kept.clean_up()
         assert folder.exists()
 
 
 def test_an_idle_process_tidies_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "DELIVERY", 0.01)
+    monkeypatch.setattr(outputs, "DELIVERY_TIME", 0.01)
     monkeypatch.setattr(outputs, "MAX_AGE", 0.02)
     file = finished(Outputs())
     end = time.monotonic() + 60
@@ -122,7 +122,7 @@ def leave(folder: Path, *parts: str) -> Path:
 def test_what_cog_leaves_goes_after_a_day(cog: Path) -> None:
     old, young = leave(cog / "old", "inputs", "outputs"), leave(cog / "young", "inputs", "outputs")
     os.utime(young)
-    Outputs().tidy()
+    Outputs().clean_up()
     assert not old.exists() and young.exists()
 
 
@@ -133,7 +133,7 @@ def test_what_cog_did_not_make_stays_in_its_folder(cog: Path, tmp_path: Path) ->
     victim = leave(tmp_path / "victim", "inputs", "outputs")
     (cog / "link").symlink_to(victim)
     os.utime(cog / "link", (0, 0), follow_symlinks=False)
-    Outputs().tidy()
+    Outputs().clean_up()
     assert len(list(notes.rglob("file"))) == 3 and (cog / "file").exists() and len(list(victim.rglob("file"))) == 2
 
 
@@ -142,7 +142,7 @@ def test_a_link_in_the_place_of_cogs_folder_is_not_followed(cog: Path, tmp_path:
     moved = (tmp_path / link).rename(tmp_path / "elsewhere")
     (tmp_path / link).symlink_to(moved)
     old = leave(cog / "old", "inputs", "outputs")
-    Outputs().tidy()
+    Outputs().clean_up()
     assert old.exists()
 
 
@@ -150,11 +150,11 @@ def test_a_link_in_the_place_of_cogs_folder_is_not_followed(cog: Path, tmp_path:
 def test_another_users_predictions_stay(cog: Path) -> None:
     others = leave(cog / "old", "inputs", "outputs")
     os.chown(others, 12345, 12345)
-    Outputs().tidy()
+    Outputs().clean_up()
     assert others.exists()
     os.chown(others, 0, 0)
     os.chown(cog, 12345, 12345)
-    Outputs().tidy()
+    Outputs().clean_up()
     assert others.exists()
 
 

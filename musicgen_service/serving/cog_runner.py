@@ -1,4 +1,4 @@
-"""What every predictor shares: the service behind it, and what it tells of a request."""
+"""What every predictor shares: the service upstream_port it, and what it tells of a request."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ class ServiceRunner(BaseRunner):
 
     fields: Mapping[str, Field] = FIELDS
     """What `run` takes."""
-    _well_at = -math.inf
+    _healthy_at = -math.inf
 
     def setup(self) -> None:
         """Load into memory the models that `MUSICGEN_MODELS` names; called by Cog."""
@@ -52,10 +52,10 @@ class ServiceRunner(BaseRunner):
 
     def healthcheck(self) -> bool:
         """Make a few tokens, as Cog asks at `/health-check`; one that has just succeeded need not be repeated."""
-        if time.monotonic() - self._well_at > HEALTH_PERIOD:
-            if not self.service.is_well():
+        if time.monotonic() - self._healthy_at > HEALTH_PERIOD:
+            if not self.service.is_healthy():
                 return False
-            self._well_at = time.monotonic()
+            self._healthy_at = time.monotonic()
         return True
 
     def translate(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class ServiceRunner(BaseRunner):
             # Cog keeps the traceback to itself. The log of the server has it: what is written to `sys.stderr` is in the
             # prediction's own log too, which goes to the client's webhook.
             traceback.print_exc(file=sys.__stderr__)
-            raise client_errors.explained(error) from None
+            raise client_errors.to_client_error(error) from None
         self.record_metric("seed", seeds[0])
         self.record_metric("seeds", seeds)
         if noted:

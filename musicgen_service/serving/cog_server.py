@@ -16,15 +16,15 @@ MEMORY = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "LRU_CACHE_CAPACITY": "64",
 }
-"""What the environment of a worker says about memory, where it says nothing else."""
+"""Environment variables of the worker that limit its memory; those that are set already stay."""
 
 
 class ServeError(RuntimeError):
-    """The server cannot listen where it should."""
+    """The server cannot listen at its address."""
 
 
 def serve(host: str, port: int, system: str | None = None) -> None:
-    """Run Cog's server, in a system's place or as ourselves, until told to end.
+    """Run Cog's server, as a drop-in for a system or as ourselves, until a signal stops it.
 
     Raises
     ------
@@ -57,11 +57,11 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ServeError(f"It is not possible to listen on {host}:{port}: {reason}.") from None
-    running.front.inputs = misspellings.of_schema(schema.build(predictor))
+    running.proxy.inputs = misspellings.of_schema(schema.build(predictor))
     running.run()
     folders.sweep(outputs.PREFIX)
 
 
 def _before(variable: str, folder: Path) -> str:
-    """A path variable's value with a folder at its front."""
+    """The value of a path variable with a folder before all others."""
     return os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))

@@ -1,8 +1,8 @@
-"""What stands before Cog's server: it lets through what the service is for, and answers while Cog cannot.
+"""Reverse proxy for Cog's server: validates requests, rejects unsafe ones, and answers while Cog cannot.
 
-Cog's server uses a prediction's id as a file name, ends for anybody who posts to `/shutdown`, and posts webhooks
-to any address. None of this can be told to it, so requests are looked at here and then handed on as they are; but
-an input that is null, which Cog refuses even where it may be left out, is left out, and an input that there is not,
+Cog's server uses a prediction's id as a file name, stops for anybody who posts to `/shutdown`, and posts webhooks
+to any address. It has no settings for any of this, so requests are checked here and then forwarded unchanged, with
+two exceptions: an input that is null, which Cog refuses even where it is optional, is removed, and an unknown input,
 which Cog ignores, is refused.
 """
 
@@ -25,7 +25,7 @@ from musicgen_service.serving import misspellings
 MAX_BODY = 150 * 2**20
 """Bytes; Cog's own limit is below."""
 MAX_CLIENTS = 64
-PATIENCE = 30.0
+READ_TIMEOUT = 30.0
 """Seconds between two parts of a request."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -34,18 +34,18 @@ _ROUTES = {
     "POST": re.compile(r"/predictions|/predictions/(?P<id>[^/]*)/cancel"),
     "PUT": re.compile(r"/predictions/(?P<id>[^/]*)"),
 }
-_HANDED_ON = ("Content-Type", "Prefer", "Accept", "traceparent", "tracestate")
-_HANDED_BACK = ("Content-Type", "Content-Length", "traceparent", "tracestate")
-_PIECE = 65_536
+_REQUEST_HEADERS = ("Content-Type", "Prefer", "Accept", "traceparent", "tracestate")
+_RESPONSE_HEADERS = ("Content-Type", "Content-Length", "traceparent", "tracestate")
+_CHUNK_BYTES = 65_536
 _OWN_DESCRIPTORS = 32
-"""What the process opens besides, with some to spare."""
+"""File descriptors kept for everything else that the process opens."""
 _FAILED = b'"error":"Prediction failed: '
 _FAILED_TWICE = b'"error":"Prediction failed: Prediction failed: '
 """How Cog's server begins an error: its worker and its server both say so."""
 
 
 class Refusal(Exception):
-    """A request that is not handed on: a status and a sentence, and the places in it that are wrong."""
+    """A request that is not forwarded: a status and a sentence, and the places in it that are wrong."""
 
     def __init__(self, status: int, sentence: str, detail: list[dict[str, Any]] | None = None) -> None:
         super().__init__(sentence)
@@ -53,14 +53,14 @@ class Refusal(Exception):
         self.detail = {"detail": detail} if detail else {}
 
 
-class Front(ThreadingHTTPServer):
-    """Hands requests on to Cog's server.
+class Proxy(ThreadingHTTPServer):
+    """Forwards requests to Cog's server.
 
     Parameters
     ----------
     address : host and port to listen at
-    behind : the port of Cog's server on this machine, or None while there is none
-    trouble : why no prediction can be made now, as a sentence, or None
+    upstream_port : gives the port of Cog's server on this machine, or None while there is none
+    unavailable_reason : says in a sentence why no prediction can be made now, or None
     """
 
     daemon_threads = True
@@ -68,27 +68,27 @@ class Front(ThreadingHTTPServer):
     def __init__(
         self,
         address: tuple[str, int],
-        behind: Callable[[], int | None],
-        trouble: Callable[[], str | None] = lambda: None,
+        upstream_port: Callable[[], int | None],
+        unavailable_reason: Callable[[], str | None] = lambda: None,
     ) -> None:
         super().__init__(address, _Handler)
-        self.behind = behind
-        self.trouble = trouble
+        self.upstream_port = upstream_port
+        self.unavailable_reason = unavailable_reason
         self.failure: dict[str, Any] | None = None
         """What `/health-check` answers while Cog's server cannot be started; `reason` is a sentence."""
         self.inputs: misspellings.Inputs = {}
-        """What the predictor takes; without any, Cog's server ignores what it does not know."""
+        """The predictor's inputs; while empty, unknown inputs are not refused."""
         self.draining = False
         self.ended = threading.Event()
-        """Set when predictions must be given up."""
+        """Set when running predictions are to be cancelled."""
         self.running: deque[str] = deque(maxlen=100)
-        """Ids of the latest asynchronous predictions; whether they have ended only Cog knows."""
+        """Ids of the latest asynchronous predictions; only Cog knows whether they have ended."""
         self._places = threading.BoundedSemaphore(min(MAX_CLIENTS, _affordable_clients()))
         self._open = 0
         self._lock = threading.Lock()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a client a thread, as long as there are not too many."""
+        """Give a client a thread, unless there are too many already."""
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
@@ -102,10 +102,10 @@ class Front(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is nobody's fault."""
+        """A client that hangs up is no error."""
 
     def count(self, change: int) -> None:
-        """Note that a prediction is waited for, or no longer."""
+        """Add to the number of clients that wait for a prediction."""
         with self._lock:
             self._open += change
 
@@ -124,10 +124,10 @@ def _affordable_clients() -> int:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Front
+    server: Proxy
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "musicgen-service", ""
-    timeout = PATIENCE
+    timeout = READ_TIMEOUT
     _replying = False
 
     def do_GET(self) -> None:
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._checked(self._body())
             if self._predicts() and self.server.draining:
                 raise Refusal(503, "The service is shutting down.")
-            port = self.server.behind()
+            port = self.server.upstream_port()
             failure = self.server.failure
             if failure and self.path == "/health-check" and not self.server.draining:
                 self._answer(200, failure)
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif self.server.draining and self.path == "/health-check":
                 self._answer(200, {"status": "DRAINING"})
             else:
-                self._hand_on(port, body)
+                self._forward(port, body)
         except Refusal as refusal:
             self._answer(refusal.status, {"error": str(refusal), "status": "failed", **refusal.detail})
 
@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _checked(self, body: bytes) -> bytes:
-        """The body to hand on."""
+        """The body to forward."""
         route = _ROUTES[self.command].fullmatch(self.path)
         if route is None:
             raise Refusal(404, "There is nothing here: post predictions to /predictions.")
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.inputs and (found := misspellings.problems(request, self.server.inputs)):
                 raise Refusal(422, " ".join(problem["msg"] for problem in found), found)
             if "Content-Type" not in self.headers and body and "Origin" not in self.headers:
-                # Cog's server would take it for a request without inputs. A web page of another origin, which may send
+                # Cog's server would read it as a request without inputs. A web page of another origin, which may send
                 # a body of no type without asking, names its origin.
                 self.headers["Content-Type"] = "application/json"
             if isinstance(request.get("input"), dict) and None in request["input"].values():
@@ -199,18 +199,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _predicts(self) -> bool:
         return self.command != "GET" and not self.path.endswith("/cancel")
 
-    def _hand_on(self, port: int, body: bytes) -> None:
+    def _forward(self, port: int, body: bytes) -> None:
         predicts = self._predicts()
-        if predicts and (trouble := self.server.trouble()):
-            raise Refusal(503, trouble)
+        if predicts and (reason := self.server.unavailable_reason()):
+            raise Refusal(503, reason)
         upstream = http.client.HTTPConnection("127.0.0.1", port)
         self.server.count(predicts)
         try:
-            headers = {name: self.headers[name] for name in _HANDED_ON if name in self.headers}
+            headers = {name: self.headers[name] for name in _REQUEST_HEADERS if name in self.headers}
             self._replying = False
             upstream.request(self.command, self.path, body, headers)
-            if self._still_there(upstream.sock):
-                self._hand_back(upstream.getresponse(), predicts)
+            if self._await_response(upstream.sock):
+                self._relay_response(upstream.getresponse(), predicts)
         except (OSError, http.client.HTTPException):
             if self._replying:
                 return  # the client has part of a reply
@@ -219,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.close()
             self.server.count(-predicts)
 
-    def _still_there(self, upstream: socket.socket) -> bool:
+    def _await_response(self, upstream: socket.socket) -> bool:
         """Wait for the reply; false when the client hangs up first, which cancels its prediction."""
         watched = [upstream, self.connection]
         while not self.server.ended.is_set():
@@ -230,12 +230,12 @@ class _Handler(BaseHTTPRequestHandler):
                 if not self.connection.recv(1, socket.MSG_PEEK):
                     self.close_connection = True
                     return False
-                watched = [upstream]  # it sends its next request already
+                watched = [upstream]  # it has sent its next request already
         raise Refusal(503, "The service is shutting down and gave this prediction up.")
 
-    def _hand_back(self, response: http.client.HTTPResponse, predicts: bool) -> None:
+    def _relay_response(self, response: http.client.HTTPResponse, predicts: bool) -> None:
         accepted = predicts and response.status == 202
-        begun = response.read(None if accepted else _PIECE)
+        begun = response.read(None if accepted else _CHUNK_BYTES)
         if predicts and response.isclosed() and "Content-Length" in response.headers:
             begun = begun.replace(_FAILED_TWICE, _FAILED)
             response.headers.replace_header("Content-Length", str(len(begun)))
@@ -244,14 +244,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or response.headers["Content-Length"] is None
         self._replying = True
         self.send_response(response.status)
-        for name in _HANDED_BACK:
+        for name in _RESPONSE_HEADERS:
             if name in response.headers:
                 self.send_header(name, response.headers[name])
         self.end_headers()
         keep_open, self.close_connection = self.close_connection, True
         while begun:
             self.wfile.write(begun)
-            begun = response.read(_PIECE)
+            begun = response.read(_CHUNK_BYTES)
         self.close_connection = keep_open
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
@@ -265,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Cog's server has the log of requests."""
+        """Cog's server logs requests."""
 
 
 def _without_nulls(request: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
-"""Keeps Cog's server running: starts it, watches its health, starts it again, and ends it without losing work.
+"""Keeps Cog's server running: starts it, checks its health, restarts it, and stops it without losing work.
 
-Cog's server outlives its own worker, and a setup that failed: it then refuses every request until somebody restarts it.
+Cog's server outlives its own worker and a failed setup: it then refuses every request until it is restarted.
 """
 
 import http.client
@@ -25,43 +25,43 @@ from musicgen_service import folders
 from musicgen_service.progress import log
 from musicgen_service.redaction import without_folders
 from musicgen_service.serving import launcher
-from musicgen_service.serving.proxy import Front
+from musicgen_service.serving.proxy import Proxy
 
-GLANCE = 0.5
-"""Seconds between two looks at Cog's server."""
-CHECKS = 3
-"""Bad answers in a row after which it is started again: a health check may be late on a busy machine."""
-BACK_OFF_FIRST, BACK_OFF_LAST = 1.0, 60.0
-"""Seconds before a new start; each wait is twice the one before."""
-STEADY = 60.0
-"""Seconds of service after which the next wait is the shortest again."""
-GIVING_UP = 5.0
-"""Seconds for what is given up to end."""
-LOST_AFTER = 30.0
-"""Seconds of being busy with nothing: more than a cancelled prediction takes to notice that it is."""
+POLL_INTERVAL = 0.5
+"""Seconds between two health checks of Cog's server."""
+MAX_FAILED_CHECKS = 3
+"""Failed health checks in a row after which it is restarted: one may be late on a busy machine."""
+MIN_BACKOFF, MAX_BACKOFF = 1.0, 60.0
+"""Seconds before a restart; each wait is twice the one before."""
+STABLE_AFTER = 60.0
+"""Seconds of good health after which the next wait is the shortest again."""
+CANCEL_TIMEOUT = 5.0
+"""Seconds that cancelled predictions have to end."""
+STUCK_AFTER = 30.0
+"""Seconds of being busy without a prediction, more than a cancelled one takes to end."""
 PREFIX = "musicgen-server-"
 COG_FOLDER = Path("/tmp/coglet/predictions")
-"""Cog makes a folder for each prediction there. Where it cannot, its slot is lost: it stays busy for ever."""
+"""Cog makes a folder for each prediction there. Where it cannot, it stays busy for ever."""
 _SETUP_FAILED = "SETUP_FAILED"
-_ILL = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
-_WELL = ("READY", "BUSY")
+_UNHEALTHY = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
+_HEALTHY = ("READY", "BUSY")
 _SETUP_ERROR = re.compile(r".*setup failed: (?:\w+: )?", re.IGNORECASE | re.DOTALL)
 """What Cog puts before the message of the error that ended a setup."""
 
 
-def longer(wait: float) -> float:
-    """The next wait, in seconds, after trouble that came soon after a wait."""
-    return min(max(2 * wait, BACK_OFF_FIRST), BACK_OFF_LAST)
+def next_backoff(wait: float) -> float:
+    """The next wait, in seconds, when the server failed again soon after a wait."""
+    return min(max(2 * wait, MIN_BACKOFF), MAX_BACKOFF)
 
 
 class Supervisor:
-    """One Cog server behind a front.
+    """One Cog server behind a proxy.
 
     Parameters
     ----------
     address : host and port for clients
     command, environment : what starts Cog's server, which listens at the port that `PORT` gives
-    furnish : puts into the server's working folder, a new one for each start, what it needs there
+    prepare_folder : puts the files that the server needs into its working folder, a new one for each start
     drain_seconds : how long predictions may go on after SIGTERM
 
     Raises
@@ -75,61 +75,61 @@ class Supervisor:
         address: tuple[str, int],
         command: list[str],
         environment: Mapping[str, str],
-        furnish: Callable[[Path], object],
+        prepare_folder: Callable[[Path], object],
         drain_seconds: float,
     ) -> None:
         self._command = [sys.executable, "-I", "-S", launcher.__file__, *command]
         self._environment = environment
-        self._furnish = furnish
+        self._prepare_folder = prepare_folder
         self._drain_seconds = drain_seconds
         self._folder: folders.OwnFolder | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._answers = False
-        self._well_since = math.inf
+        self._healthy_since = math.inf
         self._stop = threading.Event()
-        self.front = Front(address, self._behind, _trouble_with_folders)
+        self.proxy = Proxy(address, self._upstream_port, _folder_problem)
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP, then drain; returns when everything has ended.
 
-        SIGHUP says that the terminal has gone, so it is an end like the others; under `nohup` it stays ignored.
+        SIGHUP, which says that the terminal has gone, stops the service like the others; under `nohup` it is ignored.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: self._stop.set())
-        threading.Thread(target=self.front.serve_forever, args=(0.1,), daemon=True).start()
-        host, port = self.front.server_address[:2]
+        threading.Thread(target=self.proxy.serve_forever, args=(0.1,), daemon=True).start()
+        host, port = self.proxy.server_address[:2]
         log(f"listening on http://{host!s}:{port}")
         wait = 0.0
         while not self._stop.is_set():
-            trouble = self._start() or self._watch()
-            if trouble is None:
+            problem = self._start() or self._watch()
+            if problem is None:
                 break
-            wait = BACK_OFF_FIRST if time.monotonic() - self._well_since > STEADY else longer(wait)
-            log(f"supervisor: {trouble}; starting it again in {wait:g} s")
+            wait = MIN_BACKOFF if time.monotonic() - self._healthy_since > STABLE_AFTER else next_backoff(wait)
+            log(f"supervisor: {problem}; starting it again in {wait:g} s")
             # After a setup that failed, the server goes on to say why until it is tried again.
-            if _SETUP_FAILED not in trouble:
+            if _SETUP_FAILED not in problem:
                 self._end()
             if not self._stop.wait(wait):
                 self._end()
         self._drain()
         self._end()
-        self.front.shutdown()
-        self.front.server_close()
-        log("supervisor: ended")
+        self.proxy.shutdown()
+        self.proxy.server_close()
+        log("supervisor: stopped")
 
-    def _behind(self) -> int | None:
+    def _upstream_port(self) -> int | None:
         return self._port if self._answers else None
 
     def _start(self) -> str | None:
-        """Start the server; says why when it cannot be."""
-        if self.front.failure is not None:
-            self.front.failure = {"status": "STARTING", "reason": self.front.failure["reason"]}
-        self._well_since = math.inf
+        """Start the server; returns the reason when it cannot be started."""
+        if self.proxy.failure is not None:
+            self.proxy.failure = {"status": "STARTING", "reason": self.proxy.failure["reason"]}
+        self._healthy_since = math.inf
         try:
             self._folder = folders.OwnFolder(PREFIX)
-            self._furnish(self._folder.path)
+            self._prepare_folder(self._folder.path)
             self._port = _free_port()
             # In a group of its own: Ctrl-C is for the supervisor alone, and the worker of a server that died can be
             # found. The launcher ends that group when the pipe to it closes, so with the supervisor.
@@ -141,41 +141,41 @@ class Supervisor:
                 start_new_session=True,
             )
         except OSError as error:
-            reason = _trouble_with_folders() or f"The server could not be started: {error.strerror}."
-            self.front.failure = {"status": "STARTING", "reason": reason}
+            reason = _folder_problem() or f"The server could not be started: {error.strerror}."
+            self.proxy.failure = {"status": "STARTING", "reason": reason}
             return reason.rstrip(".")
         return None
 
     def _watch(self) -> str | None:
-        """Wait for trouble and say what it is; None when told to stop."""
+        """Wait until the server fails and return the reason; None when the service is to stop."""
         assert self._process is not None
         bad = 0
         idle_since: float | None = None
-        while not self._stop.wait(GLANCE if self._answers else GLANCE / 10):
+        while not self._stop.wait(POLL_INTERVAL if self._answers else POLL_INTERVAL / 10):
             if (ended := self._process.poll()) is not None:
                 return f"the server ended with status {ended}"
             health = _ask(self._port, "GET", "/health-check")
             status = str(health.get("status")) if health else None
-            if status in _WELL:
-                self._well_since = min(self._well_since, time.monotonic())
-                self.front.failure = None
-            bad = bad + 1 if status in _ILL or (status is None and self._answers) else 0
+            if status in _HEALTHY:
+                self._healthy_since = min(self._healthy_since, time.monotonic())
+                self.proxy.failure = None
+            bad = bad + 1 if status in _UNHEALTHY or (status is None and self._answers) else 0
             self._answers = self._answers or status is not None
             if health and status == _SETUP_FAILED:
-                self.front.failure = _failure(health)
-            if bad == CHECKS:
-                return f"the server is {status or 'silent'}"
+                self.proxy.failure = _failure(health)
+            if bad == MAX_FAILED_CHECKS:
+                return f"the server is {status or 'not answering'}"
             if status != "BUSY" or self._predicts():
                 idle_since = None
             elif idle_since is None:
                 idle_since = time.monotonic()
-            elif time.monotonic() - idle_since > LOST_AFTER:
-                return "the server is busy with nothing"
+            elif time.monotonic() - idle_since > STUCK_AFTER:
+                return "the server is busy without a prediction"
         return None
 
     def _predicts(self) -> bool:
         """Whether a client waits for a prediction, or Cog runs an asynchronous one."""
-        return self.front.waiting > 0 or any(self._runs(name) for name in list(self.front.running))
+        return self.proxy.waiting > 0 or any(self._runs(name) for name in list(self.proxy.running))
 
     def _runs(self, name: str) -> bool:
         """Whether Cog runs the prediction of that id.
@@ -187,26 +187,26 @@ class Supervisor:
         if reply is not None and "status" in reply and reply.get("id") == name:
             return True
         with suppress(ValueError):
-            self.front.running.remove(name)
+            self.proxy.running.remove(name)
         return False
 
     def _drain(self) -> None:
-        """Take nothing new on; let what runs finish, and cancel what has not by the deadline."""
-        self.front.draining = True
+        """Accept nothing new; let running predictions finish, and cancel those that have not by the deadline."""
+        self.proxy.draining = True
         end = time.monotonic() + self._drain_seconds
-        log(f"supervisor: told to end; predictions have {self._drain_seconds:g} s to finish")
+        log(f"supervisor: stopping; predictions have {self._drain_seconds:g} s to finish")
         if not self._wait_until_idle(end):
-            log("supervisor: giving up what still runs")
-            for name in self.front.running:
+            log("supervisor: cancelling the predictions that still run")
+            for name in self.proxy.running:
                 _ask(self._port, "POST", f"/predictions/{name}/cancel")
-            self.front.ended.set()
-            self._wait_until_idle(time.monotonic() + GIVING_UP)
+            self.proxy.ended.set()
+            self._wait_until_idle(time.monotonic() + CANCEL_TIMEOUT)
 
     def _wait_until_idle(self, end: float) -> bool:
-        while self.front.waiting or (self._is_busy() and self._predicts()):
+        while self.proxy.waiting or (self._is_busy() and self._predicts()):
             if time.monotonic() > end:
                 return False
-            time.sleep(GLANCE / 10)
+            time.sleep(POLL_INTERVAL / 10)
         return True
 
     def _is_busy(self) -> bool:
@@ -243,19 +243,19 @@ def _failure(health: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": _SETUP_FAILED, "reason": without_folders(reason), "setup": setup}
 
 
-def _trouble_with_folders() -> str | None:
-    """Why Cog or its worker could not write what a prediction needs, or None."""
-    return folders.trouble() or folders.trouble(_existing(COG_FOLDER))
+def _folder_problem() -> str | None:
+    """Why Cog or its worker cannot write the files of a prediction, or None."""
+    return folders.problem() or folders.problem(_existing(COG_FOLDER))
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or the nearest existing one above it."""
     try:
         folder.lstat()
     except FileNotFoundError:
         return _existing(folder.parent)
     except OSError:
-        pass  # whoever writes there will find out why
+        pass  # writing there will say why
     return folder
 
 
@@ -266,7 +266,7 @@ def _free_port() -> int:
 
 
 def _ask(port: int, method: str, path: str, content: object = None) -> dict[str, Any] | None:
-    """The reply of Cog's server, or None when there is none that can be understood."""
+    """The JSON object that Cog's server replies with, or None."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         body = None if content is None else json.dumps(content)

@@ -19,5 +19,5 @@ def test_a_disk_that_fills_up_is_named(tmp_path: Path, name: str, options: str) 
     with disk(tmp_path / "disk", options) as small:
         with pytest.raises(EncodingError, match=f"^clip.{name} could not be written: No space left on device$") as told:
             encoding.write(tone(60, 2), RATE, small / f"clip.{name}", TAGS)
-        assert str(client_errors.explained(told.value)).startswith("The service has no room left to write files")
+        assert str(client_errors.to_client_error(told.value)).startswith("The service has no room left to write files")
         assert list(small.iterdir()) == []

@@ -24,7 +24,7 @@ import psutil
 import soundfile
 
 from tests.support import checkpoints
-from tests.support.harness import PATIENCE, PROJECT, Clip, Server, data_uri, serving, wait_until
+from tests.support.harness import PROJECT, TIMEOUT, Clip, Server, data_uri, serving, wait_until
 from tests.support.sounds import RATE, tone
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
@@ -164,7 +164,7 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
 def _answer(server: Server, ask: Ask) -> tuple[str, str]:
     """What a prediction came to, and what is wrong with that."""
     name = f"soak-{uuid.uuid4()}"
-    with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as client:
+    with httpx.Client(base_url=server.client.base_url, timeout=TIMEOUT) as client:
         cancel = threading.Thread(target=_cancel, args=(server, name)) if ask.expected == "canceled" else None
         response = _post(client, name, ask.inputs, cancel)
         if cancel:
@@ -182,7 +182,7 @@ def _post(client: httpx.Client, name: str, inputs: dict[str, Any], cancel: threa
 
 
 def _until_free(post: Callable[[], httpx.Response]) -> httpx.Response:
-    end = time.monotonic() + 10 * PATIENCE
+    end = time.monotonic() + 10 * TIMEOUT
     while (response := post()).status_code == 409:
         assert time.monotonic() < end, "never free"
         time.sleep(0.02)
@@ -191,7 +191,7 @@ def _until_free(post: Callable[[], httpx.Response]) -> httpx.Response:
 
 def _cancel(server: Server, name: str) -> None:
     # Not found until it has been taken up.
-    with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as client:
+    with httpx.Client(base_url=server.client.base_url, timeout=TIMEOUT) as client:
         while client.post(f"/predictions/{name}/cancel").status_code == 404:
             time.sleep(0.02)
 

@@ -88,7 +88,7 @@ def test_many_clients_get_what_each_asked_for(server: Server) -> None:
 IMPATIENT = """
 import sys
 from musicgen_service.serving import cog_server, supervisor
-supervisor.LOST_AFTER = 1.0
+supervisor.STUCK_AFTER = 1.0
 cog_server.serve("127.0.0.1", int(sys.argv[2]))
 """
 
@@ -115,7 +115,7 @@ def test_a_lost_slot_is_noticed_and_a_long_prediction_is_none(weights: Path, tmp
         assert server.status() == "BUSY"
         assert server.make(**SHORT)
         assert not runs(worker.pid)
-        assert "supervisor: the server is busy with nothing; starting it again" in server.log.read_text()
+        assert "supervisor: the server is busy without a prediction; starting it again" in server.log.read_text()
 
 
 def test_a_supervisor_that_is_killed_takes_everything_with_it(own_server: Server) -> None:

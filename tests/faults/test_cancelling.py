@@ -17,7 +17,7 @@ from musicgen_service.audio import encoding, ffmpeg, loudness, opening
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
 from tests.faults.predictor import Predictor, files_of, run
-from tests.support.harness import PATIENCE, http_server
+from tests.support.harness import TIMEOUT, http_server
 from tests.support.sounds import RATE
 
 
@@ -37,10 +37,10 @@ def cancelled_when(reached: threading.Event, work: Callable[[], Any]) -> BaseExc
 
     thread = threading.Thread(target=target)
     thread.start()
-    assert reached.wait(PATIENCE), ended
+    assert reached.wait(TIMEOUT), ended
     assert thread.ident
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not thread.is_alive()
     return ended[0] if ended else None
 
@@ -94,7 +94,7 @@ def test_cancelling_a_download_ends_it(predictor: Predictor, tmp_path: Path, mon
     class Silent(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.set()
-            over.wait(PATIENCE)
+            over.wait(TIMEOUT)
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output clean."""
@@ -145,7 +145,7 @@ def test_an_ffmpeg_that_starts_after_the_cancel_is_ended_too(seconds: float) -> 
     def work() -> None:
         time.sleep(seconds)
         reached.set()
-        assert cancelled.wait(PATIENCE)
+        assert cancelled.wait(TIMEOUT)
         ended.append(subprocess.run([ffmpeg.path(), *ENDLESS], stdin=-3, stderr=-3).returncode)
 
     def request() -> None:

@@ -12,7 +12,7 @@ from tests.faults.predictor import Predictor, run
 
 def test_the_health_check_makes_tokens_and_sound(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     run(predictor)
-    assert predictor.service.is_well()
+    assert predictor.service.is_healthy()
     made: list[int] = []
     decode = MusicGenModel.decode
 
@@ -21,9 +21,9 @@ def test_the_health_check_makes_tokens_and_sound(predictor: Predictor, monkeypat
         return decode(model, tokens)
 
     monkeypatch.setattr(MusicGenModel, "decode", counted)
-    assert predictor.service.is_well() and made == [2]
+    assert predictor.service.is_healthy() and made == [2]
     monkeypatch.setattr(MusicGenModel, "decode", lambda _model, tokens: tokens * torch.nan)
-    assert not predictor.service.is_well()
+    assert not predictor.service.is_healthy()
 
 
 def test_the_health_check_does_not_disturb_a_request(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,14 +32,14 @@ def test_the_health_check_does_not_disturb_a_request(predictor: Predictor, monke
 
     monkeypatch.setattr("musicgen_service.health.probe", never)
     with predictor.service._working:
-        assert predictor.service.is_well()
+        assert predictor.service.is_healthy()
 
 
 def test_a_success_holds_for_a_while_and_a_failure_does_not(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [False, True]
-    monkeypatch.setattr(predictor, "_well_at", float("-inf"))
-    monkeypatch.setattr(predictor.service, "is_well", lambda: answers.pop(0))
+    monkeypatch.setattr(predictor, "_healthy_at", float("-inf"))
+    monkeypatch.setattr(predictor.service, "is_healthy", lambda: answers.pop(0))
     assert [predictor.healthcheck() for _ in range(3)] == [False, True, True]
-    assert outputs.DELIVERY < outputs.MAX_AGE
+    assert outputs.DELIVERY_TIME < outputs.MAX_AGE

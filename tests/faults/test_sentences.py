@@ -14,7 +14,7 @@ from musicgen_service.requests.errors import RequestError
 
 def test_an_error_of_our_own_is_explained_without_paths() -> None:
     plain = WeightsError("'medium' could not be loaded ([Errno 2] No such file: '/srv/weights/medium/state.bin').")
-    told = client_errors.explained(plain)
+    told = client_errors.to_client_error(plain)
     assert str(told) == "'medium' could not be loaded ([Errno 2] No such file: 'state.bin')."
 
 
@@ -34,7 +34,7 @@ def test_an_error_of_our_own_is_explained_without_paths() -> None:
     ],
 )
 def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
-    assert str(client_errors.explained(WeightsError(text))) == said
+    assert str(client_errors.to_client_error(WeightsError(text))) == said
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
     ],
 )
 def test_what_is_no_path_is_left_alone(text: str) -> None:
-    assert str(client_errors.explained(WeightsError(text))) == text
+    assert str(client_errors.to_client_error(WeightsError(text))) == text
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_what_is_no_path_is_left_alone(text: str) -> None:
     ],
 )
 def test_every_error_is_one_sentence(error: Exception, sentence: str) -> None:
-    told = str(client_errors.explained(error))
+    told = str(client_errors.to_client_error(error))
     assert sentence in told and "\n" not in told and "/srv" not in told

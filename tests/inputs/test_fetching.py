@@ -22,7 +22,7 @@ from musicgen_service.inputs import addresses, fetching, http
 from musicgen_service.inputs.fetching import SourceError
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
-from tests.support.harness import PATIENCE, http_server, wait_until
+from tests.support.harness import TIMEOUT, http_server, wait_until
 
 LOUD = b"music" * 1000
 
@@ -470,7 +470,7 @@ def test_no_thread_outlives_its_request(kind: str, ended: str, tmp_path: Path, m
                 self.wfile.write(WAITING[kind] if "continue" in kind else b"x")
 
     def cancelled(*_arguments: Any) -> None:
-        assert asked.wait(PATIENCE)
+        assert asked.wait(TIMEOUT)
         raise KeyboardInterrupt
 
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
@@ -524,11 +524,11 @@ def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
     class Late(Site):
         def do_GET(self) -> None:
             asked.set()
-            cleared.wait(PATIENCE)
+            cleared.wait(TIMEOUT)
             super().do_GET()
 
     def cancelled(*_arguments: Any) -> None:
-        assert asked.wait(PATIENCE)
+        assert asked.wait(TIMEOUT)
         raise KeyboardInterrupt
 
     rmdir = os.rmdir

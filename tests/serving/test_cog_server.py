@@ -25,7 +25,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
 
     class Recorder:
-        front = SimpleNamespace()
+        proxy = SimpleNamespace()
 
         def __init__(self, *arguments: Any) -> None:
             found.extend(arguments)
@@ -48,8 +48,8 @@ def test_cog_is_not_told_of_kubernetes(handed: list[Any], monkeypatch: pytest.Mo
 
 def test_cog_finds_the_schema_in_its_working_folder(handed: list[Any], tmp_path: Path) -> None:
     cog_server.serve("127.0.0.1", 0, "m3maker")
-    furnish: Callable[[Path], object] = handed[3]
-    furnish(tmp_path)
+    prepare_folder: Callable[[Path], object] = handed[3]
+    prepare_folder(tmp_path)
     assert "m3maker" in handed[2]["COG_PREDICT_TYPE_STUB"]
     assert "/predictions" in (tmp_path / ".cog" / "openapi_schema.json").read_text()
 

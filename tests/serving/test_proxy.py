@@ -1,4 +1,4 @@
-"""What the front hands on to Cog's server, and what it keeps from it."""
+"""What the proxy forwards to Cog's server, and what it refuses."""
 
 import http.client
 import json
@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from musicgen_service.serving import proxy
-from musicgen_service.serving.proxy import Front
+from musicgen_service.serving.proxy import Proxy
 from tests.support.harness import http_server, wait_until
 
 
-class Behind(BaseHTTPRequestHandler):
+class Upstream(BaseHTTPRequestHandler):
     """In Cog's place: says what it was asked."""
 
     protocol_version = "HTTP/1.1"
@@ -50,17 +50,17 @@ class Behind(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def behind() -> Iterator[type[Behind]]:
+def upstream() -> Iterator[type[Upstream]]:
     events = {"go_on": threading.Event(), "hung_up": threading.Event()}
-    kind: type[Behind] = type("Watched", (Behind,), {"asked": [], **events})
+    kind: type[Upstream] = type("Watched", (Upstream,), {"asked": [], **events})
     yield kind
     kind.go_on.set()
 
 
 @pytest.fixture
-def served(behind: type[Behind]) -> Iterator[Front]:
-    with http_server(behind) as address:
-        server = Front(("127.0.0.1", 0), lambda: int(address.rpartition(":")[2]))
+def served(upstream: type[Upstream]) -> Iterator[Proxy]:
+    with http_server(upstream) as address:
+        server = Proxy(("127.0.0.1", 0), lambda: int(address.rpartition(":")[2]))
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server
@@ -70,28 +70,28 @@ def served(behind: type[Behind]) -> Iterator[Front]:
 
 
 @pytest.fixture
-def client(served: Front) -> Iterator[httpx.Client]:
+def client(served: Proxy) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"http://127.0.0.1:{served.server_port}", timeout=60) as client:
         yield client
 
 
-def test_a_request_and_its_reply_go_through_unchanged(client: httpx.Client, behind: type[Behind]) -> None:
+def test_a_request_and_its_reply_go_through_unchanged(client: httpx.Client, upstream: type[Upstream]) -> None:
     for _ in range(2):  # on one connection
         reply = client.post(
             "/predictions", json={"id": "Plain_1.a-b", "input": {"prompt": "ü"}}, headers={"Accept": "x"}
         )
         assert reply.status_code == 200 and len(reply.json()["long"]) == 200_000
         assert reply.json()["headers"]["Accept"] == "x"
-    assert {(method, path) for method, path, _ in behind.asked} == {("POST", "/predictions")}
-    assert json.loads(behind.asked[0][2]) == {"id": "Plain_1.a-b", "input": {"prompt": "ü"}}
+    assert {(method, path) for method, path, _ in upstream.asked} == {("POST", "/predictions")}
+    assert json.loads(upstream.asked[0][2]) == {"id": "Plain_1.a-b", "input": {"prompt": "ü"}}
     assert "Server" not in client.get("/").headers or "Python" not in client.get("/").headers["Server"]
 
 
-def test_an_input_that_is_null_is_left_out(client: httpx.Client, behind: type[Behind]) -> None:
+def test_an_input_that_is_null_is_left_out(client: httpx.Client, upstream: type[Upstream]) -> None:
     inputs = {"prompt": "\ud800", "seed": None, "top_p": 0, "nested": {"seed": None}, "continuation": False}
     client.post("/predictions", content=json.dumps({"webhook": None, "input": inputs}))
     del inputs["seed"]
-    assert json.loads(behind.asked[0][2]) == {"webhook": None, "input": inputs}
+    assert json.loads(upstream.asked[0][2]) == {"webhook": None, "input": inputs}
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_an_input_that_is_null_is_left_out(client: httpx.Client, behind: type[Be
         ("POST", "/predictions/abc/cancel"),
     ],
 )
-def test_what_is_let_through(client: httpx.Client, behind: type[Behind], method: str, path: str) -> None:
+def test_what_is_let_through(client: httpx.Client, upstream: type[Upstream], method: str, path: str) -> None:
     assert client.request(method, path).status_code == 200
-    assert [(m, p) for m, p, _ in behind.asked] == [(method, path)]
+    assert [(m, p) for m, p, _ in upstream.asked] == [(method, path)]
 
 
 @pytest.mark.parametrize(
@@ -122,19 +122,19 @@ def test_what_is_let_through(client: httpx.Client, behind: type[Behind], method:
         ("POST", "/predictions/../shutdown"),
     ],
 )
-def test_what_is_not(client: httpx.Client, behind: type[Behind], method: str, path: str) -> None:
+def test_what_is_not(client: httpx.Client, upstream: type[Upstream], method: str, path: str) -> None:
     with_raw_path = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
     with_raw_path.request(method, path)
     assert with_raw_path.getresponse().status == 404
     with_raw_path.close()
-    assert behind.asked == []
+    assert upstream.asked == []
 
 
 BAD_IDS = ["../../x", "..", ".hidden", "a/b", "a\\b", "a b", "a\n", "", "-x", "ä", "x" * 129, "a\0b", "%2e%2e"]
 
 
 @pytest.mark.parametrize("given", BAD_IDS)
-def test_an_id_must_be_plain(client: httpx.Client, behind: type[Behind], given: str) -> None:
+def test_an_id_must_be_plain(client: httpx.Client, upstream: type[Upstream], given: str) -> None:
     replies = [client.post("/predictions", json={"id": given, "input": {}})]
     if given and given != "..":
         path = "".join(f"%{byte:02x}" for byte in given.encode())
@@ -142,7 +142,7 @@ def test_an_id_must_be_plain(client: httpx.Client, behind: type[Behind], given: 
     assert [(reply.status_code, reply.json()["error"][:10]) for reply in replies] == [(422, "id must be")] * len(
         replies
     )
-    assert behind.asked == []
+    assert upstream.asked == []
 
 
 @pytest.mark.parametrize(
@@ -155,28 +155,30 @@ def test_an_id_must_be_plain(client: httpx.Client, behind: type[Behind], given: 
         (5, "webhook must be an http(s) URL."),
     ],
 )
-def test_a_webhook_stays_outside(client: httpx.Client, behind: type[Behind], webhook: Any, sentence: str) -> None:
+def test_a_webhook_stays_outside(client: httpx.Client, upstream: type[Upstream], webhook: Any, sentence: str) -> None:
     reply = client.post("/predictions", json={"input": {}, "webhook": webhook})
     assert (reply.status_code, reply.json()["error"]) == (422, sentence)
-    assert behind.asked == []
+    assert upstream.asked == []
 
 
 def test_private_webhooks_may_be_allowed(
-    client: httpx.Client, behind: type[Behind], monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
     assert client.post("/predictions", json={"input": {}, "webhook": "http://127.0.0.1:1/x"}).status_code == 200
-    assert len(behind.asked) == 1
+    assert len(upstream.asked) == 1
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"[" * 100_000])
-def test_a_body_that_is_no_request_is_cogs_to_refuse(client: httpx.Client, behind: type[Behind], body: bytes) -> None:
+def test_a_body_that_is_no_request_is_cogs_to_refuse(
+    client: httpx.Client, upstream: type[Upstream], body: bytes
+) -> None:
     assert client.post("/predictions", content=body).status_code == 200
-    assert behind.asked[0][2] == body
+    assert upstream.asked[0][2] == body
 
 
 def test_a_body_has_a_length_within_the_limit(
-    client: httpx.Client, behind: type[Behind], monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.post("/predictions", content=iter([b"{}"])).status_code == 411
     monkeypatch.setattr(proxy, "MAX_BODY", 2**20)
@@ -186,22 +188,22 @@ def test_a_body_has_a_length_within_the_limit(
     connection.endheaders()
     assert connection.getresponse().status == 413  # before a byte of it was sent
     connection.close()
-    assert behind.asked == []
+    assert upstream.asked == []
 
 
-def test_a_client_that_goes_away_ends_its_request(served: Front, behind: type[Behind]) -> None:
+def test_a_client_that_goes_away_ends_its_request(served: Proxy, upstream: type[Upstream]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", served.server_port)
     connection.request("POST", "/predictions", b'{"input": "slow"}')
-    wait_until(lambda: bool(behind.asked))
+    wait_until(lambda: bool(upstream.asked))
     assert served.waiting == 1
     connection.close()
-    assert behind.hung_up.wait(60)
+    assert upstream.hung_up.wait(60)
     wait_until(lambda: served.waiting == 0)
 
 
-def test_clients_beyond_the_limit_are_turned_away(behind: type[Behind], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_beyond_the_limit_are_turned_away(upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy, "MAX_CLIENTS", 2)
-    server = Front(("127.0.0.1", 0), lambda: None)
+    server = Proxy(("127.0.0.1", 0), lambda: None)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -224,7 +226,7 @@ def test_clients_beyond_the_limit_are_turned_away(behind: type[Behind], monkeypa
 
 
 def test_without_a_server_behind_it_it_says_so() -> None:
-    server = Front(("127.0.0.1", 0), lambda: None)
+    server = Proxy(("127.0.0.1", 0), lambda: None)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -243,7 +245,7 @@ def test_without_a_server_behind_it_it_says_so() -> None:
 def test_a_server_that_breaks_down_in_a_request_is_said(connection: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as broken:
         threading.Thread(target=lambda: broken.accept()[0].close(), daemon=True).start()
-        server = Front(("127.0.0.1", 0), lambda: broken.getsockname()[1])
+        server = Proxy(("127.0.0.1", 0), lambda: broken.getsockname()[1])
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}/predictions"
@@ -256,17 +258,17 @@ def test_a_server_that_breaks_down_in_a_request_is_said(connection: str) -> None
             thread.join()
 
 
-def test_while_draining_nothing_new_is_taken_on(client: httpx.Client, served: Front, behind: type[Behind]) -> None:
+def test_while_draining_nothing_new_is_taken_on(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
     served.draining = True
     assert client.post("/predictions", json={}).status_code == 503
     assert client.get("/health-check").json() == {"status": "DRAINING"}
     assert client.post("/predictions/abc/cancel").status_code == 200
-    assert [path for _, path, _ in behind.asked] == ["/predictions/abc/cancel"]
+    assert [path for _, path, _ in upstream.asked] == ["/predictions/abc/cancel"]
 
 
-def test_what_is_given_up_is_told(client: httpx.Client, served: Front, behind: type[Behind]) -> None:
+def test_what_is_given_up_is_told(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
     def give_up() -> None:
-        wait_until(lambda: bool(behind.asked))
+        wait_until(lambda: bool(upstream.asked))
         served.ended.set()
 
     thread = threading.Thread(target=give_up)
@@ -274,17 +276,17 @@ def test_what_is_given_up_is_told(client: httpx.Client, served: Front, behind: t
     reply = client.post("/predictions", json={"input": "slow"})
     thread.join()
     assert reply.status_code == 503 and "gave this prediction up" in reply.json()["error"]
-    assert behind.hung_up.wait(60)
+    assert upstream.hung_up.wait(60)
 
 
-def test_asynchronous_predictions_are_remembered(client: httpx.Client, served: Front) -> None:
+def test_asynchronous_predictions_are_remembered(client: httpx.Client, served: Proxy) -> None:
     client.post("/predictions", json={}, headers={"Prefer": "respond-async"})
     assert list(served.running) == ["given"]
 
 
 @pytest.fixture
-def picky(served: Front) -> Front:
-    """The front of a predictor whose inputs are known."""
+def picky(served: Proxy) -> Proxy:
+    """The proxy of a predictor whose inputs are known."""
     served.inputs = {"prompt": (), "model_version": ("small", "stereo-large")}
     return served
 
@@ -301,16 +303,16 @@ def picky(served: Front) -> Front:
     ],
 )
 def test_what_is_misspelt_is_refused(
-    body: dict[str, Any], sentence: str, client: httpx.Client, picky: Front, behind: type[Behind]
+    body: dict[str, Any], sentence: str, client: httpx.Client, picky: Proxy, upstream: type[Upstream]
 ) -> None:
     reply = client.post("/predictions", json=body)
     assert reply.status_code == 422
     [detail] = reply.json()["detail"]
     assert sentence in detail["msg"] and reply.json()["error"] == detail["msg"]
-    assert len(reply.content) < 1000 and behind.asked == []
+    assert len(reply.content) < 1000 and upstream.asked == []
 
 
-def test_no_more_than_ten_problems_are_listed(client: httpx.Client, picky: Front) -> None:
+def test_no_more_than_ten_problems_are_listed(client: httpx.Client, picky: Proxy) -> None:
     reply = client.post("/predictions", json={"input": {f"x{number}": 1 for number in range(100_000)}})
     assert len(reply.json()["detail"]) == 10
 
@@ -326,14 +328,14 @@ def test_no_more_than_ten_problems_are_listed(client: httpx.Client, picky: Front
     ],
 )
 def test_what_is_not_misspelt_is_handed_on(
-    body: dict[str, Any], client: httpx.Client, picky: Front, behind: type[Behind]
+    body: dict[str, Any], client: httpx.Client, picky: Proxy, upstream: type[Upstream]
 ) -> None:
     assert client.post("/predictions", json=body).status_code == 200
     assert client.put("/predictions/a", json=body).status_code == 200
-    assert len(behind.asked) == 2
+    assert len(upstream.asked) == 2
 
 
-def test_json_without_a_type_is_json_unless_a_web_page_sends_it(client: httpx.Client, picky: Front) -> None:
+def test_json_without_a_type_is_json_unless_a_web_page_sends_it(client: httpx.Client, picky: Proxy) -> None:
     def types(**headers: str) -> str | None:
         reply = client.post("/predictions", content=b'{"input": {}}', headers=headers)
         return str(reply.json()["headers"].get("Content-Type"))
@@ -343,15 +345,15 @@ def test_json_without_a_type_is_json_unless_a_web_page_sends_it(client: httpx.Cl
     assert types(**{"Content-Type": "text/plain"}) == "text/plain"
 
 
-def test_an_error_is_said_once(client: httpx.Client, behind: type[Behind], monkeypatch: pytest.MonkeyPatch) -> None:
-    def failed(self: Behind) -> None:
+def test_an_error_is_said_once(client: httpx.Client, upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(self: Upstream) -> None:
         body = b'{"error":"Prediction failed: Prediction failed: x","logs":"\\"error\\":\\"Prediction"}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    monkeypatch.setattr(behind, "do_POST", failed)
+    monkeypatch.setattr(upstream, "do_POST", failed)
     for _ in range(2):  # on one connection
         reply = client.post("/predictions", json={}).json()
         assert reply == {"error": "Prediction failed: x", "logs": '"error":"Prediction'}

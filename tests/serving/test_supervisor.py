@@ -20,8 +20,8 @@ from tests.test_folders import disk, fill
 SCRIPT = """
 import os, sys
 from musicgen_service.serving import supervisor
-supervisor.GLANCE = supervisor.BACK_OFF_FIRST = 0.05
-supervisor.GIVING_UP = 0.5
+supervisor.POLL_INTERVAL = supervisor.MIN_BACKOFF = 0.05
+supervisor.CANCEL_TIMEOUT = 0.5
 environment = os.environ | {"PYTHONPATH": os.getcwd()}
 command = [sys.executable, "-m", "tests.support.fake_cog"]
 supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), command, environment, lambda folder: None, 2.0).run()
@@ -66,7 +66,7 @@ def test_an_unhealthy_server_is_started_again(server: Server) -> None:
     assert "supervisor: the server is UNHEALTHY; starting it again" in told(server)
 
 
-LOSING = ["-c", SCRIPT.replace("command =", "supervisor.LOST_AFTER = 0.5\ncommand ="), "--port"]
+LOSING = ["-c", SCRIPT.replace("command =", "supervisor.STUCK_AFTER = 0.5\ncommand ="), "--port"]
 
 
 def test_a_server_that_is_busy_with_nothing_is_started_again(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_server_that_is_busy_with_nothing_is_started_again(tmp_path: Path) -> 
         assert server.status() == "BUSY"
         wait_until(lambda: server.status() == "READY")
         assert pid(server) != before
-        assert "supervisor: the server is busy with nothing; starting it again" in told(server)
+        assert "supervisor: the server is busy without a prediction; starting it again" in told(server)
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
@@ -97,7 +97,7 @@ def test_a_long_prediction_is_not_taken_for_nothing(asynchronous: bool, tmp_path
 def test_a_lost_slot_does_not_hold_up_the_end(server: Server) -> None:
     say(server, "lose")
     assert server.stop() == 0
-    assert "giving up" not in told(server)
+    assert "cancelling" not in told(server)
 
 
 def test_each_wait_is_longer(server: Server) -> None:
@@ -110,7 +110,7 @@ def test_each_wait_is_longer(server: Server) -> None:
 def test_a_setup_that_failed_is_tried_again_until_its_weights_appear(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     # A setup may take long before it fails: that is no service, so the waits get longer all the same.
-    command = ["-c", SCRIPT.replace("command =", "supervisor.STEADY = 0\ncommand ="), "--port"]
+    command = ["-c", SCRIPT.replace("command =", "supervisor.STABLE_AFTER = 0\ncommand ="), "--port"]
     with serving(command, PROJECT, tmp_path / "temp", status="SETUP_FAILED", WEIGHTS=str(weights)) as server:
         for wait in ("0.05", "0.1", "0.2", "0.4", "0.8", "1.6", "3.2"):
             sentence = f"supervisor: the server is SETUP_FAILED; starting it again in {wait} s"
@@ -146,7 +146,7 @@ def test_while_a_setup_that_failed_is_tried_again_the_reason_stays(tmp_path: Pat
 def test_waits_double_up_to_a_minute() -> None:
     waits = [0.0]
     for _ in range(9):
-        waits.append(supervisor.longer(waits[-1]))
+        waits.append(supervisor.next_backoff(waits[-1]))
     assert waits[1:] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
@@ -162,7 +162,7 @@ def test_told_to_end_it_lets_a_prediction_finish(server: Server) -> None:
     thread.join()
     assert replies[0].json() == {"word": "slow"}
     assert server.process.wait(60) == 0
-    assert "predictions have 2 s to finish" in told(server) and "giving up" not in told(server)
+    assert "predictions have 2 s to finish" in told(server) and "cancelling" not in told(server)
     assert children and not any(child.is_running() for child in children)
 
 
@@ -175,7 +175,7 @@ def test_what_does_not_finish_in_time_is_given_up_and_says_so(server: Server) ->
     thread.join()
     assert replies[0].status_code == 503 and "gave this prediction up" in replies[0].json()["error"]
     assert server.process.wait(60) == 0
-    assert "supervisor: giving up what still runs" in told(server)
+    assert "supervisor: cancelling the predictions that still run" in told(server)
 
 
 def test_an_asynchronous_prediction_that_does_not_finish_is_cancelled(server: Server) -> None:
@@ -216,7 +216,7 @@ def test_a_terminal_that_goes_away_is_an_end_like_others(server: Server) -> None
     children = family(server)
     server.process.send_signal(signal.SIGHUP)
     assert server.process.wait(60) == 0
-    assert "supervisor: ended" in told(server) and not any(runs(child.pid) for child in children)
+    assert "supervisor: stopped" in told(server) and not any(runs(child.pid) for child in children)
 
 
 def test_under_nohup_it_goes_on(tmp_path: Path) -> None:
@@ -280,15 +280,15 @@ def test_a_full_disk_under_cogs_folder_is_said_before_a_slot_is_lost(
     with disk(tmp_path / "disk", "size=1m") as full:
         for folder in (full, full / "coglet" / "predictions"):
             monkeypatch.setattr(supervisor, "COG_FOLDER", folder)
-            assert supervisor._trouble_with_folders() is None
+            assert supervisor._folder_problem() is None
         fill(full)
-        told = supervisor._trouble_with_folders()
+        told = supervisor._folder_problem()
         assert told == "The service has no room left to write files: try again later."
     (tmp_path / "file").touch()
     monkeypatch.setattr(supervisor, "COG_FOLDER", tmp_path / "file" / "predictions")
-    assert supervisor._trouble_with_folders() == "The service may not write to its temporary folder."
+    assert supervisor._folder_problem() == "The service may not write to its temporary folder."
 
 
 def test_an_idle_server_ends_at_once(server: Server) -> None:
     assert server.stop() == 0
-    assert "supervisor: ended" in told(server)
+    assert "supervisor: stopped" in told(server)

@@ -29,7 +29,7 @@ from musicgen_service.serving.schema import SCHEMA_FILE
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {"OMP_NUM_THREADS": "1", "MUSICGEN_ALLOW_PRIVATE_URLS": "1"}
 """Of every server: the files that tests offer are on the loopback interface."""
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds after which a wait is a failure; a busy machine needs some."""
 
 
@@ -96,7 +96,7 @@ class Server:
     def stop(self) -> int:
         """End the server as an operator would, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def serving(
             start_new_session=True,
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT) as client:
             server = Server(client, process, temp, log)
             _wait_for_status(server, status)
             yield server
@@ -149,7 +149,7 @@ def _wait_for_status(server: Server, expected: str) -> None:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Return when the condition holds."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
@@ -178,7 +178,7 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
 
 
 @contextmanager
