@@ -78,8 +78,7 @@ def _generator(model: MusicGenModel) -> Run:
 
 
 def _transformers(lm: Any, conditions: Any, dtype: torch.dtype, device: torch.device) -> Run:
-    text = adapter.condition_tensors(lm, conditions).text
-    assert text is not None
+    [text] = adapter.condition_tensors(lm, conditions).texts
     network: Any = peers.in_transformers(lm)
     network.to(device=device, dtype=dtype)
     sampling = Sampling()

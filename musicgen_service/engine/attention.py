@@ -20,12 +20,15 @@ class Attention(Protocol):
         """Store the keys and values of rows [rows, 3 * dim] (queries, keys, values), and attend: [rows, dim]."""
         ...
 
-    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
-        """The rows that attend to text, as a view of `x`: an unconditional row's text is zero, and so is its effect."""
+    def text_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """The rows that attend to text, as a view of `x`.
+
+        Without a negative text that of an unconditional row is zero, and so is its effect.
+        """
         ...
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """Attend to the text, conditional rows only: [rows, dim] to [rows, dim]."""
+        """Attend to the text, `text_rows` only: [rows, dim] to [rows, dim]."""
         ...
 
 
@@ -34,14 +37,16 @@ class PrefillAttention:
 
     Parameters
     ----------
-    cache, text : keys and values of the sequence, and of its text (None for models without cross-attention)
-    text_length : positions of the text
+    cache, text : keys and values of the sequence, and of its texts (None for models without cross-attention)
+    text_lengths : positions of the text of each row that has one
     """
 
-    def __init__(self, cache: KeyValueCache, text: KeyValueCache | None, slot: int, text_length: int) -> None:
+    def __init__(
+        self, cache: KeyValueCache, text: KeyValueCache | None, slot: int, text_lengths: Sequence[int]
+    ) -> None:
         self._cache = cache
         self._slot = slot
-        self._text = text.views(slot, text_length) if text else None
+        self._texts = _views_by_row(text, slot, text_lengths) if text else []
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
@@ -52,17 +57,18 @@ class PrefillAttention:
         out = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         return out.transpose(1, 2).reshape(projected.shape[0], -1)
 
-    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
+    def text_rows(self, x: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        return x[: x.shape[0] // 2]
+        return x[: len(self._texts) * x.shape[0] // 2]
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        assert self._text is not None
-        keys, values = self._text[0][layer], self._text[1][layer]
-        heads = queries.view(1, queries.shape[0], keys.shape[1], -1).transpose(1, 2)
-        out = functional.scaled_dot_product_attention(heads, keys, values)
-        return out.transpose(1, 2).reshape(queries.shape)
+        attended = []
+        for row, (keys, values) in zip(queries.chunk(len(self._texts)), self._texts, strict=True):
+            heads = row.view(1, row.shape[0], keys[layer].shape[1], -1).transpose(1, 2)
+            out = functional.scaled_dot_product_attention(heads, keys[layer], values[layer])
+            attended.append(out.transpose(1, 2).reshape(row.shape))
+        return torch.cat(attended)
 
 
 class PerSlotAttention:
@@ -74,7 +80,7 @@ class PerSlotAttention:
     Parameters
     ----------
     lengths : positions of each slot, this step's included; 0 for a slot that is idle
-    text_lengths : positions of each slot's text
+    text_lengths : positions of the texts of each slot, for each row that has one
     """
 
     def __init__(
@@ -82,14 +88,16 @@ class PerSlotAttention:
         cache: KeyValueCache,
         text: KeyValueCache | None,
         lengths: Sequence[int],
-        text_lengths: Sequence[int],
+        text_lengths: Sequence[Sequence[int]],
     ) -> None:
         self._shape = cache.shape
         self._active = [slot for slot, length in enumerate(lengths) if length]
         self._make = torch.empty_like if all(lengths) else torch.zeros_like
         self._targets = {slot: cache.position_views(slot, lengths[slot] - 1) for slot in self._active}
         self._keys_values = {slot: cache.views(slot, lengths[slot]) for slot in self._active}
-        self._text = {slot: text.views(slot, text_lengths[slot]) for slot in self._active} if text else {}
+        self._texts = {slot: _views_by_row(text, slot, text_lengths[slot]) for slot in self._active} if text else {}
+        self._text_rows = max(map(len, self._texts.values()), default=0)
+        self._has_every_text = all(len(text_lengths[slot]) == self._text_rows for slot in range(len(lengths)))
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
@@ -102,17 +110,17 @@ class PerSlotAttention:
             out[slot] = functional.scaled_dot_product_attention(split[slot, :, 0], keys[layer], values[layer])
         return out.view(projected.shape[0], -1)
 
-    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
+    def text_rows(self, x: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        return x[::2]
+        return x[::2] if self._text_rows == 1 else x
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        heads = queries.view(-1, 1, self._shape.heads, 1, self._shape.width)
-        out = self._make(heads)
-        for slot in self._active:
-            keys, values = self._text[slot]
-            out[slot] = functional.scaled_dot_product_attention(heads[slot], keys[layer], values[layer])
+        heads = queries.view(-1, self._text_rows, 1, self._shape.heads, 1, self._shape.width)
+        out = torch.empty_like(heads) if self._has_every_text else torch.zeros_like(heads)
+        for slot, texts in self._texts.items():
+            for row, (keys, values) in enumerate(texts):
+                out[slot, row] = functional.scaled_dot_product_attention(heads[slot, row], keys[layer], values[layer])
         return out.view(queries.shape)
 
 
@@ -124,7 +132,7 @@ class BatchedAttention:
     Parameters
     ----------
     positions : int64 [slots], where this step's keys and values go
-    text_lengths : int64 [slots]
+    text_lengths : int64 [slots, rows with text]; 0 for a row that has none
     span : positions that the call reads, at least those of the longest slot
     """
 
@@ -143,8 +151,8 @@ class BatchedAttention:
         self._span = span
         self._text = text
         self._mask = _visible(positions + 1, span)
-        # An idle slot has no text; seeing one position of nothing keeps its numbers numbers.
-        self._text_mask = _visible(text_lengths.clamp(min=1), text.shape.capacity) if text else None
+        # A row without text sees one position of zeros, which keeps its numbers numbers.
+        self._text_mask = _visible(text_lengths.flatten().clamp(min=1), text.shape.capacity) if text else None
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
@@ -158,20 +166,27 @@ class BatchedAttention:
         out = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return out.view(projected.shape[0], -1)
 
-    def conditional_rows(self, x: torch.Tensor) -> torch.Tensor:
+    def text_rows(self, x: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        return x[::2]
+        return x[::2] if self._text is None or self._text.shape.rows == 1 else x
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
         assert self._text is not None
         shape = self._text.shape
-        keys, values = self._text.buffer[layer, : self._slots, 0].unbind(1)
+        keys, values = self._text.buffer[layer, : self._slots].flatten(0, 1).unbind(1)
         heads = queries.view(-1, shape.heads, 1, shape.width)
         out = functional.scaled_dot_product_attention(heads, keys, values, attn_mask=self._text_mask)
         return out.view(queries.shape)
 
 
+def _views_by_row(
+    text: KeyValueCache, slot: int, lengths: Sequence[int]
+) -> list[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]]:
+    """Keys and values [1, heads, length, width] of each text of a slot, layer by layer."""
+    return [text.views(slot, length, slice(row, row + 1)) for row, length in enumerate(lengths)]
+
+
 def _visible(lengths: torch.Tensor, span: int) -> torch.Tensor:
-    """Which of `span` positions each slot may see: bool [slots, 1, 1, span]."""
+    """Which of `span` positions each row may see: bool [rows, 1, 1, span]."""
     return (torch.arange(span, device=lengths.device) < lengths[:, None])[:, None, None]

@@ -12,7 +12,7 @@ class CacheShape:
     layers: int
     slots: int
     rows: int
-    """Rows per slot: the conditional and the unconditional one, or the conditional one alone."""
+    """Rows per slot: the conditional one alone, or the unconditional one after it."""
     heads: int
     capacity: int
     """Positions that fit."""
@@ -36,13 +36,16 @@ class KeyValueCache:
         self.shape = shape
         self.buffer = make(sizes, dtype=dtype, device=device)
 
-    def write(self, layer: int, slot: int, keys_values: torch.Tensor) -> None:
-        """Write keys and values [rows, 2, heads, positions, width] to the start of a slot."""
-        self.buffer[layer, slot, :, :, :, : keys_values.shape[-2]] = keys_values
+    def write(self, layer: int, slot: int, keys_values: torch.Tensor, first_row: int = 0) -> None:
+        """Write keys and values [rows, 2, heads, positions, width] to the start of a slot's rows, `first_row` on."""
+        rows, *_, positions, _ = keys_values.shape
+        self.buffer[layer, slot, first_row : first_row + rows, :, :, :positions] = keys_values
 
-    def views(self, slot: int, length: int) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    def views(
+        self, slot: int, length: int, rows: slice = slice(None)
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         """Keys and values [rows, heads, length, width] of a slot's first positions, layer by layer."""
-        keys, values = self.buffer[:, slot, :, :, :, :length].unbind(2)
+        keys, values = self.buffer[:, slot, rows, :, :, :length].unbind(2)
         return keys.unbind(0), values.unbind(0)
 
     def position_views(self, slot: int, position: int) -> tuple[torch.Tensor, ...]:

@@ -49,7 +49,7 @@ class Decoder:
             attended = attention.self_attention(index, layer.query_keys_values(layer.norm(x)))
             x = x + layer.out(attended)
             if layer.cross is not None:
-                seeing = attention.conditional_rows(x)
+                seeing = attention.text_rows(x)
                 attended = attention.cross_attention(index, layer.cross.query(layer.cross.norm(seeing)))
                 seeing += layer.cross.out(attended)
             x = x + layer.down(functional.gelu(layer.up(layer.feedforward_norm(x))))

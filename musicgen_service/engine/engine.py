@@ -128,15 +128,16 @@ class Engine:
             self._pattern.columns(request.length) + condition.prefix_length
             for request, condition in zip(requests, conditions, strict=True)
         )
-        text = max(condition.text_length for condition in conditions)
+        text = max(max(condition.text_lengths, default=0) for condition in conditions)
+        text_rows = max(1, *(len(condition.texts) for condition in conditions))
         slots = min(len(requests), MAX_SLOTS[self._device.type])
-        if self._buffers is not None and self._buffers.fits(slots, needed, text):
+        if self._buffers is not None and self._buffers.fits(slots, needed, text, text_rows):
             return self._buffers
         self._buffers = None  # the old ones go before the new ones come
         capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (needed, text))
         self._decoder.reserve_positions(capacity)
         slots = max(1, min(slots, self._max_affordable_slots(capacity)))
-        buffers = Buffers(self._decoder, slots, capacity, text_capacity)
+        buffers = Buffers(self._decoder, slots, capacity, text_capacity, text_rows)
         if self._device.type == "cuda":
             # What its graphs read and write. A CPU has none to capture again, and every model that was ever used would
             # hold on to its longest request.

@@ -33,11 +33,13 @@ class Condition:
     text : description, or None for none
     melody : waveform [1, samples] of the melody alone, at the model's rate, or None
     chroma : float [12, frames] from pitch class C on, in the melody's place, or None
+    negative_text : description of what it should not be, which guidance leads away from, or None for none
     """
 
     text: str | None = None
     melody: torch.Tensor | None = None
     chroma: torch.Tensor | None = None
+    negative_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,18 @@ class ConditionTensors:
 
     Attributes
     ----------
-    text : float [length, dim], seen through cross-attention by the conditional row, or None
+    texts : float [length, dim] each, seen through cross-attention: by the conditional row, and by the unconditional
+        one where there is a negative text; empty for a model without cross-attention
     prefix : float [2, length, dim], which the conditional and the unconditional row begin with, or None
     """
 
-    text: torch.Tensor | None
+    texts: tuple[torch.Tensor, ...]
     prefix: torch.Tensor | None
 
     @property
-    def text_length(self) -> int:
-        """Positions of the text."""
-        return 0 if self.text is None else self.text.shape[0]
+    def text_lengths(self) -> tuple[int, ...]:
+        """Positions of each text."""
+        return tuple(text.shape[0] for text in self.texts)
 
     @property
     def prefix_length(self) -> int:

@@ -25,6 +25,8 @@ class ReferenceLoop:
         self, condition: Condition, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
     ) -> torch.Tensor:
         """See `TokenGenerator.generate`."""
+        if condition.negative_text is not None:
+            raise ValueError("audiocraft's loop takes no negative text")
         device = next(self._lm.parameters()).device
         with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
             tokens: torch.Tensor = self._lm.generate(

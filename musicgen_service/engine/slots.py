@@ -1,5 +1,6 @@
 """Slots: independent sequences that share every step, and are admitted and released between steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,26 +25,30 @@ class Buffers:
     slots : how many
     capacity : positions in each, prefix and columns together
     text_capacity : positions of text in each
+    text_rows : rows of each that see text, 2 where there are negative texts
     """
 
-    def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int) -> None:
+    def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int, text_rows: int) -> None:
         weights, device = decoder.weights, decoder.device
         heads, width = weights.attention_heads, weights.dim // weights.attention_heads
         shape = CacheShape(len(weights.layers), slots, 2, heads, capacity, width)
-        text_shape = CacheShape(len(weights.layers), slots, 1, heads, text_capacity, width)
+        text_shape = CacheShape(len(weights.layers), slots, text_rows, heads, text_capacity, width)
         self.cache = KeyValueCache(shape, decoder.dtype, device)
         sees_text = weights.layers[0].cross is not None
         self.text = KeyValueCache(text_shape, decoder.dtype, device) if sees_text else None
         self.tokens = torch.zeros(slots, weights.codebooks, capacity, dtype=torch.int64, device=device)
         self.noise = torch.ones(slots, weights.codebooks, weights.card, device=device)
         self.controls = Controls.create(slots, device)
-        counters = torch.zeros(4, slots, dtype=torch.int64, device=device)
-        self.column, self.position, self.text_length, self.active = counters.unbind(0)
+        self.text_lengths = torch.zeros(slots, text_rows, dtype=torch.int64, device=device)
+        counters = torch.zeros(3, slots, dtype=torch.int64, device=device)
+        self.column, self.position, self.active = counters.unbind(0)
         self.graphs = StepGraphs(device)
 
-    def fits(self, slots: int, capacity: int, text_capacity: int) -> bool:
+    def fits(self, slots: int, capacity: int, text_capacity: int, text_rows: int) -> bool:
         """Whether these can be used where such sizes are needed."""
-        text_fits = self.text is None or self.text.shape.capacity >= text_capacity
+        text_fits = self.text is None or (
+            self.text.shape.capacity >= text_capacity and self.text.shape.rows == text_rows
+        )
         return self.cache.shape.slots == slots and self.cache.shape.capacity >= capacity and text_fits
 
 
@@ -56,7 +61,7 @@ class _Sequence:
     steps_left: int
     kv_length: int
     """Positions in the cache."""
-    text_length: int
+    text_lengths: tuple[int, ...]
     sampling: Sampling
     generator: torch.Generator
 
@@ -105,10 +110,12 @@ class Slots:
         buffers.controls.set(slot, sampling)
         buffers.column[slot] = prefix_frames
         buffers.position[slot] = kv_length
-        buffers.text_length[slot] = condition.text_length
+        buffers.text_lengths[slot] = 0
+        for row, text_length in enumerate(condition.text_lengths):
+            buffers.text_lengths[slot, row] = text_length
         buffers.active[slot] = 1
         steps = self._pattern.columns(length) - 1 - prefix_frames
-        self._sequences[slot] = _Sequence(length, steps, kv_length, condition.text_length, sampling, generator)
+        self._sequences[slot] = _Sequence(length, steps, kv_length, condition.text_lengths, sampling, generator)
         return steps
 
     @torch.inference_mode()
@@ -133,7 +140,7 @@ class Slots:
             self._step_on_gpu(count, max(sequence.kv_length for sequence in sequences.values()), max_top_k, uses_top_p)
         else:
             lengths = [sequences[slot].kv_length if slot in sequences else 0 for slot in range(count)]
-            texts = [sequences[slot].text_length if slot in sequences else 0 for slot in range(count)]
+            texts = [sequences[slot].text_lengths if slot in sequences else () for slot in range(count)]
             attention = PerSlotAttention(self._buffers.cache, self._buffers.text, lengths, texts)
             self._decode_step(count, attention, max_top_k, uses_top_p)
         complete = [slot for slot, sequence in sequences.items() if not sequence.steps_left]
@@ -170,14 +177,16 @@ class Slots:
         for counter in (self._buffers.active, self._buffers.column, self._buffers.position):
             counter[slot] = 0
 
-    def _prefill_text(self, slot: int, text: torch.Tensor) -> None:
+    def _prefill_texts(self, slot: int, texts: Sequence[torch.Tensor]) -> None:
         cache = self._buffers.text
         assert cache is not None
-        for index, layer in enumerate(self._decoder.weights.layers):
-            assert layer.cross is not None
-            both = layer.cross.keys_values(text.to(self._decoder.dtype))
-            split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
-            cache.write(index, slot, split.permute(0, 2, 3, 1, 4))
+        cache.buffer[:, slot, len(texts) :, :, :, 0] = 0  # what a row without text sees on a GPU
+        for row, text in enumerate(texts):
+            for index, layer in enumerate(self._decoder.weights.layers):
+                assert layer.cross is not None
+                both = layer.cross.keys_values(text.to(self._decoder.dtype))
+                split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
+                cache.write(index, slot, split.permute(0, 2, 3, 1, 4), row)
 
     def _prefill(self, slot: int, condition: ConditionTensors, columns: int) -> torch.Tensor:
         """Pass the text, the prefix and the first columns of a slot through the network, all at once.
@@ -186,8 +195,8 @@ class Slots:
         -------
         float tensor [2 * positions, dim], the conditional row's positions first
         """
-        if condition.text is not None:
-            self._prefill_text(slot, condition.text)
+        if condition.texts:
+            self._prefill_texts(slot, condition.texts)
         parts = [] if condition.prefix is None else [condition.prefix.to(self._decoder.dtype)]
         if columns:
             embedded = self._decoder.embed(self._buffers.tokens[slot, :, :columns].T)
@@ -197,7 +206,7 @@ class Slots:
         x = torch.cat(parts, dim=1)
         positions = torch.arange(x.shape[1], device=x.device)
         x = x + self._decoder.position_embedding(positions)
-        filling = PrefillAttention(self._buffers.cache, self._buffers.text, slot, condition.text_length)
+        filling = PrefillAttention(self._buffers.cache, self._buffers.text, slot, condition.text_lengths)
         return self._decoder.forward(x.flatten(0, 1), filling)
 
     def _step_on_gpu(self, count: int, kv_length: int, max_top_k: int, uses_top_p: bool) -> None:
@@ -209,7 +218,7 @@ class Slots:
 
         def step() -> None:
             attention = BatchedAttention(
-                buffers.cache, buffers.text, buffers.position[:count], buffers.text_length[:count], span
+                buffers.cache, buffers.text, buffers.position[:count], buffers.text_lengths[:count], span
             )
             self._decode_step(count, attention, max_top_k, uses_top_p)
 

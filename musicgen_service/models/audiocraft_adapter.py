@@ -236,16 +236,21 @@ def attributes(condition: Condition) -> ConditioningAttributes:
 def condition_tensors(lm: Any, condition: Condition) -> ConditionTensors:
     """A condition as the engine takes it: tensors, by the way they enter the network."""
     device = next(lm.condition_provider.parameters()).device
+    negative = Condition(condition.negative_text)
     with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
-        tensors = lm.condition_provider([attributes(condition), attributes(Condition())])
-    text, prefix = None, None
-    for name, (embedding, _mask) in tensors.items():
+        tensors = lm.condition_provider([attributes(condition), attributes(negative)])
+    texts: tuple[torch.Tensor, ...] = ()
+    prefix = None
+    for name, (embedding, mask) in tensors.items():
         if lm.fuser.cond2fuse[name] == "cross":
-            # The unconditional row's text is all zeros, and what is seen of it too: it is left out.
-            text = embedding[0]
+            # Without a negative text that of the unconditional row is all zeros, and so is its effect: it is left out.
+            rows = 1 if condition.negative_text is None else 2
+            # An absent text has a position of zeros; the other row's may be longer than its own.
+            lengths = mask[:rows].sum(-1).int().clamp(min=1).tolist()
+            texts = tuple(text[:length] for text, length in zip(embedding, lengths, strict=False))
         else:
             prefix = embedding if prefix is None else torch.cat([embedding, prefix], dim=1)
-    return ConditionTensors(text, prefix)
+    return ConditionTensors(texts, prefix)
 
 
 def load_diffusion(package: dict[Any, Any], codec: CompressionModel, device: torch.device) -> MultiBandDiffusion:

@@ -93,7 +93,7 @@ def test_joining_late_and_leaving_early(pairs: dict[str, Pair]) -> None:
     requests = requests_for(model, None)[:3]
     expected = alone(model, requests)
     conditionings = engine._condition_tensors(requests)
-    slots = Slots(engine._decoder, engine._pattern, slots_module.Buffers(engine._decoder, 3, 256, 256))
+    slots = Slots(engine._decoder, engine._pattern, slots_module.Buffers(engine._decoder, 3, 256, 256, 1))
 
     def join(index: int) -> None:
         request = requests[index]
@@ -175,8 +175,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Callable[[], obj
     made: list[tuple[int, Callable[[], object]]] = []
 
     class Watched(slots_module.Buffers):
-        def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int) -> None:
-            super().__init__(decoder, slots, capacity, text_capacity)
+        def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int, text_rows: int) -> None:
+            super().__init__(decoder, slots, capacity, text_capacity, text_rows)
             made.append((slots, weakref.ref(self)))
 
     monkeypatch.setattr(engine_module, "Buffers", Watched)

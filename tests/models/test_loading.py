@@ -77,7 +77,7 @@ def test_conditions_are_those_of_audiocraft(store: WeightStore, melody: np.ndarr
     with torch.no_grad():
         expected = theirs.condition_provider(theirs.condition_provider.tokenize([attributes, *null]))
     found = adapter.condition_tensors(ours.lm, condition)
-    assert found.text is None and found.prefix is not None
+    assert not found.texts and found.prefix is not None
     assert torch.equal(found.prefix, torch.cat([expected["self_wav"][0], expected["description"][0]], dim=1))
 
 

@@ -1,0 +1,97 @@
+"""A negative text is what guidance leads away from; it changes nothing for anybody else."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from musicgen_service.engine import slots as slots_module
+from musicgen_service.engine.attention import BatchedAttention
+from musicgen_service.engine.cache import KeyValueCache
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from tests.engine.conftest import KINDS, Pair
+
+TEXT = "slow rock song with guitar"
+NEGATIVE = "fast jazz song with piano"
+"""As many tokens as `TEXT`: in a model that begins with its text the shorter one is padded, as audiocraft pads it."""
+LONGER = "fast jazz song with piano , bass and drums , 120 bpm"
+
+
+def engine_of(pair: Pair) -> Engine:
+    assert isinstance(pair.model.generator, Engine)
+    return pair.model.generator
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_guidance_leads_from_the_negative_text_to_the_text(pairs: dict[str, Pair], kind: str) -> None:
+    engine, melody = engine_of(pairs[kind]), pairs[kind].melody
+    codebooks = 4 * pairs[kind].model.channels
+    tokens = torch.randint(0, 128, (codebooks, 30), generator=torch.Generator().manual_seed(0))
+    wanted = engine.score(Condition(TEXT, melody), tokens, 1.0)
+    # The unconditional row sees no melody.
+    unwanted = engine.score(Condition(NEGATIVE), tokens, 1.0)
+    guided = engine.score(Condition(TEXT, melody, negative_text=NEGATIVE), tokens, 3.0)
+    torch.testing.assert_close(guided, unwanted + 3 * (wanted - unwanted), atol=1e-4, rtol=0)
+    assert (guided - engine.score(Condition(TEXT, melody), tokens, 3.0)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_requests_with_and_without_one_are_together_as_alone(pairs: dict[str, Pair], kind: str) -> None:
+    pair = pairs[kind]
+    conditions = [
+        Condition(TEXT, pair.melody),
+        Condition(TEXT, pair.melody, negative_text=NEGATIVE),
+        Condition(None, pair.melody, negative_text=LONGER),
+        Condition(LONGER, pair.melody, negative_text=""),
+        Condition(),
+    ]
+    requests = [
+        SlotRequest(condition, None, 20 + 5 * index, Sampling(), torch.Generator())
+        for index, condition in enumerate(conditions)
+    ]
+
+    def generate(group: list[SlotRequest]) -> list[torch.Tensor]:
+        seeded = [dataclasses.replace(request, generator=torch.Generator().manual_seed(7)) for request in group]
+        return pair.model.generate_tokens(seeded, lambda *_: None)
+
+    alone = [generate([request])[0] for request in requests]
+    assert all(map(torch.equal, generate(requests), alone))
+
+
+def test_a_longer_negative_text_leaves_the_conditional_row_alone(pairs: dict[str, Pair]) -> None:
+    engine = engine_of(pairs["small"])
+    tokens = torch.randint(0, 128, (4, 30), generator=torch.Generator().manual_seed(0))
+    plain = engine.score(Condition(TEXT), tokens, 1.0)
+    torch.testing.assert_close(
+        engine.score(Condition(TEXT, negative_text=LONGER), tokens, 1.0), plain, atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_attention_of_a_gpu_step_sees_what_that_of_a_cpu_step_sees(
+    pairs: dict[str, Pair], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, seen = pairs[kind], []
+    for name in ("guidance from one text", "from two"):
+        negative = None if name.endswith("one text") else LONGER
+        conditions = [Condition(TEXT, pair.melody, negative_text=negative), Condition(NEGATIVE)]
+        requests = [
+            SlotRequest(condition, None, 24, Sampling(temperature=0.0), torch.Generator()) for condition in conditions
+        ]
+        expected = pair.model.generate_tokens(requests, lambda *_: None)
+        with monkeypatch.context() as patch:
+            patch.setattr(slots_module, "PerSlotAttention", batched)
+            patch.setattr(torch, "empty", torch.zeros)  # what a mask hides is multiplied by zero, and must be a number
+            seen.append(all(map(torch.equal, pair.model.generate_tokens(requests, lambda *_: None), expected)))
+    assert seen == [True, True]
+
+
+def batched(
+    cache: KeyValueCache, text: KeyValueCache | None, lengths: Sequence[int], text_lengths: Sequence[Sequence[int]]
+) -> BatchedAttention:
+    rows = text.shape.rows if text else 1
+    padded = [[*of_slot, *[0] * rows][:rows] for of_slot in text_lengths]
+    positions = torch.tensor(lengths).clamp(min=1) - 1
+    return BatchedAttention(cache, text, positions, torch.tensor(padded), max(lengths))
