@@ -2,10 +2,6 @@
 
 import http.client
 import json
-import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
@@ -13,66 +9,7 @@ import pytest
 
 from musicgen_service.serving import proxy
 from musicgen_service.serving.proxy import Proxy
-from tests.support.harness import http_server, wait_until
-
-
-class Upstream(BaseHTTPRequestHandler):
-    """In Cog's place: says what it was asked."""
-
-    protocol_version = "HTTP/1.1"
-    asked: list[tuple[str, str, bytes]]
-    go_on: threading.Event
-    hung_up: threading.Event
-
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.asked.append((self.command, self.path, body))
-        if b"slow" in body:
-            self.connection.settimeout(0.05)
-            while not self.go_on.is_set():
-                try:
-                    if not self.connection.recv(1, socket.MSG_PEEK):
-                        self.hung_up.set()
-                        return
-                except TimeoutError:
-                    continue
-        reply = json.dumps({"id": "given", "headers": dict(self.headers), "long": "x" * 200_000}).encode()
-        self.send_response(202 if self.headers.get("Prefer") else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(reply)))
-        self.end_headers()
-        self.wfile.write(reply)
-
-    do_POST = do_PUT = do_DELETE = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test's output clean."""
-
-
-@pytest.fixture
-def upstream() -> Iterator[type[Upstream]]:
-    events = {"go_on": threading.Event(), "hung_up": threading.Event()}
-    kind: type[Upstream] = type("Watched", (Upstream,), {"asked": [], **events})
-    yield kind
-    kind.go_on.set()
-
-
-@pytest.fixture
-def served(upstream: type[Upstream]) -> Iterator[Proxy]:
-    with http_server(upstream) as address:
-        server = Proxy(("127.0.0.1", 0), lambda: int(address.rpartition(":")[2]))
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@pytest.fixture
-def client(served: Proxy) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{served.server_port}", timeout=60) as client:
-        yield client
+from tests.support.upstream import Upstream
 
 
 def test_a_request_and_its_reply_go_through_unchanged(client: httpx.Client, upstream: type[Upstream]) -> None:
@@ -189,99 +126,6 @@ def test_a_body_has_a_length_within_the_limit(
     assert connection.getresponse().status == 413  # before a byte of it was sent
     connection.close()
     assert upstream.asked == []
-
-
-def test_a_client_that_goes_away_ends_its_request(served: Proxy, upstream: type[Upstream]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", served.server_port)
-    connection.request("POST", "/predictions", b'{"input": "slow"}')
-    wait_until(lambda: bool(upstream.asked))
-    assert served.waiting == 1
-    connection.close()
-    assert upstream.hung_up.wait(60)
-    wait_until(lambda: served.waiting == 0)
-
-
-def test_clients_beyond_the_limit_are_turned_away(upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy, "MAX_CLIENTS", 2)
-    server = Proxy(("127.0.0.1", 0), lambda: None)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        held = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(3)]
-        assert held[2].recv(1) == b""
-        for connection in held:
-            connection.close()
-
-        def served_again() -> bool:
-            try:
-                return httpx.get(f"http://127.0.0.1:{server.server_port}/health-check").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        wait_until(served_again)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def test_without_a_server_behind_it_it_says_so() -> None:
-    server = Proxy(("127.0.0.1", 0), lambda: None)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as client:
-            assert client.get("/health-check").json() == {"status": "STARTING"}
-            reply = client.post("/predictions", json={})
-            assert (reply.status_code, reply.json()["status"]) == (503, "failed")
-            assert reply.headers["Retry-After"] == "5"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@pytest.mark.parametrize("connection", ["keep-alive", "close"])
-def test_a_server_that_breaks_down_in_a_request_is_said(connection: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as broken:
-        threading.Thread(target=lambda: broken.accept()[0].close(), daemon=True).start()
-        server = Proxy(("127.0.0.1", 0), lambda: broken.getsockname()[1])
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_port}/predictions"
-        try:
-            reply = httpx.post(address, json={}, headers={"Connection": connection})
-            assert reply.status_code == 502 and "broke down" in reply.json()["error"]
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-
-def test_while_draining_nothing_new_is_taken_on(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
-    served.draining = True
-    assert client.post("/predictions", json={}).status_code == 503
-    assert client.get("/health-check").json() == {"status": "DRAINING"}
-    assert client.post("/predictions/abc/cancel").status_code == 200
-    assert [path for _, path, _ in upstream.asked] == ["/predictions/abc/cancel"]
-
-
-def test_what_is_given_up_is_told(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
-    def give_up() -> None:
-        wait_until(lambda: bool(upstream.asked))
-        served.ended.set()
-
-    thread = threading.Thread(target=give_up)
-    thread.start()
-    reply = client.post("/predictions", json={"input": "slow"})
-    thread.join()
-    assert reply.status_code == 503 and "gave this prediction up" in reply.json()["error"]
-    assert upstream.hung_up.wait(60)
-
-
-def test_asynchronous_predictions_are_remembered(client: httpx.Client, served: Proxy) -> None:
-    client.post("/predictions", json={}, headers={"Prefer": "respond-async"})
-    assert list(served.running) == ["given"]
 
 
 @pytest.fixture

@@ -1,0 +1,139 @@
+"""The rules between inputs, each with its sentence."""
+
+from typing import Any
+
+import pytest
+
+from musicgen_service.audio.reading import AudioInput
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.request import GenerationRequest
+from tests.support.requests import problems, resolve
+from tests.support.sounds import recording
+
+
+@pytest.mark.parametrize("prompt", [None, "", "  \n"])
+def test_something_must_be_asked_for(prompt: str | None) -> None:
+    assert problems(prompt=prompt) == ["Give a prompt, input_audio, or both."]
+
+
+@pytest.mark.parametrize("task", ["melody", "continuation", "encode-decode"])
+def test_tasks_on_audio_need_audio(task: str) -> None:
+    assert problems(prompt="jazz", task=task) == [f"Task '{task}' needs input_audio."]
+
+
+def test_continuation_needs_audio() -> None:
+    assert problems(prompt="jazz", continuation=True) == ["Task 'continuation' needs input_audio."]
+
+
+def test_text_takes_no_audio(song: AudioInput) -> None:
+    assert problems(prompt="jazz", task="text", input_audio=song)[0].startswith("Task 'text' takes no input_audio")
+
+
+def test_continuation_contradicts_other_tasks(song: AudioInput) -> None:
+    assert problems(task="melody", continuation=True, input_audio=song) == [
+        "continuation is true but task is 'melody': leave one of them out."
+    ]
+
+
+def test_a_loop_takes_no_audio(song: AudioInput) -> None:
+    assert problems(task="loop", bpm=120, input_audio=song)[0].startswith("Task 'loop' takes no input_audio")
+
+
+def test_a_loop_is_made_by_any_model() -> None:
+    assert resolve(task="loop", bpm=120, model_version="small").model_version == "small"
+
+
+def test_a_remix_needs_a_song_and_a_melody_model(song: AudioInput) -> None:
+    assert problems(task="remix", prompt="jazz") == ["Task 'remix' needs input_audio."]
+    assert resolve(task="remix", input_audio=song).model_version == "stereo-melody"
+    [sentence] = problems(task="remix", input_audio=song, model_version="small")
+    assert sentence.startswith("Model 'small' takes no melody: use one of melody, ") and sentence.endswith("demo.")
+    with pytest.raises(RequestError, match=r"for task 'remix' .* weights fetch melody"):
+        GenerationRequest.from_inputs({"task": "remix", "input_audio": song}, ["small"])
+
+
+def test_a_remix_is_of_at_most_ten_minutes() -> None:
+    song = recording(601, 8000)
+    assert problems(task="remix", input_audio=song) == [
+        "The song to remix is 601 s long; at most 600 s are allowed: "
+        "choose a part with continuation_start and continuation_end."
+    ]
+    assert resolve(task="remix", input_audio=song, continuation_start=1).continuation_start == 1
+
+
+def test_stems_are_those_of_a_remix(song: AudioInput) -> None:
+    assert resolve(task="remix", input_audio=song, return_stems=True).return_stems
+    assert problems(prompt="jazz", return_stems=True) == [
+        "return_stems is for task 'remix', and task is 'text': leave it out."
+    ]
+
+
+def test_a_text_model_takes_no_melody(song: AudioInput) -> None:
+    [sentence] = problems(model_version="small", input_audio=song)
+    assert sentence.startswith("Model 'small' takes no melody: use one of melody, ")
+
+
+def test_an_absent_model_comes_with_the_command_that_fetches_it() -> None:
+    [sentence] = problems(prompt="jazz", model_version="large")
+    assert sentence.endswith("run `python -m musicgen_service weights fetch large`.")
+
+
+def test_no_model_at_all_is_said() -> None:
+    with pytest.raises(RequestError, match="weights fetch small"):
+        GenerationRequest.from_inputs({"prompt": "jazz"}, [])
+
+
+def test_diffusion_needs_the_released_codec() -> None:
+    assert "released codec only" in problems(prompt="jazz", model_version="demo", multi_band_diffusion=True)[0]
+    assert resolve(prompt="jazz", model_version="stereo-melody", multi_band_diffusion=True).multi_band_diffusion
+
+
+def test_start_comes_before_end(song: AudioInput) -> None:
+    for start, end in ((2, 1), (1, 1)):
+        [sentence] = problems(input_audio=song, continuation=True, continuation_start=start, continuation_end=end)
+        assert sentence == f"continuation_start ({start} s) must be before continuation_end ({end} s)."
+
+
+def test_start_lies_within_the_file(song: AudioInput) -> None:
+    [sentence] = problems(input_audio=song, continuation=True, continuation_start=3)
+    assert sentence == "continuation_start (3 s) is beyond the end of input_audio (3 s)."
+
+
+def test_an_end_beyond_the_file_is_the_end_of_the_file(song: AudioInput) -> None:
+    assert resolve(input_audio=song, continuation=True, continuation_end=30).continuation_end == 30
+
+
+@pytest.mark.parametrize("end", [None, -1])
+def test_an_open_end_is_the_end_of_the_file(song: AudioInput, end: float | None) -> None:
+    assert resolve(input_audio=song, continuation=True, continuation_end=end).continuation_end is None
+
+
+def test_an_end_is_not_otherwise_negative(song: AudioInput) -> None:
+    assert "must be -1" in problems(input_audio=song, continuation_end=-0.5)[0]
+
+
+def test_a_continuation_is_longer_than_what_it_continues(song: AudioInput) -> None:
+    [sentence] = problems(input_audio=song, continuation=True, duration=3)
+    assert "is 3 s long, so duration (the total length) must be more" in sentence
+    assert resolve(input_audio=song, continuation=True, duration=3, continuation_start=1).duration == 3
+
+
+def test_auto_takes_the_best_model_that_can() -> None:
+    def chosen(*present: str, **inputs: Any) -> str:
+        return GenerationRequest.from_inputs({"prompt": "jazz"} | inputs, list(present)).model_version
+
+    assert chosen("demo", "small") == "small"
+    assert chosen("large", "stereo-medium", "stereo-melody") == "large"
+    assert chosen("large", "stereo-large", "stereo-melody-large") == "stereo-large"
+    assert chosen("demo") == "demo"
+
+
+def test_auto_for_a_melody_takes_a_melody_model(song: AudioInput) -> None:
+    request = GenerationRequest.from_inputs({"input_audio": song}, ["large", "melody", "demo"])
+    assert request.model_version == "melody"
+
+
+def test_every_checkpoint_can_be_asked_for() -> None:
+    for name in CHECKPOINTS:
+        assert GenerationRequest.from_inputs({"prompt": "x", "model_version": name}, [name]).model_version == name

@@ -1,0 +1,102 @@
+"""The tempo of a request: bpm, the prompt, and a loop that needs one."""
+
+import pytest
+
+from musicgen_service import notes
+from musicgen_service.requests.fields import FIELDS
+from musicgen_service.requests.tasks import TASKS
+from tests.support.requests import problems, resolve
+
+
+@pytest.mark.parametrize("prompt", ["jazz, 120 bpm", "jazz 120bpm", "jazz (BPM: 120)", "jazz at 120 beats per minute"])
+def test_a_loop_takes_its_tempo_from_bpm_or_the_prompt(prompt: str) -> None:
+    named = resolve(task="loop", prompt=prompt)
+    assert (named.bpm, named.description) == (120, prompt)
+    given = resolve(task="loop", prompt="jazz", bpm=120)
+    assert (given.bpm, given.description) == (120, "jazz, 120 bpm")
+    assert resolve(task="loop", bpm=60.23).description == "60.23 bpm"
+
+
+def test_a_loop_needs_a_tempo() -> None:
+    assert problems(task="loop", prompt="jazz") == [
+        "Task 'loop' needs bpm, from 40 to 300, or a prompt that names a tempo, such as '120 bpm'."
+    ]
+    for bpm in (39, 301):
+        [sentence] = problems(task="loop", prompt=f"jazz, {bpm} bpm")
+        assert sentence == f"The prompt says {bpm} bpm; a loop's tempo may be from 40 to 300 bpm."
+
+
+@pytest.mark.parametrize("seconds", [1.9, 20.1])
+def test_the_duration_of_a_loop_has_bounds_of_its_own(seconds: float) -> None:
+    assert problems(task="loop", bpm=120, prompt="jazz", duration=seconds) == [
+        f"For task 'loop' duration is the longest that the loop may be, from 2 to 20 s, not {seconds} s."
+    ]
+
+
+def test_at_least_one_beat_of_every_allowed_tempo_fits_every_allowed_loop() -> None:
+    slowest = FIELDS["bpm"].minimum
+    allowed = TASKS["loop"].duration
+    assert slowest is not None and allowed is not None and 60 / slowest <= allowed[0]
+
+
+def test_bpm_joins_the_description_once() -> None:
+    assert resolve(prompt="jazz", bpm=92).description == "jazz, 92 bpm"
+    assert resolve(prompt="jazz, 92 BPM", bpm=92).description == "jazz, 92 BPM"
+    assert resolve(prompt="jazz").description == "jazz"
+
+
+def test_bpm_and_prompt_do_not_contradict() -> None:
+    assert problems(prompt="jazz at 120 bpm", bpm=90) == [
+        "The prompt says 120 bpm but bpm is 90: leave one of them out."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "bpm", "description"),
+    [
+        ("high bpm 90s rave", 140, "high bpm 90s rave, 140 bpm"),
+        ("low bpm 808 trap", 140, "low bpm 808 trap, 140 bpm"),
+        ("128-bpm techno", 128, "128-bpm techno"),
+        ("techno, tempo 124", 124, "techno, tempo 124"),
+        ("techno, 124,5 bpm", 124.5, "techno, 124,5 bpm"),
+        ("120-130 bpm house", 125, "120-130 bpm house, 125 bpm"),
+        ("120 BPM drum & bass at 87.5bpm", 87.5, "120 BPM drum & bass at 87.5bpm, 87.5 bpm"),
+    ],
+)
+def test_the_model_reads_one_tempo(prompt: str, bpm: float, description: str) -> None:
+    assert resolve(prompt=prompt, bpm=bpm).description == description
+    assert resolve(task="loop", prompt=prompt, bpm=bpm).description == description
+
+
+@pytest.mark.parametrize(
+    ("prompt", "bpm", "said"),
+    [
+        ("tempo 124", 140, "124 bpm"),
+        ("120-130 bpm house", 150, "120 to 130 bpm"),
+        ("120 bpm, later 90 bpm", 100, "120 bpm and 90 bpm"),
+    ],
+)
+def test_bpm_is_among_what_the_prompt_says(prompt: str, bpm: float, said: str) -> None:
+    assert problems(prompt=prompt, bpm=bpm) == [f"The prompt says {said} but bpm is {bpm:g}: leave one of them out."]
+
+
+def test_a_loop_of_a_range_has_its_middle() -> None:
+    with notes.collected() as told:
+        request = resolve(task="loop", prompt="120-131 bpm house")
+    assert (request.bpm, request.description) == (125.5, "120-131 bpm house, 125.5 bpm")
+    assert told == ["The prompt says 120 to 131 bpm; 125.5 bpm is used."]
+
+
+def test_a_loop_of_two_tempi_is_refused_and_other_music_is_told() -> None:
+    prompt = "120 BPM drum & bass at 87.5bpm"
+    assert problems(task="loop", prompt=prompt) == [
+        "The prompt says 120 bpm and 87.5 bpm, and a loop has one tempo: say which with bpm."
+    ]
+    with notes.collected() as told:
+        assert resolve(prompt=prompt).description == prompt
+    assert told == ["The prompt says 120 bpm and 87.5 bpm, and the music may follow any of them."]
+
+
+@pytest.mark.parametrize("prompt", ["808 trap", "high bpm 90s rave", "4/4"])
+def test_a_number_is_no_tempo_of_a_loop(prompt: str) -> None:
+    assert "needs bpm" in problems(task="loop", prompt=prompt)[0]
