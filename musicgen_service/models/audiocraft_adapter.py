@@ -234,10 +234,8 @@ def attributes(condition: Condition) -> ConditioningAttributes:
 
 @torch.no_grad()
 def condition_tensors(lm: Any, condition: Condition) -> ConditionTensors:
-    """A condition as the engine takes it: tensors, by the way they enter the network."""
-    device = next(lm.condition_provider.parameters()).device
-    with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
-        tensors = lm.condition_provider([attributes(condition), attributes(Condition())])
+    """A condition as the engine takes it: float32 tensors, by the way they enter the network."""
+    tensors = lm.condition_provider([attributes(condition), attributes(Condition())])
     text, prefix = None, None
     for name, (embedding, _mask) in tensors.items():
         if lm.fuser.cond2fuse[name] == "cross":
