@@ -36,6 +36,10 @@ class KeyValueCache:
         self.shape = shape
         self.buffer = make(sizes, dtype=dtype, device=device)
 
+    def clear(self, slot: int) -> None:
+        """Make numbers again of whatever a slot's last sequence left, which may have overflowed."""
+        self.buffer[:, slot] = 0
+
     def write(self, layer: int, slot: int, keys_values: torch.Tensor) -> None:
         """Write keys and values [rows, 2, heads, positions, width] to the start of a slot."""
         self.buffer[layer, slot, :, :, :, : keys_values.shape[-2]] = keys_values

@@ -101,6 +101,9 @@ class Slots:
         buffers = self._buffers
         layout = self._pattern.layout(prefix_tokens, length)
         buffers.tokens[slot, :, : layout.shape[1]] = layout.to(self._decoder.device)
+        if self._decoder.device.type == "cuda":
+            for cache in filter(None, (buffers.cache, buffers.text)):
+                cache.clear(slot)
         kv_length = self._prefill(slot, condition, prefix_frames).shape[0] // 2
         buffers.controls.set(slot, sampling)
         buffers.column[slot] = prefix_frames

@@ -98,3 +98,13 @@ def test_many_slots_join_and_leave(store: WeightStore, monkeypatch: pytest.Monke
     clips = generate(load(store, "small", monkeypatch), count=40, length=20)
     assert [clip.shape[-1] for clip in clips] == [20 + 9 * seed for seed in range(40)]
     assert all(clip.min() >= 0 and clip.max() < 128 for clip in clips)
+
+
+def test_a_slot_forgets_numbers_that_overflowed(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(store, "small", monkeypatch)
+    expected = generate(model)
+    engine = model.generator
+    assert isinstance(engine, Engine) and engine._buffers is not None and engine._buffers.text is not None
+    for cache in (engine._buffers.cache, engine._buffers.text):
+        cache.buffer.fill_(torch.nan)
+    assert all(map(torch.equal, generate(model), expected))
