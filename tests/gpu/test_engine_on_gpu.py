@@ -1,6 +1,8 @@
 """The engine on a GPU: recorded steps do what eager ones do, and half precision stays close to float32."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -69,6 +71,27 @@ def test_a_failed_recording_falls_back(
     monkeypatch.setattr(torch.cuda, "graph", fail)
     assert all(map(torch.equal, generate(load(store, "small", monkeypatch)), expected))
     assert len([record for record in caplog.records if "no recording today" in record.message]) == 1
+
+
+def test_recording_bears_another_thread(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load(store, "small", monkeypatch)
+    done = threading.Event()
+
+    def read() -> None:
+        numbers = torch.ones(1000, device=GPU)
+        while not done.is_set():
+            numbers.sum().item()
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            generate(model)
+        finally:
+            done.set()
+        reading.result()
+    assert "steps run eagerly" not in caplog.text
 
 
 def test_exact_on_the_gpu_is_exact_on_the_cpu(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
