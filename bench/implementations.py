@@ -32,12 +32,12 @@ Run = Callable[[int, OnStep], None]
 
 
 @contextmanager
-def random_store(size: str) -> Iterator[WeightStore]:
-    """A weights folder with a random text model of a released size, gone afterwards."""
+def random_store(size: str, device: str = "cpu") -> Iterator[WeightStore]:
+    """A weights folder with a random text model of a released size, drawn on `device`; gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         shape = SIZES[size]
         codec = (4, 32) if size == "tiny" else (64, 128)
-        checkpoints.build_checkpoint(Path(folder), "small", size=shape, card=2048, codec=codec)
+        checkpoints.build_checkpoint(Path(folder), "small", size=shape, card=2048, codec=codec, device=device)
         yield WeightStore(Path(folder))
 
 

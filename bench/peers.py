@@ -27,7 +27,7 @@ _RENAMED = {
 
 
 def in_transformers(lm: Any) -> MusicgenForCausalLM:
-    """A text model of audiocraft's as transformers' MusicGen, with copies of its weights, in float32.
+    """A text model of audiocraft's as transformers' MusicGen on its device, with copies of its weights, in float32.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def in_transformers(lm: Any) -> MusicgenForCausalLM:
         dropout=0.0,
         layerdrop=0.0,
     )
-    model = MusicgenForCausalLM(config)
+    with torch.device(lm.emb[0].weight.device):
+        model = MusicgenForCausalLM(config)
     state = _renamed({name: tensor for name, tensor in lm.state_dict().items() if "condition_provider" not in name})
     missing, unknown = model.load_state_dict(state, strict=False)
     if unknown or any("embed_positions" not in name for name in missing):

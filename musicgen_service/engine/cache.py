@@ -36,6 +36,10 @@ class KeyValueCache:
         self.shape = shape
         self.buffer = make(sizes, dtype=dtype, device=device)
 
+    def clear(self, slot: int) -> None:
+        """Make numbers again of whatever a slot's last sequence left, which may have overflowed."""
+        self.buffer[:, slot] = 0
+
     def write(self, layer: int, slot: int, keys_values: torch.Tensor, first_row: int = 0) -> None:
         """Write keys and values [rows, 2, heads, positions, width] to the start of a slot's rows, `first_row` on."""
         rows, *_, positions, _ = keys_values.shape

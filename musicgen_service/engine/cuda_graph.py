@@ -58,7 +58,8 @@ class StepGraphs:
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
         try:
-            with torch.cuda.graph(graph, pool=pool):
+            # Of this thread only: else what other threads do with the device meanwhile fails, and the capture with it.
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 step()
         except RuntimeError as error:
             self._enabled = False

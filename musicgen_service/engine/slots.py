@@ -106,6 +106,9 @@ class Slots:
         buffers = self._buffers
         layout = self._pattern.layout(prefix_tokens, length)
         buffers.tokens[slot, :, : layout.shape[1]] = layout.to(self._decoder.device)
+        if self._decoder.device.type == "cuda":
+            for cache in filter(None, (buffers.cache, buffers.text)):
+                cache.clear(slot)
         kv_length = self._prefill(slot, condition, prefix_frames).shape[0] // 2
         buffers.controls.set(slot, sampling)
         buffers.column[slot] = prefix_frames
@@ -180,7 +183,6 @@ class Slots:
     def _prefill_texts(self, slot: int, texts: Sequence[torch.Tensor]) -> None:
         cache = self._buffers.text
         assert cache is not None
-        cache.buffer[:, slot, len(texts) :, :, :, 0] = 0  # what a row without text sees on a GPU
         for row, text in enumerate(texts):
             for index, layer in enumerate(self._decoder.weights.layers):
                 assert layer.cross is not None

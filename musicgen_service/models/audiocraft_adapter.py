@@ -234,11 +234,9 @@ def attributes(condition: Condition) -> ConditioningAttributes:
 
 @torch.no_grad()
 def condition_tensors(lm: Any, condition: Condition) -> ConditionTensors:
-    """A condition as the engine takes it: tensors, by the way they enter the network."""
-    device = next(lm.condition_provider.parameters()).device
+    """A condition as the engine takes it: float32 tensors, by the way they enter the network."""
     negative = Condition(condition.negative_text)
-    with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
-        tensors = lm.condition_provider([attributes(condition), attributes(negative)])
+    tensors = lm.condition_provider([attributes(condition), attributes(negative)])
     texts: tuple[torch.Tensor, ...] = ()
     prefix = None
     for name, (embedding, mask) in tensors.items():

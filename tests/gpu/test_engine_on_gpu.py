@@ -1,6 +1,8 @@
 """The engine on a GPU: recorded steps do what eager ones do, and half precision stays close to float32."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -71,6 +73,27 @@ def test_a_failed_recording_falls_back(
     assert len([record for record in caplog.records if "no recording today" in record.message]) == 1
 
 
+def test_recording_bears_another_thread(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load(store, "small", monkeypatch)
+    done = threading.Event()
+
+    def read() -> None:
+        numbers = torch.ones(1000, device=GPU)
+        while not done.is_set():
+            numbers.sum().item()
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            generate(model)
+        finally:
+            done.set()
+        reading.result()
+    assert "steps run eagerly" not in caplog.text
+
+
 def test_exact_on_the_gpu_is_exact_on_the_cpu(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(store, "small", monkeypatch, MUSICGEN_PRECISION="exact")
     engine = model.generator
@@ -98,3 +121,13 @@ def test_many_slots_join_and_leave(store: WeightStore, monkeypatch: pytest.Monke
     clips = generate(load(store, "small", monkeypatch), count=40, length=20)
     assert [clip.shape[-1] for clip in clips] == [20 + 9 * seed for seed in range(40)]
     assert all(clip.min() >= 0 and clip.max() < 128 for clip in clips)
+
+
+def test_a_slot_forgets_numbers_that_overflowed(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(store, "small", monkeypatch)
+    expected = generate(model)
+    engine = model.generator
+    assert isinstance(engine, Engine) and engine._buffers is not None and engine._buffers.text is not None
+    for cache in (engine._buffers.cache, engine._buffers.text):
+        cache.buffer.fill_(torch.nan)
+    assert all(map(torch.equal, generate(model), expected))

@@ -1,0 +1,239 @@
+"""What a step of our engine is made of on a GPU, and what becomes of its buffers and graphs from call to call.
+
+    python -m bench.gpu_step --size large
+
+Weights are random and slots hold made-up keys and values: how long a step takes does not depend on them. Every step is
+timed with the device's own clock, launched kernel by kernel and as one captured graph, beside the time that its bytes
+take to be read at the bandwidth that a plain sum reaches. Needs a GPU.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+from bench import implementations, machine
+from musicgen_service.engine.attention import BatchedAttention
+from musicgen_service.engine.cuda_graph import StepGraphs
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.engine.precision import Precision
+from musicgen_service.engine.slots import BLOCK, Buffers, Slots
+from musicgen_service.models import audiocraft_adapter as adapter
+from tests.support import checkpoints
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+SCENES = ((1, 100), (1, 1400), (32, 100), (32, 750), (32, 1400))
+"""Slots, and the position that all of them have reached."""
+CALLS = (32, 32, 1, 32, 4, 1, 1, 32)
+"""Requests in calls that follow each other."""
+WINDOW = 1500
+"""Frames of those requests: 30 s."""
+TEXT_CAPACITY = 256
+TEXT_LENGTH = 12
+_REPEATS, _ROUNDS = 40, 3
+_PROFILED = 3
+_KINDS = {
+    "attention": ("sdpa", "fmha", "flash"),
+    "products": ("nvjet", "gemm", "gemv", "cutlass", "splitk"),
+    "norms": ("layer_norm",),
+    "GELU": ("gelu",),
+    "indexing and sampling": ("index", "gather", "scatter", "topk", "sort", "softmax", "reduce"),
+    "copies": ("copy", "memcpy", "memset"),
+    "adding, filling, choosing": ("elementwise",),
+}
+"""Kernels by what their names hold, the first that fits."""
+
+Call = Callable[[], object]
+
+
+class Scene:
+    """Slots that all stand at one position, and stay there."""
+
+    def __init__(self, engine: Engine, count: int, position: int) -> None:
+        decoder = engine._decoder
+        capacity = -(-(position + 1) // BLOCK) * BLOCK
+        decoder.reserve_positions(capacity)
+        self._buffers = buffers = Buffers(decoder, count, capacity, TEXT_CAPACITY, 1)
+        self._slots = Slots(decoder, engine._pattern, buffers)
+        self._count = count
+        assert buffers.text is not None
+        for cache in (buffers.cache, buffers.text):
+            cache.buffer.normal_()
+        buffers.tokens.random_(0, decoder.weights.card)
+        buffers.noise.exponential_(1)
+        for slot in range(count):
+            buffers.controls.set(slot, Sampling())
+        buffers.position.fill_(position)
+        buffers.column.fill_(position)
+        buffers.text_lengths.fill_(TEXT_LENGTH)
+        row = len(decoder.weights.layers) * decoder.weights.dim * decoder.dtype.itemsize
+        self.cached_bytes = 2 * row * count * (2 * (position + 1) + TEXT_LENGTH)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """One step, kernel by kernel."""
+        buffers = self._buffers
+        span = buffers.cache.shape.capacity
+        attention = BatchedAttention(buffers.cache, buffers.text, buffers.position, buffers.text_lengths, span)
+        self._slots._decode_step(self._count, attention, buffers.noise.shape[-1], False)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=implementations.SIZES, default="small")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("this needs a GPU.")
+    device = torch.device("cuda", 0)
+    bandwidth = machine.read_bandwidth(device)
+    torch.cuda.empty_cache()
+    engine = _engine(options.size, device)
+    config = implementations.SIZES[options.size]
+    weights = 2 * (14 * config["dim"] ** 2 * config["num_layers"] + 4 * 2048 * config["dim"])
+    print(f"{options.size}, half, guidance 3; {machine.describe(device)}")
+    print(f"python -m bench.gpu_step --size {options.size}")
+    print(f"memory reads at {bandwidth / 1e9:.0f} GB/s; a step reads {weights / 1e9:.2f} GB of weights", flush=True)
+    for count, position in SCENES:
+        scene = Scene(engine, count, position)
+        floor = 1000 * (weights + scene.cached_bytes) / bandwidth
+        eager, replay = _host_ms(scene.step), captured(scene.step)
+        graph = device_ms(replay)
+        print(f"\n{count} slots at frame {position}: {eager:.1f} ms kernel by kernel, {graph:.2f} ms as a graph")
+        print(f"its bytes take {floor:.2f} ms, {floor / graph:.0%} of that")
+        print(_by_kind(replay), flush=True)
+        del scene, replay
+        torch.cuda.empty_cache()
+    print(f"\ncalls of so many requests of {WINDOW} frames, 20 of them new")
+    _calls(engine, device)
+
+
+def _engine(size: str, device: torch.device) -> Engine:
+    """An engine with random weights, drawn on the device."""
+    with tempfile.TemporaryDirectory() as folder:
+        text_encoder = Path(folder) / "t5"
+        checkpoints.build_text_encoder(text_encoder)
+        config = checkpoints.lm_config(implementations.SIZES[size], stereo=False, melody=False, card=2048, window=30.0)
+        config.device, config.dtype = str(device), "float16"
+        config.conditioners.description.t5.name = str(text_encoder)
+        lm = adapter.build_lm(config).eval()
+    lm.cfg = config
+    return Engine(lm, partial(adapter.condition_tensors, lm), Precision.HALF)
+
+
+def captured(step: Call) -> Call:
+    """A step as a graph."""
+    for _ in range(2):
+        step()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def device_ms(call: Call) -> float:
+    """Milliseconds of one call, one after the other: the median of some rounds."""
+    call()
+    rounds = []
+    for _ in range(_ROUNDS):
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        first.record()
+        for _ in range(_REPEATS):
+            call()
+        last.record()
+        last.synchronize()
+        rounds.append(first.elapsed_time(last) / _REPEATS)
+    return statistics.median(rounds)
+
+
+def _host_ms(call: Call) -> float:
+    for _ in range(3):
+        call()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(10):
+        call()
+    torch.cuda.synchronize()
+    return 100 * (time.perf_counter() - started)
+
+
+def _by_kind(call: Call) -> str:
+    """Kernels of a call, their number and their time, by kind."""
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        for _ in range(_PROFILED):
+            call()
+        torch.cuda.synchronize()
+    counts: dict[str, int] = defaultdict(int)
+    times: dict[str, float] = defaultdict(float)
+    for event in profiled.events() or []:
+        if event.device_type.name == "CUDA":
+            kind = _kind(event.name)
+            counts[kind] += 1
+            times[kind] += event.time_range.elapsed_us() / 1000
+    total = sum(times.values())
+    lines = [f"{'in all':28}{sum(counts.values()) / _PROFILED:7.0f} kernels{total / _PROFILED:9.3f} ms"]
+    for kind, spent in sorted(times.items(), key=lambda item: -item[1]):
+        share = f"{spent / total:8.1%}"
+        lines.append(f"{kind:28}{counts[kind] / _PROFILED:7.0f} kernels{spent / _PROFILED:9.3f} ms{share}")
+    return "\n".join(lines)
+
+
+def _kind(name: str) -> str:
+    for kind, parts in _KINDS.items():
+        if any(part in name.lower() for part in parts):
+            return kind
+    return "other"
+
+
+def _calls(engine: Engine, device: torch.device) -> None:
+    """One line for each call: whether its buffers are new, how many slots they have, and what was captured."""
+    captures: list[float] = []
+    capture = StepGraphs._capture
+
+    def timed(self: StepGraphs, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        graph = capture(self, step)
+        captures.append(1000 * (time.perf_counter() - started))
+        return graph
+
+    prompt = torch.randint(0, 2048, (4, WINDOW - 20))
+    with patch.object(StepGraphs, "_capture", timed):
+        for count in CALLS:
+            captures.clear()
+            before = engine._buffers
+            requests = [
+                SlotRequest(
+                    Condition(implementations.TEXT),
+                    prompt,
+                    WINDOW,
+                    Sampling(),
+                    torch.Generator(device).manual_seed(seed),
+                )
+                for seed in range(count)
+            ]
+            engine.generate_many(requests, lambda *_: None)
+            buffers = engine._buffers
+            assert buffers is not None
+            kept = "kept" if buffers is before else "new"
+            slots = buffers.cache.shape.slots
+            held = torch.cuda.memory_reserved(device) / 1e9
+            captured_in = f"{len(captures)} captures in {sum(captures):.0f} ms"
+            print(
+                f"{count:3} requests: {kept:4} buffers of {slots:2} slots, {captured_in}, {held:.1f} GB held",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
