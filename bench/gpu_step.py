@@ -34,6 +34,7 @@ SCENES = ((1, 100), (1, 1400), (32, 100), (32, 750), (32, 1400))
 """Slots, and the position that all of them have reached."""
 CALLS = (32, 32, 1, 32, 4, 1, 1, 32)
 """Requests in calls that follow each other."""
+CONDITION = Condition(implementations.TEXT)
 WINDOW = 1500
 """Frames of those requests: 30 s."""
 TEXT_CAPACITY = 256
