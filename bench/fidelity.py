@@ -8,101 +8,21 @@ Prints a table for people and, as its last line, the same figures as JSON.
 """
 
 import argparse
-import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
 from pathlib import Path
 
-from bench import analysis, loops
+from bench.fidelity_bench import GIVEN_SECONDS, Audio, Bench, Row
+from bench.listening_rows import beat_rows, chord_rows, loop_rows, remix_rows, rhythm_rows
 from demo import measure
-from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
-from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from demo.synth import SAMPLE_RATE
 from musicgen_service.models.loading import load_model
-from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-SECONDS = 10.0
-GIVEN_SECONDS = 5.0  # what a continuation starts from
 WITHIN = 0.04
-Audio = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    name: str
-    figure: str
-    target: str
-    met: bool
-    numbers: dict[str, float]
-
-
-class Bench:
-    """Generates with one model at default sampling and keeps every clip, to look for collapses at the end."""
-
-    def __init__(self, load: Callable[[], MusicGenModel], clips: int) -> None:
-        self.load, self.clips = load, clips
-        self.made: list[Audio] = []
-
-    @cached_property
-    def model(self) -> MusicGenModel:
-        """The checkpoint, loaded by the first group that needs one."""
-        return self.load()
-
-    @cached_property
-    def readings(self) -> dict[bool, list[analysis.Reading]]:
-        """What was read from long clips, by whether there are drums."""
-        found: dict[bool, list[analysis.Reading]] = {True: [], False: []}
-        for song, drums in analysis.songs(self.clips, analysis.SECONDS):
-            found[drums].append(analysis.read(song))
-        return found
-
-    def songs(self, group: int, wanted: Callable[[Song], bool] = lambda _song: True, **choices: object) -> list[Song]:
-        """`clips` held-back songs in 4/4, other ones for each group: the first that are `wanted`."""
-        seeds = itertools.count(HELD_BACK + 1_000_000 * group)
-        make = partial(Synthesiser().song, seconds=SECONDS, beats_per_bar=4, **choices)  # type: ignore[arg-type]
-        return list(itertools.islice(filter(wanted, map(make, seeds)), self.clips))
-
-    @torch.no_grad()
-    def play(
-        self,
-        prompts: Sequence[str | None],
-        melodies: Sequence[Audio] | None = None,
-        given: Sequence[Audio] | None = None,
-    ) -> list[Audio]:
-        """Clips for prompts, melodies to follow or music to go on from; a continuation's given part is cut off."""
-        requests = []
-        for index, prompt in enumerate(prompts):
-            melody = torch.from_numpy(melodies[index])[None] if melodies else None
-            tokens = self.model.encode(torch.from_numpy(given[index])[None]) if given else None
-            seconds = SECONDS + (GIVEN_SECONDS if given else 0)
-            requests.append(
-                SlotRequest(
-                    condition=Condition(prompt, melody),
-                    prefix_tokens=tokens,
-                    length=round(seconds * self.model.frame_rate),
-                    sampling=Sampling(),
-                    generator=torch.Generator(self.model.device).manual_seed(index),
-                )
-            )
-        clips = []
-        for tokens in self.model.generator.generate_many(requests, lambda _done, _of: None):
-            audio: Audio = self.model.decode(tokens)[0].cpu().numpy()
-            clips.append(audio[round(GIVEN_SECONDS * SAMPLE_RATE) :] if given else audio)
-        self.made += clips
-        return clips
-
-    def round_trip(self, audio: Audio) -> tuple[Audio, NDArray[np.int64]]:
-        """What the codec makes of a clip, and its codes ``[codebooks, frames]``."""
-        codes = self.model.encode(torch.from_numpy(audio)[None])
-        return self.model.decode(codes)[0].cpu().numpy()[: len(audio)], codes.cpu().numpy()
 
 
 def _agreement(read: Sequence[float], wanted: Sequence[float]) -> tuple[float, float]:
@@ -227,93 +147,6 @@ def collapse_rows(bench: Bench) -> list[Row]:
     collapsed = [why for why in map(measure.collapsed, bench.made) if why]
     figure = f"{len(collapsed)} of {len(bench.made)}"
     return [Row("silence or noise", figure, "none", not collapsed, {"collapsed": float(len(collapsed))})]
-
-
-def beat_rows(bench: Bench) -> list[Row]:
-    """How well beats are read from songs, and tempo and key from clips as short as the checkpoint's."""
-    rows = []
-    for name, field, target in (
-        ("beats: F-measure (70 ms)", "beats", 0.90),
-        ("downbeats: F-measure", "downbeats", 0.75),
-        ("tempo within 1 %", "tempo", 0.90),
-        ("tempo within 1 %, or an octave off", "tempo_octave", 0.98),
-    ):
-        rows.append(_reading_row(name, bench.readings, field, target))
-    clips = list(analysis.songs(bench.clips, analysis.SHORT_SECONDS, analysis.FIRST_SEED + 1_000_000))
-    short = {drums: [analysis.read(song) for song, has in clips if has == drums] for drums in (True, False)}
-    for name, field, target in (
-        ("10 s clips: tempo within 4 %", "tempo_4_percent", 0.95),
-        ("10 s clips: key, or its relative", "key_or_relative", 0.90),
-    ):
-        rows.append(_reading_row(name, short, field, target))
-    return rows
-
-
-def rhythm_rows(bench: Bench) -> list[Row]:
-    """How well beats are read where chords do not change with every bar; half as many clips of each kind."""
-    rows = []
-    for name, bars in (("chords of two bars", 2.0), ("two chords to a bar", 0.5)):
-        found: dict[bool, list[analysis.Reading]] = {True: [], False: []}
-        first = analysis.FIRST_SEED + (2_000_000 if bars == 2 else 3_000_000)
-        for song, drums in analysis.songs(bench.clips // 2, analysis.SECONDS, first, bars):
-            found[drums].append(analysis.read(song))
-        for what, field, target in (
-            ("beats", "beats", 0.90),
-            ("downbeats", "downbeats", 0.75),
-            ("tempo", "tempo", 0.80),
-        ):
-            rows.append(_reading_row(f"{name}: {what}", found, field, target))
-    return rows
-
-
-def _reading_row(name: str, readings: dict[bool, list[analysis.Reading]], field: str, target: float) -> Row:
-    """A figure over all songs, and apart for those with and without drums."""
-    value = analysis.mean(readings[True] + readings[False], field)
-    parts = {drums: analysis.mean(readings[drums], field) for drums in readings}
-    figure = f"{value:.3f} (drums {parts[True]:.3f}, no drums {parts[False]:.3f})"
-    numbers = {field: value, "drums": parts[True], "no_drums": parts[False]}
-    return Row(name, figure, f">= {target:.2f}", value >= target, numbers)
-
-
-def chord_rows(bench: Bench) -> list[Row]:
-    """How well chords are read from whole mixes."""
-    return [_reading_row("chords: WCSR (maj/min)", bench.readings, "chords", 0.85)]
-
-
-def loop_rows(bench: Bench) -> list[Row]:
-    """How exact and seamless loops of known music are."""
-    made = loops.loops(bench.clips)
-    shares = {
-        "exact to the sample": [m.exact for m in made],
-        "no click at the seam": [m.jump < 1 for m in made],
-        "join below the median beat": [m.join <= 1 for m in made],
-        "boundary adds no onset": [m.boundary <= 1.1 * m.uncut for m in made],
-        "begin on a downbeat": [m.on_downbeat for m in made],
-        "at the first attempt": [m.first_attempt for m in made],
-    }
-    targets = (1.0, 1.0, 0.95, 0.95, 0.9, 0.9)
-    rows = [
-        _share_row(f"loops: {name}", hits, target) for (name, hits), target in zip(shares.items(), targets, strict=True)
-    ]
-    rows[1].numbers["worst"] = max(m.jump for m in made)
-    # The file begins on a downbeat, which is stronger than most beats in uncut music as well.
-    below = {which: float(np.mean([getattr(m, which) <= 1 for m in made])) for which in ("boundary", "uncut")}
-    figure = f"{below['boundary']:.0%} (the music's own downbeats {below['uncut']:.0%})"
-    met = below["boundary"] >= below["uncut"]
-    return [*rows, Row("loops: boundary below median beat", figure, "the music's", met, below)]
-
-
-def remix_rows(bench: Bench) -> list[Row]:
-    """How close a backing's downbeats come to the song's."""
-    before, after = (np.array(distances) for distances in loops.alignment(bench.clips))
-    near, was = float((after < 0.02).mean()), float((before < 0.02).mean())
-    figure = f"{near:.1%} of {len(after)} pairs (before {was:.1%}), median {1000 * np.median(after):.1f} ms"
-    return [Row("remix: downbeats within 20 ms", figure, ">= 95 %", near >= 0.95, {"aligned": near, "before": was})]
-
-
-def _share_row(name: str, hits: Sequence[bool], target: float) -> Row:
-    share = float(np.mean(hits))
-    return Row(name, f"{share:.1%} of {len(hits)}", f">= {target:.0%}", share >= target, {"share": share})
 
 
 GROUPS: dict[str, Callable[[Bench], list[Row]]] = {

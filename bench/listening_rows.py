@@ -1,0 +1,95 @@
+"""Figures that need no checkpoint: how beats and chords are read, and what becomes of known music."""
+
+from collections.abc import Sequence
+
+from bench import analysis, loops
+from bench.fidelity_bench import Bench, Row
+
+import numpy as np
+
+
+def beat_rows(bench: Bench) -> list[Row]:
+    """How well beats are read from songs, and tempo and key from clips as short as the checkpoint's."""
+    rows = []
+    for name, field, target in (
+        ("beats: F-measure (70 ms)", "beats", 0.90),
+        ("downbeats: F-measure", "downbeats", 0.75),
+        ("tempo within 1 %", "tempo", 0.90),
+        ("tempo within 1 %, or an octave off", "tempo_octave", 0.98),
+    ):
+        rows.append(_reading_row(name, bench.readings, field, target))
+    clips = list(analysis.songs(bench.clips, analysis.SHORT_SECONDS, analysis.FIRST_SEED + 1_000_000))
+    short = {drums: [analysis.read(song) for song, has in clips if has == drums] for drums in (True, False)}
+    for name, field, target in (
+        ("10 s clips: tempo within 4 %", "tempo_4_percent", 0.95),
+        ("10 s clips: key, or its relative", "key_or_relative", 0.90),
+    ):
+        rows.append(_reading_row(name, short, field, target))
+    return rows
+
+
+def rhythm_rows(bench: Bench) -> list[Row]:
+    """How well beats are read where chords do not change with every bar; half as many clips of each kind."""
+    rows = []
+    for name, bars in (("chords of two bars", 2.0), ("two chords to a bar", 0.5)):
+        found: dict[bool, list[analysis.Reading]] = {True: [], False: []}
+        first = analysis.FIRST_SEED + (2_000_000 if bars == 2 else 3_000_000)
+        for song, drums in analysis.songs(bench.clips // 2, analysis.SECONDS, first, bars):
+            found[drums].append(analysis.read(song))
+        for what, field, target in (
+            ("beats", "beats", 0.90),
+            ("downbeats", "downbeats", 0.75),
+            ("tempo", "tempo", 0.80),
+        ):
+            rows.append(_reading_row(f"{name}: {what}", found, field, target))
+    return rows
+
+
+def _reading_row(name: str, readings: dict[bool, list[analysis.Reading]], field: str, target: float) -> Row:
+    """A figure over all songs, and apart for those with and without drums."""
+    value = analysis.mean(readings[True] + readings[False], field)
+    parts = {drums: analysis.mean(readings[drums], field) for drums in readings}
+    figure = f"{value:.3f} (drums {parts[True]:.3f}, no drums {parts[False]:.3f})"
+    numbers = {field: value, "drums": parts[True], "no_drums": parts[False]}
+    return Row(name, figure, f">= {target:.2f}", value >= target, numbers)
+
+
+def chord_rows(bench: Bench) -> list[Row]:
+    """How well chords are read from whole mixes."""
+    return [_reading_row("chords: WCSR (maj/min)", bench.readings, "chords", 0.85)]
+
+
+def loop_rows(bench: Bench) -> list[Row]:
+    """How exact and seamless loops of known music are."""
+    made = loops.loops(bench.clips)
+    shares = {
+        "exact to the sample": [m.exact for m in made],
+        "no click at the seam": [m.jump < 1 for m in made],
+        "join below the median beat": [m.join <= 1 for m in made],
+        "boundary adds no onset": [m.boundary <= 1.1 * m.uncut for m in made],
+        "begin on a downbeat": [m.on_downbeat for m in made],
+        "at the first attempt": [m.first_attempt for m in made],
+    }
+    targets = (1.0, 1.0, 0.95, 0.95, 0.9, 0.9)
+    rows = [
+        _share_row(f"loops: {name}", hits, target) for (name, hits), target in zip(shares.items(), targets, strict=True)
+    ]
+    rows[1].numbers["worst"] = max(m.jump for m in made)
+    # The file begins on a downbeat, which is stronger than most beats in uncut music as well.
+    below = {which: float(np.mean([getattr(m, which) <= 1 for m in made])) for which in ("boundary", "uncut")}
+    figure = f"{below['boundary']:.0%} (the music's own downbeats {below['uncut']:.0%})"
+    met = below["boundary"] >= below["uncut"]
+    return [*rows, Row("loops: boundary below median beat", figure, "the music's", met, below)]
+
+
+def remix_rows(bench: Bench) -> list[Row]:
+    """How close a backing's downbeats come to the song's."""
+    before, after = (np.array(distances) for distances in loops.alignment(bench.clips))
+    near, was = float((after < 0.02).mean()), float((before < 0.02).mean())
+    figure = f"{near:.1%} of {len(after)} pairs (before {was:.1%}), median {1000 * np.median(after):.1f} ms"
+    return [Row("remix: downbeats within 20 ms", figure, ">= 95 %", near >= 0.95, {"aligned": near, "before": was})]
+
+
+def _share_row(name: str, hits: Sequence[bool], target: float) -> Row:
+    share = float(np.mean(hits))
+    return Row(name, f"{share:.1%} of {len(hits)}", f">= {target:.0%}", share >= target, {"share": share})
