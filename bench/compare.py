@@ -12,7 +12,8 @@ import json
 from functools import partial
 from pathlib import Path
 
-from bench.fidelity import GROUPS, Bench
+from bench.fidelity import GROUPS
+from bench.fidelity_bench import Bench
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.store import WeightStore
 
