@@ -9,7 +9,6 @@ as JSON.
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 
 from bench.fidelity import GROUPS
@@ -26,7 +25,7 @@ MEASURED = ("codec", "tempo", "drums", "key", "melody", "continuation", "collaps
 def bench_of(weights: Path, clips: int) -> Bench:
     """What measures the checkpoint `demo` of a weights folder."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Bench(partial(load_model, "demo", WeightStore(weights), device), clips)
+    return Bench(lambda: load_model(WeightStore(weights).checkpoint("demo"), device), clips)
 
 
 def main() -> None:

@@ -175,7 +175,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     store = WeightStore(arguments.weights)
-    bench = Bench(lambda: load_model(arguments.checkpoint, store, device), arguments.clips)
+    bench = Bench(lambda: load_model(store.checkpoint(arguments.checkpoint), device), arguments.clips)
     figures = {}
     print(f"| {'':34} | {'measured':58} | {'target':13} | met |")
     print(f"|{'-' * 36}|{'-' * 60}|{'-' * 15}|-----|")

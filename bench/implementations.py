@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from bench import peers
-from musicgen_service.engine.interface import Condition, OnStep, Sampling
+from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
 from musicgen_service.engine.precision import Precision
 from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.loading import load_model
@@ -44,7 +44,7 @@ def random_store(size: str, device: str = "cpu") -> Iterator[WeightStore]:
 def load(store: WeightStore, device: torch.device, *, engine: str = "", precision: str = "") -> MusicGenModel:
     """The model as the environment would have it loaded."""
     with patch.dict(os.environ, MUSICGEN_ENGINE=engine, MUSICGEN_PRECISION=precision):
-        return load_model("small", store, device)
+        return load_model(store.checkpoint("small"), device)
 
 
 def names(device: torch.device) -> list[str]:
@@ -72,7 +72,8 @@ def enter(name: str, store: WeightStore, device: torch.device) -> Run:
 
 def _generator(model: MusicGenModel) -> Run:
     def run(frames: int, on_step: OnStep) -> None:
-        model.generator.generate(Condition(TEXT), None, frames, Sampling(), on_step)
+        generator = torch.Generator(model.device).manual_seed(0)
+        model.generate_tokens([SlotRequest(Condition(TEXT), None, frames, Sampling(), generator)], on_step)
 
     return run
 

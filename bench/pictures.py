@@ -34,7 +34,7 @@ Sound = NDArray[np.float32]
 
 def draw_loop(weights: Path, path: Path) -> None:
     """The samples and the spectrogram around the seam of a loop that is played twice."""
-    model = load_model("demo", WeightStore(weights), torch.device("cpu"))
+    model = load_model(WeightStore(weights).checkpoint("demo"), torch.device("cpu"))
     [clip] = loop.generate(job_for(model, task="loop", prompt=PROMPT, bpm=BPM, seed=SEED))
     sound, rate = clip.samples[0], model.sample_rate
     twice = np.concatenate([sound, sound])

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from bench import implementations, machine
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.precision import Precision
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
@@ -64,12 +64,15 @@ def main() -> None:
 
 def _load(name: str, store: WeightStore, device: torch.device, precision: Precision) -> MusicGenModel:
     with patch.dict(os.environ, MUSICGEN_ENGINE="", MUSICGEN_PRECISION=precision):
-        return load_model(name, store, device)
+        return load_model(store.checkpoint(name), device)
 
 
 def _clip(model: MusicGenModel, text: str, frames: int) -> torch.Tensor:
-    torch.manual_seed(0)
-    return model.generator.generate(Condition(text), None, frames, Sampling(), lambda *_: None)
+    generator = torch.Generator(model.device).manual_seed(0)
+    [tokens] = model.generate_tokens(
+        [SlotRequest(Condition(text), None, frames, Sampling(), generator)], lambda *_: None
+    )
+    return tokens
 
 
 def _scores(model: MusicGenModel, clips: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from demo.synth import HELD_BACK, SAMPLE_RATE, Synthesiser
-from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
@@ -59,9 +59,9 @@ def prompted(model: MusicGenModel) -> dict[str, NDArray[np.float32]]:
     """What the model plays for each of PROMPTS, seed 0."""
     clips = {}
     for prompt in PROMPTS:
-        torch.manual_seed(0)
-        length = round(SECONDS * model.frame_rate)
-        codes = model.generator.generate(Condition(prompt), None, length, Sampling(), lambda _done, _of: None)
+        generator = torch.Generator(model.device).manual_seed(0)
+        request = SlotRequest(Condition(prompt), None, round(SECONDS * model.frame_rate), Sampling(), generator)
+        [codes] = model.generate_tokens([request], lambda _done, _of: None)
         clips[prompt] = model.decode(codes)[0].numpy()
     return clips
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="demo")
     parser.add_argument("--out", type=Path, default=Path("demo/pictures"))
     arguments = parser.parse_args()
-    model = load_model(arguments.checkpoint, WeightStore(arguments.weights), torch.device("cpu"))
+    model = load_model(WeightStore(arguments.weights).checkpoint(arguments.checkpoint), torch.device("cpu"))
     draw(round_trips(model), arguments.out / "codec.png")
     draw(prompted(model), arguments.out / "prompts.png")
 

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 from musicgen_service import health, naming, paths, threads
-from musicgen_service.analysis import stems, tracker
-from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis import stems
+from musicgen_service.analysis.beats import BeatGrid, BeatTracker
 from musicgen_service.audio import encoding, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.client_errors import is_out_of_memory
-from musicgen_service.models import loading, text_reading
-from musicgen_service.models.cache import LoadedModels, budget_from_environment, give_back
+from musicgen_service.models import beat_tracking, text_reading
+from musicgen_service.models.cache import ModelCache, memory_budget, trim_heap
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best, fetch_hint
 from musicgen_service.models.musicgen import MusicGenModel
+from musicgen_service.models.separation import DemucsSeparator
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
@@ -39,12 +40,12 @@ class MusicGenService:
     def __init__(self) -> None:
         self.store = WeightStore.from_environment()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._models = LoadedModels(self.store, self.device, budget_from_environment(self.device))
+        self._models = ModelCache(self.store, self.device, memory_budget(self.device))
         self._outputs = Outputs()
         self._working = threading.Lock()
         self._threads = threads.limit()
-        self._separator: Any = None
-        self._tracker: tracker.Track | None = None
+        self._separator: DemucsSeparator | None = None
+        self._tracker: BeatTracker | None = None
 
     def setup(self, models: Sequence[str] = ()) -> None:
         """Load checkpoints by name; without a name, the best one for text.
@@ -93,7 +94,7 @@ class MusicGenService:
             raise
         finally:
             progress.close()
-            give_back()
+            trim_heap()
 
     def is_healthy(self) -> bool:
         """Whether a few tokens can be made and decoded; while a request does just that, there is nothing to try."""
@@ -128,7 +129,7 @@ class MusicGenService:
                 )
             if audio.is_silent and request.spec.needs_melody:
                 raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
-        decode = self._models.diffusion(model.name).decode if request.multi_band_diffusion else model.decode
+        decode = self._decoder_of(model, diffusion=request.multi_band_diffusion)
         melody = self._melody_of(model)
         job = Job(request, model, audio, decode, melody, self._split, self._track, progress.report)
         files, made_with = [], []
@@ -139,25 +140,28 @@ class MusicGenService:
             made_with.append(clip.seed)
         return files, made_with
 
+    def _decoder_of(self, model: MusicGenModel, *, diffusion: bool) -> Callable[[torch.Tensor, int], torch.Tensor]:
+        return self._models.diffusion(model.name).decode if diffusion else lambda tokens, _seed: model.decode(tokens)
+
     def _melody_of(self, model: MusicGenModel) -> Callable[[Audio], Audio]:
         if not CHECKPOINTS[model.name].separates_melody:
             return lambda audio: audio
         if not self.store.has(SEPARATOR):
             note(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix.")
             return lambda audio: audio
-        return lambda audio: stems.melodic(audio, self._loaded_separator(), self.device)
+        return lambda audio: stems.melodic(audio, self._loaded_separator())
 
     def _split(self, audio: Audio) -> tuple[Audio, Audio]:
-        return stems.vocals_and_accompaniment(audio, self._loaded_separator(), self.device)
+        return stems.vocals_and_accompaniment(audio, self._loaded_separator())
 
     def _track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
         if self._tracker is None:
-            self._tracker = tracker.choose(self.store, self.device)
+            self._tracker = beat_tracking.choose(self.store, self.device)
         return self._tracker(samples, rate, tempo)
 
-    def _loaded_separator(self) -> Any:
+    def _loaded_separator(self) -> DemucsSeparator:
         if self._separator is None:
-            self._separator = loading.load_separator(self.store)
+            self._separator = DemucsSeparator(self.store.component(SEPARATOR), self.device)
         return self._separator
 
 

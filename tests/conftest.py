@@ -1,12 +1,15 @@
-"""What tests share: a weights folder with random tiny checkpoints, built once per session."""
+"""What tests share: a weights folder with random tiny checkpoints, built once per session, and a hub."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from musicgen_service.models.catalogue import COMPONENTS
 from musicgen_service.models.store import WeightStore
 from tests.support import checkpoints
+from tests.support.hub import CODEC, Hub, running
 
 # One thread is faster for tiny models: the second would wait at a barrier after every small operation.
 torch.set_num_threads(1)
@@ -29,6 +32,33 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(weights: Path) -> WeightStore:
     """The store of that folder."""
     return WeightStore(weights)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty hub on this machine, in the place of the real one."""
+    from huggingface_hub import constants
+
+    with running() as hub:
+        # The client reads HF_ENDPOINT when it is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr("musicgen_service.models.hub._PAUSE", 0.0)
+        yield hub
+
+
+@pytest.fixture
+def released(hub: Hub, weights: Path) -> Hub:
+    """The hub with `small`, `melody` and the parts they need."""
+    for name in ("t5-base", "htdemucs", "multi-band-diffusion"):
+        hub.add(str(COMPONENTS[name].hub_id), weights / name)
+    hub.repositories["facebook/encodec_32khz"] = dict(CODEC)
+    hub.add("facebook/musicgen-small", weights / "small")
+    hub.add("facebook/musicgen-melody", weights / "melody")
+    hub.repositories["facebook/musicgen-small"]["README.md"] = b"about"
+    return hub
 
 
 @pytest.fixture

@@ -38,11 +38,15 @@ def test_pydub_stays_in_encoding() -> None:
     assert importers("pydub") == {"audio/encoding.py"}
 
 
+def test_nothing_served_replaces_parts_of_other_modules() -> None:
+    assert importers("unittest", "mock") == set()
+
+
 LAYERS = {
-    "audio": ("service", "paths", "models", "engine", "analysis", "request", "cli"),
-    "engine": ("service", "paths", "request", "cli", "analysis", "audio"),
-    "analysis": ("service", "paths", "request", "cli", "engine"),
-    "models": ("service", "paths", "request", "cli", "analysis", "audio"),
+    "audio": ("service", "paths", "models", "engine", "analysis", "requests", "cli"),
+    "engine": ("service", "paths", "models", "requests", "cli", "analysis", "audio"),
+    "analysis": ("service", "paths", "models", "engine", "requests", "cli"),
+    "models": ("service", "paths", "requests", "cli", "audio"),
     "paths": ("service", "cli"),
 }
 

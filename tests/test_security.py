@@ -68,7 +68,7 @@ def test_a_checkpoint_that_carries_code_is_not_run(tmp_path: Path) -> None:
     for name in ("state_dict.bin", "compression_state_dict.bin"):
         torch.save({"best_state": Attack(witness), "xp.cfg": ""}, folder / name)
     with pytest.raises(WeightsError, match="'small' could not be loaded"):
-        loading.load_model("small", WeightStore(tmp_path), torch.device("cpu"))
+        loading.load_model(WeightStore(tmp_path).checkpoint("small"), torch.device("cpu"))
     assert not witness.exists()
     torch.load(folder / "state_dict.bin", weights_only=False)
     assert witness.exists()  # so it would have been run

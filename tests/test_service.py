@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from musicgen_service.analysis import tracker
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
 from musicgen_service.inputs.decoding import decoded
+from musicgen_service.models import beat_tracking
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
 from musicgen_service.requests.errors import RequestError
@@ -209,7 +209,7 @@ def test_beats_are_tracked_by_what_the_weights_folder_allows(
         asked.append(tempo)
         return BeatGrid(120, np.arange(0, 4, 0.5), np.arange(0, 4, 2.0), 4, 1.0)
 
-    monkeypatch.setattr(tracker, "choose", lambda store, _device: track if store is service.store else None)
+    monkeypatch.setattr(beat_tracking, "choose", lambda store, _device: track if store is service.store else None)
     monkeypatch.setattr(service, "_tracker", None)
     given = {"input_audio": song} if task == "remix" else {"duration": 2}
     made(service, task=task, prompt="rock", bpm=120, model_version="melody", **given)

@@ -1,6 +1,7 @@
 """Tempo, beats and bars of a recording."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -32,6 +33,14 @@ class BeatGrid:
     downbeats: np.ndarray = field(default_factory=lambda: np.zeros(0))
     beats_per_bar: int = 4
     confidence: float = 0.0
+
+
+class BeatTracker(Protocol):
+    """What finds the beats and bars of a recording."""
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, tempo: float | None, /) -> BeatGrid:
+        """See `track`, which is one."""
+        ...
 
 
 def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> BeatGrid:

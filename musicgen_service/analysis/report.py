@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from musicgen_service.analysis import beats, chords, key
-from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
@@ -69,7 +68,7 @@ class Report:
         return "\n".join(lines)
 
 
-def analyse(audio: Audio, track: Track) -> Report:
+def analyse(audio: Audio, track: beats.BeatTracker) -> Report:
     """Reads tempo, beats, key, chords and loudness."""
     grid = track(audio.mono, audio.rate, None)
     found = chords.recognise(audio.mono, audio.rate, grid)

@@ -1,37 +1,45 @@
-"""Splitting a recording into vocals and instruments with Demucs."""
+"""A recording's melody, vocals and accompaniment, mixed from its separated sources."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
-import torch
 
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models import audiocraft_adapter as adapter
 
 _MELODIC = ("vocals", "other")
 """Drums and bass would drown the melody in the pitch classes (as in MusicGen's own training)."""
 _VOCALS = "vocals"
 
 
-def melodic(audio: Audio, separator: Any, device: torch.device) -> Audio:
+class Separator(Protocol):
+    """What takes a recording apart into `vocals`, `drums`, `bass` and `other`."""
+
+    @property
+    def rate(self) -> int:
+        """Samples per second that it works at."""
+        ...
+
+    def separate(self, samples: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Samples float32 [2, samples] at `rate` to its sources by name, each [2, samples]."""
+        ...
+
+
+def melodic(audio: Audio, separator: Separator) -> Audio:
     """The stems that carry the melody, mixed, at the separator's sample rate."""
-    stems = _separate(audio, separator, device)
-    return _mixed(stems, _MELODIC, separator.samplerate)
+    return _mixed(_separate(audio, separator), _MELODIC, separator.rate)
 
 
-def vocals_and_accompaniment(audio: Audio, separator: Any, device: torch.device) -> tuple[Audio, Audio]:
+def vocals_and_accompaniment(audio: Audio, separator: Separator) -> tuple[Audio, Audio]:
     """The voice, and everything else, both in stereo at the separator's sample rate."""
-    stems = _separate(audio, separator, device)
+    stems = _separate(audio, separator)
     rest = [name for name in stems if name != _VOCALS]
-    return _mixed(stems, [_VOCALS], separator.samplerate), _mixed(stems, rest, separator.samplerate)
+    return _mixed(stems, [_VOCALS], separator.rate), _mixed(stems, rest, separator.rate)
 
 
-def _separate(audio: Audio, separator: Any, device: torch.device) -> dict[str, torch.Tensor]:
-    stereo = audio.convert(separator.samplerate, 2)
-    return adapter.separate(separator, torch.from_numpy(stereo.samples), device)
+def _separate(audio: Audio, separator: Separator) -> Mapping[str, np.ndarray]:
+    return separator.separate(audio.convert(separator.rate, 2).samples)
 
 
-def _mixed(stems: dict[str, torch.Tensor], names: Iterable[str], rate: int) -> Audio:
-    mix = torch.stack([stems[name] for name in names]).sum(0).numpy()
-    return Audio(np.nan_to_num(mix), rate)
+def _mixed(stems: Mapping[str, np.ndarray], names: Iterable[str], rate: int) -> Audio:
+    return Audio(np.nan_to_num(np.sum([stems[name] for name in names], axis=0)), rate)

@@ -26,8 +26,9 @@ def run(options: argparse.Namespace) -> None:
     file = existing(options.file)
     picture = Path(options.plot).expanduser() if options.plot is not None else None
     # Imported here: librosa takes a second to load.
-    from musicgen_service.analysis import report, tracker
+    from musicgen_service.analysis import report
     from musicgen_service.audio import reading
+    from musicgen_service.models import beat_tracking
     from musicgen_service.models.store import WeightStore
 
     if picture and picture.suffix.lower() not in report.PICTURES:
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
             audio = reading.read(file)
         except reading.AudioError as error:
             raise CommandError(f"{file} cannot be analysed: {error}") from None
-        found = report.analyse(audio, tracker.choose(WeightStore.from_environment()))
+        found = report.analyse(audio, beat_tracking.choose(WeightStore.from_environment()))
         if picture:
             with tempfile.TemporaryDirectory() as folder:
                 drawn = Path(folder) / f"plot{picture.suffix.lower()}"

@@ -89,9 +89,10 @@ def _size(count: int) -> str:
 
 
 def _fetch(options: argparse.Namespace) -> None:
+    from musicgen_service.models.fetching import fetch
     from musicgen_service.models.store import WeightStore
 
-    for line in WeightStore.from_environment().fetch(options.name):
+    for line in fetch(WeightStore.from_environment(), options.name):
         print(line, flush=True)
 
 

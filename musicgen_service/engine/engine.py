@@ -38,13 +38,6 @@ class Engine:
         self._decoder = Decoder(weights.extract(lm, numerics.pack_weight, numerics.dtype), numerics.dtype, self._device)
         self._buffers: Buffers | None = None
 
-    def generate(
-        self, condition: Condition, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
-    ) -> torch.Tensor:
-        """See `TokenGenerator.generate`."""
-        request = SlotRequest(condition, prefix_tokens, length, sampling, self._default_generator())
-        return self.generate_many([request], on_step)[0]
-
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`."""
         conditions = self._condition_tensors(requests)
@@ -105,7 +98,7 @@ class Engine:
         -------
         float32 tensor [codebooks, frames, card]
         """
-        request = SlotRequest(condition, tokens, tokens.shape[-1], Sampling(), self._default_generator())
+        request = SlotRequest(condition, tokens, tokens.shape[-1], Sampling(), torch.Generator(self._device))
         conditions = self._condition_tensors([request])
         slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditions))
         return slots.score(conditions[0], tokens, guidance)
@@ -150,11 +143,6 @@ class Engine:
         slot = 4 * len(weights.layers) * weights.dim * capacity * self._decoder.dtype.itemsize
         free = torch.cuda.mem_get_info(self._device)[0] // 2 if self._device.type == "cuda" else _CPU_CACHE_BYTES
         return free // slot
-
-    def _default_generator(self) -> torch.Generator:
-        if self._device.type == "cuda":
-            return torch.cuda.default_generators[self._device.index or 0]
-        return torch.default_generator
 
 
 class _InFlightLimit:

@@ -86,25 +86,6 @@ class SlotRequest:
 class TokenGenerator(Protocol):
     """Continues sequences of audio tokens within one window of the model."""
 
-    def generate(
-        self, condition: Condition, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
-    ) -> torch.Tensor:
-        """Generate tokens.
-
-        Parameters
-        ----------
-        condition : what the clip is conditioned on
-        prefix_tokens : tokens [codebooks, frames] to go on from, or None
-        length : frames in all, the prefix's included
-        sampling : how tokens are drawn; the random numbers come from torch's global generator
-        on_step : see `OnStep`
-
-        Returns
-        -------
-        int64 tensor [codebooks, length], which begins with the prefix
-        """
-        ...
-
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """Generate tokens for several independent requests.
 
@@ -115,7 +96,7 @@ class TokenGenerator(Protocol):
 
         Returns
         -------
-        int64 tensors [codebooks, length], in the order of the requests
+        int64 tensors [codebooks, length], in the order of the requests, each beginning with its prefix
         """
         ...
 

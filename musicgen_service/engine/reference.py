@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
+from musicgen_service.engine import global_generator
+from musicgen_service.engine.interface import Condition, OnStep, SlotRequest
 
 
 class ReferenceLoop:
@@ -21,26 +22,6 @@ class ReferenceLoop:
         self._lm = lm
         self._attributes = attributes
 
-    def generate(
-        self, condition: Condition, prefix_tokens: torch.Tensor | None, length: int, sampling: Sampling, on_step: OnStep
-    ) -> torch.Tensor:
-        """See `TokenGenerator.generate`."""
-        if condition.negative_text is not None:
-            raise ValueError("audiocraft's loop takes no negative text")
-        device = next(self._lm.parameters()).device
-        with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
-            tokens: torch.Tensor = self._lm.generate(
-                prompt=None if prefix_tokens is None else prefix_tokens[None].to(device),
-                conditions=[self._attributes(condition)],
-                max_gen_len=length,
-                temp=sampling.temperature,
-                top_k=min(sampling.top_k, self._lm.card),
-                top_p=sampling.top_p,
-                cfg_coef=sampling.guidance,
-                callback=on_step,
-            )
-        return tokens[0]
-
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`; one request after the other."""
         tokens = []
@@ -49,19 +30,34 @@ class ReferenceLoop:
             def on_own_step(done: int, steps: int, index: int = index) -> None:
                 on_step(index * steps + done, len(requests) * steps)
 
-            with torch.random.fork_rng():
+            with global_generator.exclusive(request.generator.device):
                 _take_state(request.generator)
-                tokens.append(
-                    self.generate(
-                        request.condition, request.prefix_tokens, request.length, request.sampling, on_own_step
-                    )
-                )
+                tokens.append(self._generate(request, on_own_step))
                 _give_state(request.generator)
         return tokens
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
         """See `TokenGenerator.stream`; all at once, at the end."""
         yield from self.generate_many([request], lambda *_: None)
+
+    def _generate(self, request: SlotRequest, on_step: OnStep) -> torch.Tensor:
+        """The tokens of one request, drawn with torch's global generator."""
+        if request.condition.negative_text is not None:
+            raise ValueError("audiocraft's loop takes no negative text")
+        prefix, sampling = request.prefix_tokens, request.sampling
+        device = next(self._lm.parameters()).device
+        with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
+            tokens: torch.Tensor = self._lm.generate(
+                prompt=None if prefix is None else prefix[None].to(device),
+                conditions=[self._attributes(request.condition)],
+                max_gen_len=request.length,
+                temp=sampling.temperature,
+                top_k=min(sampling.top_k, self._lm.card),
+                top_p=sampling.top_p,
+                cfg_coef=sampling.guidance,
+                callback=on_step,
+            )
+        return tokens[0]
 
 
 def _take_state(generator: torch.Generator) -> None:

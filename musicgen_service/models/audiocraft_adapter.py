@@ -6,9 +6,10 @@ local folders, and a melody comes as a waveform that is separated already, or as
 
 import json
 import logging
+import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come before audiocraft)
 
@@ -29,7 +30,7 @@ from audiocraft.modules.conditioners import (
     WaveformConditioner,
 )
 from audiocraft.modules.diffusion_schedule import NoiseSchedule
-from beat_this.inference import Audio2Frames as BeatTracker
+from beat_this.inference import Audio2Frames
 from beat_this.model.postprocessor import Postprocessor
 from demucs.apply import BagOfModels, apply_model
 from demucs.hf import load_safetensors_model
@@ -38,14 +39,17 @@ from torch.nn import functional
 from transformers import EncodecModel
 from transformers.utils import logging as transformers_logging
 
+from musicgen_service.analysis.heard_beats import HeardBeats
 from musicgen_service.engine.interface import Condition, ConditionTensors
 from musicgen_service.models import text_reading
 from musicgen_service.models.music_model import MelodySpan
 from musicgen_service.models.text_reading import TextReading
 
-__all__ = ["BeatTracker", "CompressionModel", "MultiBandDiffusion", "builders"]
+__all__ = ["CompressionModel", "MultiBandDiffusion", "builders"]
 
 logging.getLogger("audiocraft").setLevel(logging.WARNING)
+# audiocraft uses torch's older weight_norm.
+warnings.filterwarnings("ignore", r"`torch\.nn\.utils\.weight_norm` is deprecated", FutureWarning)
 # Its bar for every text encoder read would stand between the lines of our own progress.
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -158,6 +162,8 @@ def build_lm(config: DictConfig) -> Any:
     """A language model as `config` (a checkpoint's `xp.cfg`) describes it, without weights."""
     options: Any = OmegaConf.to_container(config.transformer_lm)
     options.pop("q_modeling", None)
+    # How to draw new weights, which are about to be replaced.
+    options |= {"weight_init": None, "depthwise_init": None, "zero_bias_init": False}
     attribute_dropout: Any = OmegaConf.to_container(config.attribute_dropout)
     fuser = builders.get_condition_fuser(config)
     if fuser.fuse2cond["cross"]:
@@ -282,27 +288,19 @@ def separate(separator: BagOfModels, wav: torch.Tensor, device: torch.device) ->
     return dict(zip(separator.sources, stems.cpu(), strict=True))
 
 
-def load_beat_tracker(folder: Path, device: torch.device) -> BeatTracker:
+def load_beat_tracker(folder: Path, device: torch.device) -> Audio2Frames:
     """Beat This! from a folder with `final0.ckpt`, by its own loader, which restores nothing but tensors and numbers.
 
     The loader is given an open file: a name that it does not find it would look for on the internet.
     """
     with (folder / "final0.ckpt").open("rb") as checkpoint:
-        return BeatTracker(checkpoint, device)
+        return Audio2Frames(checkpoint, device)
 
 
-class FoundBeats(NamedTuple):
-    """Beats and downbeats in seconds, ascending, each downbeat also a beat; and the mean probability of the beats."""
-
-    beats: np.ndarray
-    downbeats: np.ndarray
-    probability: float
-
-
-def find_beats(tracker: BeatTracker, mono: np.ndarray, rate: int) -> FoundBeats:
-    """Where Beat This! hears the beats of float32 samples [samples]."""
+def find_beats(tracker: Audio2Frames, mono: np.ndarray, rate: int) -> HeardBeats:
+    """Where Beat This! hears the beats of float32 samples [samples]; each downbeat is also a beat."""
     beat, downbeat = tracker(mono, rate)
     peaks = Postprocessor()
     beats, downbeats = peaks(beat, downbeat)
     at = torch.from_numpy(np.round(beats * peaks.fps)).long()
-    return FoundBeats(beats, downbeats, float(beat.cpu()[at].sigmoid().mean()) if len(beats) else 0.0)
+    return HeardBeats(beats, downbeats, float(beat.cpu()[at].sigmoid().mean()) if len(beats) else 0.0)

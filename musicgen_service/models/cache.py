@@ -30,18 +30,26 @@ _T = TypeVar("_T")
 
 @dataclass
 class _Entry:
+    """A loaded model.
+
+    Attributes
+    ----------
+    value : what was loaded
+    size : bytes that it takes
+    depends_on : name of the model that `value` refers to, and would keep in memory
+    """
+
     value: Any
     size: int
-    beside: str | None
-    """The model that `value` refers to, and would keep in memory."""
+    depends_on: str | None
 
 
 class ModelTooLarge(WeightsError):
     """The model does not fit the memory that models may take."""
 
 
-class LoadedModels:
-    """Loads models on demand and drops the least recently used ones when memory runs short.
+class ModelCache:
+    """Loads models on demand and evicts the least recently used ones when memory runs short.
 
     Parameters
     ----------
@@ -57,7 +65,7 @@ class LoadedModels:
         self._loaded: OrderedDict[str, _Entry] = OrderedDict()
 
     def names(self) -> list[str]:
-        """What is loaded, least recently used first."""
+        """Names of the loaded models, least recently used first."""
         return list(self._loaded)
 
     def newest(self) -> MusicGenModel | None:
@@ -73,49 +81,59 @@ class LoadedModels:
         ModelTooLarge
             When it would not fit even alone.
         WeightsError
-            When its weights are missing or damaged.
+            When it is not loaded, and its weights are missing or damaged.
         """
-        self._store.require(name)
-        needed = loading.memory_needed(name, self._store, self._device)
-        return self._admit(name, needed, lambda: loading.load_model(name, self._store, self._device))
+        if name in self._loaded:
+            return self._use(name)
+        files = self._store.checkpoint(name)
+        needed = loading.memory_needed(files, self._device)
+        return self._admit(name, needed, lambda: loading.load_model(files, self._device))
 
     def diffusion(self, name: str) -> Diffusion:
         """MultiBand Diffusion for the model of that name; raises as `get` does."""
         model = self.get(name)
-        needed = sum(file.stat().st_size for file in self._store.require(DIFFUSION).iterdir())
         key = f"{DIFFUSION} for {name}"
-        return self._admit(key, needed, lambda: Diffusion(model, self._store), beside=name)
+        if key in self._loaded:
+            return self._use(key)
+        folder = self._store.component(DIFFUSION)
+        needed = sum(file.stat().st_size for file in folder.iterdir())
+        return self._admit(key, needed, lambda: Diffusion(model, folder), depends_on=name)
 
     def clear(self) -> None:
-        """Drop everything, after the device ran out of memory."""
+        """Evict everything, after the device ran out of memory."""
         self._loaded.clear()
-        _release()
+        _release_memory()
 
-    def _admit(self, key: str, needed: int, load: Callable[[], _T], beside: str | None = None) -> _T:
-        """What is loaded under `key`, or what `load` gives once there is room for it (and for `beside`)."""
-        if key not in self._loaded:
-            kept = self._loaded[beside].size if beside else 0
-            if needed + kept > self._budget:
-                raise ModelTooLarge(
-                    f"'{key}' needs about {(needed + kept) / GB:.1f} GB and models may take "
-                    f"{self._budget / GB:.1f} GB here (MUSICGEN_MEMORY_GB): use a smaller model."
-                )
-            while sum(entry.size for entry in self._loaded.values()) + needed > self._budget:
-                # `beside` was used just now, so it is last in line.
-                log(f"dropped '{self._drop_oldest()}' to make room for '{key}'")
-            self._loaded[key] = _Entry(load(), needed, beside)
+    def _use(self, key: str) -> Any:
+        """What is loaded under `key`, which is now the most recently used."""
         self._loaded.move_to_end(key)
         return self._loaded[key].value
 
-    def _drop_oldest(self) -> str:
-        dropped, _ = self._loaded.popitem(last=False)
-        for key in [key for key, entry in self._loaded.items() if entry.beside == dropped]:
+    def _admit(self, key: str, needed: int, load: Callable[[], _T], depends_on: str | None = None) -> _T:
+        """What `load` gives once there is room for it, besides the model that it depends on."""
+        kept = self._loaded[depends_on].size if depends_on else 0
+        if needed + kept > self._budget:
+            raise ModelTooLarge(
+                f"'{key}' needs about {(needed + kept) / GB:.1f} GB and models may take "
+                f"{self._budget / GB:.1f} GB here (MUSICGEN_MEMORY_GB): use a smaller model."
+            )
+        while sum(entry.size for entry in self._loaded.values()) + needed > self._budget:
+            # The model that it depends on was used just now, so it is last in line.
+            log(f"dropped '{self._evict_oldest()}' to make room for '{key}'")
+        value = load()
+        self._loaded[key] = _Entry(value, needed, depends_on)
+        return value
+
+    def _evict_oldest(self) -> str:
+        """Evict the least recently used model and what depends on it; its name."""
+        evicted, _ = self._loaded.popitem(last=False)
+        for key in [key for key, entry in self._loaded.items() if entry.depends_on == evicted]:
             del self._loaded[key]
-        _release()
-        return dropped
+        _release_memory()
+        return evicted
 
 
-def budget_from_environment(device: torch.device) -> int:
+def memory_budget(device: torch.device) -> int:
     """`MUSICGEN_MEMORY_GB` in bytes, or most of what is free on the device."""
     setting = settings.load().memory_gb
     if setting is not None:
@@ -127,18 +145,18 @@ def budget_from_environment(device: torch.device) -> int:
     return int(free * _SHARE)
 
 
-def _release() -> None:
+def _release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    give_back()
+    trim_heap()
 
 
-def give_back() -> None:
-    """Return memory that nobody uses to the operating system.
+def trim_heap() -> None:
+    """Return free memory to the operating system.
 
-    Of the holes that a request leaves, glibc returns only what lies at the very end of its heap; the next request, of
-    another shape, digs others.
+    By itself, glibc returns only what lies at the very end of its heap. Requests of different shapes leave free blocks
+    further down, and without this the process would grow with each of them.
     """
     if _trim is not None:
         _trim(0)

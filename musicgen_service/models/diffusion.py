@@ -1,13 +1,13 @@
 """MultiBand Diffusion: the slower, cleaner way from tokens to sound (arXiv:2308.02560)."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from musicgen_service.engine import chunks
+from musicgen_service.engine import chunks, global_generator
 from musicgen_service.models import loading
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.models.store import WeightStore
 
 
 class Diffusion:
@@ -16,22 +16,34 @@ class Diffusion:
     Parameters
     ----------
     model : the model whose tokens are decoded
-    store : where the diffusion weights are
+    folder : of the component with the diffusion's weights
 
     Raises
     ------
     WeightsError
-        When the weights are not here.
+        When the weights are damaged.
     """
 
-    def __init__(self, model: MusicGenModel, store: WeightStore) -> None:
+    def __init__(self, model: MusicGenModel, folder: Path) -> None:
         self._model = model
-        self._diffusion: Any = loading.load_diffusion(model, store)
+        self._diffusion: Any = loading.load_diffusion(model, folder)
 
     @torch.no_grad()
-    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
-        return chunks.decode(self._decode_chunk, tokens.to(self._model.device), self._model.hop)
+    def decode(self, tokens: torch.Tensor, seed: int) -> torch.Tensor:
+        """Decode tokens.
+
+        Parameters
+        ----------
+        tokens : int64 [codebooks, frames]
+        seed : of the noise that the sound is made from
+
+        Returns
+        -------
+        float tensor [channels, frames * hop]
+        """
+        with global_generator.exclusive(self._model.device):
+            torch.manual_seed(seed)
+            return chunks.decode(self._decode_chunk, tokens.to(self._model.device), self._model.hop)
 
     def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
         if self._model.channels == 1:

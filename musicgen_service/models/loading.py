@@ -1,16 +1,15 @@
 """From a checkpoint folder to a model in memory, at close to the speed of reading the files."""
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import omegaconf
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch.overrides import TorchFunctionMode
 
 from musicgen_service import settings
 from musicgen_service.engine import precision, weights
@@ -18,31 +17,30 @@ from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_adapter as adapter
-from musicgen_service.models.catalogue import BEAT_TRACKER, CHECKPOINTS, CODEC, DIFFUSION, SEPARATOR, T5, fetch_hint
+from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, SEPARATOR, fetch_hint
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.models.store import WeightsError, WeightStore
+from musicgen_service.models.store import CheckpointFiles, WeightsError
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _REASON_LENGTH = 120
 
 
-def load_model(name: str, store: WeightStore, device: torch.device) -> MusicGenModel:
-    """Load a checkpoint from its folder.
+def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
+    """Load a checkpoint.
 
     Raises
     ------
     WeightsError
-        When a file is missing, damaged, or not a MusicGen checkpoint.
+        When a file is damaged or not of a MusicGen checkpoint, or a part that it needs is not here.
     SettingsError
         When `MUSICGEN_PRECISION` is not for this device.
     """
     numbers = precision.choose(device)
-    folder = store.intact(name)
-    with _damage_named(name):
-        lm = _load_lm(folder, store, device)
-        codec = adapter.fit_codec(_load_codec(folder, store, device), lm.cfg)
+    with _damage_named(files.name):
+        lm = _load_lm(files, device)
+        codec = adapter.fit_codec(_load_codec(files, device), lm.cfg)
         return MusicGenModel(
-            name=name,
+            name=files.name,
             lm=lm,
             codec=codec,
             generator=_generator(lm, device, numbers),
@@ -56,61 +54,53 @@ def load_model(name: str, store: WeightStore, device: torch.device) -> MusicGenM
         )
 
 
-def load_diffusion(model: MusicGenModel, store: WeightStore) -> Any:
-    """MultiBand Diffusion for the (mono) codec of `model`.
+def load_diffusion(model: MusicGenModel, folder: Path) -> Any:
+    """MultiBand Diffusion for the (mono) codec of `model`, from the component's folder.
 
     Raises
     ------
     WeightsError
-        When its weights are not here or damaged.
+        When its file is damaged.
     """
-    file = store.intact(DIFFUSION) / _DIFFUSION_FILE
     with _damage_named(DIFFUSION):
         with torch.serialization.safe_globals(_config_classes()):
-            package = torch.load(file, map_location="cpu", weights_only=True)
+            package = torch.load(folder / _DIFFUSION_FILE, map_location="cpu", weights_only=True)
         mono = getattr(model.codec, "model", None) if model.channels == 2 else model.codec
-        with _without_initialisation():
+        with _SkipInitialisation():
             return adapter.load_diffusion(package, mono or model.codec, model.device)
 
 
-def load_separator(store: WeightStore) -> Any:
-    """Demucs, which takes a recording apart; raises as `load_diffusion` does."""
-    folder = store.intact(SEPARATOR)
+def load_separator(folder: Path) -> Any:
+    """Demucs, which takes a recording apart, from the component's folder; raises as `load_diffusion` does."""
     with _damage_named(SEPARATOR):
         return adapter.load_separator(folder)
 
 
-def load_beat_tracker(store: WeightStore, device: torch.device) -> adapter.BeatTracker:
-    """Beat This!, which finds beats; raises as `load_diffusion` does."""
-    folder = store.intact(BEAT_TRACKER)
-    with _damage_named(BEAT_TRACKER), _without_initialisation():
+def load_beat_tracker(folder: Path, device: torch.device) -> Any:
+    """Beat This!, which finds beats, from the component's folder; raises as `load_diffusion` does."""
+    with _damage_named(BEAT_TRACKER), _SkipInitialisation():
         return adapter.load_beat_tracker(folder, device)
 
 
-def memory_needed(name: str, store: WeightStore, device: torch.device) -> int:
+def memory_needed(files: CheckpointFiles, device: torch.device) -> int:
     """Bytes that the checkpoint takes in memory, from the sizes of its files."""
-    folder = store.path(name)
     # Released weights are stored in half precision and used in full precision on a CPU.
     widening = 2 if device.type == "cpu" else 1
-    size = (folder / "state_dict.bin").stat().st_size * widening
-    size += (folder / "compression_state_dict.bin").stat().st_size
-    for part in (T5, CODEC) if CHECKPOINTS[name].hub_id else ():
-        if store.has(part):
-            size += sum(file.stat().st_size for file in store.path(part).glob("*model.*"))
-    return size
+    size = files.language_model.stat().st_size * widening + files.codec.stat().st_size
+    parts = [file for folder in files.shared_parts.values() for file in folder.glob("*model.*")]
+    return size + sum(file.stat().st_size for file in parts)
 
 
-def _load_lm(folder: Path, store: WeightStore, device: torch.device) -> Any:
-    package = _read(folder / "state_dict.bin")
+def _load_lm(files: CheckpointFiles, device: torch.device) -> Any:
+    package = _read(files.language_model)
     config = OmegaConf.create(package["xp.cfg"])
     config.device = str(device)
     # Built as it is stored; the engine or the reference loop widens what it has to.
     stored: torch.dtype = package["best_state"]["transformer.layers.0.linear1.weight"].dtype
     config.dtype = str(stored).removeprefix("torch.")
     text_encoder = config.conditioners.description.t5
-    local = folder / text_encoder.name
-    text_encoder.name = str(local if local.is_dir() else store.intact(text_encoder.name.rpartition("/")[2]))
-    with _without_initialisation():
+    text_encoder.name = str(files.part(text_encoder.name))
+    with _SkipInitialisation():
         lm = adapter.build_lm(config)
     _assign(lm, package["best_state"])
     lm.cfg = config
@@ -124,13 +114,13 @@ def _generator(lm: Any, device: torch.device, numbers: precision.Precision) -> T
     return Engine(lm, partial(adapter.condition_tensors, lm), numbers)
 
 
-def _load_codec(folder: Path, store: WeightStore, device: torch.device) -> Any:
-    package = _read(folder / "compression_state_dict.bin")
+def _load_codec(files: CheckpointFiles, device: torch.device) -> Any:
+    package = _read(files.codec)
     if "pretrained" in package:
-        return adapter.load_hub_codec(store.intact(package["pretrained"].rpartition("/")[2])).to(device)
+        return adapter.load_hub_codec(files.part(package["pretrained"])).to(device)
     config = OmegaConf.create(package["xp.cfg"])
     config.device = str(device)
-    with _without_initialisation():
+    with _SkipInitialisation():
         codec = adapter.build_codec(config)
     _assign(codec, package["best_state"])
     return codec.eval()
@@ -175,21 +165,33 @@ def _damage_named(name: str) -> Iterator[None]:
         raise WeightsError(f"'{name}' could not be loaded ({reason}): {fetch_hint(name)}.") from error
 
 
-@contextmanager
-def _without_initialisation() -> Iterator[None]:
-    """Skip random initialisation: every weight is about to be replaced, and drawing them takes longer than reading."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Leaves new weights as they lie in memory, in this thread, while it is entered.
 
-    def leave(tensor: torch.Tensor, *_args: Any, **_kwargs: Any) -> torch.Tensor:
-        return tensor
+    Every weight is about to be replaced, and drawing them at random takes longer than reading them.
+    """
 
-    names = ("kaiming_uniform_", "uniform_", "normal_", "trunc_normal_")
-    places = [(torch.nn.init, name) for name in names]
-    places.append((torch.nn.modules.activation, "xavier_uniform_"))  # attention imports it by name
-    with ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # audiocraft uses torch's older weight_norm
-        for module, name in places:
-            stack.enter_context(patch.object(module, name, leave))
-        yield
+    # torch offers a mode some functions of `torch.nn.init` whole; of the others it sees what they call.
+    _SKIPPED = frozenset(
+        {
+            torch.nn.init.uniform_,
+            torch.nn.init.normal_,
+            torch.nn.init.kaiming_uniform_,
+            torch.Tensor.uniform_,
+            torch.Tensor.normal_,
+        }
+    )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in self._SKIPPED:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _config_classes() -> list[Any]:

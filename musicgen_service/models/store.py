@@ -1,34 +1,60 @@
-"""The weights folder: what is in it, whether it is whole, and how more gets there."""
+"""The weights folder: what is in it, and whether it is whole."""
 
-import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from musicgen_service import settings
-from musicgen_service.models import hub
+from musicgen_service.models import manifest
 from musicgen_service.models.catalogue import (
     CHECKPOINT_FILES,
     CHECKPOINTS,
+    CODEC,
     COMPONENTS,
-    Checkpoint,
-    Component,
+    T5,
     fetch_hint,
     first_match,
 )
-from musicgen_service.models.hub import sha256
-from musicgen_service.suggestion import did_you_mean
-
-MANIFEST = "manifest.json"
-_PARTIAL = ".partial"
+from musicgen_service.models.manifest import MANIFEST, Checksums, Entry
 
 
 class WeightsError(RuntimeError):
     """Weights are missing, damaged, too large or could not be fetched; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """The files of one checkpoint and of the parts it may use, all of them as their manifests say.
+
+    Attributes
+    ----------
+    name : of the checkpoint
+    language_model, codec : its own files
+    own_parts : folders inside the checkpoint's, by name
+    shared_parts : folders of those parts that it shares with other checkpoints and that are here, by name
+    """
+
+    name: str
+    language_model: Path
+    codec: Path
+    own_parts: Mapping[str, Path]
+    shared_parts: Mapping[str, Path]
+
+    def part(self, reference: str) -> Path:
+        """The folder of a text encoder or codec, as the checkpoint refers to it: by name, or by repository and name.
+
+        Raises
+        ------
+        WeightsError
+            When it is not here.
+        """
+        name = reference.rpartition("/")[2]
+        folder = self.own_parts.get(reference) or self.shared_parts.get(name)
+        if folder is None:
+            raise _missing(name)
+        return folder
 
 
 class WeightStore:
@@ -40,8 +66,7 @@ class WeightStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._read: dict[Path, tuple[int, int, str]] = {}
-        """Size, time of change and SHA-256 of files that were read; only a file that has changed is read again."""
+        self._checksums = Checksums()
 
     @classmethod
     def from_environment(cls) -> "WeightStore":
@@ -77,64 +102,63 @@ class WeightStore:
         """Bytes that the files of `name` take; 0 when none are here."""
         return sum(path.stat().st_size for path in self.path(name).rglob("*") if path.is_file())
 
-    def require(self, name: str) -> Path:
-        """The folder of a checkpoint or part whose files have their recorded sizes.
+    def checkpoint(self, name: str) -> CheckpointFiles:
+        """All that loading a checkpoint reads.
 
         Raises
         ------
         WeightsError
-            When it is not here, or a file is shorter or longer than its manifest says.
+            As `component` does, for the checkpoint and for those of its parts that are here.
+        """
+        folder = self.component(name)
+        language_model, codec = (folder / file for file in CHECKPOINT_FILES)
+        with _reading(name):
+            own = {path.name: path for path in folder.iterdir() if path.is_dir()}
+        used = [part for part in CHECKPOINTS[name].components if part in (T5, CODEC) and self.has(part)]
+        shared = {part: self.component(part) for part in used}
+        return CheckpointFiles(name, language_model, codec, own, shared)
+
+    def component(self, name: str) -> Path:
+        """The folder of a checkpoint or part, whose files agree with its manifest, where it has one.
+
+        Raises
+        ------
+        WeightsError
+            When it is not here, a file is shorter or longer than the manifest says, or its content differs.
         """
         if not self.has(name):
-            raise WeightsError(f"'{name}' is not in the weights folder: {fetch_hint(name)}.")
-        for file, entry in self._manifest(name).items():
-            path = self.path(name) / file
+            raise _missing(name)
+        folder, entries = self.path(name), self._manifest(name)
+        # All sizes first: what was cut short is found without reading anything.
+        for file, entry in entries.items():
             with _reading(name):
-                whole = path.is_file() and path.stat().st_size == entry["size"]
+                whole = (folder / file).is_file() and (folder / file).stat().st_size == entry.size
             if not whole:
                 raise WeightsError(f"'{name}' is damaged ({file} is not whole): {fetch_hint(name)}.")
-        return self.path(name)
-
-    def intact(self, name: str) -> Path:
-        """The folder of a checkpoint or part whose files agree with their checksums, where there is a manifest.
-
-        Raises
-        ------
-        WeightsError
-            As `require` does, and when the content of a file is not what its manifest says.
-        """
-        folder = self.require(name)
-        for file, entry in self._manifest(name).items():
+        for file, entry in entries.items():
             with _reading(name):
-                agrees = self._checksum(folder / file) == entry["sha256"]
+                agrees = self._checksums.of(folder / file) == entry.sha256
             if not agrees:
                 raise WeightsError(f"'{name}' is damaged (the checksum of {file} differs): {fetch_hint(name)}.")
         return folder
-
-    def _checksum(self, path: Path) -> str:
-        stat = path.stat()
-        known = self._read.get(path)
-        if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
-            known = self._read[path] = (stat.st_size, stat.st_mtime_ns, sha256(path))
-        return known[2]
 
     def verify(self, name: str) -> list[str]:
         """Problems found by reading every file of `name`; empty when all checksums agree."""
         try:
             if not self.has(name):
                 return [f"{name}: not here"]
-            manifest = self._manifest(name)
+            entries = self._manifest(name)
         except WeightsError as error:
             return [str(error)]
-        if not manifest:
+        if not entries:
             return [f"{name}: no {MANIFEST}, nothing to compare with"]
         problems = []
-        for file, entry in manifest.items():
+        for file, entry in entries.items():
             path = self.path(name) / file
             try:
                 if not path.is_file():
                     problems.append(f"{name}/{file}: missing")
-                elif sha256(path) != entry["sha256"]:
+                elif manifest.sha256(path) != entry.sha256:
                     problems.append(f"{name}/{file}: checksum differs")
             except OSError as error:
                 problems.append(f"{name}/{file}: {error.strerror}")
@@ -142,92 +166,18 @@ class WeightStore:
 
     def write_manifest(self, name: str) -> None:
         """Record the present files of `name` as the right ones (used for checkpoints made here)."""
-        _write_manifest(self.path(name), source="made here", revision="")
+        manifest.write(self.path(name), source="made here")
 
-    def fetch(self, name: str) -> Iterator[str]:
-        """Fetch a checkpoint and the parts it needs, yielding one line of news for each.
-
-        An interrupted fetch resumes where it stopped; a folder takes its name only after its
-        checksums agree with the hub's.
-
-        Raises
-        ------
-        WeightsError
-            For an unknown name, an unreachable hub, content that does not match its checksum, or a folder that
-            cannot be written.
-        """
-        wanted: list[Checkpoint | Component] = []
-        if name in CHECKPOINTS:
-            checkpoint = CHECKPOINTS[name]
-            wanted += [COMPONENTS[part] for part in checkpoint.components]
-            if checkpoint.hub_id is not None:
-                wanted.append(checkpoint)
-        elif name in COMPONENTS:
-            wanted.append(COMPONENTS[name])
-        else:
-            known = [*CHECKPOINTS, *COMPONENTS]
-            raise WeightsError(
-                f"'{name}' is not a known checkpoint{did_you_mean(name, known)}: use one of {', '.join(known)}."
-            )
-        for item in wanted:
-            if self._is_whole(item.name):
-                yield f"{item.name}: already here"
-            elif isinstance(item, Component) and item.hub_id is None:
-                files = f"{self.path(item.name)}{os.sep}{' '.join(item.files)}"
-                raise WeightsError(f"'{item.name}' is not on the hub: put what {item.page} offers at {files}.")
-            else:
-                yield from self._fetch_one(item)
-                yield f"{item.name}: complete, checksums agree"
-        if not wanted:
-            yield f"{name}: part of this repository"
-
-    def _is_whole(self, name: str) -> bool:
-        """Whether `name` is here and nothing speaks against it."""
-        return self.has(name) and (not (self.path(name) / MANIFEST).is_file() or not self.verify(name))
-
-    def _fetch_one(self, item: Checkpoint | Component) -> Iterator[str]:
-        assert item.hub_id is not None
-        partial = self.root / _PARTIAL / item.name
-        try:
-            partial.mkdir(parents=True, exist_ok=True)
-            with FileLock(partial.with_suffix(".lock")):
-                files = hub.find(item.hub_id, item.files if isinstance(item, Component) else CHECKPOINT_FILES)
-                size = sum(file.size for file in files)
-                yield f"{item.name}: fetching {size / 1e6:,.0f} MB from {item.hub_id} ({item.licence})"
-                for file in files:
-                    hub.download(file, partial / file.path)
-                self._put_in_place(partial, item, files[0].revision)
-        except hub.HubError as error:
-            raise WeightsError(f"{error}: {fetch_hint(item.name)} to go on.") from error
-        except OSError as error:
-            raise WeightsError(
-                f"The weights folder {self.root} cannot be written ({error.strerror or error}): "
-                "make room and let this user write there, or name another folder with MUSICGEN_WEIGHTS."
-            ) from error
-
-    def _put_in_place(self, partial: Path, item: Checkpoint | Component, revision: str) -> None:
-        """Give a complete folder its name, in one step; what had the name before goes."""
-        for left_over in partial.rglob("*.unfinished"):
-            left_over.unlink()
-        _write_manifest(partial, source=item.hub_id or "", revision=revision)
-        target, replaced = self.path(item.name), partial.with_suffix(".replaced")
-        shutil.rmtree(replaced, ignore_errors=True)
-        if target.exists():
-            target.rename(replaced)
-        partial.rename(target)
-        shutil.rmtree(replaced, ignore_errors=True)
-
-    def _manifest(self, name: str) -> dict[str, dict[str, object]]:
-        file = self.path(name) / MANIFEST
+    def _manifest(self, name: str) -> dict[str, Entry]:
         with _reading(name):
-            if not file.is_file():
-                return {}
-            text = file.read_bytes()
-        try:
-            files: dict[str, dict[str, object]] = json.loads(text)["files"]
-            return {path: {"size": entry["size"], "sha256": entry["sha256"]} for path, entry in files.items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise WeightsError(f"'{name}' is damaged ({MANIFEST} cannot be read): {fetch_hint(name)}.") from None
+            try:
+                return manifest.read(self.path(name))
+            except ValueError as error:
+                raise WeightsError(f"'{name}' is damaged ({error}): {fetch_hint(name)}.") from None
+
+
+def _missing(name: str) -> WeightsError:
+    return WeightsError(f"'{name}' is not in the weights folder: {fetch_hint(name)}.")
 
 
 @contextmanager
@@ -247,13 +197,3 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for inside, _, names in os.walk(folder, onerror=refuse):
         yield from (Path(inside, name) for name in names)
-
-
-def _write_manifest(folder: Path, source: str, revision: str) -> None:
-    files = {
-        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
-    text = json.dumps({"source": source, "revision": revision, "files": files}, indent=1)
-    (folder / MANIFEST).write_text(text + "\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from musicgen_service.analysis.tracker import Track
+from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.audio import loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
@@ -44,7 +44,8 @@ class Job:
     Attributes
     ----------
     audio : the part of the client's audio to use, at its own rate; None without input audio
-    decode : tokens [codebooks, frames] to audio [channels, frames * hop], by codec or by diffusion
+    decode : tokens [codebooks, frames] and a seed to audio [channels, frames * hop]: by codec, which needs no seed, or
+        by diffusion
     melody : the instruments that carry the melody of an Audio
     split : the vocals of an Audio, and everything else in it
     track : the beats of samples
@@ -54,10 +55,10 @@ class Job:
     request: GenerationRequest
     model: MusicModel
     audio: Audio | None
-    decode: Callable[[torch.Tensor], torch.Tensor]
+    decode: Callable[[torch.Tensor, int], torch.Tensor]
     melody: Callable[[Audio], Audio]
     split: Callable[[Audio], tuple[Audio, Audio]]
-    track: Track
+    track: BeatTracker
     report: Callable[[float], None]
 
     @property
@@ -105,8 +106,7 @@ class Job:
 
     def sound(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
         """Tokens to a float32 array [channels, frames * hop] without infinities or NaN."""
-        torch.manual_seed(seed)  # diffusion draws its noise here
-        audio = self.decode(tokens).float().cpu().numpy()
+        audio = self.decode(tokens, seed).float().cpu().numpy()
         return np.nan_to_num(audio, nan=0.0, posinf=1.0, neginf=-1.0)
 
 

@@ -31,7 +31,7 @@ def load(store: WeightStore, name: str, engine: str = "", precision: str = "exac
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSICGEN_ENGINE", engine)
         patch.setenv("MUSICGEN_PRECISION", precision)
-        return loading.load_model(name, store, torch.device("cpu"))
+        return loading.load_model(store.checkpoint(name), torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import windows
 from tests.engine.conftest import KINDS, Pair
+from tests.support import tokens as support
 
 TEXT = "a slow rock song with guitar and drums"
 CARD = 128
@@ -22,9 +23,7 @@ def generate(
     sampling: Sampling,
     seed: int,
 ) -> torch.Tensor:
-    torch.manual_seed(seed)
-    conditions = Condition(TEXT, melody)
-    return model.generator.generate(conditions, prompt, length, sampling, lambda *_: None)
+    return support.generate(model, Condition(TEXT, melody), length, seed=seed, prefix_tokens=prompt, sampling=sampling)
 
 
 def assert_same(
@@ -77,12 +76,8 @@ def test_clips_shorter_than_the_delays(pairs: dict[str, Pair], length: int) -> N
 
 @pytest.mark.parametrize("text", [None, "", "guitar", "rock " * 60])
 def test_no_text_and_long_text(pairs: dict[str, Pair], text: str | None) -> None:
-    tokens = []
-    for model in (pairs["small"].reference, pairs["small"].model):
-        torch.manual_seed(4)
-        conditions = Condition(text)
-        tokens.append(model.generator.generate(conditions, None, 20, Sampling(), lambda *_: None))
-    assert torch.equal(*tokens)
+    both = (pairs["small"].reference, pairs["small"].model)
+    assert torch.equal(*(support.generate(model, Condition(text), 20, seed=4) for model in both))
 
 
 def assert_same_chain(pair: Pair, window: int, length: int) -> None:
@@ -120,7 +115,9 @@ def test_progress_counts_the_steps_of_audiocraft(pairs: dict[str, Pair]) -> None
     for model in (pairs["small"].reference, pairs["small"].model):
         steps: list[tuple[int, int]] = []
         prompt = torch.zeros(4, 3, dtype=torch.int64)
-        model.generator.generate(Condition(TEXT), prompt, 10, Sampling(), lambda *step, to=steps: to.append(step))
+        support.generate(
+            model, Condition(TEXT), 10, prefix_tokens=prompt, on_step=lambda *step, to=steps: to.append(step)
+        )
         told.append(steps)
     assert told[0] == told[1]
     assert told[1][-1] == (10, 10)

@@ -8,7 +8,7 @@ import torch
 from bench import quality
 from musicgen_service.engine import precision
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.engine.interface import Condition
 from musicgen_service.engine.linear import Fp16Linear, Int8Linear
 from musicgen_service.engine.precision import Precision
 from musicgen_service.models import audiocraft_adapter as adapter
@@ -16,6 +16,7 @@ from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 from musicgen_service.settings import SettingsError
 from tests.engine.conftest import KINDS, Pair, load
+from tests.support.tokens import generate
 
 GUIDANCE = 3.0
 TOLERANCE = {"exact": 2e-5, "bf16": 0.1, "int8": 0.08}
@@ -77,11 +78,7 @@ def test_the_shipped_checkpoint_keeps_its_quality(
 @pytest.mark.parametrize("name", ["bf16", "int8"])
 def test_the_same_request_gives_the_same_tokens(store: WeightStore, name: str) -> None:
     model = load(store, "small", precision=name)
-    clips = []
-    for _ in range(2):
-        torch.manual_seed(6)
-        clips.append(model.generator.generate(Condition("jazz"), None, 30, Sampling(), lambda *_: None))
-    assert torch.equal(*clips)
+    assert torch.equal(*(generate(model, Condition("jazz"), 30, seed=6) for _ in range(2)))
 
 
 def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
 from musicgen_service.models.musicgen import MusicGenModel
 from tests.engine.conftest import KINDS, Pair
+from tests.support.tokens import generate
 
 
 def requests_for(model: MusicGenModel, melody: torch.Tensor | None) -> list[SlotRequest]:
@@ -44,15 +45,17 @@ def requests_for(model: MusicGenModel, melody: torch.Tensor | None) -> list[Slot
 
 
 def alone(model: MusicGenModel, requests: Sequence[SlotRequest]) -> list[torch.Tensor]:
-    tokens = []
-    for index, request in enumerate(requests):
-        torch.manual_seed(100 + index)
-        tokens.append(
-            model.generator.generate(
-                request.condition, request.prefix_tokens, request.length, request.sampling, lambda *_: None
-            )
+    return [
+        generate(
+            model,
+            request.condition,
+            request.length,
+            seed=100 + index,
+            prefix_tokens=request.prefix_tokens,
+            sampling=request.sampling,
         )
-    return tokens
+        for index, request in enumerate(requests)
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,9 +151,7 @@ def test_a_cancelled_call_leaves_nothing_behind(pairs: dict[str, Pair], at: int)
 def test_a_prompt_as_long_as_the_clip_is_refused(pairs: dict[str, Pair]) -> None:
     model = pairs["small"].model
     with pytest.raises(ValueError, match="not shorter"):
-        model.generator.generate(
-            Condition("guitar"), torch.zeros(4, 10, dtype=torch.int64), 10, Sampling(), lambda *_: None
-        )
+        generate(model, Condition("guitar"), 10, prefix_tokens=torch.zeros(4, 10, dtype=torch.int64))
 
 
 def test_little_memory_makes_fewer_slots_and_the_same_tokens(

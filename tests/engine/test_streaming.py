@@ -12,6 +12,7 @@ from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
 from musicgen_service.models.musicgen import MusicGenModel
 from tests.engine.conftest import KINDS, Pair
+from tests.support.tokens import generate
 
 
 def codes_for(model: MusicGenModel, frames: int) -> torch.Tensor:
@@ -68,8 +69,7 @@ def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted:
     assert isinstance(engine, Engine)
     prompt = codes_for(model, prompted) if prompted else None
     conditions = Condition("jazz", melody)
-    torch.manual_seed(5)
-    whole = engine.generate(conditions, prompt, 50, Sampling(), lambda *_: None)
+    whole = generate(model, conditions, 50, seed=5, prefix_tokens=prompt)
     request = SlotRequest(conditions, prompt, 50, Sampling(), torch.Generator().manual_seed(5))
     made = list(engine.stream(request, 20))
     assert [chunk.shape[-1] for chunk in made] == [20, 20, 10]
@@ -80,8 +80,7 @@ def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted:
 def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = pairs[kind]
     conditions = Condition("jazz", pair.melody)
-    torch.manual_seed(5)
-    whole = pair.model.decode(pair.model.generator.generate(conditions, None, 150, Sampling(), lambda *_: None))
+    whole = pair.model.decode(generate(pair.model, conditions, 150, seed=5))
     steps = 0
     step = Slots.step
 

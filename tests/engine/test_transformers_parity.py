@@ -7,6 +7,7 @@ from bench import peers
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.models import audiocraft_adapter as adapter
 from tests.engine.conftest import Pair
+from tests.support.tokens import generate
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
@@ -14,7 +15,7 @@ def test_likeliest_tokens(pairs: dict[str, Pair], guidance: float) -> None:
     reference, model = pairs["small"].reference, pairs["small"].model
     conditions = Condition("a fast jazz song with piano")
     sampling = Sampling(temperature=0.0, guidance=guidance)
-    ours = model.generator.generate(conditions, None, 60, sampling, lambda *_: None)
+    ours = generate(model, conditions, 60, sampling=sampling)
     [text] = adapter.condition_tensors(reference.lm, conditions).texts
     theirs = peers.generate(
         peers.in_transformers(reference.lm), text, 60, guidance, lambda logits: logits.argmax(-1), lambda *_: None

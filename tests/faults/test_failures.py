@@ -144,7 +144,7 @@ def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     before = files_of(predictor)
-    predictor.service._separator = "takes memory, too"
+    monkeypatch.setattr(predictor.service, "_separator", "takes memory, too")
     with monkeypatch.context() as patch:
         patch.setattr(MusicGenModel, "decode", fail)
         with pytest.raises(client_errors.ServiceError, match="not enough memory: ask for fewer variations"):

@@ -23,7 +23,7 @@ def load(store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch, **setti
         monkeypatch.delenv(setting, raising=False)
     for setting, value in settings.items():
         monkeypatch.setenv(setting, value)
-    return load_model(name, store, GPU)
+    return load_model(store.checkpoint(name), GPU)
 
 
 def generate(model: MusicGenModel, count: int = 1, length: int = 60) -> list[torch.Tensor]:
@@ -101,7 +101,7 @@ def test_exact_on_the_gpu_is_exact_on_the_cpu(store: WeightStore, monkeypatch: p
     tokens = torch.randint(0, 128, (4, 50))
     on_gpu = engine.score(Condition("a rock song"), tokens, 3.0).cpu()
     monkeypatch.setenv("MUSICGEN_PRECISION", "exact")
-    host = load_model("small", store, torch.device("cpu"))
+    host = load_model(store.checkpoint("small"), torch.device("cpu"))
     assert isinstance(host.generator, Engine)
     on_cpu = host.generator.score(Condition("a rock song"), tokens, 3.0)
     torch.testing.assert_close(on_gpu, on_cpu, atol=5e-5, rtol=0)

@@ -5,19 +5,20 @@ from typing import Any
 import pytest
 import torch
 
-from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling
+from musicgen_service.engine.interface import Condition, ConditionTensors
 from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 from tests.support.sounds import tone
+from tests.support.tokens import generate
 
 FRAMES = 235
 
 
 @pytest.fixture(scope="module", params=["melody", "stereo-melody"])
 def model(request: pytest.FixtureRequest, store: WeightStore) -> MusicGenModel:
-    return load_model(request.param, store, torch.device("cpu"))
+    return load_model(store.checkpoint(request.param), torch.device("cpu"))
 
 
 def prefix(model: MusicGenModel, conditions: Any) -> torch.Tensor:
@@ -72,10 +73,6 @@ def test_audiocrafts_own_loop_hears_the_same_chords(
     model: MusicGenModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
-    reference = load_model(model.name, store, torch.device("cpu"))
-    tokens = []
-    for either in (model, reference):
-        torch.manual_seed(3)
-        conditions = Condition("jazz", chroma=triad())
-        tokens.append(either.generator.generate(conditions, None, 20, Sampling(), lambda _done, _of: None))
-    assert torch.equal(*tokens)
+    reference = load_model(store.checkpoint(model.name), torch.device("cpu"))
+    condition = Condition("jazz", chroma=triad())
+    assert torch.equal(*(generate(either, condition, 20, seed=3) for either in (model, reference)))

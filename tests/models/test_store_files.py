@@ -11,25 +11,19 @@ from pathlib import Path
 import pytest
 
 from musicgen_service import cli
-from musicgen_service.models.store import MANIFEST, WeightsError, WeightStore
-from tests.support.hub import Hub, running
+from musicgen_service.models.fetching import fetch
+from musicgen_service.models.manifest import MANIFEST
+from musicgen_service.models.store import WeightsError, WeightStore
+from tests.support.hub import CODEC, Hub
 
-CODEC = {"config.json": b"{}\n", "model.safetensors": b"codec" * 1000}
 NOBODY = 65534
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(hub: Hub) -> Hub:
     """A hub with `encodec_32khz` alone."""
-    from huggingface_hub import constants
-
-    with running() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        hub.repositories["facebook/encodec_32khz"] = dict(CODEC)
-        yield hub
+    hub.repositories["facebook/encodec_32khz"] = dict(CODEC)
+    return hub
 
 
 @pytest.fixture
@@ -61,7 +55,7 @@ def step_down(folder: Path) -> Iterator[Callable[[], None]]:
 def fetched(hub: Hub, folder: Path) -> WeightStore:
     """A folder with `encodec_32khz`."""
     store = WeightStore(folder)
-    list(store.fetch("encodec_32khz"))
+    list(fetch(store, "encodec_32khz"))
     return store
 
 
@@ -87,7 +81,7 @@ def test_what_serves_stays_offline_after_a_fetch(hub: Hub, folder: Path, monkeyp
     from huggingface_hub import constants, is_offline_mode
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    list(WeightStore(folder).fetch("encodec_32khz"))
+    list(fetch(WeightStore(folder), "encodec_32khz"))
     assert is_offline_mode()
 
 
@@ -145,4 +139,4 @@ def test_a_manifest_that_cannot_be_read_is_not_taken_for_none(
     (fetched.path("encodec_32khz") / MANIFEST).chmod(0)
     step_down()
     with pytest.raises(WeightsError, match="'encodec_32khz' cannot be read"):
-        fetched.intact("encodec_32khz")
+        fetched.component("encodec_32khz")

@@ -14,7 +14,7 @@ from musicgen_service.models.text_reading import MOST_TOKENS, TextReading
 
 @pytest.fixture(scope="module")
 def demo() -> MusicGenModel:
-    return load_model("demo", WeightStore(Path("weights")), torch.device("cpu"))
+    return load_model(WeightStore(Path("weights")).checkpoint("demo"), torch.device("cpu"))
 
 
 def told(model: MusicGenModel, prompt: str) -> list[str]:

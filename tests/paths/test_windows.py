@@ -37,7 +37,7 @@ class Counting:
 
 @pytest.fixture(scope="module")
 def melody_model(store: WeightStore) -> MusicGenModel:
-    return load_model("melody", store, CPU)
+    return load_model(store.checkpoint("melody"), CPU)
 
 
 def counted(model: MusicGenModel, length: int, prompt: int = 0) -> tuple[torch.Tensor, Counting, list[float]]:
@@ -77,7 +77,7 @@ def test_long_clips_have_the_tokens_of_audiocraft(
     from audiocraft.models.musicgen import MusicGen
 
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
-    reference = MusicGen("tiny", melody_model.codec, load_model("melody", store, CPU).lm)
+    reference = MusicGen("tiny", melody_model.codec, load_model(store.checkpoint("melody"), CPU).lm)
     reference.set_generation_params(duration=42.0, top_k=50)
     wav = torch.randn(1, 5 * 32_000, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(4)

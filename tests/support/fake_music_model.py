@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from musicgen_service.analysis import beats
-from musicgen_service.analysis.tracker import Track
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
@@ -73,7 +72,7 @@ def job_for(
     model: MusicModel,
     song: Audio | None = None,
     split: Callable[[Audio], tuple[Audio, Audio]] | None = None,
-    track: Track = beats.track,
+    track: beats.BeatTracker = beats.track,
     **inputs: Any,
 ) -> Job:
     """A request, as a path is given it."""
@@ -87,7 +86,7 @@ def job_for(
         request,
         model,
         song,
-        model.decode,
+        lambda tokens, _seed: model.decode(tokens),
         nothing,
         split or nothing,
         track,

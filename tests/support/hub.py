@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+CODEC = {"config.json": b"{}\n", "model.safetensors": b"codec" * 1000}
+"""Files of a repository that is quickly fetched."""
 _LARGE = (".bin", ".th", ".safetensors")
 
 
@@ -33,6 +35,7 @@ class Hub:
     stall_at : files that stop arriving at this byte, until `recover`
     stays_down : whether a file whose connection broke is out of reach from then on
     corrupt : files sent with one wrong byte
+    whole : files sent from their first byte on, whatever is asked for
     status : files, or repositories, answered with this HTTP status alone
     asked : every request for content, in order
     stalled : set when a file has stopped arriving
@@ -44,6 +47,7 @@ class Hub:
     stall_at: dict[str, int] = field(default_factory=dict)
     stays_down: bool = True
     corrupt: set[str] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)
     status: dict[str, int] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -157,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(wanted[1]) if wanted else 0
+        if name in hub.whole:
+            wanted, start = None, 0
         if self.command == "GET":
             hub.asked.append(Asked(name, start))
         if name in hub.corrupt:

@@ -9,7 +9,10 @@ import soundfile
 import torch
 
 from musicgen_service import cli
-from musicgen_service.analysis import beats, tracker
+from musicgen_service.analysis import beats
+from musicgen_service.analysis.beats import BeatTracker
+from musicgen_service.analysis.heard_beats import HeardBeats
+from musicgen_service.models import beat_tracking
 from musicgen_service.models.catalogue import BEAT_TRACKER
 from musicgen_service.models.store import WeightStore
 from tests.support import beat_trackers
@@ -20,10 +23,10 @@ BEATS = np.arange(0.31, SECONDS - 0.2, 60 / 93)
 
 
 @pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory) -> tracker.Track:
+def listening(tmp_path_factory: pytest.TempPathFactory) -> BeatTracker:
     weights = tmp_path_factory.mktemp("weights")
     beat_trackers.save_listening(weights)
-    return tracker.choose(WeightStore(weights))
+    return beat_tracking.choose(WeightStore(weights))
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fell_back(weights: Path, audio: np.ndarray, capsys: pytest.CaptureFixture[str]) -> str:
     """What the log says when the weights are not used; checks that our own tracker's reading is given."""
-    track = tracker.choose(WeightStore(weights))
+    track = beat_tracking.choose(WeightStore(weights))
     assert_equal(track(audio, RATE, None), beats.track(audio, RATE))
     return capsys.readouterr().err
 
@@ -48,7 +51,7 @@ def assert_equal(one: beats.BeatGrid, other: beats.BeatGrid) -> None:
 
 
 @pytest.mark.parametrize(("per_bar", "first"), [(4, 0), (4, 2), (3, 1)])
-def test_the_grid_is_what_the_network_hears(listening: tracker.Track, per_bar: int, first: int) -> None:
+def test_the_grid_is_what_the_network_hears(listening: BeatTracker, per_bar: int, first: int) -> None:
     audio = beat_trackers.ticks(BEATS, BEATS[first::per_bar], SECONDS)
     grid = listening(np.stack([audio, audio]), RATE, None)
     assert grid.tempo == pytest.approx(93, rel=0.002)
@@ -58,21 +61,21 @@ def test_the_grid_is_what_the_network_hears(listening: tracker.Track, per_bar: i
     assert grid.beats_per_bar == per_bar and grid.confidence > 0.8
 
 
-def test_beats_that_are_not_heard_are_filled_in(listening: tracker.Track) -> None:
+def test_beats_that_are_not_heard_are_filled_in(listening: BeatTracker) -> None:
     heard = np.delete(BEATS, [5, 11, 12])
     grid = listening(beat_trackers.ticks(heard, BEATS[::4], SECONDS), RATE, None)
     assert np.abs(grid.beats - BEATS).max() < 0.03
     assert grid.tempo == pytest.approx(93, rel=0.003)
 
 
-def test_a_recording_longer_than_the_networks_window_is_heard_to_its_end(listening: tracker.Track) -> None:
+def test_a_recording_longer_than_the_networks_window_is_heard_to_its_end(listening: BeatTracker) -> None:
     times = np.arange(0.5, 69.5, 0.5)
     grid = listening(beat_trackers.ticks(times, times[::4], 70.0), RATE, None)
     assert len(grid.beats) == len(times) and np.abs(grid.beats - times).max() < 0.02
 
 
 @pytest.mark.parametrize("samples", [0, 100, 3 * RATE])
-def test_where_nothing_is_heard_our_own_tracker_is_asked(listening: tracker.Track, samples: int) -> None:
+def test_where_nothing_is_heard_our_own_tracker_is_asked(listening: BeatTracker, samples: int) -> None:
     assert_equal(listening(np.zeros((1, samples), np.float32), RATE, None), beats.BeatGrid())
     too_few = beat_trackers.ticks(np.array([0.5, 1.0, 1.5]), np.array([0.5]), 6.0)
     assert_equal(listening(too_few, RATE, 120), beats.track(too_few, RATE, 120))
@@ -89,12 +92,12 @@ def test_a_checkpoint_of_the_published_size_is_loaded_and_asked(
     asked = []
     find = adapter.find_beats
 
-    def spy(tracker: adapter.BeatTracker, mono: np.ndarray, rate: int) -> adapter.FoundBeats:
-        asked.append(tracker.model.state_dict())
-        return find(tracker, mono, rate)
+    def spy(network: Any, mono: np.ndarray, rate: int) -> HeardBeats:
+        asked.append(network.model.state_dict())
+        return find(network, mono, rate)
 
     monkeypatch.setattr(adapter, "find_beats", spy)
-    grid = tracker.choose(WeightStore(tmp_path))(beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), RATE, None)
+    grid = beat_tracking.choose(WeightStore(tmp_path))(beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), RATE, None)
     [loaded] = asked
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in network.state_dict().items())
     assert len(grid.beats) and np.isin(grid.downbeats, grid.beats).all()
@@ -102,7 +105,7 @@ def test_a_checkpoint_of_the_published_size_is_loaded_and_asked(
 
 
 def test_without_weights_nothing_changes(tmp_path: Path) -> None:
-    assert tracker.choose(WeightStore(tmp_path)) is beats.track
+    assert beat_tracking.choose(WeightStore(tmp_path)) is beats.track
 
 
 @pytest.mark.parametrize("damage", ["cut", "a web page", "other tensors", "code"])

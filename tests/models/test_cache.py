@@ -1,4 +1,4 @@
-"""Which models stay in memory."""
+"""Which models stay in memory, and which are evicted."""
 
 import shutil
 import weakref
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from musicgen_service.models import loading
-from musicgen_service.models.cache import GB, LoadedModels, ModelTooLarge, budget_from_environment
+from musicgen_service.models.cache import GB, ModelCache, ModelTooLarge, memory_budget
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.store import WeightsError, WeightStore
 
@@ -16,17 +16,26 @@ CPU = torch.device("cpu")
 
 
 def _size(store: WeightStore, *names: str) -> int:
-    return sum(loading.memory_needed(name, store, CPU) for name in names)
+    return sum(loading.memory_needed(store.checkpoint(name), CPU) for name in names)
 
 
 def test_a_loaded_model_is_not_loaded_again(store: WeightStore) -> None:
-    models = LoadedModels(store, CPU, GB)
+    models = ModelCache(store, CPU, GB)
     assert models.get("small") is models.get("small")
     assert models.names() == ["small"]
 
 
+def test_a_loaded_model_does_not_need_the_weights_folder(weights: Path, tmp_path: Path) -> None:
+    for name in ("small", "t5-base"):
+        shutil.copytree(weights / name, tmp_path / name)
+    models = ModelCache(WeightStore(tmp_path), CPU, GB)
+    small = models.get("small")
+    shutil.rmtree(tmp_path / "small")
+    assert models.get("small") is small
+
+
 def test_the_least_recently_used_model_makes_room(store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
-    models = LoadedModels(store, CPU, _size(store, "small", "melody", "stereo-small"))
+    models = ModelCache(store, CPU, _size(store, "small", "melody", "stereo-small"))
     for name in ("small", "melody", "stereo-small", "small"):
         models.get(name)
     assert models.names() == ["melody", "stereo-small", "small"]
@@ -37,7 +46,7 @@ def test_the_least_recently_used_model_makes_room(store: WeightStore, capsys: py
 
 
 def test_only_as_many_as_needed_are_dropped(store: WeightStore) -> None:
-    models = LoadedModels(store, CPU, _size(store, "small", "stereo-small"))
+    models = ModelCache(store, CPU, _size(store, "small", "stereo-small"))
     models.get("small")
     models.get("stereo-small")
     models.get("melody")
@@ -47,7 +56,7 @@ def test_only_as_many_as_needed_are_dropped(store: WeightStore) -> None:
 def test_a_model_that_never_fits_is_refused_before_it_is_read(
     store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = LoadedModels(store, CPU, _size(store, "small"))
+    models = ModelCache(store, CPU, _size(store, "small"))
     small = models.get("small")
     monkeypatch.setattr(loading, "load_model", lambda *_arguments: pytest.fail("it was read"))
     sentence = r"'stereo-small' needs about 0\.0 GB and models may take 0\.0 GB here \(MUSICGEN_MEMORY_GB\)"
@@ -56,9 +65,9 @@ def test_a_model_that_never_fits_is_refused_before_it_is_read(
     assert models.get("small") is small
 
 
-def test_diffusion_stays_beside_its_model(store: WeightStore) -> None:
+def test_diffusion_counts_together_with_the_model_that_it_depends_on(store: WeightStore) -> None:
     part = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
-    models = LoadedModels(store, CPU, _size(store, "small") + part)
+    models = ModelCache(store, CPU, _size(store, "small") + part)
     models.get("melody")
     diffusion = models.diffusion("small")
     assert models.names() == ["small", f"{DIFFUSION} for small"]
@@ -67,7 +76,7 @@ def test_diffusion_stays_beside_its_model(store: WeightStore) -> None:
 
 def test_what_is_dropped_is_freed_with_the_diffusion_that_refers_to_it(store: WeightStore) -> None:
     diffusion = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
-    models = LoadedModels(store, CPU, _size(store, "small") + diffusion)
+    models = ModelCache(store, CPU, _size(store, "small") + diffusion)
     model = models.get("small")
     parts = [weakref.ref(part) for part in (model.lm, model.codec, model.generator)]
     del model
@@ -77,8 +86,8 @@ def test_what_is_dropped_is_freed_with_the_diffusion_that_refers_to_it(store: We
     assert [part() for part in parts] == [None, None, None]
 
 
-def test_diffusion_that_does_not_fit_beside_its_model_is_refused(store: WeightStore) -> None:
-    models = LoadedModels(store, CPU, _size(store, "small") + 1000)
+def test_diffusion_that_does_not_fit_together_with_its_model_is_refused(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "small") + 1000)
     with pytest.raises(ModelTooLarge, match=f"'{DIFFUSION} for small' needs about"):
         models.diffusion("small")
     assert models.names() == ["small"]
@@ -88,7 +97,7 @@ def test_a_model_that_fails_to_load_leaves_the_others(weights: Path, tmp_path: P
     for name in ("small", "stereo-small", "t5-base"):
         shutil.copytree(weights / name, tmp_path / name)
     (tmp_path / "stereo-small" / "state_dict.bin").write_bytes(b"garbage")
-    models = LoadedModels(WeightStore(tmp_path), CPU, GB)
+    models = ModelCache(WeightStore(tmp_path), CPU, GB)
     small = models.get("small")
     with pytest.raises(WeightsError):
         models.get("stereo-small")
@@ -99,7 +108,7 @@ def test_a_model_that_fails_to_load_leaves_the_others(weights: Path, tmp_path: P
 
 
 def test_everything_can_be_dropped(store: WeightStore) -> None:
-    models = LoadedModels(store, CPU, GB)
+    models = ModelCache(store, CPU, GB)
     models.get("small")
     models.clear()
     assert models.names() == []
@@ -107,11 +116,11 @@ def test_everything_can_be_dropped(store: WeightStore) -> None:
 
 def test_the_budget_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_MEMORY_GB", "1.5")
-    assert budget_from_environment(CPU) == 1_500_000_000
+    assert memory_budget(CPU) == 1_500_000_000
 
 
 def test_the_budget_leaves_some_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 
     monkeypatch.delenv("MUSICGEN_MEMORY_GB", raising=False)
-    assert 0 < budget_from_environment(CPU) < psutil.virtual_memory().available
+    assert 0 < memory_budget(CPU) < psutil.virtual_memory().available

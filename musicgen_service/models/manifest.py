@@ -1,0 +1,75 @@
+"""Manifests: the sizes and checksums of the files in a folder of weights, recorded when the folder was complete."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a file should be: its size in bytes, and its SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+def read(folder: Path) -> dict[str, Entry]:
+    """Entries by path inside the folder; none where there is no manifest.
+
+    Raises
+    ------
+    ValueError
+        When the manifest is not one.
+    OSError
+        When it cannot be read.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        return {}
+    text = file.read_bytes()
+    try:
+        files = json.loads(text)["files"]
+        return {path: Entry(entry["size"], entry["sha256"]) for path, entry in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{MANIFEST} cannot be read") from error
+
+
+def write(folder: Path, source: str, revision: str = "") -> None:
+    """Record the present files of a folder as the right ones.
+
+    Parameters
+    ----------
+    source : where they came from, in words or as a repository
+    revision : of that repository
+    """
+    files = {
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    text = json.dumps({"source": source, "revision": revision, "files": files}, indent=1)
+    (folder / MANIFEST).write_text(text + "\n")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Checksums:
+    """SHA-256 of files, each read again only when its size or its time of change has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, int, str]] = {}
+
+    def of(self, path: Path) -> str:
+        """SHA-256 of a file, in hexadecimal."""
+        stat = path.stat()
+        known = self._known.get(path)
+        if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
+            known = self._known[path] = (stat.st_size, stat.st_mtime_ns, sha256(path))
+        return known[2]
