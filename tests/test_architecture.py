@@ -34,8 +34,10 @@ def test_one_door_leads_to_audiocraft() -> None:
     assert importers("audiocraft", "torchaudio", "demucs", "beat_this") == {"models/audiocraft_adapter.py"}
 
 
-def test_pydub_stays_in_encoding() -> None:
-    assert importers("pydub") == {"audio/encoding.py"}
+def test_pydub_stays_in_a_program_of_its_own() -> None:
+    assert importers("pydub") == {"audio/mp3_export.py"}
+    assert not importers("musicgen_service") & {"audio/mp3_export.py"}
+    assert not any(name.endswith("mp3_export") for module in MODULES for name in imports_of(module))
 
 
 def test_nothing_served_replaces_parts_of_other_modules() -> None:

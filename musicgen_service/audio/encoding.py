@@ -1,9 +1,10 @@
 """Arrays to files: wav and flac and ogg by libsndfile, mp3 by pydub and ffmpeg."""
 
 import errno
+import json
 import os
+import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,22 +13,21 @@ import numpy as np
 import soundfile
 
 from musicgen_service import folders
-from musicgen_service.audio import ffmpeg
-
-with warnings.catch_warnings():
-    # pydub looks for a system ffmpeg as it is imported and warns; it is told of the packaged one below.
-    warnings.simplefilter("ignore")
-    from pydub import AudioSegment
-    from pydub.exceptions import CouldntEncodeError
+from musicgen_service.audio import child, ffmpeg
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
 MP3_BITRATE = "320k"
 _OGG_QUALITY = 0.1
 """libsndfile's compression level: 0 is the best quality, 1 the smallest file."""
+_MP3_EXPORT = Path(__file__).with_name("mp3_export.py")
 
 
 class EncodingError(RuntimeError):
     """The file could not be written whole; nothing is left of it."""
+
+
+class _Mp3Error(RuntimeError):
+    """The mp3 encoder failed; the message is its whole output, paths included."""
 
 
 def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
@@ -56,8 +56,7 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> N
             if soundfile.info(unfinished).frames != len(pcm):
                 raise OSError("it did not arrive whole")
         unfinished.replace(path)
-    except CouldntEncodeError as error:
-        # Its message is ffmpeg's whole output, paths included.
+    except _Mp3Error as error:
         raise EncodingError(f"{path.name} could not be written: the mp3 encoder failed") from error
     except (OSError, soundfile.SoundFileError, RuntimeError, AssertionError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it did not arrive whole"
@@ -87,12 +86,22 @@ def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags:
 
 
 def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
-    AudioSegment.converter = ffmpeg.path()
-    segment = AudioSegment(data=pcm.tobytes(), sample_width=2, frame_rate=rate, channels=pcm.shape[1])
     metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
+    samples = pcm.reshape(-1).view(np.uint8).data
     # The disk is looked at while pydub's temporary files are there still.
-    with _temporary_files_in(path.parent), _full_disk_named(path.parent):
-        ffmpeg.interruptible(lambda: segment.export(path, format="mp3", bitrate=MP3_BITRATE, tags=metadata).close())
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch,
+        _full_disk_named(path.parent),
+    ):
+        # -P: the script finds pydub where the service does, and none of the modules beside it.
+        command = [sys.executable, "-P", str(_MP3_EXPORT), ffmpeg.path(), str(rate), str(pcm.shape[1])]
+        command += [str(len(samples)), MP3_BITRATE, str(path), scratch, json.dumps(metadata)]
+        done = child.run(command, samples)
+        if done.returncode:
+            if done.stdout.strip().isdigit():
+                number = int(done.stdout)
+                raise OSError(number, os.strerror(number))
+            raise _Mp3Error(done.stderr.decode(errors="replace"))
 
 
 @contextmanager
@@ -100,19 +109,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
     """Have an encoder that failed for want of room say so: libsndfile and ffmpeg keep the reason to themselves."""
     try:
         yield
-    except (OSError, soundfile.SoundFileError, CouldntEncodeError) as error:
+    except (OSError, soundfile.SoundFileError, _Mp3Error) as error:
         if folder.is_dir() and folders.is_full(folder):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Removes the temporary files made meanwhile: pydub leaves its own when it is interrupted or the disk is full."""
-    usual = tempfile.tempdir
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
-        tempfile.tempdir = scratch
-        try:
-            yield
-        finally:
-            tempfile.tempdir = usual

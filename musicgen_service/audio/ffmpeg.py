@@ -3,14 +3,11 @@
 import os
 import selectors
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
 from typing import BinaryIO
 
 import imageio_ffmpeg
-import psutil
 
 TIMEOUT = 120.0
 """Seconds after which a call is given up."""
@@ -19,7 +16,7 @@ MAX_MEMORY = 2**30
 MAX_FILE = 2**29
 """Bytes of a file that it writes."""
 
-_GLANCE = 0.05
+_POLL_INTERVAL = 0.05
 """Seconds between two looks whether the request was cancelled."""
 _PIECE = 2**18
 """Bytes of output read at once, at most."""
@@ -93,7 +90,7 @@ class Program:
                 while selector.get_map():
                     if time.monotonic() > end:
                         raise FfmpegError(f"gave up after {TIMEOUT:.0f} s", self.complaints, stopped=True)
-                    for key, _ in selector.select(_GLANCE):
+                    for key, _ in selector.select(_POLL_INTERVAL):
                         piece = os.read(key.fd, _PIECE)
                         if not piece:
                             selector.unregister(key.fileobj)
@@ -113,38 +110,3 @@ class Program:
 def run(arguments: Sequence[str]) -> bytes:
     """What ffmpeg writes to standard output; see `Program`."""
     return b"".join(Program(arguments).output())
-
-
-def interruptible(work: Callable[[], None]) -> None:
-    """Do work that waits for an ffmpeg of its own; a cancelled request ends that program and returns at once."""
-    outcome: list[Exception] = []
-    done = threading.Event()  # a cancel that interrupts Thread.join would make the thread look as if it had ended
-
-    def attempt() -> None:
-        try:
-            work()
-        except Exception as error:
-            outcome.append(error)
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=attempt, name="ffmpeg", daemon=True)
-    try:
-        thread.start()
-        while not done.wait(_GLANCE):
-            pass
-    except BaseException:
-        while True:
-            _kill_programs()
-            # The thread may be about to start its program, or itself.
-            if done.wait(_GLANCE) or thread.ident is None:
-                raise
-    if outcome:
-        raise outcome[0]
-
-
-def _kill_programs() -> None:
-    for child in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):
-            if child.exe() == path():
-                child.kill()

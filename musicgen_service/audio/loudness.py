@@ -4,7 +4,6 @@ Sources: ITU-R BS.1770-4 for loudness (measured by pyloudnorm); audiocraft's `no
 what each strategy means.
 """
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -65,9 +64,7 @@ def integrated_loudness(samples: np.ndarray, rate: int) -> float:
     # The standard's gating block is 0.4 s; a shorter clip is measured as one block of its own length.
     block = min(0.4, samples.shape[1] / rate)
     meter = pyloudnorm.Meter(rate, block_size=block)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pyloudnorm warns when every block is gated out
-        return float(meter.integrated_loudness(samples.T.astype(np.float64)))
+    return float(meter.integrated_loudness(samples.T.astype(np.float64)))
 
 
 def to_loudness(samples: np.ndarray, rate: int, target: float = TARGET_LUFS, bound: Bound = clamp) -> np.ndarray:

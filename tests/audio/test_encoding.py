@@ -68,7 +68,7 @@ def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path, name: str, monkeyp
         raise OSError("No space left on device")
 
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
-    monkeypatch.setattr("pydub.AudioSegment.export", full)
+    monkeypatch.setattr("musicgen_service.audio.child.run", full)
     with pytest.raises(EncodingError, match="No space left"):
         encoding.write(tone(1), RATE, tmp_path / f"clip.{name}", TAGS)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,5 @@
 """A request that is cancelled, wherever it is, ends and leaves nothing; the next is served."""
 
-import ctypes
 import subprocess
 import threading
 import time
@@ -17,33 +16,9 @@ from musicgen_service.audio import encoding, ffmpeg, loudness, opening
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
 from tests.faults.predictor import Predictor, files_of, run
+from tests.support.cancelling import Cancelled, cancelled_when
 from tests.support.harness import TIMEOUT, http_server
 from tests.support.sounds import RATE
-
-
-class Cancelled(BaseException):
-    """As Cog's: not an Exception, raised in the thread of the request at any moment."""
-
-
-def cancelled_when(reached: threading.Event, work: Callable[[], Any]) -> BaseException | None:
-    """Do the work in a thread, cancel it as Cog does once it has got that far; what it ended with."""
-    ended: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            work()
-        except BaseException as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    assert reached.wait(TIMEOUT), ended
-    assert thread.ident
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cancelled))
-    thread.join(TIMEOUT)
-    assert not thread.is_alive()
-    return ended[0] if ended else None
-
 
 CONTINUATION = {"continuation": True, "duration": 2}
 # Where the request is when it is cancelled; only the making of tokens lasts long enough to be met in its midst.
@@ -135,24 +110,3 @@ def test_a_cancelled_ffmpeg_is_ended(program: str, tmp_path: Path, monkeypatch: 
     assert isinstance(cancelled_when(reached, lambda: PROGRAMS[program](tmp_path)), Cancelled)
     assert started[0].returncode == -9
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("seconds", [0, 0.3], ids=["at its start", "while it is waited for"])
-def test_an_ffmpeg_that_starts_after_the_cancel_is_ended_too(seconds: float) -> None:
-    reached, cancelled = threading.Event(), threading.Event()
-    ended: list[int] = []
-
-    def work() -> None:
-        time.sleep(seconds)
-        reached.set()
-        assert cancelled.wait(TIMEOUT)
-        ended.append(subprocess.run([ffmpeg.path(), *ENDLESS], stdin=-3, stderr=-3).returncode)
-
-    def request() -> None:
-        try:
-            ffmpeg.interruptible(work)
-        finally:
-            assert ended == [-9]
-
-    threading.Timer(1, cancelled.set).start()
-    assert isinstance(cancelled_when(reached, request), Cancelled)
