@@ -2,7 +2,8 @@
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import torch
 from musicgen_service import health, naming, paths, threads
 from musicgen_service.analysis import stems
 from musicgen_service.analysis.beats import BeatGrid, BeatTracker
-from musicgen_service.audio import encoding, recipe
 from musicgen_service.audio.reading import Audio
 from musicgen_service.client_errors import is_out_of_memory
+from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.models import beat_tracking, text_reading
 from musicgen_service.models.cache import ModelCache, memory_budget, trim_heap
 from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best, fetch_hint
@@ -24,6 +25,7 @@ from musicgen_service.models.separation import DemucsSeparator
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
+from musicgen_service.paths import stream
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.progress import Progress, log
 from musicgen_service.requests.errors import RequestError
@@ -35,11 +37,17 @@ _SMALL_WIDTH = 512
 
 
 class MusicGenService:
-    """Makes clips. One request at a time: the networks keep state while they run."""
+    """Makes clips. One request at a time: the networks keep state while they run.
 
-    def __init__(self) -> None:
-        self.store = WeightStore.from_environment()
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    Parameters
+    ----------
+    store : where checkpoints come from; by default the weights folder of the environment
+    device : where models run; by default a GPU where there is one
+    """
+
+    def __init__(self, store: WeightStore | None = None, device: torch.device | None = None) -> None:
+        self.store = store or WeightStore.from_environment()
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._models = ModelCache(self.store, self.device, memory_budget(self.device))
         self._outputs = Outputs()
         self._working = threading.Lock()
@@ -63,7 +71,7 @@ class MusicGenService:
             log(f"model '{name}' is ready on {self.device.type}")
 
     def generate(self, inputs: Mapping[str, Any]) -> tuple[list[Path], list[int]]:
-        """Carry out one request.
+        """Carry out one request and write what it makes to files.
 
         Parameters
         ----------
@@ -78,13 +86,66 @@ class MusicGenService:
         RequestError
             When the inputs are not allowed, with every reason.
         """
+        request = self._request(inputs)
+        files, seeds = [], []
+        with self._clips(request) as clips, self._outputs.folder() as folder:
+            for clip in clips:
+                files.append(folder / naming.file_name(request, naming.label(clip.number, clip.part)))
+                clip.save(files[-1])
+                seeds.append(clip.seed)
+        return files, seeds
+
+    def clips(self, inputs: Mapping[str, Any]) -> list[FinishedClip]:
+        """Carry out one request, in memory; parameters and errors are those of `generate`."""
+        with self._clips(self._request(inputs)) as clips:
+            return list(clips)
+
+    def stream(self, inputs: Mapping[str, Any]) -> Iterator[np.ndarray]:
+        """Carry out one request for text; the sound comes while more of it is being made.
+
+        Parameters
+        ----------
+        inputs : as for `generate`
+
+        Returns
+        -------
+        See `paths.stream.generate`. Nothing else can be made before the last array is out or the iterator is closed.
+
+        Raises
+        ------
+        RequestError
+            When the inputs are not allowed, or not for a stream.
+        """
+        request = self._request(inputs)
+        stream.check(request)
+        return self._stream(request)
+
+    def _stream(self, request: GenerationRequest) -> Iterator[np.ndarray]:
+        with self._in_turn():
+            yield from stream.generate(self._job(request, lambda share: None))
+
+    def _request(self, inputs: Mapping[str, Any]) -> GenerationRequest:
         request = GenerationRequest.from_inputs(inputs, self.store.present())
         self._require_components(request.spec)
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
+        return request
+
+    @contextmanager
+    def _clips(self, request: GenerationRequest) -> Iterator[Iterator[FinishedClip]]:
+        """The clips of a request, each made as it is asked for, within the block."""
         progress = Progress()
         try:
-            with self._working, self._outputs.folder() as folder:
-                return self._make_clips(request, folder, progress)
+            with self._in_turn(), closing(self._make_clips(request, progress)) as clips:
+                yield clips
+        finally:
+            progress.close()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """The time of one request: nothing else is made within the block, and its memory is free after it."""
+        try:
+            with self._working:
+                yield
         except BaseException as error:
             # Its traceback holds on to all that was being worked on.
             traceback.clear_frames(error.__traceback__)
@@ -93,7 +154,6 @@ class MusicGenService:
                 self._models.clear()
             raise
         finally:
-            progress.close()
             trim_heap()
 
     def is_healthy(self) -> bool:
@@ -111,7 +171,13 @@ class MusicGenService:
                 use = f"Task '{task.name}' {task.component_use} with '{name}'"
                 raise RequestError([f"{use}, which is not in the weights folder: {fetch_hint(name)}."])
 
-    def _make_clips(self, request: GenerationRequest, folder: Path, progress: Progress) -> tuple[list[Path], list[int]]:
+    def _make_clips(self, request: GenerationRequest, progress: Progress) -> Generator[FinishedClip]:
+        job = self._job(request, progress.report)
+        for clip in paths.generate(job):
+            made_with = _recipe(request, clip)
+            yield FinishedClip(clip.samples, job.model.sample_rate, clip.seed, made_with, clip.number, clip.part)
+
+    def _job(self, request: GenerationRequest, report: Callable[[float], None]) -> Job:
         model = self._models.get(request.model_version)
         # In a small network threads wait for each other after every operation, longer than they work;
         # on a busy machine more than a hundred times longer.
@@ -131,14 +197,7 @@ class MusicGenService:
                 raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
         decode = self._decoder_of(model, diffusion=request.multi_band_diffusion)
         melody = self._melody_of(model)
-        job = Job(request, model, audio, decode, melody, self._split, self._track, progress.report)
-        files, made_with = [], []
-        for clip in paths.generate(job):
-            path = folder / naming.file_name(request, naming.label(clip.number, clip.part))
-            encoding.write(clip.samples, model.sample_rate, path, recipe.tags(_recipe(request, clip)))
-            files.append(path)
-            made_with.append(clip.seed)
-        return files, made_with
+        return Job(request, model, audio, decode, melody, self._split, self._track, report)
 
     def _decoder_of(self, model: MusicGenModel, *, diffusion: bool) -> Callable[[torch.Tensor, int], torch.Tensor]:
         return self._models.diffusion(model.name).decode if diffusion else lambda tokens, _seed: model.decode(tokens)
