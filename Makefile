@@ -59,7 +59,7 @@ lint: $(INSTALLED_DEV)
 generate: $(INSTALLED_DEV)  ## write every cog.yaml from its template
 	$(BIN)/python -m deploy.cog_yaml
 
-pins: $(INSTALLED_DEV)  ## resolve requirements*.in into the pins anew, at the newest versions, and write cog.yaml
+pins: $(INSTALLED_DEV)  ## resolve pyproject.toml into the pins anew, at the newest versions, and write cog.yaml
 	PATH="$(BIN):$$PATH" $(BIN)/python -m deploy.pins
 	$(BIN)/python -m deploy.cog_yaml
 

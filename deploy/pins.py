@@ -1,11 +1,11 @@
-"""The pins, from the short lists of what is wanted: `python -m deploy.pins` resolves and writes them.
+"""The pins, from what pyproject.toml asks for: `python -m deploy.pins` resolves and writes them.
 
 | written | from | installed by |
 |---|---|---|
-| requirements.txt | requirements.in | `make install`, whatever the Python (3.11 to 3.13) and torch's build |
+| requirements.txt | `dependencies` | `make install`, whatever the Python (3.11 to 3.13) and torch's build |
 | requirements-cuda.txt | the same | `make install`, beside a torch built for CUDA |
 | requirements-image.txt | the two above | Cog: Python 3.11 on Linux, with CUDA |
-| requirements-dev.txt | requirements-dev.in | `make test` and the like, on top of requirements.txt |
+| requirements-dev.txt | the extra `dev` | `make test` and the like, on top of requirements.txt |
 
 Each file is complete, so pip installs it with `--no-deps`, and each has the hashes of all that it names. `make install`
 does not hold torch to them: it installs torch first, by its version, as pip would prefer a build whose hash an index
@@ -128,7 +128,7 @@ def render_for_cog(requirements: Iterable[Pin], cuda: Iterable[Pin]) -> str:
 
 
 def _render(head: str, pins: Iterable[Pin], equals: str) -> str:
-    lines = [f"# {head}", "# Written by `make pins` (deploy/pins.py) from requirements*.in: change those."]
+    lines = [f"# {head}", "# Written by `make pins` (deploy/pins.py) from pyproject.toml: change that."]
     for pin in pins:
         lines.append(f"{pin.name}{equals}{pin.version}{f' ; {pin.marker}' * bool(pin.marker)} \\")
         lines += [f"    --hash=sha256:{digest} \\" for digest in pin.hashes[:-1]]
@@ -138,9 +138,9 @@ def _render(head: str, pins: Iterable[Pin], equals: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _resolve(source: str, *options: str) -> list[Pin]:
-    """The newest versions that a list of requirements allows, on every Python and platform at once."""
-    command = ["uv", "pip", "compile", source, "--universal", "--generate-hashes", "--no-header", "--upgrade"]
+def _resolve(*options: str) -> list[Pin]:
+    """The newest versions that pyproject.toml allows, on every Python and platform at once."""
+    command = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--generate-hashes", "--no-header", "--upgrade"]
     # One version for all Pythons, so that what is tested on one of them is what the others have.
     command += ["--python-version", PYTHONS[0], "--fork-strategy", "fewest", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -155,7 +155,7 @@ def _with_torch_for_cpus(pin: Pin) -> Pin:
 
 def main() -> None:
     """Resolve and write all four files."""
-    resolved = _resolve("requirements.in")
+    resolved = _resolve()
     requirements = [_with_torch_for_cpus(pin) for pin in resolved if not CUDA.fullmatch(pin.name)]
     cuda = [pin for pin in resolved if CUDA.fullmatch(pin.name)]
     head = "What the service runs on, complete: `make install` gives it to pip with --no-deps."
@@ -163,8 +163,8 @@ def main() -> None:
     head = "What a torch built for CUDA needs on top of requirements.txt."
     Path("requirements-cuda.txt").write_text(render(head, cuda))
     Path("requirements-image.txt").write_text(render_for_cog(requirements, cuda))
-    have = {pin.name for pin in requirements}
-    development = _resolve("requirements-dev.in", "--constraints", "requirements.txt")
+    have = {pin.name for pin in resolved}
+    development = _resolve("--extra", "dev", "--constraints", "requirements.txt")
     head = "What tests, checks and benchmarks need on top of requirements.txt."
     Path("requirements-dev.txt").write_text(render(head, [pin for pin in development if pin.name not in have]))
 

@@ -1,8 +1,9 @@
-"""The pins: complete, hashed, what is installed, and what the short lists ask for. Nothing here asks an index."""
+"""The pins: complete, hashed, what is installed, and what pyproject.toml asks for. Nothing here asks an index."""
 
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -23,10 +24,11 @@ def pinned(*files: str) -> list[Pin]:
     return [pin for file in files for pin in pins.read(Path(file).read_text())]
 
 
-def wanted(file: str) -> list[Requirement]:
-    """What a short list asks for, everywhere."""
-    lines = (re.sub(r"(^| )#.*", "", line).strip() for line in Path(file).read_text().splitlines())
-    return [Requirement(line) for line in lines if line]
+def wanted(*extras: str) -> list[Requirement]:
+    """What pyproject.toml asks for, everywhere: for the service, and for some extras."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+    return [Requirement(text) for texts in lists for text in texts]
 
 
 def applies(requirement: Requirement, environment: dict[str, str]) -> bool:
@@ -50,20 +52,18 @@ def needed(roots: list[Requirement]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("file", "asked"),
-    [("requirements.txt", ["requirements.in"]), ("requirements-dev.txt", ["requirements.in", "requirements-dev.in"])],
+    ("files", "extras"), [(["requirements.txt"], []), (["requirements.txt", "requirements-dev.txt"], ["dev"])]
 )
-def test_the_pins_are_what_the_short_lists_need_and_no_more(file: str, asked: list[str]) -> None:
-    have = {pin.name for pin in pinned(*dict.fromkeys(["requirements.txt", file])) if pin.holds(HERE)}
-    roots = [requirement for name in asked for requirement in wanted(name)]
+def test_the_pins_are_what_the_project_needs_and_no_more(files: list[str], extras: list[str]) -> None:
+    have = {pin.name for pin in pinned(*files) if pin.holds(HERE)}
+    roots = wanted(*extras)
     # torch asks for what is in requirements-cuda.txt where it is built for CUDA.
     assert needed(roots) - {pin.name for pin in pinned("requirements-cuda.txt")} == have
 
 
-@pytest.mark.parametrize("file", ["requirements", "requirements-dev"])
-def test_every_direct_requirement_is_pinned_at_an_allowed_version(file: str) -> None:
-    versions = {pin.name: pin for pin in pinned("requirements.txt", f"{file}.txt")}
-    for requirement in wanted(f"{file}.in"):
+def test_every_direct_requirement_is_pinned_at_an_allowed_version() -> None:
+    versions = {pin.name: pin for pin in pinned("requirements.txt", "requirements-dev.txt")}
+    for requirement in wanted("dev"):
         pin = versions[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(pin.version), requirement
         for environment in pins.environments():
@@ -167,7 +167,15 @@ def test_the_container_has_what_the_makefile_installs() -> None:
 
 
 def test_a_file_is_read_as_it_was_written() -> None:
-    both = [Pin("a-b", "1.0", "python_full_version >= '3.13'", ("0" * 64, "1" * 64), ("c", "-r requirements.in"))]
+    both = [
+        Pin(
+            "a-b",
+            "1.0",
+            "python_full_version >= '3.13'",
+            ("0" * 64, "1" * 64),
+            ("c", "d (pyproject.toml)"),
+        )
+    ]
     both.append(Pin("c", "2", "", ("2" * 64,), ()))
     assert pins.read(pins.render("head", both)) == both
     [read] = pins.read(
