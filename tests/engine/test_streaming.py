@@ -1,8 +1,5 @@
 """Sound while tokens are still being made, and the same sound in pieces as at once."""
 
-import re
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -102,11 +99,3 @@ def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: 
     # The first piece needs its own frames, those its sound depends on, and the delays; audiocraft's loop comes whole.
     assert seen[0] <= 60 + 2 * chunks.LOOKAHEAD + 3
     assert seen[0] < seen[1] < seen[2] == seen[-1] == 153
-
-
-def test_the_example_of_the_readme() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-    played: list[torch.Tensor] = []
-    exec(example, {"play": played.append})
-    assert [piece.shape for piece in played] == [(1, 32000)] * 5
