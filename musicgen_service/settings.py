@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from musicgen_service.installation import weights_folder
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.progress import log
 
 PREFIX = "MUSICGEN_"
 PRECISIONS = ("exact", "bf16", "int8", "half")
 ENGINES = ("own", "reference")
-_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
 class SettingsError(ValueError):
@@ -103,8 +103,12 @@ class Settings:
     """What the environment says, checked."""
 
     weights: Path = field(
-        default=_WEIGHTS,
-        metadata=_variable(Kind("a folder", _folder), "the weights folder", shown="`weights/` beside the package"),
+        default_factory=weights_folder,
+        metadata=_variable(
+            Kind("a folder", _folder),
+            "the weights folder",
+            shown="`weights/` beside the package; of an installation: in the user's data folder",
+        ),
     )
     models: tuple[str, ...] = field(
         default=(),

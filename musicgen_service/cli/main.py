@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from musicgen_service import __version__
@@ -11,7 +12,7 @@ from musicgen_service.cli import completion
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser
 
-PROG = "python -m musicgen_service"
+_MODULE = "python -m musicgen_service"
 COMMANDS = {
     "predict": "make clips of music",
     "serve": "answer HTTP requests with Cog's server",
@@ -64,7 +65,9 @@ def _run(arguments: Sequence[str]) -> None:
 
 def _parser(words: Sequence[str]) -> Parser:
     """The parser of all commands, with the arguments of the one that the words name."""
-    parser = Parser(prog=PROG, description="MusicGen as one service.")
+    # As it was called: by the name that an installation gives it, or as a module.
+    program = completion.NAME if Path(sys.argv[0]).name == completion.NAME else _MODULE
+    parser = Parser(prog=program, description="MusicGen as one service.")
     parser.add_argument("-V", "--version", action="version", version=f"musicgen-service {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
     chosen = next((word for word in words if not word.startswith("-")), None)

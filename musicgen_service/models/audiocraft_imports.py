@@ -14,6 +14,9 @@ from typing import Any, NoReturn
 
 import torch
 
+from musicgen_service import installation
+from musicgen_service.models.store import WeightsError
+
 
 def _is_available(name: str) -> bool:
     return name in sys.modules or importlib.util.find_spec(name) is not None
@@ -50,6 +53,9 @@ class _CompressionSolver:
 
 
 def _install() -> None:
+    if not _is_available("audiocraft"):
+        requirement = installation.audiocraft_requirement()
+        raise WeightsError(f"audiocraft is not installed: run `pip install --no-deps {requirement}`.")
     if not _is_available("xformers"):
         _stand_in("xformers")
         _stand_in(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from musicgen_service import settings
+from musicgen_service import installation, settings
 from musicgen_service.models import manifest
 from musicgen_service.models.catalogue import (
     CHECKPOINT_FILES,
@@ -62,20 +62,29 @@ class WeightStore:
 
     A sub-folder appears under its name only when it is complete and its checksums agree, so whatever
     is present can be loaded.
+
+    Parameters
+    ----------
+    root : the folder
+    shipped : a folder of checkpoints that are here where `root` has none of their name; it is only read
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shipped: Path | None = installation.SHIPPED_WEIGHTS) -> None:
         self.root = root
+        self._shipped = shipped
         self._checksums = Checksums()
 
     @classmethod
     def from_environment(cls) -> "WeightStore":
-        """`MUSICGEN_WEIGHTS`, or `weights/` beside the package."""
+        """The weights folder of the settings."""
         return cls(settings.load().weights)
 
     def path(self, name: str) -> Path:
         """Where the checkpoint or part of that name is, or would be."""
-        return self.root / name
+        own = self.root / name
+        if self._shipped is not None and not own.exists() and (self._shipped / name).is_dir():
+            return self._shipped / name
+        return own
 
     def present(self) -> list[str]:
         """Names of the checkpoints that can be loaded, in catalogue order."""

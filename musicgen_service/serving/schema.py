@@ -36,7 +36,7 @@ def write(folder: Path, predictor: str) -> Path:
 
 def build(predictor: str) -> dict[str, Any]:
     """The schema of a predictor named as in cog.yaml, such as `predict.py:Predictor`."""
-    module, name = predictors.location(predictor)
+    module, name = predictors.importable(predictor)
     info = _inspector.create_predictor(module, name)
     inputs, enums = _inputs(info.inputs)
     runner = getattr(importlib.import_module(module), name)

@@ -101,7 +101,13 @@ class Server:
 
 @contextmanager
 def serving(
-    command: list[str], folder: Path, temp: Path, *, status: str = "READY", **settings: str
+    command: list[str],
+    folder: Path,
+    temp: Path,
+    *,
+    status: str = "READY",
+    python: str | Path = sys.executable,
+    **settings: str,
 ) -> Iterator[Server]:
     """A server started in `folder`, which has this status when the block begins; `--port` gets a free one."""
     port = free_port()
@@ -110,7 +116,7 @@ def serving(
     environment = os.environ | SETTINGS | {"TMPDIR": str(temp), "PORT": str(port)} | settings
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, *command, *([str(port)] if command[-1] == "--port" else [])],
+            [python, *command, *([str(port)] if command[-1] == "--port" else [])],
             cwd=folder,
             env=environment,
             stdout=out,
