@@ -12,16 +12,13 @@ import numpy as np
 import torch
 
 from musicgen_service import health, naming, paths, threads
-from musicgen_service.analysis import stems
-from musicgen_service.analysis.beats import BeatGrid, BeatTracker
-from musicgen_service.audio.reading import Audio
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.finished_clip import FinishedClip
-from musicgen_service.models import beat_tracking, text_reading
+from musicgen_service.models import text_reading
+from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache, memory_budget, trim_heap
-from musicgen_service.models.catalogue import CHECKPOINTS, SEPARATOR, best, fetch_hint
+from musicgen_service.models.catalogue import best, fetch_hint
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.models.separation import DemucsSeparator
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
@@ -52,8 +49,7 @@ class MusicGenService:
         self._outputs = Outputs()
         self._working = threading.Lock()
         self._threads = threads.limit()
-        self._separator: DemucsSeparator | None = None
-        self._tracker: BeatTracker | None = None
+        self._analysis = AnalysisModels(self.store, self.device)
 
     def setup(self, models: Sequence[str] = ()) -> None:
         """Load checkpoints by name; without a name, the best one for text.
@@ -150,7 +146,7 @@ class MusicGenService:
             # Its traceback holds on to all that was being worked on.
             traceback.clear_frames(error.__traceback__)
             if is_out_of_memory(error):
-                self._separator = self._tracker = None
+                self._analysis.clear()
                 self._models.clear()
             raise
         finally:
@@ -182,7 +178,7 @@ class MusicGenService:
         # In a small network threads wait for each other after every operation, longer than they work;
         # on a busy machine more than a hundred times longer.
         torch.set_num_threads(1 if model.width <= _SMALL_WIDTH else self._threads)
-        _tell_of_prompt(request, model)
+        _note_unread_words(request, model)
         audio = None
         if request.input_audio is not None:
             audio = request.input_audio.slice(request.continuation_start, request.continuation_end)
@@ -196,35 +192,13 @@ class MusicGenService:
             if audio.is_silent and request.spec.needs_melody:
                 raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
         decode = self._decoder_of(model, diffusion=request.multi_band_diffusion)
-        melody = self._melody_of(model)
-        return Job(request, model, audio, decode, melody, self._split, self._track, report)
+        return Job(request, model, audio, decode, self._analysis, report)
 
     def _decoder_of(self, model: MusicGenModel, *, diffusion: bool) -> Callable[[torch.Tensor, int], torch.Tensor]:
         return self._models.diffusion(model.name).decode if diffusion else lambda tokens, _seed: model.decode(tokens)
 
-    def _melody_of(self, model: MusicGenModel) -> Callable[[Audio], Audio]:
-        if not CHECKPOINTS[model.name].separates_melody:
-            return lambda audio: audio
-        if not self.store.has(SEPARATOR):
-            note(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix.")
-            return lambda audio: audio
-        return lambda audio: stems.melodic(audio, self._loaded_separator())
 
-    def _split(self, audio: Audio) -> tuple[Audio, Audio]:
-        return stems.vocals_and_accompaniment(audio, self._loaded_separator())
-
-    def _track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
-        if self._tracker is None:
-            self._tracker = beat_tracking.choose(self.store, self.device)
-        return self._tracker(samples, rate, tempo)
-
-    def _loaded_separator(self) -> DemucsSeparator:
-        if self._separator is None:
-            self._separator = DemucsSeparator(self.store.component(SEPARATOR), self.device)
-        return self._separator
-
-
-def _tell_of_prompt(request: GenerationRequest, model: MusicGenModel) -> None:
+def _note_unread_words(request: GenerationRequest, model: MusicGenModel) -> None:
     """Note what the model does not understand of a prompt, or does not read."""
     if request.prompt is None or not request.spec.samples_tokens:
         return

@@ -80,7 +80,7 @@ def test_the_melody_is_heard(
     service: MusicGenService, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A separator with random weights would make noise of either melody.
-    monkeypatch.setattr(service, "_melody_of", lambda _model: lambda audio: audio)
+    monkeypatch.setattr(service._analysis, "melody", lambda audio: audio)
     other = tmp_path / "other.wav"
     soundfile.write(other, np.sin(np.arange(2 * RATE) * 0.2), RATE)
     first, second = (samples_of(made(service, input_audio=path, model_version="melody")[0]) for path in (song, other))
@@ -210,7 +210,7 @@ def test_beats_are_tracked_by_what_the_weights_folder_allows(
         return BeatGrid(120, np.arange(0, 4, 0.5), np.arange(0, 4, 2.0), 4, 1.0)
 
     monkeypatch.setattr(beat_tracking, "choose", lambda store, _device: track if store is service.store else None)
-    monkeypatch.setattr(service, "_tracker", None)
+    monkeypatch.setattr(service._analysis, "_tracker", None)
     given = {"input_audio": song} if task == "remix" else {"duration": 2}
     made(service, task=task, prompt="rock", bpm=120, model_version="melody", **given)
     assert asked == [120] * (2 if task == "remix" else 1)

@@ -53,6 +53,11 @@ class MusicModel(Protocol):
         """The chroma that it is conditioned on; None when it takes no melody."""
         ...
 
+    @property
+    def separates_melody(self) -> bool:
+        """Whether it learned melodies without drums and bass, so that they are to be given like that."""
+        ...
+
     def generate_tokens(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """Tokens int64 [codebooks, length] for several requests within one window; see `TokenGenerator`."""
         ...

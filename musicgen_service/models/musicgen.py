@@ -9,6 +9,7 @@ import torch
 from musicgen_service.engine import chunks
 from musicgen_service.engine.interface import OnStep, SlotRequest, TokenGenerator
 from musicgen_service.models import audiocraft_adapter as adapter
+from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.music_model import MelodySpan
 from musicgen_service.models.text_reading import TextReading
 
@@ -42,6 +43,11 @@ class MusicGenModel:
     def hop(self) -> int:
         """Samples per frame."""
         return self.sample_rate // self.frame_rate
+
+    @property
+    def separates_melody(self) -> bool:
+        """See `MusicModel.separates_melody`."""
+        return CHECKPOINTS[self.name].separates_melody
 
     def read_text(self, text: str) -> TextReading:
         """How much of a description the text encoder understands."""

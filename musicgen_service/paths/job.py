@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from musicgen_service.analysis.beats import BeatTracker
+from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
@@ -37,6 +38,22 @@ class Clip:
         return replace(self, samples=self.samples[:, :length])
 
 
+class AnalysisTools(Protocol):
+    """What listens to recordings."""
+
+    def melody(self, audio: Audio) -> Audio:
+        """The instruments that carry the melody."""
+        ...
+
+    def split(self, audio: Audio) -> tuple[Audio, Audio]:
+        """The vocals, and everything else."""
+        ...
+
+    def track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
+        """The beats of samples; see `BeatTracker`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Job:
     """The clips to make for one request.
@@ -46,9 +63,7 @@ class Job:
     audio : the part of the client's audio to use, at its own rate; None without input audio
     decode : tokens [codebooks, frames] and a seed to audio [channels, frames * hop]: by codec, which needs no seed, or
         by diffusion
-    melody : the instruments that carry the melody of an Audio
-    split : the vocals of an Audio, and everything else in it
-    track : the beats of samples
+    analysis : what listens to recordings
     report : told the share (0 to 1) of the work that is done
     """
 
@@ -56,9 +71,7 @@ class Job:
     model: MusicModel
     audio: Audio | None
     decode: Callable[[torch.Tensor, int], torch.Tensor]
-    melody: Callable[[Audio], Audio]
-    split: Callable[[Audio], tuple[Audio, Audio]]
-    track: BeatTracker
+    analysis: AnalysisTools
     report: Callable[[float], None]
 
     @property

@@ -69,7 +69,7 @@ def first_take(job: Job, report: Callable[[float], None]) -> Take:
         frames = -(-round(seconds * rate) // job.model.hop)
         [tokens] = generate_tokens(job.model, lambda _: condition, None, frames, job.sampling, [seed], progress)
         sound = job.sound(tokens, seed)
-        found = job.track(sound, rate, bpm)
+        found = job.analysis.track(sound, rate, bpm)
         if cuts := grid.cuts(found, bpm, longest, sound.shape[1] / rate - CONTEXT):
             return _best([Take.of(sound, rate, bpm, cut) for cut in cuts[:_CANDIDATES]])
         heard = f"{found.tempo:.4g} bpm with confidence {found.confidence:.2f}" if len(found.beats) else "no beats"

@@ -12,7 +12,8 @@ from musicgen_service.paths.job import Clip, Job
 def generate(job: Job) -> Iterator[Clip]:
     """Clips [channels, samples] of exactly the length asked for; a shorter melody repeats."""
     model = job.model
-    heard = job.melody(job.required_audio()).convert(model.sample_rate, 1)
+    given = job.required_audio()
+    heard = (job.analysis.melody(given) if model.separates_melody else given).convert(model.sample_rate, 1)
     if heard.is_silent:
         note("input_audio has no effect: nothing of it is left when its melody is taken out and mixed to one channel.")
     melody = torch.from_numpy(heard.samples)

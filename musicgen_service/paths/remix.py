@@ -27,8 +27,8 @@ def generate(job: Job) -> Iterator[Clip]:
     """Remixes [channels, samples] as long as the song, each with its backing and its vocals when asked for."""
     song, rate, channels = job.required_audio(), job.model.sample_rate, job.model.channels
     length = round(song.samples.shape[1] * rate / song.rate)
-    vocals, accompaniment = job.split(song)
-    grid = job.track(song.mono, song.rate, job.request.bpm)
+    vocals, accompaniment = job.analysis.split(song)
+    grid = job.analysis.track(song.mono, song.rate, job.request.bpm)
     if not len(grid.beats):
         note("No beats were found in input_audio, so the new backing has a tempo of its own and is not aligned.")
     harmony = chords.recognise(accompaniment.mono, accompaniment.rate, grid)
@@ -76,7 +76,7 @@ def _from(harmony: list[ChordSegment], seconds: float, start: float, span: float
 def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.ndarray:
     """The backing with its downbeats where the song's are, as long as the song."""
     rate = job.model.sample_rate
-    found = job.track(sound, rate, grid.tempo or None)
+    found = job.analysis.track(sound, rate, grid.tempo or None)
     moves = anchors(found.downbeats, grid.downbeats, job.request.beat_sync_threshold)
     if len(grid.beats) and not moves:
         note("No beats were found in the new backing, so it is not aligned with input_audio.")

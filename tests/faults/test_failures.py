@@ -144,12 +144,12 @@ def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     before = files_of(predictor)
-    monkeypatch.setattr(predictor.service, "_separator", "takes memory, too")
+    monkeypatch.setattr(predictor.service._analysis, "_separator", "takes memory, too")
     with monkeypatch.context() as patch:
         patch.setattr(MusicGenModel, "decode", fail)
         with pytest.raises(client_errors.ServiceError, match="not enough memory: ask for fewer variations"):
             run(predictor)
-    assert predictor.service._models.names() == [] and predictor.service._separator is None
+    assert predictor.service._models.names() == [] and predictor.service._analysis._separator is None
     assert files_of(predictor) == before
     assert predictor.healthcheck()
     assert run(predictor)

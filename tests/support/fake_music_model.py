@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from musicgen_service.analysis import beats
+from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
@@ -33,6 +34,7 @@ class FakeMusicModel:
     play: Play
     channels: int = 1
     window: int = 1500
+    separates_melody: bool = False
     melody_span: MelodySpan | None = field(default_factory=lambda: MelodySpan(235, 30.0))
     asked: list[list[SlotRequest]] = field(default_factory=list)
     sample_rate: int = RATE
@@ -68,28 +70,37 @@ class FakeMusicModel:
         yield from torch.split(self.decode(tokens), chunk * HOP, dim=-1)
 
 
+@dataclass(frozen=True)
+class FakeAnalysis:
+    """An `AnalysisTools` of functions; what a test does not give must not be asked for."""
+
+    split: Callable[[Audio], tuple[Audio, Audio]]
+    track: BeatTracker
+
+    def melody(self, audio: Audio) -> Audio:
+        """The audio as it is."""
+        return audio
+
+
 def job_for(
     model: MusicModel,
     song: Audio | None = None,
     split: Callable[[Audio], tuple[Audio, Audio]] | None = None,
-    track: beats.BeatTracker = beats.track,
+    track: BeatTracker = beats.track,
     **inputs: Any,
 ) -> Job:
     """A request, as a path is given it."""
     values = {name: spec.default for name, spec in FIELDS.items()} | {"seed": 5} | inputs
-    request = GenerationRequest(**values)
 
     def nothing(audio: Audio) -> Any:
         raise AssertionError("not to be used here")
 
     return Job(
-        request,
+        GenerationRequest(**values),
         model,
         song,
         lambda tokens, _seed: model.decode(tokens),
-        nothing,
-        split or nothing,
-        track,
+        FakeAnalysis(split or nothing, track),
         lambda _share: None,
     )
 
