@@ -1,11 +1,11 @@
 """What a beat tracker listens to: where sounds begin and where the harmony changes, 86 times a second."""
 
-import librosa
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
+from musicgen_service.analysis import mel
 from musicgen_service.analysis.pitch import LOWEST, PITCH_RATE, TRIADS, fold, levels
 
 RATE = 22_050
@@ -47,13 +47,12 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
     3 kHz and above (spectral flux against the loudest neighbour before, after Böck & Widmer's SuperFlux, DAFx 2013),
     changes of the triad and changes of the bass from the last 0.6 s to the next.
     """
-    spectrum = np.abs(librosa.stft(audio, n_fft=_FFT, hop_length=HOP))
-    filters = librosa.filters.mel(sr=RATE, n_fft=_FFT, n_mels=_MELS, fmin=_MEL_RANGE[0], fmax=_MEL_RANGE[1], norm=None)
-    mel = filters @ spectrum
-    loudness = np.log1p(1000 * mel / max(float(mel.max()), 1e-9))
+    spectrum = mel.magnitudes(audio, _FFT, HOP)
+    bands = mel.filters(RATE, _FFT, _MELS, *_MEL_RANGE) @ spectrum
+    loudness = np.log1p(1000 * bands / max(float(bands.max()), 1e-9))
     before = maximum_filter1d(loudness, 3, axis=0)
     rises = np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
-    centres = librosa.mel_frequencies(_MELS + 2, fmin=_MEL_RANGE[0], fmax=_MEL_RANGE[1])[1:-1]
+    centres = mel.frequencies(_MELS + 2, *_MEL_RANGE)[1:-1]
     parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
     frames = np.arange(spectrum.shape[1])
     sums = [np.maximum(part.sum(axis=0) - _NOTHING, 0) for part in parts]

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-import librosa
 import numpy as np
+
+from musicgen_service.analysis import mel
 
 HOP_SECONDS = 0.008
 _WINDOW_SECONDS = 0.032
@@ -46,9 +47,7 @@ def _flux(mono: np.ndarray, rate: int, loudest: float) -> np.ndarray:
     """Flux [..., frames] of [..., samples]."""
     hop, window = round(HOP_SECONDS * rate), round(_WINDOW_SECONDS * rate)
     highest = min(rate / 2, _HIGHEST)
-    power = librosa.feature.melspectrogram(
-        y=mono, sr=rate, hop_length=hop, n_fft=window, n_mels=_BANDS, fmax=highest, norm=None
-    )
+    power = mel.powers(mono, rate, window, hop, _BANDS, highest)
     silence = max(_RANGE * (loudest * window / 4) ** 2, 1e-12)  # the sum of a Hann window is half its length
     levels = 10 * np.log10(np.maximum(power, silence))
     return np.maximum(np.diff(levels, axis=-1, prepend=levels[..., :1]), 0).mean(axis=-2)

@@ -1,6 +1,5 @@
 """How loud each semitone is over time, and the triads that semitones make."""
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,9 @@ def levels(audio: NDArray[np.float32], rate: int) -> Array:
 
     Measured at three bins a semitone, so that music tuned a little off concert pitch is heard as well.
     """
+    # Imported here: it takes a second, and few requests listen to pitches.
+    import librosa
+
     bins = librosa.cqt(
         audio,
         sr=rate,
