@@ -43,7 +43,7 @@ def codec_rows(bench: Bench) -> list[Row]:
     beat = [(a, b) for (a, b), song in zip(pairs, songs, strict=True) if song.stems["drums"].any()]
     kept, _ = _agreement([measure.tempo(b) for _, b in beat], [measure.tempo(a) for a, _ in beat])
     codes = np.concatenate([trip[1] for trip in trips], axis=1)
-    size = bench.model.codec.cardinality
+    size = bench.model.config.decoder.card
     perplexity = []
     for book in codes:
         share = np.bincount(book, minlength=size) / len(book)

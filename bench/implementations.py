@@ -5,13 +5,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from bench import peers
 from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
 from musicgen_service.engine.precision import Precision
+from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_adapter as adapter
+from musicgen_service.models.checkpoint_config import DESCRIPTION
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
@@ -61,13 +63,14 @@ def enter(name: str, store: WeightStore, device: torch.device) -> Run:
     if maker == "ours":
         return _generator(load(store, device, precision=precision))
     model = load(store, device, engine="reference")
+    lm = cast(ReferenceLoop, model.generator).lm
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "half": torch.float16}[precision]
     if maker == "audiocraft":
         # On a GPU audiocraft computes in half precision by itself, under autocast.
         if device.type == "cpu":
-            model.lm.to(dtype)
+            lm.to(dtype)
         return _generator(model)
-    return _transformers(model.lm, Condition(TEXT), dtype, device)
+    return _transformers(lm, dtype, device)
 
 
 def _generator(model: MusicGenModel) -> Run:
@@ -78,8 +81,9 @@ def _generator(model: MusicGenModel) -> Run:
     return run
 
 
-def _transformers(lm: Any, conditions: Any, dtype: torch.dtype, device: torch.device) -> Run:
-    [text] = adapter.condition_tensors(lm, conditions).texts
+def _transformers(lm: Any, dtype: torch.dtype, device: torch.device) -> Run:
+    with torch.no_grad():
+        [text], _mask = lm.condition_provider([adapter.attributes(Condition(TEXT))])[DESCRIPTION]
     network: Any = peers.in_transformers(lm)
     network.to(device=device, dtype=dtype)
     sampling = Sampling()

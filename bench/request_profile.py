@@ -19,7 +19,9 @@ from bench import machine
 from musicgen_service.audio import encoding, loudness, reading
 from musicgen_service.engine.slots import Slots
 from musicgen_service.inputs.decoding import decoded
+from musicgen_service.models.chroma import Chroma
 from musicgen_service.models.musicgen import MusicGenModel
+from musicgen_service.models.t5_encoder import T5Encoder
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.service import MusicGenService
 
@@ -28,15 +30,15 @@ import torch
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "reading audio": [(reading, "read_input"), (reading.Audio, "convert")],
     "codec: to tokens": [(MusicGenModel, "encode")],
-    "text encoder": [],
-    "chroma": [],
-    "prefill": [(Slots, "join")],
+    "text encoder": [(T5Encoder, "forward")],
+    "chroma": [(Chroma, "forward")],
+    "prefill": [(Slots, "admit")],
     "steps": [(Slots, "step")],
     "codec: to sound": [(MusicGenModel, "decode")],
     "loudness": [(loudness, "normalise")],
     "file": [(encoding, "write")],
 }
-"""The functions that do each part; those of the conditioners are the loaded model's own."""
+"""The functions that do each part."""
 
 
 class Stopwatch:
@@ -67,11 +69,6 @@ def main() -> None:
     """Measure and print."""
     service = MusicGenService()
     service.setup(["demo"])
-    model = service._models.newest()
-    assert model is not None
-    conditioners = model.lm.condition_provider.conditioners
-    parts = PARTS | {"text encoder": [(conditioners["description"], "forward")]}
-    parts["chroma"] = [(conditioners["self_wav"], "forward")]
     base = {"prompt": "house synth with drums, 120 bpm", "model_version": "demo", "seed": 1}
     [melody], _ = service.generate(base | {"duration": 10})
     asked: dict[str, dict[str, Any]] = {
@@ -81,24 +78,22 @@ def main() -> None:
         "melody, 60 s": {"duration": 60, "input_audio": melody},
         "continuation, 60 s": {"duration": 60, "input_audio": melody, "continuation": True},
     }
-    shares = {name: _shares(service, base | inputs, parts) for name, inputs in asked.items()}
+    shares = {name: _shares(service, base | inputs) for name, inputs in asked.items()}
     print(f"demo; {machine.describe(torch.device('cpu'))}\npython -m bench.request_profile\n\n{_table(shares)}\n")
     print(json.dumps(shares))
 
 
-def _shares(
-    service: MusicGenService, inputs: dict[str, Any], parts: dict[str, list[tuple[Any, str]]]
-) -> dict[str, float]:
+def _shares(service: MusicGenService, inputs: dict[str, Any]) -> dict[str, float]:
     """The share of each part in the time of one request, of the rest, and its seconds."""
     watch = Stopwatch()
     with ExitStack() as stack:
-        for part, functions in parts.items():
+        for part, functions in PARTS.items():
             for owner, name in functions:
                 stack.enter_context(patch.object(owner, name, watch.on(part, getattr(owner, name))))
         started = time.process_time()
         service.generate(decoded(inputs, FIELDS))
         seconds = time.process_time() - started
-    shares = {part: watch.seconds[part] / seconds for part in parts}
+    shares = {part: watch.seconds[part] / seconds for part in PARTS}
     return shares | {"rest": 1 - sum(shares.values()), "seconds": seconds}
 
 

@@ -134,10 +134,10 @@ def _engine_alone(store: WeightStore, device: torch.device, frames: int) -> dict
 
 def _bytes_per_step(model: MusicGenModel, position: int, device: torch.device) -> float:
     """What a step of the default precision has to read: the weights, and two rows' keys and values."""
-    config = model.lm.cfg.transformer_lm
-    layer = 14 * config.dim**2
-    weights = layer * config.num_layers + config.n_q * model.lm.card * config.dim
-    cached = 2 * 2 * config.num_layers * config.dim * position
+    shape = model.config.decoder
+    layer = 14 * shape.dim**2
+    weights = layer * shape.layers + shape.codebooks * shape.card * shape.dim
+    cached = 2 * 2 * shape.layers * shape.dim * position
     # The default keeps weights in two bytes; on a CPU it computes, and so remembers, in four.
     return float(2 * weights + (2 if device.type == "cuda" else 4) * cached)
 

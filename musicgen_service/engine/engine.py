@@ -1,16 +1,15 @@
 """The engine: generates tokens for one sequence or many, several times faster than audiocraft's own loop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 
-from musicgen_service.engine import weights
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, Sampling, SlotRequest
 from musicgen_service.engine.pattern import DelayPattern
-from musicgen_service.engine.precision import Numerics, Precision
+from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.slots import BLOCK, Buffers, Slots
+from musicgen_service.engine.weights import Weights
 
 MAX_SLOTS = {"cpu": 8, "cuda": 32}
 """Sequences that share a step at most: beyond, a step takes longer in proportion."""
@@ -25,17 +24,24 @@ class Engine:
 
     Parameters
     ----------
-    lm : audiocraft's language model in evaluation mode; its decoder's weights are taken out of it
+    weights : the decoder's, packed by `numerics`
+    delays : frames that each codebook runs behind the first
     to_tensors : a condition as tensors
-    precision : how to compute; `exact` gives the tokens that audiocraft gives
+    numerics : how to compute; `exact` gives the tokens that audiocraft gives
     """
 
-    def __init__(self, lm: Any, to_tensors: Callable[[Condition], ConditionTensors], precision: Precision) -> None:
-        self._to_tensors = to_tensors
-        self._device = lm.emb[0].weight.device
-        self._pattern = DelayPattern(lm.pattern_provider.delays, lm.special_token_id)
-        numerics = Numerics(precision, self._device)
-        self._decoder = Decoder(weights.extract(lm, numerics.pack_weight, numerics.dtype), numerics.dtype, self._device)
+    def __init__(
+        self,
+        weights: Weights,
+        delays: Sequence[int],
+        to_tensors: Callable[[Condition], ConditionTensors],
+        numerics: Numerics,
+    ) -> None:
+        self.to_tensors = to_tensors
+        self._device = numerics.device
+        # Cells without a token have the one after the last.
+        self._pattern = DelayPattern(delays, weights.card)
+        self._decoder = Decoder(weights, numerics.dtype, numerics.device)
         self._buffers: Buffers | None = None
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
@@ -110,7 +116,7 @@ class Engine:
     def _condition_tensors(self, requests: Sequence[SlotRequest]) -> list[ConditionTensors]:
         """One per request; requests that share their condition share the work."""
         made = {
-            condition: self._to_tensors(condition)
+            condition: self.to_tensors(condition)
             for condition in dict.fromkeys(request.condition for request in requests)
         }
         return [made[request.condition] for request in requests]

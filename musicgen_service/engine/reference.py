@@ -19,7 +19,7 @@ class ReferenceLoop:
     """
 
     def __init__(self, lm: Any, attributes: Callable[[Condition], Any]) -> None:
-        self._lm = lm
+        self.lm = lm
         self._attributes = attributes
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
@@ -45,14 +45,14 @@ class ReferenceLoop:
         if request.condition.negative_text is not None:
             raise ValueError("audiocraft's loop takes no negative text")
         prefix, sampling = request.prefix_tokens, request.sampling
-        device = next(self._lm.parameters()).device
+        device = next(self.lm.parameters()).device
         with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
-            tokens: torch.Tensor = self._lm.generate(
+            tokens: torch.Tensor = self.lm.generate(
                 prompt=None if prefix is None else prefix[None].to(device),
                 conditions=[self._attributes(request.condition)],
                 max_gen_len=request.length,
                 temp=sampling.temperature,
-                top_k=min(sampling.top_k, self._lm.card),
+                top_k=min(sampling.top_k, self.lm.card),
                 top_p=sampling.top_p,
                 cfg_coef=sampling.guidance,
                 callback=on_step,

@@ -1,8 +1,8 @@
-"""The decoder's weights, extracted from audiocraft's language model and fused for a step."""
+"""The decoder's weights, from a state dict in audiocraft's names, fused for a step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch.nn import functional
@@ -11,6 +11,45 @@ from musicgen_service.engine.linear import Linear
 
 PackWeight = Callable[[torch.Tensor], Linear]
 """Packs a weight [outputs, inputs] into the form that its products are computed in."""
+_EPSILON = 1e-5
+"""Of audiocraft's layer normalisation."""
+
+
+class Take(Protocol):
+    """Gives the tensors of a state dict, each once."""
+
+    def __call__(self, name: str, *shape: int) -> torch.Tensor:
+        """The tensor of a name, as a copy in memory on the model's device.
+
+        Raises
+        ------
+        RuntimeError
+            When it is missing or of another shape.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """Sizes of a decoder.
+
+    Attributes
+    ----------
+    dim : width of the network
+    heads : attention heads of a layer
+    feedforward : width between the two matrices of a feed-forward block
+    codebooks : tokens per frame
+    card : values that a token can have
+    has_cross_attention : whether its layers look at a text
+    """
+
+    dim: int
+    heads: int
+    layers: int
+    feedforward: int
+    codebooks: int
+    card: int
+    has_cross_attention: bool
 
 
 @dataclass(frozen=True)
@@ -77,70 +116,48 @@ class Weights:
         return self.embedding.shape[2]
 
 
-def is_supported(lm: Any) -> bool:
-    """Whether a language model has the architecture of the released MusicGen models, which this engine decodes."""
-    transformer = lm.transformer
-    plain = all("norm" in name for name, _ in transformer.named_parameters() if name.endswith("bias"))
-    layer = transformer.layers[0]
-    return (
-        plain
-        and transformer.positional_embedding == "sin"
-        and transformer.positional_scale == 1
-        and layer.norm_first
-        and layer.self_attn.custom
-        and layer.self_attn.kv_repeat == 1
-        and layer.self_attn.past_context is None
-        and not layer.self_attn.qk_layer_norm
-        and isinstance(layer.layer_scale_1, torch.nn.Identity)
-        and layer.activation is functional.gelu
-        and all(linear.bias is None for linear in lm.linears)
-        and set(lm.fuser.cond2fuse.values()) <= {"cross", "prepend"}
-        and not lm.fuser.cross_attention_pos_emb
-    )
-
-
 @torch.no_grad()
-def extract(lm: Any, pack_weight: PackWeight, dtype: torch.dtype) -> Weights:
-    """Move the weights out of `lm`, layer by layer, so that they are never in memory twice.
-
-    `lm` keeps its conditioners and can no longer generate by itself.
+def build(shape: DecoderShape, take: Take, pack_weight: PackWeight, dtype: torch.dtype) -> Weights:
+    """Take the decoder's weights, layer by layer, so that no more than one is in memory twice.
 
     Parameters
     ----------
+    take : gives a tensor of a state dict in audiocraft's names
     pack_weight : how matrices are stored
     dtype : of embeddings and norms, which are kept as they are
     """
+    dim = shape.dim
 
-    def norm(module: torch.nn.LayerNorm) -> Norm:
-        return Norm(module.weight.to(dtype), module.bias.to(dtype), module.eps)
+    def norm(name: str) -> Norm:
+        return Norm(take(f"{name}.weight", dim).to(dtype), take(f"{name}.bias", dim).to(dtype), _EPSILON)
 
-    def cross_attention(layer: Any) -> CrossAttention:
-        attention = layer.cross_attention
-        query, keys_values = attention.in_proj_weight.split([lm.dim, 2 * lm.dim])
-        out = pack_weight(attention.out_proj.weight)
-        return CrossAttention(norm(layer.norm_cross), pack_weight(query), pack_weight(keys_values), out)
+    def matrix(name: str, outputs: int, inputs: int) -> Linear:
+        return pack_weight(take(name, outputs, inputs))
 
-    heads = lm.transformer.layers[0].self_attn.num_heads
-    layers = []
-    for index, layer in enumerate(lm.transformer.layers):
-        fused = Layer(
-            norm=norm(layer.norm1),
-            query_keys_values=pack_weight(layer.self_attn.in_proj_weight),
-            out=pack_weight(layer.self_attn.out_proj.weight),
-            cross=None if layer.cross_attention is None else cross_attention(layer),
-            feedforward_norm=norm(layer.norm2),
-            up=pack_weight(layer.linear1.weight),
-            down=pack_weight(layer.linear2.weight),
+    def cross_attention(name: str) -> CrossAttention:
+        projections = take(f"{name}.cross_attention.in_proj_weight", 3 * dim, dim)
+        out = matrix(f"{name}.cross_attention.out_proj.weight", dim, dim)
+        return CrossAttention(
+            norm(f"{name}.norm_cross"), pack_weight(projections[:dim]), pack_weight(projections[dim:]), out
         )
-        layers.append(fused)
-        lm.transformer.layers[index] = torch.nn.Identity()
-    weights = Weights(
-        embedding=torch.stack([table.weight.to(dtype) for table in lm.emb]),
-        layers=tuple(layers),
-        norm=norm(lm.out_norm),
-        heads=pack_weight(torch.cat([head.weight for head in lm.linears])),
-        attention_heads=heads,
-        card=lm.card,
+
+    def layer(name: str) -> Layer:
+        return Layer(
+            norm=norm(f"{name}.norm1"),
+            query_keys_values=matrix(f"{name}.self_attn.in_proj_weight", 3 * dim, dim),
+            out=matrix(f"{name}.self_attn.out_proj.weight", dim, dim),
+            cross=cross_attention(name) if shape.has_cross_attention else None,
+            feedforward_norm=norm(f"{name}.norm2"),
+            up=matrix(f"{name}.linear1.weight", shape.feedforward, dim),
+            down=matrix(f"{name}.linear2.weight", dim, shape.feedforward),
+        )
+
+    books = range(shape.codebooks)
+    return Weights(
+        embedding=torch.stack([take(f"emb.{book}.weight", shape.card + 1, dim).to(dtype) for book in books]),
+        layers=tuple(layer(f"transformer.layers.{index}") for index in range(shape.layers)),
+        norm=norm("out_norm"),
+        heads=pack_weight(torch.cat([take(f"linears.{book}.weight", shape.card, dim) for book in books])),
+        attention_heads=shape.heads,
+        card=shape.card,
     )
-    lm.emb, lm.linears, lm.transformer, lm.out_norm = None, None, None, None
-    return weights

@@ -1,12 +1,15 @@
-"""The only module that imports audiocraft, torchaudio, demucs and beat_this.
+"""The only module that imports audiocraft: the reference that our own networks are compared with.
 
-audiocraft gives the networks and the checkpoint formats. Its conditioners are subclassed here: text encoders come from
-local folders, and a melody comes as a waveform that is separated already, or as chroma.
+It generates where `MUSICGEN_ENGINE=reference`, and has MultiBand Diffusion. Its conditioners are subclassed here: text
+encoders come from local folders, and a melody comes as a waveform that is separated already, or as chroma.
 """
 
+import collections
 import json
 import logging
+import typing
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,9 @@ from typing import Any
 import musicgen_service.models.audiocraft_imports  # noqa: F401  (must come before audiocraft)
 
 # isort: split
-import numpy as np
 import torch
-import yaml
 from audiocraft.models import builders
-from audiocraft.models.encodec import CompressionModel, HFEncodecCompressionModel
+from audiocraft.models.encodec import CompressionModel
 from audiocraft.models.lm import LMModel
 from audiocraft.models.multibanddiffusion import DiffusionProcess, MultiBandDiffusion
 from audiocraft.modules.chroma import ChromaExtractor
@@ -30,20 +31,15 @@ from audiocraft.modules.conditioners import (
     WaveformConditioner,
 )
 from audiocraft.modules.diffusion_schedule import NoiseSchedule
-from beat_this.inference import Audio2Frames
-from beat_this.model.postprocessor import Postprocessor
-from demucs.apply import BagOfModels, apply_model
-from demucs.hf import load_safetensors_model
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
 from torch.nn import functional
-from transformers import EncodecModel
 from transformers.utils import logging as transformers_logging
 
-from musicgen_service.analysis.heard_beats import HeardBeats
-from musicgen_service.engine.interface import Condition, ConditionTensors
-from musicgen_service.models import text_reading
-from musicgen_service.models.music_model import MelodySpan
-from musicgen_service.models.text_reading import TextReading
+from musicgen_service.engine.interface import Condition
+from musicgen_service.models.checkpoint_config import DESCRIPTION, MELODY
+from musicgen_service.models.text_reading import MOST_TOKENS
 
 __all__ = ["CompressionModel", "MultiBandDiffusion", "builders"]
 
@@ -52,9 +48,6 @@ logging.getLogger("audiocraft").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", r"`torch\.nn\.utils\.weight_norm` is deprecated", FutureWarning)
 # Its bar for every text encoder read would stand between the lines of our own progress.
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-_DESCRIPTION, _MELODY = "description", "self_wav"
-"""What MusicGen's checkpoints call their two conditions."""
 
 
 class _AnyFolder(list[str]):
@@ -80,7 +73,7 @@ class _LocalT5Conditioner(T5Conditioner):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         tokenizer = self.t5_tokenizer
-        self.t5_tokenizer = partial(tokenizer, truncation=True, max_length=text_reading.limit(tokenizer))
+        self.t5_tokenizer = partial(tokenizer, truncation=True, max_length=min(tokenizer.model_max_length, MOST_TOKENS))
 
 
 class _Chroma(WavCondition):
@@ -158,12 +151,10 @@ class _Conditions(ConditioningProvider):
         return tensors
 
 
-def build_lm(config: DictConfig) -> Any:
+def build_lm(config: DictConfig) -> LMModel:
     """A language model as `config` (a checkpoint's `xp.cfg`) describes it, without weights."""
     options: Any = OmegaConf.to_container(config.transformer_lm)
     options.pop("q_modeling", None)
-    # How to draw new weights, which are about to be replaced.
-    options |= {"weight_init": None, "depthwise_init": None, "zero_bias_init": False}
     attribute_dropout: Any = OmegaConf.to_container(config.attribute_dropout)
     fuser = builders.get_condition_fuser(config)
     if fuser.fuse2cond["cross"]:
@@ -179,6 +170,22 @@ def build_lm(config: DictConfig) -> Any:
         device=config.device,
         **options,
     ).to(config.device)
+
+
+def build_reference_lm(package: Mapping[str, Any], text_encoder: Path, device: torch.device) -> LMModel:
+    """The language model of a checkpoint, without weights, in the precision that they are stored in.
+
+    Parameters
+    ----------
+    package : what `state_dict.bin` holds
+    text_encoder : folder of the text encoder, which has its weights
+    """
+    config = OmegaConf.create(package["xp.cfg"])
+    config.device = str(device)
+    stored: torch.dtype = package["best_state"]["transformer.layers.0.linear1.weight"].dtype
+    config.dtype = str(stored).removeprefix("torch.")
+    config.conditioners.description.t5.name = str(text_encoder)
+    return build_lm(config).eval()
 
 
 def _build_conditions(config: DictConfig, width: int) -> _Conditions:
@@ -205,29 +212,6 @@ def build_codec(config: DictConfig) -> CompressionModel:
     return builders.get_compression_model(config)
 
 
-def load_hub_codec(folder: Path) -> CompressionModel:
-    """The codec of a folder in transformers' format, which released checkpoints point to."""
-    return HFEncodecCompressionModel(EncodecModel.from_pretrained(folder)).eval()
-
-
-def fit_codec(codec: CompressionModel, config: DictConfig) -> CompressionModel:
-    """The codec as the language model of `config` uses it: interleaved left and right when stereo."""
-    return builders.get_wrapped_compression_model(codec, config).eval()
-
-
-def read_text(lm: Any, text: str) -> TextReading:
-    """How much of a text the model's text encoder understands."""
-    return text_reading.read(lm.condition_provider.conditioners[_DESCRIPTION].t5_tokenizer.func, text)
-
-
-def melody_span(lm: Any) -> MelodySpan | None:
-    """The length of the chroma that the model begins with; None for a model that takes no melody."""
-    conditioners = lm.condition_provider.conditioners
-    if _MELODY not in conditioners:
-        return None
-    return MelodySpan(int(conditioners[_MELODY].chroma_len), float(conditioners[_MELODY].duration))
-
-
 def attributes(condition: Condition) -> ConditioningAttributes:
     """A condition in audiocraft's form, which `LMModel.generate` takes."""
     # A model that takes a melody always sees one; without any it is silence, one sample long.
@@ -235,30 +219,15 @@ def attributes(condition: Condition) -> ConditioningAttributes:
     wav = WavCondition(melody[None], torch.tensor([melody.shape[-1]]), [0], [None], [0.0])
     if condition.chroma is not None:
         wav = _Chroma(*wav._replace(wav=condition.chroma.T[None]))
-    return ConditioningAttributes(text={_DESCRIPTION: condition.text}, wav={_MELODY: wav})
+    return ConditioningAttributes(text={DESCRIPTION: condition.text}, wav={MELODY: wav})
 
 
-@torch.no_grad()
-def condition_tensors(lm: Any, condition: Condition) -> ConditionTensors:
-    """A condition as the engine takes it: float32 tensors, by the way they enter the network."""
-    negative = Condition(condition.negative_text)
-    tensors = lm.condition_provider([attributes(condition), attributes(negative)])
-    texts: tuple[torch.Tensor, ...] = ()
-    prefix = None
-    for name, (embedding, mask) in tensors.items():
-        if lm.fuser.cond2fuse[name] == "cross":
-            # Without a negative text that of the unconditional row is all zeros, and so is its effect: it is left out.
-            rows = 1 if condition.negative_text is None else 2
-            # An absent text has a position of zeros; the other row's may be longer than its own.
-            lengths = mask[:rows].sum(-1).int().clamp(min=1).tolist()
-            texts = tuple(text[:length] for text, length in zip(embedding, lengths, strict=False))
-        else:
-            prefix = embedding if prefix is None else torch.cat([embedding, prefix], dim=1)
-    return ConditionTensors(texts, prefix)
-
-
-def load_diffusion(package: dict[Any, Any], codec: CompressionModel, device: torch.device) -> MultiBandDiffusion:
-    """MultiBand Diffusion from a loaded checkpoint, decoding the codes of `codec` (mono)."""
+def load_diffusion(file: Path, codec: Any, device: torch.device) -> MultiBandDiffusion:
+    """MultiBand Diffusion from its checkpoint, decoding the codes of `codec` (mono)."""
+    # Its configuration is stored as objects; these classes are harmless to restore.
+    builtin: list[Any] = [dict, list, int, float, bool, str, collections.defaultdict, typing.Any]
+    with torch.serialization.safe_globals([*builtin, DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode]):
+        package = torch.load(file, map_location="cpu", weights_only=True)
     processes = []
     for band in range(package["n_bands"]):
         config = package[band]["cfg"]
@@ -269,38 +238,3 @@ def load_diffusion(package: dict[Any, Any], codec: CompressionModel, device: tor
         schedule = NoiseSchedule(**config.schedule, sample_processor=processor.to(device), device=device)
         processes.append(DiffusionProcess(model.to(device).eval(), schedule))
     return MultiBandDiffusion(processes, codec)
-
-
-def load_separator(folder: Path) -> BagOfModels:
-    """Demucs from a folder with `htdemucs.yaml` and the safetensors files that it names."""
-    bag = yaml.safe_load((folder / "htdemucs.yaml").read_text())
-    models = [load_safetensors_model(folder / f"{signature}.safetensors") for signature in bag["models"]]
-    return BagOfModels(models, bag.get("weights"), bag.get("segment")).eval()
-
-
-@torch.no_grad()
-def separate(separator: BagOfModels, wav: torch.Tensor, device: torch.device) -> dict[str, torch.Tensor]:
-    """Split a waveform [2, samples] at the separator's own rate into its sources, each [2, samples].
-
-    Without random shifts, so that the same sound always gives the same stems.
-    """
-    stems = apply_model(separator, wav[None], shifts=0, device=device)[0]
-    return dict(zip(separator.sources, stems.cpu(), strict=True))
-
-
-def load_beat_tracker(folder: Path, device: torch.device) -> Audio2Frames:
-    """Beat This! from a folder with `final0.ckpt`, by its own loader, which restores nothing but tensors and numbers.
-
-    The loader is given an open file: a name that it does not find it would look for on the internet.
-    """
-    with (folder / "final0.ckpt").open("rb") as checkpoint:
-        return Audio2Frames(checkpoint, device)
-
-
-def find_beats(tracker: Audio2Frames, mono: np.ndarray, rate: int) -> HeardBeats:
-    """Where Beat This! hears the beats of float32 samples [samples]; each downbeat is also a beat."""
-    beat, downbeat = tracker(mono, rate)
-    peaks = Postprocessor()
-    beats, downbeats = peaks(beat, downbeat)
-    at = torch.from_numpy(np.round(beats * peaks.fps)).long()
-    return HeardBeats(beats, downbeats, float(beat.cpu()[at].sigmoid().mean()) if len(beats) else 0.0)

@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from musicgen_service import installation
-from musicgen_service.models.store import WeightsError
+import musicgen_service.models.torchaudio_import  # noqa: F401
 
 
 def _is_available(name: str) -> bool:
@@ -53,9 +52,6 @@ class _CompressionSolver:
 
 
 def _install() -> None:
-    if not _is_available("audiocraft"):
-        requirement = installation.audiocraft_requirement()
-        raise WeightsError(f"audiocraft is not installed: run `pip install --no-deps {requirement}`.")
     if not _is_available("xformers"):
         _stand_in("xformers")
         _stand_in(
@@ -85,14 +81,6 @@ def _install() -> None:
     # Every solver, and with them the training stack, hangs on this one import of MultiBand Diffusion.
     _stand_in("audiocraft.solvers")
     _stand_in("audiocraft.solvers.compression", CompressionSolver=_CompressionSolver)
-    if "torchaudio" not in sys.modules:
-        # The wheel's native library links CUDA and fails beside CPU torch; the spectrogram is pure Python.
-        _stand_in(
-            "torchaudio._extension",
-            _IS_TORCHAUDIO_EXT_AVAILABLE=False,
-            _IS_ALIGN_AVAILABLE=False,
-            fail_if_no_align=lambda function: function,
-        )
 
 
 _install()

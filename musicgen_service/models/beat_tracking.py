@@ -36,9 +36,9 @@ def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTrac
 
 def _track(network: Any, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
     """What Beat This! hears (Foscarin et al., ISMIR 2024), and our own tracker where that is no grid."""
-    from musicgen_service.models import audiocraft_adapter as adapter
+    from musicgen_service.models import beat_this_adapter
 
     audio = mono(samples, rate)
     is_heard = len(audio) >= beats.SHORTEST_SECONDS * RATE and bool(audio.any())
-    grid = heard_beats.to_grid(adapter.find_beats(network, audio, RATE)) if is_heard else None
+    grid = heard_beats.to_grid(beat_this_adapter.find_beats(network, audio, RATE)) if is_heard else None
     return grid or beats.track(samples, rate, tempo)

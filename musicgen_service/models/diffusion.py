@@ -7,6 +7,7 @@ import torch
 
 from musicgen_service.engine import chunks, global_generator
 from musicgen_service.models import loading
+from musicgen_service.models.encodec import StereoEncodec
 from musicgen_service.models.musicgen import MusicGenModel
 
 
@@ -46,8 +47,9 @@ class Diffusion:
             return chunks.decode(self._decode_chunk, tokens.to(self._model.device), self._model.hop)
 
     def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
-        if self._model.channels == 1:
+        codec = self._model.codec
+        if not isinstance(codec, StereoEncodec):
             return self._diffusion.tokens_to_wav(codes)
         # The diffusion knows one channel: left and right go through it as a batch of two.
-        left_right = torch.cat(self._model.codec.get_left_right_codes(codes))
+        left_right = torch.cat(codec.left_right(codes))
         return self._diffusion.tokens_to_wav(left_right).transpose(0, 1)

@@ -2,24 +2,26 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import omegaconf
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch.overrides import TorchFunctionMode
 
-from musicgen_service import settings
+from musicgen_service import installation, settings
 from musicgen_service.engine import precision, weights
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
+from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.reference import ReferenceLoop
-from musicgen_service.models import audiocraft_adapter as adapter
+from musicgen_service.models import checkpoint_config, encodec_formats, state, t5_encoder
 from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, SEPARATOR, fetch_hint
+from musicgen_service.models.checkpoint_config import LanguageModelConfig
+from musicgen_service.models.conditioner import PREFIX, Conditioner
+from musicgen_service.models.encodec import Encodec, StereoEncodec
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import CheckpointFiles, WeightsError
+from musicgen_service.models.tokenizer import TextTokenizer
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _REASON_LENGTH = 120
@@ -35,21 +37,26 @@ def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
     SettingsError
         When `MUSICGEN_PRECISION` is not for this device.
     """
-    numbers = precision.choose(device)
+    numerics = Numerics(precision.choose(device), device)
     with _damage_named(files.name):
-        lm = _load_lm(files, device)
-        codec = adapter.fit_codec(_load_codec(files, device), lm.cfg)
+        package = state.read_package(files.language_model)
+        options = checkpoint_config.parse(package["xp.cfg"])
+        config = LanguageModelConfig.read(options)
+        text_folder = files.part(config.text_encoder)
+        tokenizer = TextTokenizer(text_folder)
+        generator: TokenGenerator
+        if settings.load().engine == "reference" or not checkpoint_config.is_supported(options):
+            generator = _load_reference(package, text_folder, device)
+        else:
+            text_encoder = t5_encoder.load(text_folder, device)
+            conditioner = Conditioner(config, tokenizer, text_encoder, package["best_state"], device)
+            generator = _load_engine(config, package["best_state"], conditioner, numerics)
         return MusicGenModel(
             name=files.name,
-            lm=lm,
-            codec=codec,
-            generator=_generator(lm, device, numbers),
-            sample_rate=int(codec.sample_rate),
-            channels=int(codec.channels),
-            frame_rate=int(codec.frame_rate),
-            window=int(lm.cfg.dataset.segment_duration * codec.frame_rate),
-            width=int(lm.dim),
-            melody_span=adapter.melody_span(lm),
+            config=config,
+            tokenizer=tokenizer,
+            codec=_load_codec(files, config, device),
+            generator=generator,
             device=device,
         )
 
@@ -60,26 +67,28 @@ def load_diffusion(model: MusicGenModel, folder: Path) -> Any:
     Raises
     ------
     WeightsError
-        When its file is damaged.
+        When its file is damaged, or audiocraft is not installed.
     """
-    with _damage_named(DIFFUSION):
-        with torch.serialization.safe_globals(_config_classes()):
-            package = torch.load(folder / _DIFFUSION_FILE, map_location="cpu", weights_only=True)
-        mono = getattr(model.codec, "model", None) if model.channels == 2 else model.codec
-        with _SkipInitialisation():
-            return adapter.load_diffusion(package, mono or model.codec, model.device)
+    adapter = _audiocraft("MultiBand Diffusion")
+    with _damage_named(DIFFUSION), _SkipInitialisation():
+        return adapter.load_diffusion(folder / _DIFFUSION_FILE, model.codec.mono, model.device)
 
 
 def load_separator(folder: Path) -> Any:
-    """Demucs, which takes a recording apart, from the component's folder; raises as `load_diffusion` does."""
+    """Demucs, which takes a recording apart, from the component's folder; raises WeightsError when it is damaged."""
+    # Imported here, as below: it takes a second, and few requests need it.
+    from musicgen_service.models import demucs_adapter
+
     with _damage_named(SEPARATOR):
-        return adapter.load_separator(folder)
+        return demucs_adapter.load_separator(folder)
 
 
 def load_beat_tracker(folder: Path, device: torch.device) -> Any:
-    """Beat This!, which finds beats, from the component's folder; raises as `load_diffusion` does."""
+    """Beat This!, which finds beats, from the component's folder; raises as `load_separator` does."""
+    from musicgen_service.models import beat_this_adapter
+
     with _damage_named(BEAT_TRACKER), _SkipInitialisation():
-        return adapter.load_beat_tracker(folder, device)
+        return beat_this_adapter.load_beat_tracker(folder, device)
 
 
 def memory_needed(files: CheckpointFiles, device: torch.device) -> int:
@@ -91,63 +100,48 @@ def memory_needed(files: CheckpointFiles, device: torch.device) -> int:
     return size + sum(file.stat().st_size for file in parts)
 
 
-def _load_lm(files: CheckpointFiles, device: torch.device) -> Any:
-    package = _read(files.language_model)
-    config = OmegaConf.create(package["xp.cfg"])
-    config.device = str(device)
-    # Built as it is stored; the engine or the reference loop widens what it has to.
-    stored: torch.dtype = package["best_state"]["transformer.layers.0.linear1.weight"].dtype
-    config.dtype = str(stored).removeprefix("torch.")
-    text_encoder = config.conditioners.description.t5
-    text_encoder.name = str(files.part(text_encoder.name))
+def _load_engine(
+    config: LanguageModelConfig, stored: Mapping[str, torch.Tensor], conditioner: Conditioner, numerics: Numerics
+) -> Engine:
+    decoder = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIX)}
+    take = state.Taker(decoder, numerics.device)
+    packed = weights.build(config.decoder, take, numerics.pack_weight, numerics.dtype)
+    take.close()
+    return Engine(packed, config.delays, conditioner.tensors, numerics)
+
+
+def _load_reference(package: Mapping[str, Any], text_encoder: Path, device: torch.device) -> ReferenceLoop:
+    """audiocraft's own loop, as `MUSICGEN_ENGINE` says, or for a network that the engine does not know."""
+    adapter = _audiocraft("The reference engine")
     with _SkipInitialisation():
-        lm = adapter.build_lm(config)
-    _assign(lm, package["best_state"])
-    lm.cfg = config
-    return lm.eval()
+        lm = adapter.build_reference_lm(package, text_encoder, device)
+    state.fill(lm, package["best_state"])
+    return ReferenceLoop(lm.float() if device.type == "cpu" else lm, adapter.attributes)
 
 
-def _generator(lm: Any, device: torch.device, numbers: precision.Precision) -> TokenGenerator:
-    """The engine; audiocraft's own loop for a network that the engine does not know, or as `MUSICGEN_ENGINE` says."""
-    if settings.load().engine == "reference" or not weights.is_supported(lm):
-        return ReferenceLoop(lm.float() if device.type == "cpu" else lm, adapter.attributes)
-    return Engine(lm, partial(adapter.condition_tensors, lm), numbers)
-
-
-def _load_codec(files: CheckpointFiles, device: torch.device) -> Any:
-    package = _read(files.codec)
+def _load_codec(
+    files: CheckpointFiles, config: LanguageModelConfig, device: torch.device
+) -> Encodec | StereoEncodec:
+    package = state.read_package(files.codec)
     if "pretrained" in package:
-        return adapter.load_hub_codec(files.part(package["pretrained"])).to(device)
-    config = OmegaConf.create(package["xp.cfg"])
-    config.device = str(device)
-    with _SkipInitialisation():
-        codec = adapter.build_codec(config)
-    _assign(codec, package["best_state"])
-    return codec.eval()
+        codec = encodec_formats.from_folder(files.part(package["pretrained"]), device)
+    else:
+        options = checkpoint_config.parse(package["xp.cfg"])
+        codec = encodec_formats.from_audiocraft(options, package["best_state"], device)
+    if config.codec_codebooks is not None:
+        codec.use_codebooks(config.codec_codebooks)
+    return StereoEncodec(codec) if config.is_stereo else codec
 
 
-def _read(file: Path) -> dict[str, Any]:
-    package = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    if not isinstance(package, dict):
-        raise TypeError(f"{file.name} holds no checkpoint")
-    return package
-
-
-def _assign(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Give a module its weights, in the module's own precision and place.
-
-    Every tensor is copied, once: the file may be replaced while the service runs.
-    """
-    own = module.state_dict()
-    wrong = sorted(
-        name
-        for name in state.keys() | own.keys()
-        if name not in state or name not in own or state[name].shape != own[name].shape
-    )
-    if wrong:
-        raise RuntimeError(f"its tensors are not those of its configuration: {', '.join(wrong[:3])} ...")
-    copies = {name: torch.empty_like(own[name]).copy_(tensor) for name, tensor in state.items()}
-    module.load_state_dict(copies, assign=True)
+def _audiocraft(what: str) -> Any:
+    """The adapter of audiocraft, which is imported where it is needed: that takes seconds, and it may be absent."""
+    try:
+        from musicgen_service.models import audiocraft_adapter
+    except ModuleNotFoundError as error:
+        # Without what it depends on: it pins versions of 2023 that no longer install.
+        command = f"pip install --no-deps {installation.audiocraft_requirement()}"
+        raise WeightsError(f"{what} needs audiocraft: run `{command}`.") from error
+    return audiocraft_adapter
 
 
 @contextmanager
@@ -192,15 +186,3 @@ class _SkipInitialisation(TorchFunctionMode):
         if func in self._SKIPPED:
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
-
-
-def _config_classes() -> list[Any]:
-    """MultiBand Diffusion's file holds its configuration as objects; these classes are harmless to restore."""
-    import collections
-    import typing
-
-    from omegaconf.base import ContainerMetadata, Metadata
-    from omegaconf.nodes import AnyNode
-
-    builtin: list[Any] = [dict, list, int, float, bool, str, collections.defaultdict, typing.Any]
-    return [*builtin, DictConfig, omegaconf.ListConfig, ContainerMetadata, Metadata, AnyNode]

@@ -2,47 +2,73 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from musicgen_service.engine import chunks
 from musicgen_service.engine.interface import OnStep, SlotRequest, TokenGenerator
-from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.models.checkpoint_config import LanguageModelConfig
+from musicgen_service.models.encodec import Encodec, StereoEncodec
 from musicgen_service.models.music_model import MelodySpan
 from musicgen_service.models.text_reading import TextReading
+from musicgen_service.models.tokenizer import TextTokenizer
 
 
 @dataclass
 class MusicGenModel:
-    """A `MusicModel`: audiocraft's networks, and our engine for the tokens.
+    """A `MusicModel`.
 
     Attributes
     ----------
     name : in the catalogue
-    lm, codec : audiocraft's; the engine has taken the decoder's weights out of `lm`
+    config : of its language model
+    tokenizer : reads descriptions
+    codec : turns sound into tokens and back
     generator : makes the tokens
-    window : frames that it attends to at most
-    width : of its transformer
     """
 
     name: str
-    lm: Any
-    codec: Any
+    config: LanguageModelConfig
+    tokenizer: TextTokenizer
+    codec: Encodec | StereoEncodec
     generator: TokenGenerator
-    sample_rate: int
-    channels: int
-    frame_rate: int
-    window: int
-    width: int
-    melody_span: MelodySpan | None
     device: torch.device
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of its audio."""
+        return self.codec.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """1 or 2."""
+        return self.codec.channels
+
+    @property
+    def frame_rate(self) -> int:
+        """Frames of tokens per second."""
+        return self.codec.frame_rate
 
     @property
     def hop(self) -> int:
         """Samples per frame."""
         return self.sample_rate // self.frame_rate
+
+    @property
+    def window(self) -> int:
+        """Frames that it attends to at most."""
+        return int(self.config.window * self.frame_rate)
+
+    @property
+    def width(self) -> int:
+        """Of its transformer."""
+        return self.config.decoder.dim
+
+    @property
+    def melody_span(self) -> MelodySpan | None:
+        """See `MusicModel.melody_span`."""
+        return self.config.melody_span
 
     @property
     def separates_melody(self) -> bool:
@@ -51,7 +77,7 @@ class MusicGenModel:
 
     def read_text(self, text: str) -> TextReading:
         """How much of a description the text encoder understands."""
-        return adapter.read_text(self.lm, text)
+        return self.tokenizer.read(text)
 
     def generate_tokens(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `MusicModel.generate_tokens`."""
@@ -60,12 +86,12 @@ class MusicGenModel:
     @torch.no_grad()
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """See `MusicModel.encode`."""
-        return chunks.encode(lambda chunk: self.codec.encode(chunk)[0], audio.to(self.device), self.hop)
+        return chunks.encode(self.codec.encode, audio.to(self.device), self.hop)
 
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """See `MusicModel.decode`."""
-        return chunks.decode(self._decode_chunk, tokens.to(self.device), self.hop)
+        return chunks.decode(self.codec.decode, tokens.to(self.device), self.hop)
 
     @torch.no_grad()
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
@@ -82,8 +108,4 @@ class MusicGenModel:
         float tensors [channels, chunk * hop]
         """
         tokens = self.generator.stream(request, chunks.LOOKAHEAD)
-        yield from chunks.stream_decode(self._decode_chunk, tokens, self.hop, chunk)
-
-    def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
-        audio: torch.Tensor = self.codec.decode(codes, None)
-        return audio
+        yield from chunks.stream_decode(self.codec.decode, tokens, self.hop, chunk)

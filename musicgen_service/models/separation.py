@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models import loading
 
 
@@ -24,6 +23,10 @@ class DemucsSeparator:
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
+        # Imported here: it takes a second, and few requests take a recording apart.
+        from musicgen_service.models import demucs_adapter
+
+        self._separate = demucs_adapter.separate
         self._network = loading.load_separator(folder)
         self._device = device
 
@@ -34,5 +37,5 @@ class DemucsSeparator:
 
     def separate(self, samples: np.ndarray) -> dict[str, np.ndarray]:
         """See `Separator.separate`."""
-        stems = adapter.separate(self._network, torch.from_numpy(samples), self._device)
+        stems = self._separate(self._network, torch.from_numpy(samples), self._device)
         return {name: stem.numpy() for name, stem in stems.items()}

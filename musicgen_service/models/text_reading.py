@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Any
 
 MOST_TOKENS = 512
 """Tokens that T5 was trained to read; the time its attention takes grows with their square."""
@@ -32,21 +31,19 @@ class TextReading:
     known: int
 
 
-def limit(tokenizer: Any) -> int:
-    """How many tokens of a text are read."""
-    return min(int(tokenizer.model_max_length), MOST_TOKENS)
+def read(text: str, spans: list[tuple[int, int]], known: list[tuple[int, int]], limit: int) -> TextReading:
+    """How an encoder reads a text.
 
-
-def read(tokenizer: Any, text: str) -> TextReading:
-    """How the encoder of a tokenizer (one of transformers) reads a text."""
-    encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
-    pieces = list(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True))
-    most = limit(tokenizer)
+    Parameters
+    ----------
+    spans : first character and end of each token, the end mark included
+    known : those of the tokens that the encoder knows
+    limit : tokens that it reads
+    """
     # The last token read is the end mark.
-    end = len(text) if len(pieces) <= most else pieces[most - 2][1][1]
+    end = len(text) if len(spans) <= limit else spans[limit - 2][1]
     words = [word.span() for word in _WORD.finditer(text) if _meanings(word[0]) and not _TEMPO.fullmatch(word[0])]
-    known = [span for number, span in pieces if number != tokenizer.unk_token_id]
-    return TextReading(len(pieces), most, end, len(words), _known_words(text, words, known))
+    return TextReading(len(spans), limit, end, len(words), _known_words(text, words, known))
 
 
 def _known_words(text: str, words: list[tuple[int, int]], pieces: list[tuple[int, int]]) -> int:

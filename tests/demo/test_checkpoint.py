@@ -36,7 +36,7 @@ def test_it_is_in_audiocrafts_format_in_half_precision(name: str) -> None:
 
 def test_it_is_a_melody_model_of_four_codebooks_at_50_frames_a_second(model: MusicGenModel) -> None:
     assert (model.sample_rate, model.channels, model.frame_rate) == (32_000, 1, 50)
-    assert model.codec.num_codebooks == 4
+    assert model.config.decoder.codebooks == 4
     assert model.melody_span is not None
     assert model.window == 20 * 50
 
@@ -55,4 +55,4 @@ def test_it_encodes_audio(model: MusicGenModel) -> None:
     codes = model.encode(0.3 * torch.sin(2 * torch.pi * 440 * time)[None])
     assert codes.shape == (4, 50)
     assert codes.min() >= 0
-    assert codes.max() < model.codec.cardinality
+    assert codes.max() < model.config.decoder.card

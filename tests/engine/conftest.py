@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import loading
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
@@ -19,6 +21,12 @@ class Pair:
 
     reference: MusicGenModel
     model: MusicGenModel
+
+    @property
+    def lm(self) -> Any:
+        """audiocraft's language model."""
+        assert isinstance(self.reference.generator, ReferenceLoop)
+        return self.reference.generator.lm
 
     @property
     def melody(self) -> torch.Tensor | None:

@@ -83,7 +83,8 @@ def test_no_text_and_long_text(pairs: dict[str, Pair], text: str | None) -> None
 def assert_same_chain(pair: Pair, window: int, length: int) -> None:
     chains: list[torch.Tensor] = []
     for model in (pair.reference, pair.model):
-        windowed = dataclasses.replace(model, window=window)
+        config = dataclasses.replace(model.config, window=window / model.frame_rate)
+        windowed = dataclasses.replace(model, config=config)
         chains += windows.generate_tokens(
             windowed, lambda _: Condition(TEXT, pair.melody), None, length, Sampling(), [9], lambda _: None
         )

@@ -38,9 +38,9 @@ def reference_scores(pair: Pair) -> torch.Tensor:
     """The same from audiocraft's own teacher-forced pass: [codebooks, frames, card]."""
     model = pair.reference
     conditions = [Condition("a rock song", pair.melody), Condition()]
-    tensors = model.lm.condition_provider([adapter.attributes(condition) for condition in conditions])
+    tensors = pair.lm.condition_provider([adapter.attributes(condition) for condition in conditions])
     twice = tokens_for(model).expand(2, -1, -1)
-    conditional, unconditional = model.lm.compute_predictions(twice, [], tensors).logits
+    conditional, unconditional = pair.lm.compute_predictions(twice, [], tensors).logits
     logits: torch.Tensor = unconditional + (conditional - unconditional) * GUIDANCE
     return logits
 

@@ -12,12 +12,13 @@ from tests.support.tokens import generate
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_likeliest_tokens(pairs: dict[str, Pair], guidance: float) -> None:
-    reference, model = pairs["small"].reference, pairs["small"].model
+    lm, model = pairs["small"].lm, pairs["small"].model
     conditions = Condition("a fast jazz song with piano")
     sampling = Sampling(temperature=0.0, guidance=guidance)
     ours = generate(model, conditions, 60, sampling=sampling)
-    [text] = adapter.condition_tensors(reference.lm, conditions).texts
+    with torch.no_grad():
+        [text], _mask = lm.condition_provider([adapter.attributes(conditions)])["description"]
     theirs = peers.generate(
-        peers.in_transformers(reference.lm), text, 60, guidance, lambda logits: logits.argmax(-1), lambda *_: None
+        peers.in_transformers(lm), text, 60, guidance, lambda logits: logits.argmax(-1), lambda *_: None
     )
     assert torch.equal(ours, theirs)

@@ -84,7 +84,7 @@ def test_where_nothing_is_heard_our_own_tracker_is_asked(listening: BeatTracker,
 def test_a_checkpoint_of_the_published_size_is_loaded_and_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from musicgen_service.models import audiocraft_adapter as adapter
+    from musicgen_service.models import beat_this_adapter as adapter
 
     network = beat_trackers.random_network()
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(20e6, rel=0.05)

@@ -78,7 +78,7 @@ def test_what_is_dropped_is_freed_with_the_diffusion_that_refers_to_it(store: We
     diffusion = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
     models = ModelCache(store, CPU, _size(store, "small") + diffusion)
     model = models.get("small")
-    parts = [weakref.ref(part) for part in (model.lm, model.codec, model.generator)]
+    parts = [weakref.ref(part) for part in (model.tokenizer, model.codec, model.generator)]
     del model
     models.diffusion("small")
     models.get("melody")

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from musicgen_service.engine.interface import Condition, ConditionTensors
-from musicgen_service.models import audiocraft_adapter as adapter
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Condition
+from musicgen_service.models.chroma import Chroma, ChromaOptions
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
@@ -22,7 +23,8 @@ def model(request: pytest.FixtureRequest, store: WeightStore) -> MusicGenModel:
 
 
 def prefix(model: MusicGenModel, conditions: Any) -> torch.Tensor:
-    seen: ConditionTensors = adapter.condition_tensors(model.lm, conditions)
+    assert isinstance(model.generator, Engine)
+    seen = model.generator.to_tensors(conditions)
     assert seen.prefix is not None
     return seen.prefix
 
@@ -39,8 +41,9 @@ def test_the_span_is_that_of_the_released_checkpoints(model: MusicGenModel) -> N
 
 def test_the_chroma_of_a_waveform_conditions_as_the_waveform_does(model: MusicGenModel) -> None:
     wav = torch.from_numpy(tone(30))
-    conditioner = model.lm.condition_provider.conditioners["self_wav"]
-    chroma = conditioner.chroma(wav[None])[0, :FRAMES].T
+    hear = Chroma(ChromaOptions(32_000, 12, 2**14, strongest_only=True), torch.device("cpu"))
+    hear.load_state_dict({"window": torch.hann_window(2**14).half()})
+    chroma = hear(wav[0])[:FRAMES].T
     given, heard = Condition("jazz", chroma=chroma), Condition("jazz", wav)
     assert torch.equal(prefix(model, given), prefix(model, heard))
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from musicgen_service.engine.interface import Condition
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import CODEC, DIFFUSION, SEPARATOR, T5
@@ -47,11 +49,13 @@ def test_weights_equal_those_of_audiocrafts_loader(
 ) -> None:
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")  # the engine keeps weights in a form of its own
     ours = loading.load_model(store.checkpoint(name), CPU)
+    assert isinstance(ours.generator, ReferenceLoop)
     codec, lm = _loaded_by_audiocraft(store, name)
-    _assert_same_state(ours.lm.state_dict(), lm.state_dict())
-    _assert_same_state(getattr(ours.codec, "model", ours.codec).state_dict(), codec.state_dict())
-    assert not ours.lm.training
-    assert not ours.codec.training
+    _assert_same_state(ours.generator.lm.state_dict(), lm.state_dict())
+    tokens = torch.randint(0, 128, (1, 4, 50), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(ours.codec.mono.decode(tokens), codec.decode(tokens))
+    assert not ours.generator.lm.training
 
 
 @pytest.mark.parametrize("melody", [None, tone(5), tone(40)], ids=["no melody", "short", "long"])
@@ -67,7 +71,8 @@ def test_conditions_are_those_of_audiocraft(store: WeightStore, melody: np.ndarr
     null = ClassifierFreeGuidanceDropout(p=1.0)([attributes])
     with torch.no_grad():
         expected = theirs.condition_provider(theirs.condition_provider.tokenize([attributes, *null]))
-    found = adapter.condition_tensors(ours.lm, condition)
+    assert isinstance(ours.generator, Engine)
+    found = ours.generator.to_tensors(condition)
     assert not found.texts and found.prefix is not None
     assert torch.equal(found.prefix, torch.cat([expected["self_wav"][0], expected["description"][0]], dim=1))
 
@@ -105,14 +110,23 @@ def test_loading_asks_nothing_of_the_network(store: WeightStore, monkeypatch: py
     loading.load_separator(store.component(SEPARATOR))
 
 
-def test_a_model_does_not_need_its_files_any_more(own: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+# transformers, which reads the reference's text encoder, keeps its file mapped.
+@pytest.mark.parametrize(("engine", "parts"), [("", ["small", T5]), ("reference", ["small"])])
+def test_a_model_does_not_need_its_files_any_more(
+    own: WeightStore, engine: str, parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The files are mapped into memory while they are read; replacing them later must change nothing."""
-    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
+    monkeypatch.setenv("MUSICGEN_ENGINE", engine)
     model = loading.load_model(own.checkpoint("small"), CPU)
-    before = {name: tensor.clone() for name, tensor in model.lm.state_dict().items()}
-    for file in own.path("small").iterdir():
+
+    def sound() -> torch.Tensor:
+        request = SlotRequest(Condition("rock"), None, 20, Sampling(), torch.Generator().manual_seed(0))
+        return model.decode(*model.generate_tokens([request], lambda *_: None))
+
+    before = sound()
+    for file in (file for part in parts for file in own.path(part).iterdir()):
         file.write_bytes(b"\xff" * file.stat().st_size)
-    _assert_same_state(model.lm.state_dict(), before)
+    assert torch.equal(sound(), before)
 
 
 def test_a_codec_may_be_a_pointer_to_the_hub(own: WeightStore) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest, TokenGenerator
+from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
@@ -77,7 +78,8 @@ def test_long_clips_have_the_tokens_of_audiocraft(
     from audiocraft.models.musicgen import MusicGen
 
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
-    reference = MusicGen("tiny", melody_model.codec, load_model(store.checkpoint("melody"), CPU).lm)
+    loop = cast(ReferenceLoop, load_model(store.checkpoint("melody"), CPU).generator)
+    reference = MusicGen("tiny", cast(Any, melody_model.codec), loop.lm)
     reference.set_generation_params(duration=42.0, top_k=50)
     wav = torch.randn(1, 5 * 32_000, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(4)

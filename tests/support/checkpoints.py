@@ -28,9 +28,10 @@ def build_text_encoder(folder: Path, width: int = 64, layers: int = 2) -> None:
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -6.0)]
     vocabulary += [("\u2581" + word, -3.0) for word in _WORDS] + [(letter, -10.0) for letter in letters]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     marks = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     settings = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": 512, **marks}

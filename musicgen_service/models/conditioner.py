@@ -1,0 +1,125 @@
+"""From what a client asks for to the tensors that a language model is conditioned on."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from musicgen_service.engine.interface import Condition, ConditionTensors
+from musicgen_service.models import state
+from musicgen_service.models.checkpoint_config import DESCRIPTION, MELODY, LanguageModelConfig
+from musicgen_service.models.chroma import Chroma, ChromaOptions
+from musicgen_service.models.layers import Linear
+from musicgen_service.models.t5_encoder import T5Encoder
+from musicgen_service.models.tokenizer import TextTokenizer
+
+PREFIX = "condition_provider.conditioners."
+"""What the names of its tensors in a state dict begin with."""
+
+
+class Conditioner:
+    """The conditioners of a MusicGen checkpoint.
+
+    Parameters
+    ----------
+    config : of the language model
+    tokenizer, text_encoder : that read the description
+    stored : the state dict of a checkpoint; the tensors whose names begin with `PREFIX` are used
+    device : of all tensors
+
+    Raises
+    ------
+    RuntimeError
+        When the tensors are not those of the configuration.
+    """
+
+    def __init__(
+        self,
+        config: LanguageModelConfig,
+        tokenizer: TextTokenizer,
+        text_encoder: T5Encoder,
+        stored: Mapping[str, torch.Tensor],
+        device: torch.device,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._text_encoder = text_encoder
+        self._is_text_crossed = config.is_text_crossed
+        self._device = device
+        dim, span = config.decoder.dim, config.melody_span
+        self._description = _Projection(text_encoder.width, dim, device)
+        self._melody: _MelodyProjection | None = None
+        if config.chroma is not None and span is not None:
+            self._melody = _MelodyProjection(config.chroma, span.frames, dim, device)
+        modules = nn.ModuleDict({DESCRIPTION: self._description})
+        if self._melody is not None:
+            modules[MELODY] = self._melody
+        own = {
+            name.removeprefix(PREFIX).replace(".chroma.spec.", ".chroma."): tensor
+            for name, tensor in stored.items()
+            if name.startswith(PREFIX)
+        }
+        state.fill(modules, own)
+
+    @torch.no_grad()
+    def tensors(self, condition: Condition) -> ConditionTensors:
+        """A condition as the engine takes it: tensors, by the way they enter the network."""
+        # In half precision on a GPU, as audiocraft computes there; the text encoder and chroma stay in float32.
+        with torch.autocast(self._device.type, dtype=torch.float16, enabled=self._device.type == "cuda"):
+            description, lengths = self._descriptions(condition.text, condition.negative_text)
+            melody = None if self._melody is None else self._melody.rows(condition)
+        prefix = [] if melody is None else [melody]
+        if not self._is_text_crossed:
+            return ConditionTensors((), torch.cat([*prefix, description], dim=1))
+        # Without a negative text that of the unconditional row is all zeros, and so is its effect: it is left out.
+        rows = 1 if condition.negative_text is None else 2
+        texts = tuple(text[:length] for text, length in zip(description[:rows], lengths, strict=False))
+        return ConditionTensors(texts, melody)
+
+    def _descriptions(self, *texts: str | None) -> tuple[torch.Tensor, list[int]]:
+        """What texts mean, float [texts, length, dim], and the length of each; an absent one is a position of zeros."""
+        read = [self._tokenizer.tokens(text or "") for text in texts]
+        # Together, as audiocraft encodes the two rows: products with fewer rows round differently.
+        tokens = torch.zeros(len(read), max(map(len, read)), dtype=torch.int64)
+        is_text = torch.zeros_like(tokens, dtype=torch.bool)
+        for row, (text, numbers) in enumerate(zip(texts, read, strict=True)):
+            tokens[row, : len(numbers)] = torch.tensor(numbers)
+            is_text[row, : len(numbers)] = bool(text)
+        tokens, is_text = tokens.to(self._device), is_text.to(self._device)
+        with torch.autocast(self._device.type, enabled=False):
+            encoded = self._text_encoder(tokens, is_text)
+        embedded: torch.Tensor = self._description.output_proj(encoded)
+        return embedded * is_text[..., None], [len(numbers) for numbers in read]
+
+
+class _Projection(nn.Module):
+    """To the width of the language model."""
+
+    def __init__(self, width: int, dim: int, device: torch.device) -> None:
+        super().__init__()
+        self.output_proj = Linear(width, dim, device=device)
+
+
+class _MelodyProjection(_Projection):
+    """Melodies as chroma of the length that the model begins with; a shorter melody is repeated."""
+
+    def __init__(self, options: ChromaOptions, frames: int, dim: int, device: torch.device) -> None:
+        super().__init__(options.classes, dim, device)
+        self.chroma = Chroma(options, device)
+        self._frames = frames
+
+    def rows(self, condition: Condition) -> torch.Tensor:
+        """What a melody means, and silence for the unconditional row: [2, frames, dim]."""
+        with torch.autocast(self.chroma.window.device.type, enabled=False):
+            silence = self._heard(torch.zeros(1))
+            if condition.chroma is not None:
+                melody = condition.chroma.T.to(silence)
+            else:
+                melody = silence if condition.melody is None else self._heard(condition.melody[0])
+        projected: torch.Tensor = self.output_proj(torch.stack([melody, silence]))
+        return projected
+
+    def _heard(self, waveform: torch.Tensor) -> torch.Tensor:
+        """The chroma float [frames, classes] of a waveform [samples], repeated or cut to its length."""
+        chroma: torch.Tensor = self.chroma(waveform.to(self.chroma.window))
+        repeats = -(-self._frames // chroma.shape[0])
+        return chroma.repeat(repeats, 1)[: self._frames]

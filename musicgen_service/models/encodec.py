@@ -1,0 +1,143 @@
+"""EnCodec (arXiv:2210.13438), which turns sound into tokens and back."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from musicgen_service.models.seanet import Decoder, Encoder, SeaNetConfig
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """The shape of a codec.
+
+    Attributes
+    ----------
+    codebooks : tokens per frame
+    card : values that a token can have
+    """
+
+    network: SeaNetConfig
+    sample_rate: int
+    codebooks: int
+    card: int
+
+
+class Encodec(nn.Module):
+    """One codec for all channels of the audio.
+
+    Parameters
+    ----------
+    config : its shape
+    device : of its weights
+    """
+
+    def __init__(self, config: CodecConfig, device: torch.device) -> None:
+        super().__init__()
+        self.sample_rate = config.sample_rate
+        self.channels = config.network.channels
+        self.frame_rate = config.sample_rate // config.network.hop
+        self.encoder = Encoder(config.network, device)
+        self.decoder = Decoder(config.network, device)
+        self.quantizer = _Quantizer(config, device)
+
+    @property
+    def mono(self) -> "Encodec":
+        """The codec of one channel."""
+        return self
+
+    def use_codebooks(self, count: int) -> None:
+        """Encode with the first codebooks only."""
+        self.quantizer.used = count
+
+    def encode(self, audio: torch.Tensor) -> torch.Tensor:
+        """Audio float [batch, channels, samples] to tokens int64 [batch, codebooks, ceil(samples / hop)]."""
+        return self.quantizer.encode(self.encoder(audio))
+
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens int64 [batch, codebooks, frames] to audio float [batch, channels, frames * hop]."""
+        audio: torch.Tensor = self.decoder(self.decode_latent(tokens))
+        return audio
+
+    def decode_latent(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens int64 [batch, codebooks, frames] to latents float [batch, dimension, frames]."""
+        return self.quantizer.decode(tokens)
+
+
+class StereoEncodec(nn.Module):
+    """Left and right through the same mono codec; a frame has their tokens by turns, left first.
+
+    Parameters
+    ----------
+    mono : the codec
+    """
+
+    def __init__(self, mono: Encodec) -> None:
+        super().__init__()
+        if mono.channels != 1:
+            raise ValueError("a codec for left and right takes one for mono")
+        self.mono = mono
+        self.sample_rate = mono.sample_rate
+        self.frame_rate = mono.frame_rate
+        self.channels = 2
+
+    def encode(self, audio: torch.Tensor) -> torch.Tensor:
+        """Audio float [batch, 2, samples] to tokens int64 [batch, 2 * codebooks, ceil(samples / hop)]."""
+        left, right = (self.mono.encode(channel) for channel in (audio[:, :1], audio[:, 1:]))
+        return torch.stack([left, right], dim=2).flatten(1, 2)
+
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens int64 [batch, 2 * codebooks, frames] to audio float [batch, 2, frames * hop]."""
+        return torch.cat([self.mono.decode(channel) for channel in self.left_right(tokens)], dim=1)
+
+    def left_right(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The tokens int64 [batch, codebooks, frames] of the left channel, and those of the right."""
+        return tokens[:, ::2], tokens[:, 1::2]
+
+
+class _Quantizer(nn.Module):
+    """Residual vector quantisation: each codebook has the nearest vector to what those before it have left."""
+
+    def __init__(self, config: CodecConfig, device: torch.device) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            _Codebook(config.card, config.network.dimension, device) for _ in range(config.codebooks)
+        )
+        self.used = config.codebooks
+
+    def encode(self, latents: torch.Tensor) -> torch.Tensor:
+        tokens = []
+        for layer in self.layers[: self.used]:
+            found = cast(_Codebook, layer).nearest(latents)
+            latents = latents - layer(found)
+            tokens.append(found)
+        return torch.stack(tokens, dim=1)
+
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        first, *others = (layer(row) for layer, row in zip(self.layers, tokens.unbind(1), strict=False))
+        latents: torch.Tensor = first
+        for latent in others:
+            latents = latents + latent
+        return latents
+
+
+class _Codebook(nn.Module):
+    def __init__(self, card: int, dimension: int, device: torch.device) -> None:
+        super().__init__()
+        self.register_buffer("embed", torch.empty(card, dimension, device=device))
+        self.embed: torch.Tensor
+
+    def nearest(self, latents: torch.Tensor) -> torch.Tensor:
+        """Tokens int64 [batch, frames] of latents float [batch, dimension, frames]."""
+        rows = latents.transpose(1, 2).flatten(0, 1)
+        vectors = self.embed.t()
+        # Written as audiocraft computes it: of two vectors that are nearly as near, rounding decides.
+        nearness = -(rows.pow(2).sum(1, keepdim=True) - 2 * rows @ vectors + vectors.pow(2).sum(0, keepdim=True))
+        return nearness.max(dim=-1).indices.view(latents.shape[0], -1)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Latents float [batch, dimension, frames] of tokens int64 [batch, frames]."""
+        return functional.embedding(tokens, self.embed).transpose(1, 2)

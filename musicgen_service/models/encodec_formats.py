@@ -1,0 +1,139 @@
+"""The two formats that EnCodec's weights come in: audiocraft's export, and a folder of transformers'."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from musicgen_service.models import state
+from musicgen_service.models.encodec import CodecConfig, Encodec
+from musicgen_service.models.seanet import SeaNetConfig
+
+_RENAMED = (
+    (re.compile(r"^(encoder|decoder)\.model\."), r"\1.layers."),
+    (re.compile(r"\.(conv|convtr)\.\1\."), ".conv."),
+    (re.compile(r"^quantizer\.vq\."), "quantizer."),
+    (re.compile(r"(^quantizer\.layers\.\d+)\._?codebook\."), r"\1."),
+    (re.compile(r"\.parametrizations\.weight\.original0$"), ".weight_g"),
+    (re.compile(r"\.parametrizations\.weight\.original1$"), ".weight_v"),
+)
+_TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
+"""How often codebooks are used, which training keeps count of."""
+
+
+def from_audiocraft(config: Mapping[str, Any], stored: Mapping[str, torch.Tensor], device: torch.device) -> Encodec:
+    """A codec from audiocraft's `xp.cfg` and state dict.
+
+    Raises
+    ------
+    KeyError, ValueError, RuntimeError
+        When they are not those of a codec that MusicGen uses.
+    """
+    network, quantizer, codec = config["seanet"], config["rvq"], config["encodec"]
+    encoder, decoder = network | network["encoder"], network | network["decoder"]
+    _expect(
+        (config["compression_model"], "encodec"),
+        (codec["autoencoder"], "seanet"),
+        (codec["quantizer"], "rvq"),
+        (codec["causal"], False),
+        (codec.get("renormalize", False), False),
+        (network["causal"], False),
+        (network["activation"], "ELU"),
+        (network["activation_params"], {"alpha": 1.0}),
+        (network["norm"] in ("weight_norm", "none"), True),
+        (decoder.get("final_activation"), None),
+    )
+    shape = SeaNetConfig(
+        channels=network["channels"],
+        dimension=network["dimension"],
+        filters=network["n_filters"],
+        ratios=tuple(network["ratios"]),
+        residual_layers=network["n_residual_layers"],
+        encoder_lstm=encoder["lstm"],
+        decoder_lstm=decoder["lstm"],
+        kernel=network["kernel_size"],
+        last_kernel=network["last_kernel_size"],
+        residual_kernel=network["residual_kernel_size"],
+        dilation_base=network["dilation_base"],
+        compress=network["compress"],
+        pad_mode=network["pad_mode"],
+        has_shortcut_convolution=not network["true_skip"],
+    )
+    return _filled(CodecConfig(shape, codec["sample_rate"], quantizer["n_q"], quantizer["bins"]), stored, device)
+
+
+def from_folder(folder: Path, device: torch.device) -> Encodec:
+    """A codec from a folder in transformers' format, which released checkpoints point to.
+
+    Raises
+    ------
+    OSError, KeyError, ValueError, RuntimeError
+        When a file is missing or is not that of a codec that MusicGen uses.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    _expect(
+        (config["use_causal_conv"], False),
+        (config["normalize"], False),
+        (config["norm_type"], "weight_norm"),
+        (config["chunk_length_s"], None),
+    )
+    shape = SeaNetConfig(
+        channels=config["audio_channels"],
+        dimension=config["hidden_size"],
+        filters=config["num_filters"],
+        ratios=tuple(config["upsampling_ratios"]),
+        residual_layers=config["num_residual_layers"],
+        encoder_lstm=config["num_lstm_layers"],
+        decoder_lstm=config["num_lstm_layers"],
+        kernel=config["kernel_size"],
+        last_kernel=config["last_kernel_size"],
+        residual_kernel=config["residual_kernel_size"],
+        dilation_base=config["dilation_growth_rate"],
+        compress=config["compress"],
+        pad_mode=config["pad_mode"],
+        has_shortcut_convolution=config.get("use_conv_shortcut", True),
+    )
+    # The format tells codebooks by their kilobits a second.
+    bits_per_second = config["sampling_rate"] / shape.hop * math.log2(config["codebook_size"])
+    codebooks = int(1000 * config["target_bandwidths"][-1] // bits_per_second)
+    codec = CodecConfig(shape, config["sampling_rate"], codebooks, config["codebook_size"])
+    return _filled(codec, state.read_folder(folder), device)
+
+
+def _filled(config: CodecConfig, stored: Mapping[str, torch.Tensor], device: torch.device) -> Encodec:
+    codec = Encodec(config, device)
+    state.fill(codec, _plain_weights(_renamed(stored)))
+    return codec
+
+
+def _renamed(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    renamed = {}
+    for name, tensor in stored.items():
+        for pattern, replacement in _RENAMED:
+            name = pattern.sub(replacement, name)
+        if not name.endswith(_TRAINING_ONLY):
+            renamed[name] = tensor
+    return renamed
+
+
+def _plain_weights(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights in the place of their lengths and directions, where they are normalised."""
+    plain = {}
+    for name, tensor in stored.items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "weight_v":
+            # In float32, as the network computes: files may hold half precision.
+            plain[f"{layer}.weight"] = torch._weight_norm(tensor.float(), stored[f"{layer}.weight_g"].float(), 0)
+        elif kind != "weight_g":
+            plain[name] = tensor
+    return plain
+
+
+def _expect(*options: tuple[Any, Any]) -> None:
+    for found, wanted in options:
+        if found != wanted:
+            raise ValueError(f"a codec with {found!r} in the place of {wanted!r} is not one of MusicGen's")

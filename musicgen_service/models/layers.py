@@ -1,0 +1,28 @@
+"""torch's layers without random initialisation: a state dict fills them, and drawing takes longer than reading."""
+
+from torch import nn
+
+
+class _Uninitialised:
+    def reset_parameters(self) -> None:
+        """Leave the weights as the memory they were given."""
+
+
+class Conv1d(_Uninitialised, nn.Conv1d):
+    """See `torch.nn.Conv1d`."""
+
+
+class ConvTranspose1d(_Uninitialised, nn.ConvTranspose1d):
+    """See `torch.nn.ConvTranspose1d`."""
+
+
+class Embedding(_Uninitialised, nn.Embedding):
+    """See `torch.nn.Embedding`."""
+
+
+class Linear(_Uninitialised, nn.Linear):
+    """See `torch.nn.Linear`."""
+
+
+class LSTM(_Uninitialised, nn.LSTM):
+    """See `torch.nn.LSTM`."""

@@ -1,0 +1,181 @@
+"""SEANet, the convolutional encoder and decoder of EnCodec (arXiv:2210.13438).
+
+Padding is on both sides, as in the codecs that MusicGen was trained with. Weights are plain: weight normalisation is
+applied once, when they are loaded.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from musicgen_service.models.layers import LSTM, Conv1d, ConvTranspose1d
+
+
+@dataclass(frozen=True)
+class SeaNetConfig:
+    """The shape of an encoder and a decoder, which mirror each other.
+
+    Attributes
+    ----------
+    channels : of the audio
+    dimension : of a latent frame
+    filters : channels of the layers next to the audio; they double with every ratio
+    ratios : samples per frame of each upsampling, from latent to audio
+    residual_layers : per ratio
+    encoder_lstm, decoder_lstm : layers, 0 for none
+    kernel, last_kernel, residual_kernel : sizes in samples
+    dilation_base : factor from one residual layer's dilation to the next one's
+    compress : by which residual layers have fewer channels inside
+    pad_mode : `constant` or `reflect`
+    has_shortcut_convolution : whether a residual layer's input passes a convolution on its way around
+    """
+
+    channels: int
+    dimension: int
+    filters: int
+    ratios: tuple[int, ...]
+    residual_layers: int
+    encoder_lstm: int
+    decoder_lstm: int
+    kernel: int
+    last_kernel: int
+    residual_kernel: int
+    dilation_base: int
+    compress: int
+    pad_mode: str
+    has_shortcut_convolution: bool
+
+    @property
+    def hop(self) -> int:
+        """Samples per latent frame."""
+        return math.prod(self.ratios)
+
+
+class Encoder(nn.Module):
+    """Audio float [batch, channels, samples] to latents [batch, dimension, ceil(samples / hop)]."""
+
+    def __init__(self, config: SeaNetConfig, device: torch.device) -> None:
+        super().__init__()
+        width = config.filters
+        layers: list[nn.Module] = [_Convolution(config.channels, width, config.kernel, config.pad_mode, device)]
+        for ratio in reversed(config.ratios):
+            layers += _residual_layers(width, config, device)
+            layers += [nn.ELU(), _Convolution(width, 2 * width, 2 * ratio, config.pad_mode, device, stride=ratio)]
+            width *= 2
+        if config.encoder_lstm:
+            layers.append(_Recurrence(width, config.encoder_lstm, device))
+        layers += [nn.ELU(), _Convolution(width, config.dimension, config.last_kernel, config.pad_mode, device)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        latents: torch.Tensor = self.layers(audio)
+        return latents
+
+
+class Decoder(nn.Module):
+    """Latents float [batch, dimension, frames] to audio [batch, channels, frames * hop]."""
+
+    def __init__(self, config: SeaNetConfig, device: torch.device) -> None:
+        super().__init__()
+        width = config.filters * 2 ** len(config.ratios)
+        layers: list[nn.Module] = [_Convolution(config.dimension, width, config.kernel, config.pad_mode, device)]
+        if config.decoder_lstm:
+            layers.append(_Recurrence(width, config.decoder_lstm, device))
+        for ratio in config.ratios:
+            layers += [nn.ELU(), _Upsampling(width, width // 2, ratio, device)]
+            width //= 2
+            layers += _residual_layers(width, config, device)
+        layers += [nn.ELU(), _Convolution(width, config.channels, config.last_kernel, config.pad_mode, device)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        audio: torch.Tensor = self.layers(latents)
+        return audio
+
+
+def _residual_layers(width: int, config: SeaNetConfig, device: torch.device) -> list[nn.Module]:
+    return [_Residual(width, config.dilation_base**layer, config, device) for layer in range(config.residual_layers)]
+
+
+class _Convolution(nn.Module):
+    """A convolution whose output has a frame for every `stride` samples, the last ones included."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        pad_mode: str,
+        device: torch.device,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv1d(inputs, outputs, kernel, stride, dilation=dilation, device=device)
+        self.span = (kernel - 1) * dilation + 1
+        self.stride = stride
+        self.pad_mode = pad_mode
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        overlap = self.span - self.stride
+        right = overlap // 2
+        incomplete = -x.shape[-1] % self.stride
+        result: torch.Tensor = self.conv(_pad(x, overlap - right, right + incomplete, self.pad_mode))
+        return result
+
+
+def _pad(x: torch.Tensor, left: int, right: int, mode: str) -> torch.Tensor:
+    if mode != "reflect":
+        return functional.pad(x, (left, right), mode)
+    # What is shorter than its reflection is first made longer by silence, which goes again.
+    missing = max(0, max(left, right) - x.shape[-1] + 1)
+    padded = functional.pad(functional.pad(x, (0, missing)), (left, right), mode)
+    return padded[..., : padded.shape[-1] - missing]
+
+
+class _Upsampling(nn.Module):
+    def __init__(self, inputs: int, outputs: int, ratio: int, device: torch.device) -> None:
+        super().__init__()
+        self.conv = ConvTranspose1d(inputs, outputs, 2 * ratio, ratio, device=device)
+        self.right = ratio // 2
+        self.left = ratio - self.right
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(x)
+        return y[..., self.left : y.shape[-1] - self.right]
+
+
+class _Recurrence(nn.Module):
+    """An LSTM over the frames, beside a direct way."""
+
+    def __init__(self, width: int, layers: int, device: torch.device) -> None:
+        super().__init__()
+        self.lstm = LSTM(width, width, layers, device=device)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frames = x.permute(2, 0, 1)
+        return (self.lstm(frames)[0] + frames).permute(1, 2, 0)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int, dilation: int, config: SeaNetConfig, device: torch.device) -> None:
+        super().__init__()
+        inner = width // config.compress
+        self.block = nn.Sequential(
+            nn.ELU(),
+            _Convolution(width, inner, config.residual_kernel, config.pad_mode, device, dilation=dilation),
+            nn.ELU(),
+            _Convolution(inner, width, 1, config.pad_mode, device),
+        )
+        self.shortcut = (
+            _Convolution(width, width, 1, config.pad_mode, device) if config.has_shortcut_convolution else nn.Identity()
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.shortcut(x) + self.block(x)
+        return result

@@ -1,0 +1,162 @@
+"""The codec gives, bit by bit, what audiocraft's codec gives with the same weights, in both of their formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from musicgen_service.models import audiocraft_adapter as adapter
+from musicgen_service.models import encodec_formats
+from musicgen_service.models.checkpoint_config import parse
+from musicgen_service.models.encodec import Encodec, StereoEncodec
+from musicgen_service.models.state import read_package
+from tests.support.checkpoints import codec_config
+
+# isort: split
+# After the adapter, which makes audiocraft importable.
+from audiocraft.models.encodec import HFEncodecCompressionModel, InterleaveStereoCompressionModel
+from omegaconf import DictConfig, OmegaConf
+from transformers import EncodecConfig, EncodecModel
+
+CPU = torch.device("cpu")
+LENGTHS = (1, 5, 639, 640, 641, 32_000, 50_001)
+"""Samples, a frame being 640 of them."""
+HUB: dict[str, Any] = {
+    "sampling_rate": 32_000,
+    "target_bandwidths": [1.4],
+    "use_causal_conv": False,
+    "upsampling_ratios": [8, 5, 4, 4],
+    "codebook_size": 128,
+    "num_filters": 4,
+    "hidden_size": 32,
+    "use_conv_shortcut": False,
+}
+"""As the released codec has it, but smaller."""
+
+
+def trained(codec: Any) -> Any:
+    """A random codec that tells sounds apart."""
+    generator = torch.Generator().manual_seed(1)
+    for name, tensor in codec.state_dict().items():
+        if name.endswith(".embed"):
+            tensor.normal_(std=0.01, generator=generator)
+        elif name.endswith(".bias"):
+            tensor.zero_()
+        elif name.endswith("inited"):
+            tensor.fill_(1)
+    return codec.eval()
+
+
+def of_audiocraft(change: Callable[[DictConfig], None] = lambda _: None) -> tuple[Any, Encodec]:
+    """audiocraft's codec of a configuration, and ours with the same weights."""
+    config = codec_config(4, 32, 128)
+    change(config)
+    torch.manual_seed(0)
+    theirs = trained(adapter.build_codec(config))
+    return theirs, encodec_formats.from_audiocraft(parse(OmegaConf.to_yaml(config)), theirs.state_dict(), CPU)
+
+
+@torch.no_grad()
+def assert_same(theirs: Any, ours: Encodec | StereoEncodec, channels: int = 1) -> None:
+    for length in LENGTHS:
+        audio = torch.randn(1, channels, length, generator=torch.Generator().manual_seed(length))
+        tokens, _ = theirs.encode(audio)
+        assert torch.equal(ours.encode(audio), tokens), length
+        assert torch.equal(ours.decode(tokens), theirs.decode(tokens, None)), length
+    assert len(tokens.unique()) > 5, "the codec says the same of everything"
+    properties = ("sample_rate", "channels", "frame_rate")
+    assert [getattr(ours, name) for name in properties] == [getattr(theirs, name) for name in properties]
+
+
+def reflecting(config: DictConfig) -> None:
+    config.seanet.pad_mode = "reflect"
+
+
+def deep(config: DictConfig) -> None:
+    config.seanet.update(n_residual_layers=3, true_skip=False, ratios=[4, 3, 2], kernel_size=5, compress=4)
+
+
+def without_recurrence(config: DictConfig) -> None:
+    config.seanet.encoder = {"lstm": 0}
+    config.seanet.disable_norm_outer_blocks = 2
+
+
+@pytest.mark.parametrize("change", [lambda _: None, reflecting, deep, without_recurrence])
+def test_codecs_of_audiocraft(change: Callable[[DictConfig], None]) -> None:
+    assert_same(*of_audiocraft(change))
+
+
+def test_the_shipped_codec() -> None:
+    package = read_package(Path("weights/demo/compression_state_dict.bin"))
+    theirs = adapter.build_codec(OmegaConf.create(package["xp.cfg"])).eval()
+    theirs.load_state_dict(package["best_state"])
+    ours = encodec_formats.from_audiocraft(parse(package["xp.cfg"]), package["best_state"], CPU)
+    assert_same(theirs, ours)
+
+
+@pytest.mark.parametrize("change", [{}, {"pad_mode": "constant"}, {"use_conv_shortcut": True}])
+def test_codecs_of_transformers(tmp_path: Path, change: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    trained(EncodecModel(EncodecConfig(**(HUB | change)))).save_pretrained(tmp_path)
+    theirs = HFEncodecCompressionModel(EncodecModel.from_pretrained(tmp_path)).eval()
+    assert_same(theirs, encodec_formats.from_folder(tmp_path, CPU))
+
+
+def test_a_folder_may_hold_weights_under_their_older_names(tmp_path: Path) -> None:
+    codec = trained(EncodecModel(EncodecConfig(**HUB)))
+    older = {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): tensor
+        for name, tensor in codec.state_dict().items()
+    }
+    assert older.keys() != codec.state_dict().keys()
+    codec.config.save_pretrained(tmp_path)
+    torch.save(older, tmp_path / "pytorch_model.bin")
+    assert_same(HFEncodecCompressionModel(codec), encodec_formats.from_folder(tmp_path, CPU))
+
+
+def test_left_and_right_take_turns() -> None:
+    theirs, ours = of_audiocraft()
+    stereo = StereoEncodec(ours)
+    assert_same(InterleaveStereoCompressionModel(theirs), stereo, channels=2)
+    tokens = torch.arange(8)[None, :, None]
+    assert [half.flatten().tolist() for half in stereo.left_right(tokens)] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+
+
+@torch.no_grad()
+def test_fewer_codebooks_are_the_first_ones() -> None:
+    theirs, ours = of_audiocraft()
+    theirs.set_num_codebooks(2)
+    ours.use_codebooks(2)
+    assert_same(theirs, ours)
+    assert ours.encode(torch.zeros(1, 1, 640)).shape == (1, 2, 1)
+
+
+@torch.no_grad()
+def test_latents_are_those_that_diffusion_was_trained_on() -> None:
+    theirs, ours = of_audiocraft()
+    tokens = torch.randint(0, 128, (2, 4, 30))
+    assert torch.equal(ours.decode_latent(tokens), theirs.decode_latent(tokens))
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [("encodec", "causal", True), ("encodec", "renormalize", True), ("seanet", "activation", "ReLU")],
+)
+def test_codecs_of_another_kind_are_refused(group: str, name: str, value: Any) -> None:
+    config = parse(OmegaConf.to_yaml(codec_config(4, 32, 128)))
+    config[group][name] = value
+    with pytest.raises(ValueError, match="is not one of MusicGen's"):
+        encodec_formats.from_audiocraft(config, {}, CPU)
+
+
+@pytest.mark.parametrize("name", ["encoder.model.0.conv.conv.bias", "quantizer.vq.layers.1._codebook.embed"])
+def test_weights_that_are_missing_are_named(name: str) -> None:
+    config = codec_config(4, 32, 128)
+    state = adapter.build_codec(config).state_dict()
+    del state[name]
+    with pytest.raises(RuntimeError, match=r"not those of its configuration: (encoder\.layers\.0|quantizer)"):
+        encodec_formats.from_audiocraft(parse(OmegaConf.to_yaml(config)), state, CPU)
