@@ -1,0 +1,88 @@
+"""A request imports what it needs: no audiocraft, and nothing that takes long for what the request does not do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from musicgen_service.models import loading
+from musicgen_service.models.store import WeightsError, WeightStore
+from tests.support.shell import environment
+from tests.support.sounds import RATE, tone
+
+WEIGHTS = str(Path("weights").resolve())
+ABSENT = ("audiocraft", "torchaudio", "transformers", "omegaconf", "demucs")
+PROGRAM = """
+import json, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split():
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from musicgen_service import cli
+try:
+    cli.main(sys.argv[2:])
+finally:
+    print(json.dumps(list(sys.modules)))
+"""
+
+
+def predict(folder: Path, *arguments: str, absent: tuple[str, ...] = ()) -> set[str]:
+    """Make a clip with the shipped checkpoint in another process: the modules that it imported."""
+    words = ["predict", "lofi piano, 90 bpm", "-o", "clip.wav", "--duration", "5", "--seed", "1", *arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, " ".join(absent), *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment() | {"MUSICGEN_WEIGHTS": WEIGHTS},
+    )
+    assert done.returncode == 0, done.stderr
+    assert soundfile.info(folder / "clip.wav").duration > 1
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_text_request_waits_for_no_library_that_it_does_not_use(tmp_path: Path) -> None:
+    imported = predict(tmp_path)
+    assert "musicgen_service.models.encodec" in imported
+    slow = {*ABSENT, "librosa", "numba", "sklearn", "matplotlib", "sympy", "torch._dynamo", "torch.distributed.tensor"}
+    assert not slow & imported
+    assert len([name for name in imported if name.partition(".")[0] != "torch"]) < 1500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--input_audio", "song.wav"],
+        ["--input_audio", "song.wav", "--continuation"],
+        ["--task", "loop"],
+    ],
+    ids=["melody", "continuation", "loop"],
+)
+def test_every_other_task_of_the_engine_does_without_audiocraft(tmp_path: Path, arguments: list[str]) -> None:
+    soundfile.write(tmp_path / "song.wav", tone(3)[0], RATE)
+    predict(tmp_path, *arguments, absent=ABSENT)
+
+
+@pytest.fixture
+def without_audiocraft(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("musicgen_service.models.audiocraft_adapter", raising=False)
+    monkeypatch.setitem(sys.modules, "musicgen_service.models.audiocraft_adapter", None)
+
+
+@pytest.mark.usefixtures("without_audiocraft")
+def test_what_needs_audiocraft_says_how_to_install_it(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    cpu = torch.device("cpu")
+    command = "run `pip install --no-deps audiocraft==1.3.0`.$"
+    model = loading.load_model("small", store, cpu)
+    with pytest.raises(WeightsError, match=f"^MultiBand Diffusion needs audiocraft: {command}"):
+        loading.load_diffusion(model, store)
+    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
+    with pytest.raises(WeightsError, match=f"^The reference engine needs audiocraft: {command}"):
+        loading.load_model("small", store, cpu)
