@@ -30,8 +30,13 @@ def importers(*names: str) -> set[str]:
     }
 
 
-def test_one_door_leads_to_audiocraft() -> None:
-    assert importers("audiocraft", "torchaudio", "demucs", "beat_this") == {"models/audiocraft_adapter.py"}
+@pytest.mark.parametrize("package", ["audiocraft", "demucs", "beat_this"])
+def test_one_module_imports_a_package_of_networks(package: str) -> None:
+    assert importers(package) == {f"models/{package}_adapter.py"}
+
+
+def test_the_reference_alone_needs_transformers_and_omegaconf() -> None:
+    assert importers("transformers", "omegaconf") == {"models/audiocraft_adapter.py"}
 
 
 def test_pydub_stays_in_a_program_of_its_own() -> None:
