@@ -9,23 +9,19 @@ take to be read at the bandwidth that a plain sum reaches. Needs a GPU.
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from unittest.mock import patch
 
 from bench import implementations, machine
+from musicgen_service.engine import weights
 from musicgen_service.engine.attention import BatchedAttention
 from musicgen_service.engine.cuda_graph import StepGraphs
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
-from musicgen_service.engine.precision import Precision
+from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling, SlotRequest
+from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.slots import BLOCK, Buffers, Slots
-from musicgen_service.models import audiocraft_adapter as adapter
-from tests.support import checkpoints
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -99,13 +95,15 @@ def main() -> None:
     torch.cuda.empty_cache()
     engine = _engine(options.size, device)
     config = implementations.SIZES[options.size]
-    weights = 2 * (14 * config["dim"] ** 2 * config["num_layers"] + 4 * 2048 * config["dim"])
+    weight_bytes = 2 * (14 * config["dim"] ** 2 * config["num_layers"] + 4 * 2048 * config["dim"])
     print(f"{options.size}, half, guidance 3; {machine.describe(device)}")
     print(f"python -m bench.gpu_step --size {options.size}")
-    print(f"memory reads at {bandwidth / 1e9:.0f} GB/s; a step reads {weights / 1e9:.2f} GB of weights", flush=True)
+    print(
+        f"memory reads at {bandwidth / 1e9:.0f} GB/s; a step reads {weight_bytes / 1e9:.2f} GB of weights", flush=True
+    )
     for count, position in SCENES:
         scene = Scene(engine, count, position)
-        floor = 1000 * (weights + scene.cached_bytes) / bandwidth
+        floor = 1000 * (weight_bytes + scene.cached_bytes) / bandwidth
         eager, replay = _host_ms(scene.step), captured(scene.step)
         graph = device_ms(replay)
         print(f"\n{count} slots at frame {position}: {eager:.1f} ms kernel by kernel, {graph:.2f} ms as a graph")
@@ -118,16 +116,18 @@ def main() -> None:
 
 
 def _engine(size: str, device: torch.device) -> Engine:
-    """An engine with random weights, drawn on the device."""
-    with tempfile.TemporaryDirectory() as folder:
-        text_encoder = Path(folder) / "t5"
-        checkpoints.build_text_encoder(text_encoder)
-        config = checkpoints.lm_config(implementations.SIZES[size], stereo=False, melody=False, card=2048, window=30.0)
-        config.device, config.dtype = str(device), "float16"
-        config.conditioners.description.t5.name = str(text_encoder)
-        lm = adapter.build_lm(config).eval()
-    lm.cfg = config
-    return Engine(lm, partial(adapter.condition_tensors, lm), Precision.HALF)
+    """An engine with random weights, and a random text for every condition, drawn on the device."""
+    sizes = implementations.SIZES[size]
+    dim = sizes["dim"]
+    shape = weights.DecoderShape(dim, sizes["num_heads"], sizes["num_layers"], 4 * dim, 4, 2048, True)
+    numerics = Numerics(Precision.HALF, device)
+
+    def take(_name: str, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=device, dtype=numerics.dtype) / dim**0.5
+
+    text = torch.randn(TEXT_LENGTH, dim, device=device)
+    packed = weights.build(shape, take, numerics.pack_weight, numerics.dtype)
+    return Engine(packed, range(4), lambda _: ConditionTensors((text,), None), numerics)
 
 
 def captured(step: Call) -> Call:

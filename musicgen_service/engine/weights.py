@@ -18,7 +18,7 @@ _EPSILON = 1e-5
 class Take(Protocol):
     """Gives the tensors of a state dict, each once."""
 
-    def __call__(self, name: str, *shape: int) -> torch.Tensor:
+    def __call__(self, name: str, /, *shape: int) -> torch.Tensor:
         """The tensor of a name, as a copy in memory on the model's device.
 
         Raises

@@ -62,11 +62,9 @@ class Conditioner:
 
     @torch.no_grad()
     def tensors(self, condition: Condition) -> ConditionTensors:
-        """A condition as the engine takes it: tensors, by the way they enter the network."""
-        # In half precision on a GPU, as audiocraft computes there; the text encoder and chroma stay in float32.
-        with torch.autocast(self._device.type, dtype=torch.float16, enabled=self._device.type == "cuda"):
-            description, lengths = self._descriptions(condition.text, condition.negative_text)
-            melody = None if self._melody is None else self._melody.rows(condition)
+        """A condition as the engine takes it: float32 tensors, by the way they enter the network."""
+        description, lengths = self._descriptions(condition.text, condition.negative_text)
+        melody = None if self._melody is None else self._melody.rows(condition)
         prefix = [] if melody is None else [melody]
         if not self._is_text_crossed:
             return ConditionTensors((), torch.cat([*prefix, description], dim=1))
@@ -85,9 +83,7 @@ class Conditioner:
             tokens[row, : len(numbers)] = torch.tensor(numbers)
             is_text[row, : len(numbers)] = bool(text)
         tokens, is_text = tokens.to(self._device), is_text.to(self._device)
-        with torch.autocast(self._device.type, enabled=False):
-            encoded = self._text_encoder(tokens, is_text)
-        embedded: torch.Tensor = self._description.output_proj(encoded)
+        embedded: torch.Tensor = self._description.output_proj(self._text_encoder(tokens, is_text))
         return embedded * is_text[..., None], [len(numbers) for numbers in read]
 
 
@@ -109,12 +105,11 @@ class _MelodyProjection(_Projection):
 
     def rows(self, condition: Condition) -> torch.Tensor:
         """What a melody means, and silence for the unconditional row: [2, frames, dim]."""
-        with torch.autocast(self.chroma.window.device.type, enabled=False):
-            silence = self._heard(torch.zeros(1))
-            if condition.chroma is not None:
-                melody = condition.chroma.T.to(silence)
-            else:
-                melody = silence if condition.melody is None else self._heard(condition.melody[0])
+        silence = self._heard(torch.zeros(1))
+        if condition.chroma is not None:
+            melody = condition.chroma.T.to(silence)
+        else:
+            melody = silence if condition.melody is None else self._heard(condition.melody[0])
         projected: torch.Tensor = self.output_proj(torch.stack([melody, silence]))
         return projected
 
