@@ -1,9 +1,9 @@
 """What a beat tracker listens to: where sounds begin and where the harmony changes, 86 times a second."""
 
 import numpy as np
+import scipy  # its parts load when they are first used
 import soxr
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from musicgen_service.analysis import mel
 from musicgen_service.analysis.pitch import LOWEST, PITCH_RATE, TRIADS, fold, levels
@@ -50,7 +50,7 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
     spectrum = mel.magnitudes(audio, _FFT, HOP)
     bands = mel.filters(RATE, _FFT, _MELS, *_MEL_RANGE) @ spectrum
     loudness = np.log1p(1000 * bands / max(float(bands.max()), 1e-9))
-    before = maximum_filter1d(loudness, 3, axis=0)
+    before = scipy.ndimage.maximum_filter1d(loudness, 3, axis=0)
     rises = np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
     centres = mel.frequencies(_MELS + 2, *_MEL_RANGE)[1:-1]
     parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
@@ -70,7 +70,7 @@ def _changes(audio: NDArray[np.float32]) -> tuple[Array, Array]:
     midi = np.arange(LOWEST, LOWEST + len(pitches))
     middle = fold(pitches * np.exp(-(((midi - 62) / 16) ** 2))[:, None] * (midi >= 45)[:, None])
     # Triads rather than pitch classes: a melody moves within the chord more than it leaves it.
-    triads = TRIADS @ uniform_filter1d(middle, 5, axis=1)
+    triads = TRIADS @ scipy.ndimage.uniform_filter1d(middle, 5, axis=1)
     strongest = triads.max(axis=0)
     triads *= (triads / np.maximum(strongest, 1e-6)) ** 7 / (strongest + _QUIET * strongest.mean() + 1e-6)
     return _novelty(triads), _novelty(fold(pitches * (midi < 52)[:, None]))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are first used
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 
@@ -110,7 +110,7 @@ def evidence(rows: Array, reading: Reading) -> Array:
 
 def widened(rows: Array) -> Array:
     """Envelopes in which an onset counts for the frames around it too."""
-    return maximum_filter1d(rows, _NEAR, axis=1)
+    return scipy.ndimage.maximum_filter1d(rows, _NEAR, axis=1)
 
 
 def best(rows: Array, pulses: list[tuple[Array, float]], tempo: float | None) -> Reading:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
+import scipy  # its parts load when they are first used
 
 from musicgen_service.audio import loudness
 
@@ -59,7 +59,7 @@ def limit(samples: np.ndarray, rate: int) -> np.ndarray:
     needed = np.minimum(1.0, _CEILING / np.maximum(peaks, _CEILING))
     reach = round(_LOOK_AHEAD * rate) | 1
     # Each value of the moving average lies below every needed gain within reach, so no peak gets through.
-    gain = uniform_filter1d(minimum_filter1d(needed, reach), reach)
+    gain = scipy.ndimage.uniform_filter1d(scipy.ndimage.minimum_filter1d(needed, reach), reach)
     return (samples * gain).astype(np.float32)
 
 

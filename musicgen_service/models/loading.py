@@ -119,9 +119,7 @@ def _load_reference(package: Mapping[str, Any], text_encoder: Path, device: torc
     return ReferenceLoop(lm.float() if device.type == "cpu" else lm, adapter.attributes)
 
 
-def _load_codec(
-    files: CheckpointFiles, config: LanguageModelConfig, device: torch.device
-) -> Encodec | StereoEncodec:
+def _load_codec(files: CheckpointFiles, config: LanguageModelConfig, device: torch.device) -> Encodec | StereoEncodec:
     package = state.read_package(files.codec)
     if "pretrained" in package:
         codec = encodec_formats.from_folder(files.part(package["pretrained"]), device)

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from musicgen_service.models import loading
+from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.store import WeightsError, WeightStore
 from tests.support.shell import environment
 from tests.support.sounds import RATE, tone
@@ -80,9 +81,9 @@ def test_what_needs_audiocraft_says_how_to_install_it(store: WeightStore, monkey
 
     cpu = torch.device("cpu")
     command = "run `pip install --no-deps audiocraft==1.3.0`.$"
-    model = loading.load_model("small", store, cpu)
+    model = loading.load_model(store.checkpoint("small"), cpu)
     with pytest.raises(WeightsError, match=f"^MultiBand Diffusion needs audiocraft: {command}"):
-        loading.load_diffusion(model, store)
+        loading.load_diffusion(model, store.component(DIFFUSION))
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
     with pytest.raises(WeightsError, match=f"^The reference engine needs audiocraft: {command}"):
-        loading.load_model("small", store, cpu)
+        loading.load_model(store.checkpoint("small"), cpu)
