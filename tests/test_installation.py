@@ -14,8 +14,7 @@ import pytest
 
 from musicgen_service import __version__, installation
 from musicgen_service.audio import recipe
-from musicgen_service.models import audiocraft_imports
-from musicgen_service.models.store import WeightsError, WeightStore
+from musicgen_service.models.store import WeightStore
 from tests.support.harness import serving
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -34,14 +33,6 @@ def test_the_weights_folder_comes_before_what_an_installation_brings(weights: Pa
     (tmp_path / "small").mkdir()
     assert store.path("small") == tmp_path / "small" and not store.has("small")
     assert store.path("large") == tmp_path / "large"
-
-
-def test_without_audiocraft_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audiocraft_imports, "_is_available", lambda name: name != "audiocraft")
-    with pytest.raises(WeightsError) as refused:
-        audiocraft_imports._install()
-    assert str(refused.value) == "audiocraft is not installed: run `pip install --no-deps audiocraft==1.3.0`."
-    assert installation.audiocraft_requirement() in (PROJECT / "requirements-audiocraft.txt").read_text().split()
 
 
 @dataclass(frozen=True)

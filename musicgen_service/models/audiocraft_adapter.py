@@ -185,6 +185,8 @@ def build_reference_lm(package: Mapping[str, Any], text_encoder: Path, device: t
     stored: torch.dtype = package["best_state"]["transformer.layers.0.linear1.weight"].dtype
     config.dtype = str(stored).removeprefix("torch.")
     config.conditioners.description.t5.name = str(text_encoder)
+    # How to draw new weights, which are about to be replaced.
+    config.transformer_lm.update(weight_init=None, depthwise_init=None, zero_bias_init=False)
     return build_lm(config).eval()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from musicgen_service import installation
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.store import WeightsError, WeightStore
@@ -80,6 +81,7 @@ def test_what_needs_audiocraft_says_how_to_install_it(store: WeightStore, monkey
     import torch
 
     cpu = torch.device("cpu")
+    assert installation.audiocraft_requirement() == "audiocraft==1.3.0"
     command = "run `pip install --no-deps audiocraft==1.3.0`.$"
     model = loading.load_model(store.checkpoint("small"), cpu)
     with pytest.raises(WeightsError, match=f"^MultiBand Diffusion needs audiocraft: {command}"):
