@@ -96,7 +96,7 @@ def test_the_schemas_differ_in_what_is_documented_and_nothing_else() -> None:
     found = [difference for system in SYSTEMS for difference in differences(system)]
     for difference in [Difference("system", "field", "key", "reference", "here"), *found]:
         print("".join(f"{cell:22}" for cell in difference))
-    assert len(SYSTEMS) == 5
+    assert len(SYSTEMS) >= 5
     assert set(found) == documented()
 
 
