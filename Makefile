@@ -7,7 +7,7 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-slow lint generate pins container demo-weights fuzz soak audit clean
+.PHONY: help install run serve test test-slow lint docs generate pins container demo-weights fuzz soak audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -55,6 +55,9 @@ lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED_DEV)  ## build the documentation site into build/docs, without a network
+	$(BIN)/python -m deploy.docs
 
 generate: $(INSTALLED_DEV)  ## write every cog.yaml from its template
 	$(BIN)/python -m deploy.cog_yaml

@@ -1,4 +1,4 @@
-"""Draws the pictures of the README: the seam of a loop that the shipped checkpoint made, and a remix's alignment.
+"""Draws the pictures of docs/loops-and-remixes.md: the seam of a loop that the demo made, and a remix's alignment.
 
 python -m bench.pictures --out docs/pictures
 """

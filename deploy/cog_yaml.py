@@ -56,7 +56,7 @@ _PIP = "python -m pip install --break-system-packages --no-cache-dir --no-deps"
 
 def files() -> dict[Path, str]:
     """Every cog.yaml of the repository, by its path from the root, as it should be."""
-    root = {Path("cog.yaml"): _file(None, 'Cog reads this to build the container. See README.md, "Deploy".')}
+    root = {Path("cog.yaml"): _file(None, "Cog reads this to build the container. See docs/operators.md.")}
     return root | {
         Path("compat", name, "cog.yaml"): _file(
             name, f"A container with the inputs of {reference}: `cog build -f compat/{name}/cog.yaml`, in the root."

@@ -91,7 +91,7 @@ def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "") -> d
     Parameters
     ----------
     kind : what the variable may be
-    meaning : one sentence for the README
+    meaning : one sentence for docs/operators.md
     shown : the default in words, where its value does not speak for itself
     name : of the variable, where it is not the field's name behind `PREFIX`
     """
@@ -198,7 +198,7 @@ def at_start() -> Settings:
 
 
 def table() -> str:
-    """The variables as a table in Markdown, as the README has it."""
+    """The variables as a table in Markdown, as docs/operators.md has it."""
     rows = ["| variable | default | allowed | meaning |", "|---|---|---|---|"]
     for name, entry in _BY_NAME.items():
         described = entry.metadata

@@ -90,7 +90,7 @@ def test_a_benchmark_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
 
 PAGES = [
     *Path().glob("*.md"),
-    *(page for folder in ("compat", "demo", "docs", "weights") for page in Path(folder).rglob("*.md")),
+    *(page for folder in ("bench", "compat", "demo", "docs", "weights") for page in Path(folder).rglob("*.md")),
 ]
 
 

@@ -162,10 +162,10 @@ def test_what_is_written_goes_to_tmp() -> None:
     assert all(service["tmpfs"][0].startswith("/tmp:") for service in (COMPOSE, COMPOSE_FETCH))
 
 
-def test_every_image_has_the_tag_that_the_readme_builds() -> None:
+def test_every_image_has_the_tag_that_the_page_for_operators_builds() -> None:
     images = {container["image"] for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH)}
     assert images == {IMAGE}
-    assert set(re.findall(r"cog build .*?-t (\S+)", Path("README.md").read_text())) == {IMAGE}
+    assert set(re.findall(r"cog build .*?-t (\S+)", Path("docs/operators.md").read_text())) == {IMAGE}
 
 
 def test_memory_is_limited() -> None:

@@ -117,8 +117,8 @@ def test_precisions_are_those_of_the_engine() -> None:
     assert tuple(Precision) == settings.PRECISIONS
 
 
-def test_the_readme_has_every_variable() -> None:
-    assert f"\n{settings.table()}\n" in Path("README.md").read_text()
+def test_the_page_for_operators_has_every_variable() -> None:
+    assert f"\n{settings.table()}\n" in Path("docs/operators.md").read_text()
 
 
 def test_nothing_else_reads_the_environment() -> None:

@@ -1,0 +1,1 @@
+"""The documentation site: `python -m deploy.docs` builds it from the repository's Markdown."""

@@ -1,0 +1,60 @@
+"""The clients in docs/http.md, run as they stand there against the real server."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.support.harness import PROJECT, Server, wait_until
+from tests.support.sounds import tone
+
+pytestmark = pytest.mark.slow
+
+PAGE = (PROJECT / "docs/http.md").read_text()
+SERVER = "http://localhost:5000"
+
+
+def example(language: str, server: Server) -> str:
+    """The page's example in a language, for a server of the tests."""
+    [code] = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert SERVER in code
+    return str(code).replace(SERVER, str(server.client.base_url).rstrip("/"))
+
+
+def seconds(path: Path) -> float:
+    """Length of a sound file."""
+    return float(soundfile.info(path).duration)
+
+
+def test_the_client_in_python(server: Server, tmp_path: Path) -> None:
+    wait_until(lambda: server.status() == "READY")
+    done = subprocess.run(
+        [sys.executable, "-c", example("python", server)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    clips = list(tmp_path.glob("clip-*.mp3"))
+    assert [seconds(clip) for clip in clips] == [pytest.approx(5, abs=0.1)] * 2
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_the_client_in_javascript(server: Server, tmp_path: Path) -> None:
+    wait_until(lambda: server.status() == "READY")
+    soundfile.write(tmp_path / "riff.wav", tone(1.0)[0], 32_000)
+    (tmp_path / "client.mjs").write_text(example("javascript", server))
+    done = subprocess.run(["node", "client.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert seconds(tmp_path / "quartet.mp3") == pytest.approx(8, abs=0.1)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_request_with_curl(server: Server) -> None:
+    wait_until(lambda: server.status() == "READY")
+    command = PAGE.split("## With curl\n```\n")[1].split("```")[0]
+    address = str(server.client.base_url).rstrip("/").removeprefix("http://")
+    assert "localhost:5000" in command
+    done = subprocess.run(command.replace("localhost:5000", address), shell=True, capture_output=True, check=False)
+    assert done.returncode == 0 and b'"status":"succeeded"' in done.stdout and b"data:audio/mpeg;base64," in done.stdout
