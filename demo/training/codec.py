@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from demo.synth import SAMPLE_RATE
+from demo.training import configs
 from demo.training.oscillator_init import initialise_oscillators
-from demo.training.quantiser import CODEBOOK_SIZE, CODEBOOKS, LATENT_DIMENSION, Quantiser
+from demo.training.quantiser import CODEBOOK_SIZE, LATENT_DIMENSION, Quantiser
 from musicgen_service.models.audiocraft_adapter import build_codec
 
 Codec = Any  # audiocraft carries no types
@@ -17,57 +17,7 @@ Codec = Any  # audiocraft carries no types
 
 def config() -> DictConfig:
     """`xp.cfg` of the demo codec: 32 kHz mono, 50 frames a second, 4 codebooks of 512."""
-    return OmegaConf.create(
-        {
-            "device": "cpu",
-            "sample_rate": SAMPLE_RATE,
-            "channels": 1,
-            "compression_model": "encodec",
-            "encodec": {
-                "autoencoder": "seanet",
-                "quantizer": "rvq",
-                "sample_rate": SAMPLE_RATE,
-                "channels": 1,
-                "causal": False,
-                "renormalize": False,
-            },
-            "seanet": {
-                "dimension": LATENT_DIMENSION,
-                "channels": 1,
-                "causal": False,
-                "n_filters": 16,
-                "n_residual_layers": 1,
-                "ratios": [8, 5, 4, 4],
-                "activation": "ELU",
-                "activation_params": {"alpha": 1.0},
-                "norm": "weight_norm",
-                "norm_params": {},
-                "kernel_size": 7,
-                "residual_kernel_size": 3,
-                "last_kernel_size": 7,
-                "dilation_base": 2,
-                "pad_mode": "constant",
-                "true_skip": True,
-                "compress": 2,
-                "lstm": 2,
-                "disable_norm_outer_blocks": 0,
-                "encoder": {"lstm": 0},
-                "decoder": {"trim_right_ratio": 1.0, "final_activation": None, "final_activation_params": None},
-            },
-            "rvq": {
-                "n_q": CODEBOOKS,
-                "q_dropout": False,
-                "bins": CODEBOOK_SIZE,
-                "decay": 0.99,
-                "kmeans_init": True,
-                "kmeans_iters": 50,
-                "threshold_ema_dead_code": 2,
-                "orthogonal_reg_weight": 0.0,
-                "orthogonal_reg_active_codes_only": False,
-            },
-            "no_quant": {},
-        }
-    )
+    return configs.codec(16, LATENT_DIMENSION, CODEBOOK_SIZE, {"encoder": {"lstm": 0}})
 
 
 def create(quantiser: Quantiser, drums: Tensor, others: Tensor) -> Codec:

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional
 
-from demo.synth import SAMPLE_RATE
+from demo.training import configs
 from demo.training.optimisation import half_precision
 from demo.training.quantiser import CODEBOOK_SIZE, CODEBOOKS
 from demo.training.rhythm_init import initialise_rhythm
@@ -30,80 +30,25 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
     text_encoder : the T5's folder; "t5" in the exported checkpoint, whose own subfolder it is
     finetune : whether T5 is trained along, and so belongs to the model's parameters
     """
-    return OmegaConf.create(
+    return configs.language_model(
         {
-            "device": "cpu",
-            "dtype": "float32",
-            "solver": "musicgen",
-            "sample_rate": SAMPLE_RATE,
             "channels": 1,
             "compression_model_checkpoint": "compression_state_dict.bin",
-            "compression_model_n_q": None,
             "interleave_stereo_codebooks": {"use": False, "per_timestep": False},
             "dataset": {"segment_duration": SECONDS},
-            "lm_model": "transformer_lm",
-            "codebooks_pattern": {
-                "modeling": "delay",
-                "delay": {"delays": list(range(CODEBOOKS)), "flatten_first": 0, "empty_initial": 0},
-            },
+            "codebooks_pattern": {"delay": {"delays": list(range(CODEBOOKS))}},
             "transformer_lm": {
                 "dim": WIDTH,
                 "num_heads": HEADS,
                 "num_layers": LAYERS,
-                "hidden_scale": 4,
                 "n_q": CODEBOOKS,
                 "card": CODEBOOK_SIZE,
-                "dropout": 0.0,
-                "emb_lr": None,
-                "activation": "gelu",
-                "norm_first": True,
-                "bias_ff": False,
-                "bias_attn": False,
-                "bias_proj": False,
-                "past_context": None,
-                "causal": True,
-                "custom": False,
-                "memory_efficient": True,
-                "attention_as_float32": False,
-                "layer_scale": None,
-                "positional_embedding": "sin",
-                "xpos": False,
-                "checkpointing": "none",
-                "weight_init": "gaussian",
-                "depthwise_init": "current",
-                "zero_bias_init": True,
-                "norm": "layer_norm",
-                "cross_attention": False,
-                "qk_layer_norm": False,
-                "qk_layer_norm_cross": False,
-                "attention_dropout": None,
-                "kv_repeat": 1,
-                "two_step_cfg": False,
             },
             "classifier_free_guidance": {"training_dropout": 0.0, "inference_coef": GUIDANCE_SCALE},
             "attribute_dropout": {"args": {"active_on_eval": False}, "text": {}, "wav": {"self_wav": 0.0}},
-            "fuser": {
-                "cross_attention_pos_emb": False,
-                "cross_attention_pos_emb_scale": 1,
-                "sum": [],
-                "prepend": ["self_wav", "description"],
-                "cross": [],
-                "input_interpolate": [],
-            },
+            "fuser": {"prepend": ["self_wav", "description"]},
             "conditioners": {
-                "self_wav": {
-                    "model": "chroma_stem",
-                    "chroma_stem": {
-                        "sample_rate": SAMPLE_RATE,
-                        "n_chroma": 12,
-                        "radix2_exp": 14,
-                        "argmax": True,
-                        "match_len_on_eval": True,
-                        "eval_wavs": None,
-                        "n_eval_wavs": 100,
-                        "cache_path": None,
-                    },
-                },
+                "self_wav": configs.chroma(match_length=True),
                 "description": {
                     "model": "t5",
                     "t5": {"name": text_encoder, "finetune": finetune, "word_dropout": 0.0, "normalize_text": False},

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from demo.training import configs
 from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models import encodec_formats
 from musicgen_service.models.checkpoint_config import parse
 from musicgen_service.models.encodec import Encodec, StereoEncodec
 from musicgen_service.models.state import read_package
-from tests.support.checkpoints import codec_config
 
 # isort: split
 # After the adapter, which makes audiocraft importable.
@@ -51,7 +51,7 @@ def trained(codec: Any) -> Any:
 
 def of_audiocraft(change: Callable[[DictConfig], None] = lambda _: None) -> tuple[Any, Encodec]:
     """audiocraft's codec of a configuration, and ours with the same weights."""
-    config = codec_config(4, 32, 128)
+    config = configs.codec(4, 32, 128)
     change(config)
     torch.manual_seed(0)
     theirs = trained(adapter.build_codec(config))
@@ -147,7 +147,7 @@ def test_latents_are_those_that_diffusion_was_trained_on() -> None:
     [("encodec", "causal", True), ("encodec", "renormalize", True), ("seanet", "activation", "ReLU")],
 )
 def test_codecs_of_another_kind_are_refused(group: str, name: str, value: Any) -> None:
-    config = parse(OmegaConf.to_yaml(codec_config(4, 32, 128)))
+    config = parse(OmegaConf.to_yaml(configs.codec(4, 32, 128)))
     config[group][name] = value
     with pytest.raises(ValueError, match="is not one of MusicGen's"):
         encodec_formats.from_audiocraft(config, {}, CPU)
@@ -155,7 +155,7 @@ def test_codecs_of_another_kind_are_refused(group: str, name: str, value: Any) -
 
 @pytest.mark.parametrize("name", ["encoder.model.0.conv.conv.bias", "quantizer.vq.layers.1._codebook.embed"])
 def test_weights_that_are_missing_are_named(name: str) -> None:
-    config = codec_config(4, 32, 128)
+    config = configs.codec(4, 32, 128)
     state = adapter.build_codec(config).state_dict()
     del state[name]
     with pytest.raises(RuntimeError, match=r"not those of its configuration: (encoder\.layers\.0|quantizer)"):

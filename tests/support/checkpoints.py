@@ -8,10 +8,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
+from demo.training import configs
+from demo.training.configs import SAMPLE_RATE
 from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models.catalogue import DIFFUSION, SEPARATOR, T5
 
-SAMPLE_RATE = 32_000
 TINY = {"dim": 64, "num_heads": 4, "num_layers": 2}
 SMALL = {"dim": 1024, "num_heads": 16, "num_layers": 24}
 
@@ -44,138 +45,24 @@ def build_text_encoder(folder: Path, width: int = 64, layers: int = 2) -> None:
 def lm_config(size: dict[str, int], stereo: bool, melody: bool, card: int, window: float) -> DictConfig:
     """The `xp.cfg` of a language model, as the released checkpoints have it."""
     delays = [0, 0, 1, 1, 2, 2, 3, 3] if stereo else [0, 1, 2, 3]
-    fuser: dict[str, Any] = {"sum": [], "prepend": [], "cross": ["description"], "input_interpolate": []}
-    conditioners: dict[str, Any] = {
-        "description": {
-            "model": "t5",
-            "t5": {"name": T5, "finetune": False, "word_dropout": 0.3, "normalize_text": False},
-        }
-    }
-    dropout: dict[str, Any] = {}
+    description = {"name": T5, "finetune": False, "word_dropout": 0.3, "normalize_text": False}
+    conditioners: dict[str, Any] = {"description": {"model": "t5", "t5": description}}
+    fuser, dropout = {"cross": ["description"]}, {}
     if melody:
-        fuser |= {"prepend": ["self_wav", "description"], "cross": []}
+        fuser = {"prepend": ["self_wav", "description"]}
         dropout = {"args": {"active_on_eval": False}, "text": {}, "wav": {"self_wav": 0.5}}
-        chroma = {
-            "sample_rate": SAMPLE_RATE,
-            "n_chroma": 12,
-            "radix2_exp": 14,
-            "argmax": True,
-            "match_len_on_eval": False,
-            "eval_wavs": None,
-            "n_eval_wavs": 100,
-            "cache_path": None,
-        }
-        conditioners = {"self_wav": {"model": "chroma_stem", "chroma_stem": chroma}, **conditioners}
-    transformer = {
-        **size,
-        "hidden_scale": 4,
-        "n_q": len(delays),
-        "card": card,
-        "dropout": 0.0,
-        "emb_lr": None,
-        "activation": "gelu",
-        "norm_first": True,
-        "bias_ff": False,
-        "bias_attn": False,
-        "bias_proj": False,
-        "past_context": None,
-        "causal": True,
-        "custom": False,
-        "memory_efficient": True,
-        "attention_as_float32": False,
-        "layer_scale": None,
-        "positional_embedding": "sin",
-        "xpos": False,
-        "checkpointing": "none",
-        "weight_init": "gaussian",
-        "depthwise_init": "current",
-        "zero_bias_init": True,
-        "norm": "layer_norm",
-        "cross_attention": False,
-        "qk_layer_norm": False,
-        "qk_layer_norm_cross": False,
-        "attention_dropout": None,
-        "kv_repeat": 1,
-        "two_step_cfg": False,
-    }
-    return OmegaConf.create(
+        conditioners = {"self_wav": configs.chroma(match_length=False), **conditioners}
+    return configs.language_model(
         {
-            "device": "cpu",
-            "dtype": "float32",
-            "solver": "musicgen",
-            "sample_rate": SAMPLE_RATE,
             "channels": 2 if stereo else 1,
-            "compression_model_n_q": None,
             "interleave_stereo_codebooks": {"use": stereo, "per_timestep": False},
             "dataset": {"segment_duration": window},
-            "lm_model": "transformer_lm",
-            "codebooks_pattern": {
-                "modeling": "delay",
-                "delay": {"delays": delays, "flatten_first": 0, "empty_initial": 0},
-            },
-            "transformer_lm": transformer,
-            "classifier_free_guidance": {"training_dropout": 0.3, "inference_coef": 3.0},
+            "codebooks_pattern": {"delay": {"delays": delays}},
+            "transformer_lm": {**size, "n_q": len(delays), "card": card},
+            "classifier_free_guidance": {"training_dropout": 0.3},
             "attribute_dropout": dropout,
-            "fuser": {"cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1, **fuser},
+            "fuser": fuser,
             "conditioners": conditioners,
-        }
-    )
-
-
-def codec_config(filters: int, dimension: int, card: int) -> DictConfig:
-    """The `xp.cfg` of a 32 kHz codec with 50 frames per second and 4 codebooks."""
-    seanet = {
-        "dimension": dimension,
-        "channels": 1,
-        "causal": False,
-        "n_filters": filters,
-        "n_residual_layers": 1,
-        "ratios": [8, 5, 4, 4],
-        "activation": "ELU",
-        "activation_params": {"alpha": 1.0},
-        "norm": "weight_norm",
-        "norm_params": {},
-        "kernel_size": 7,
-        "residual_kernel_size": 3,
-        "last_kernel_size": 7,
-        "dilation_base": 2,
-        "pad_mode": "constant",
-        "true_skip": True,
-        "compress": 2,
-        "lstm": 2,
-        "disable_norm_outer_blocks": 0,
-        "decoder": {"trim_right_ratio": 1.0, "final_activation": None, "final_activation_params": None},
-        "encoder": {},
-    }
-    quantizer = {
-        "n_q": 4,
-        "q_dropout": False,
-        "bins": card,
-        "decay": 0.99,
-        "kmeans_init": True,
-        "kmeans_iters": 50,
-        "threshold_ema_dead_code": 2,
-        "orthogonal_reg_weight": 0.0,
-        "orthogonal_reg_active_codes_only": False,
-    }
-    encodec = {
-        "autoencoder": "seanet",
-        "quantizer": "rvq",
-        "sample_rate": SAMPLE_RATE,
-        "channels": 1,
-        "causal": False,
-        "renormalize": False,
-    }
-    return OmegaConf.create(
-        {
-            "device": "cpu",
-            "sample_rate": SAMPLE_RATE,
-            "channels": 1,
-            "compression_model": "encodec",
-            "encodec": encodec,
-            "seanet": seanet,
-            "rvq": quantizer,
-            "no_quant": {},
         }
     )
 
@@ -208,7 +95,7 @@ def build_checkpoint(
     lm_state = adapter.build_lm(buildable).state_dict()
     half = {key: (value.half() if value.is_floating_point() else value).cpu() for key, value in lm_state.items()}
     _save(half, config, folder / "state_dict.bin")
-    codec_cfg = codec_config(*codec, card)
+    codec_cfg = configs.codec(*codec, card)
     codec_state = adapter.build_codec(codec_cfg.copy()).state_dict()
     for key, value in codec_state.items():
         # A codebook that was never trained counts as empty; these stand for trained ones.
