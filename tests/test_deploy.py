@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from musicgen_service import __version__, cli, settings
+from musicgen_service.models import fetching
 from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.models.store import WeightStore
 from musicgen_service.serving import cog_server, supervisor
 from tests.support.harness import free_port, http_server
 
@@ -199,7 +199,7 @@ def test_the_job_fetches_a_checkpoint_that_there_is(
     assert command == ["python", "-m", "musicgen_service", "weights", "fetch"]
     checkpoint = checkpoint.removeprefix("${CHECKPOINT:-").removesuffix("}")
     assert CHECKPOINTS[checkpoint].hub_id
-    monkeypatch.setattr(WeightStore, "fetch", lambda _store, name: iter([f"asked for {name}"]))
+    monkeypatch.setattr(fetching, "fetch", lambda _store, name: iter([f"asked for {name}"]))
     cli.main(["weights", "fetch", checkpoint])
     assert capsys.readouterr().out == f"asked for {checkpoint}\n"
 
