@@ -18,7 +18,7 @@ from musicgen_service.models import text_reading
 from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache, memory_budget, trim_heap
 from musicgen_service.models.catalogue import best, fetch_hint
-from musicgen_service.models.musicgen import MusicGenModel
+from musicgen_service.models.music_model import MusicModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
@@ -194,11 +194,11 @@ class MusicGenService:
         decode = self._decoder_of(model, diffusion=request.multi_band_diffusion)
         return Job(request, model, audio, decode, self._analysis, report)
 
-    def _decoder_of(self, model: MusicGenModel, *, diffusion: bool) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    def _decoder_of(self, model: MusicModel, *, diffusion: bool) -> Callable[[torch.Tensor, int], torch.Tensor]:
         return self._models.diffusion(model.name).decode if diffusion else lambda tokens, _seed: model.decode(tokens)
 
 
-def _note_unread_words(request: GenerationRequest, model: MusicGenModel) -> None:
+def _note_unread_words(request: GenerationRequest, model: MusicModel) -> None:
     """Note what the model does not understand of a prompt, or does not read."""
     if request.prompt is None or not request.spec.samples_tokens:
         return

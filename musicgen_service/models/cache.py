@@ -14,6 +14,7 @@ from musicgen_service import cgroups, settings
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
+from musicgen_service.models.music_model import MusicModel
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
@@ -68,12 +69,12 @@ class ModelCache:
         """Names of the loaded models, least recently used first."""
         return list(self._loaded)
 
-    def newest(self) -> MusicGenModel | None:
+    def newest(self) -> MusicModel | None:
         """The model used last, or None when none is loaded."""
-        models = [entry.value for entry in self._loaded.values() if isinstance(entry.value, MusicGenModel)]
+        models = [entry.value for entry in self._loaded.values() if not isinstance(entry.value, Diffusion)]
         return models[-1] if models else None
 
-    def get(self, name: str) -> MusicGenModel:
+    def get(self, name: str) -> MusicModel:
         """The model of that name, loaded if it is not.
 
         Raises
@@ -92,6 +93,7 @@ class ModelCache:
     def diffusion(self, name: str) -> Diffusion:
         """MultiBand Diffusion for the model of that name; raises as `get` does."""
         model = self.get(name)
+        assert isinstance(model, MusicGenModel), "the request was checked to have a model of the released codec"
         key = f"{DIFFUSION} for {name}"
         if key in self._loaded:
             return self._use(key)

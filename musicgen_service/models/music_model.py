@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from musicgen_service.engine.interface import OnStep, SlotRequest
+from musicgen_service.models.text_reading import TextReading
 
 
 class MelodySpan(NamedTuple):
@@ -17,6 +18,16 @@ class MelodySpan(NamedTuple):
 
 class MusicModel(Protocol):
     """A model that makes tokens from a condition, and sound from tokens."""
+
+    @property
+    def name(self) -> str:
+        """In the catalogue."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Of its transformer."""
+        ...
 
     @property
     def sample_rate(self) -> int:
@@ -56,6 +67,10 @@ class MusicModel(Protocol):
     @property
     def separates_melody(self) -> bool:
         """Whether it learned melodies without drums and bass, so that they are to be given like that."""
+        ...
+
+    def read_text(self, text: str) -> TextReading:
+        """How much of a description its text encoder understands."""
         ...
 
     def generate_tokens(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:

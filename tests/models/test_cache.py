@@ -10,6 +10,7 @@ import torch
 from musicgen_service.models import loading
 from musicgen_service.models.cache import GB, ModelCache, ModelTooLarge, memory_budget
 from musicgen_service.models.catalogue import DIFFUSION
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 
 CPU = torch.device("cpu")
@@ -78,6 +79,7 @@ def test_what_is_dropped_is_freed_with_the_diffusion_that_refers_to_it(store: We
     diffusion = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
     models = ModelCache(store, CPU, _size(store, "small") + diffusion)
     model = models.get("small")
+    assert isinstance(model, MusicGenModel)
     parts = [weakref.ref(part) for part in (model.tokenizer, model.codec, model.generator)]
     del model
     models.diffusion("small")

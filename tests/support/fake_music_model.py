@@ -12,6 +12,7 @@ from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
+from musicgen_service.models.text_reading import TextReading
 from musicgen_service.paths.job import Job
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.requests.request import GenerationRequest
@@ -41,6 +42,13 @@ class FakeMusicModel:
     frame_rate: int = RATE // HOP
     hop: int = HOP
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    name: str = "demo"
+    width: int = 320
+
+    def read_text(self, text: str) -> TextReading:
+        """All of it."""
+        words = len(text.split())
+        return TextReading(words + 1, 512, len(text), words, words)
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """Samples [channels, a multiple of `HOP`] to tokens [channels * HOP, frames]."""
