@@ -13,6 +13,20 @@ from musicgen_service.models.music_model import MelodySpan
 
 DESCRIPTION, MELODY = "description", "self_wav"
 """What MusicGen's checkpoints call their two conditions."""
+_STATED = {"norm_first": True, "bias_ff": False, "bias_attn": False, "bias_proj": False}
+"""Options of the transformer that the engine decodes, and that audiocraft's defaults differ from."""
+_USUAL = {
+    "activation": "gelu",
+    "norm": "layer_norm",
+    "positional_embedding": "sin",
+    "positional_scale": 1,
+    "past_context": None,
+    "layer_scale": None,
+    "qk_layer_norm": False,
+    "qk_layer_norm_cross": False,
+    "kv_repeat": 1,
+}
+"""Those that are audiocraft's defaults, and may be left out."""
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -59,7 +73,6 @@ class LanguageModelConfig:
     delays : frames that each codebook runs behind the first
     window : seconds of audio that it attends to at most
     text_encoder : folder of its text encoder
-    is_text_crossed : whether it sees its text through cross-attention, or begins with it; it begins with a melody
     chroma : of melodies; None when it takes none
     is_stereo : whether its tokens are those of left and right by turns
     codec_codebooks : codebooks of the codec that it uses, None for all
@@ -69,7 +82,6 @@ class LanguageModelConfig:
     delays: tuple[int, ...]
     window: float
     text_encoder: str
-    is_text_crossed: bool
     chroma: ChromaOptions | None
     is_stereo: bool
     codec_codebooks: int | None
@@ -112,7 +124,6 @@ class LanguageModelConfig:
             delays=tuple(range(codebooks) if delays is None else delays),
             window=config["dataset"]["segment_duration"],
             text_encoder=conditioners[DESCRIPTION]["t5"]["name"],
-            is_text_crossed=DESCRIPTION in config["fuser"]["cross"],
             chroma=_chroma_options(conditioners[MELODY]["chroma_stem"]) if MELODY in conditioners else None,
             is_stereo=bool(stereo.get("use")),
             codec_codebooks=config.get("compression_model_n_q"),
@@ -133,23 +144,9 @@ def is_supported(config: Mapping[str, Any]) -> bool:
     transformer, pattern, fuser = config["transformer_lm"], config["codebooks_pattern"], config["fuser"]
     delay = pattern.get("delay") or {}
     text = config["conditioners"][DESCRIPTION].get("t5", {})
-    wanted = {
-        "norm_first": True,
-        "activation": "gelu",
-        "norm": "layer_norm",
-        "positional_embedding": "sin",
-        "bias_ff": False,
-        "bias_attn": False,
-        "bias_proj": False,
-        "past_context": None,
-        "layer_scale": None,
-        "qk_layer_norm": False,
-        "qk_layer_norm_cross": False,
-        "kv_repeat": 1,
-    }
     return (
-        all(transformer.get(name, value) == value for name, value in wanted.items())
-        and transformer.get("positional_scale", 1) == 1
+        all(transformer.get(name) == value for name, value in _STATED.items())
+        and all(transformer.get(name, value) == value for name, value in _USUAL.items())
         and bool(transformer.get("custom") or transformer.get("memory_efficient"))
         and pattern["modeling"] == "delay"
         and not delay.get("flatten_first")

@@ -43,7 +43,7 @@ class Conditioner:
     ) -> None:
         self._tokenizer = tokenizer
         self._text_encoder = text_encoder
-        self._is_text_crossed = config.is_text_crossed
+        self._has_cross_attention = config.decoder.has_cross_attention
         self._device = device
         dim, span = config.decoder.dim, config.melody_span
         self._description = _Projection(text_encoder.width, dim, device)
@@ -66,7 +66,7 @@ class Conditioner:
         description, lengths = self._descriptions(condition.text, condition.negative_text)
         melody = None if self._melody is None else self._melody.rows(condition)
         prefix = [] if melody is None else [melody]
-        if not self._is_text_crossed:
+        if not self._has_cross_attention:
             return ConditionTensors((), torch.cat([*prefix, description], dim=1))
         # Without a negative text that of the unconditional row is all zeros, and so is its effect: it is left out.
         rows = 1 if condition.negative_text is None else 2
@@ -105,15 +105,15 @@ class _MelodyProjection(_Projection):
 
     def rows(self, condition: Condition) -> torch.Tensor:
         """What a melody means, and silence for the unconditional row: [2, frames, dim]."""
-        silence = self._heard(torch.zeros(1))
+        silence = self._fitted_chroma(torch.zeros(1))
         if condition.chroma is not None:
             melody = condition.chroma.T.to(silence)
         else:
-            melody = silence if condition.melody is None else self._heard(condition.melody[0])
+            melody = silence if condition.melody is None else self._fitted_chroma(condition.melody[0])
         projected: torch.Tensor = self.output_proj(torch.stack([melody, silence]))
         return projected
 
-    def _heard(self, waveform: torch.Tensor) -> torch.Tensor:
+    def _fitted_chroma(self, waveform: torch.Tensor) -> torch.Tensor:
         """The chroma float [frames, classes] of a waveform [samples], repeated or cut to its length."""
         chroma: torch.Tensor = self.chroma(waveform.to(self.chroma.window))
         repeats = -(-self._frames // chroma.shape[0])

@@ -38,7 +38,7 @@ def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
         When `MUSICGEN_PRECISION` is not for this device.
     """
     numerics = Numerics(precision.choose(device), device)
-    with _damage_named(files.name):
+    with _wrap_load_errors(files.name):
         package = state.read_package(files.language_model)
         options = checkpoint_config.parse(package["xp.cfg"])
         config = LanguageModelConfig.read(options)
@@ -70,7 +70,7 @@ def load_diffusion(model: MusicGenModel, folder: Path) -> Any:
         When its file is damaged, or audiocraft is not installed.
     """
     adapter = _audiocraft("MultiBand Diffusion")
-    with _damage_named(DIFFUSION), _SkipInitialisation():
+    with _wrap_load_errors(DIFFUSION), _SkipInitialisation():
         return adapter.load_diffusion(folder / _DIFFUSION_FILE, model.codec.mono, model.device)
 
 
@@ -79,7 +79,7 @@ def load_separator(folder: Path) -> Any:
     # Imported here, as below: it takes a second, and few requests need it.
     from musicgen_service.models import demucs_adapter
 
-    with _damage_named(SEPARATOR):
+    with _wrap_load_errors(SEPARATOR):
         return demucs_adapter.load_separator(folder)
 
 
@@ -87,7 +87,7 @@ def load_beat_tracker(folder: Path, device: torch.device) -> Any:
     """Beat This!, which finds beats, from the component's folder; raises as `load_separator` does."""
     from musicgen_service.models import beat_this_adapter
 
-    with _damage_named(BEAT_TRACKER), _SkipInitialisation():
+    with _wrap_load_errors(BEAT_TRACKER), _SkipInitialisation():
         return beat_this_adapter.load_beat_tracker(folder, device)
 
 
@@ -143,7 +143,7 @@ def _audiocraft(what: str) -> Any:
 
 
 @contextmanager
-def _damage_named(name: str) -> Iterator[None]:
+def _wrap_load_errors(name: str) -> Iterator[None]:
     """Whatever a damaged file makes its reader raise, as one sentence about `name`.
 
     The readers of pickles, zip archives, YAML, JSON and safetensors have no error in common.

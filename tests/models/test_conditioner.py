@@ -79,14 +79,3 @@ def test_text_and_melody(store: WeightStore, name: str) -> None:
         for melody in MELODIES.values():
             assert_same(lm, ours, Condition(text, **melody))
             assert_same(lm, ours, Condition(text, negative_text="fast jazz", **melody))
-
-
-def test_values_may_refer_to_others() -> None:
-    config = parse("rate: 32000\nlm: {dim: '${size.dim}', rates: ['${rate}']}\nsize: {dim: '${rate}'}")
-    assert config["lm"] == {"dim": 32_000, "rates": [32_000]}
-
-
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
-def test_a_configuration_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="its configuration cannot be read"):
-        parse(text)

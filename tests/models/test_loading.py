@@ -77,7 +77,9 @@ def test_conditions_are_those_of_audiocraft(store: WeightStore, melody: np.ndarr
     assert torch.equal(found.prefix, torch.cat([expected["self_wav"][0], expected["description"][0]], dim=1))
 
 
-def test_loading_draws_no_random_numbers(store: WeightStore) -> None:
+@pytest.mark.parametrize("engine", ["", "reference"])
+def test_loading_draws_no_random_numbers(store: WeightStore, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_ENGINE", engine)
     before = torch.get_rng_state()
     for name in KINDS:
         loading.load_model(store.checkpoint(name), CPU)
@@ -87,14 +89,15 @@ def test_loading_draws_no_random_numbers(store: WeightStore) -> None:
 def test_what_others_build_meanwhile_is_initialised(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading leaves new weights as they lie in memory; a network that another thread builds has random ones."""
     built: list[torch.Tensor] = []
-    build = adapter.build_codec
+    build = adapter.build_reference_lm
 
-    def build_beside(config: Any) -> Any:
+    def build_beside(*arguments: Any) -> Any:
         with ThreadPoolExecutor(1) as other:
             built.append(other.submit(lambda: torch.nn.Linear(64, 64).weight).result())
-        return build(config)
+        return build(*arguments)
 
-    monkeypatch.setattr(adapter, "build_codec", build_beside)
+    monkeypatch.setattr(adapter, "build_reference_lm", build_beside)
+    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
     loading.load_model(store.checkpoint("small"), CPU)
     assert built[0].abs().max() <= 1 / 8 and built[0].std() > 0.05, "uniform between -1/8 and 1/8"
 
