@@ -41,7 +41,7 @@ def parse(text: str) -> dict[str, Any]:
         When a value refers to one that is not there.
     """
     try:
-        config = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        config = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"its configuration cannot be read: {error}") from error
     if not isinstance(config, dict):
