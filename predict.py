@@ -1,8 +1,7 @@
 """The predictor that Cog serves: typed inputs and nothing else.
 
 Cog's build reads this file without running it, so every input is written out in literals;
-`musicgen_service/requests/request.py` holds the same bounds and the rules between inputs, and a test keeps the
-two equal.
+`musicgen_service/requests/fields.py` holds the same bounds, and a test compares the two.
 """
 
 from typing import Optional

@@ -1,8 +1,8 @@
-"""How well beats and chords are read, measured on synthesised songs that nothing was fitted to.
+"""Accuracy of beat, key and chord analysis, measured on synthesised songs not used for fitting.
 
-Songs are in every style, from anywhere within the song; half have no drums, half have a tempo drawn evenly from 60 to
-180 bpm instead of their style's, and one in eight is in 3/4. Beats are compared over the whole clip: mir_eval's custom
-of leaving out the first five seconds is not followed.
+Songs are in every style and start at any point; half have no drums, half have a tempo drawn evenly from 60 to
+180 bpm instead of their style's, and one in eight is in 3/4. Beats are compared over the full clip: unlike
+in mir_eval's default, the first five seconds are included.
 """
 
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ FIRST_SEED = HELD_BACK + 40_000_000
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read from one song, against its truth; all from 0 to 1.
+    """Scores of the analysis of one song against the ground truth, all from 0 to 1.
 
     Attributes
     ----------
     beats, downbeats : F-measure within 70 ms
     tempo, tempo_4_percent, tempo_octave : within 1 %, within 4 %, within 1 % or within 1 % of the half or double
-    metre : whether 3/4 or 4/4 was told right
+    metre : whether 3/4 or 4/4 was recognised
     chords : share of the time with the right major or minor chord
-    key, key_or_relative : whether the key was told right
+    key, key_or_relative : whether the key, or its relative, was recognised
     """
 
     beats: float
@@ -47,7 +47,7 @@ class Reading:
 def songs(
     count: int, seconds: float, first_seed: int = FIRST_SEED, bars_per_chord: float = 1.0
 ) -> Iterator[tuple[Song, bool]]:
-    """`count` songs, each with whether it has drums; chords last no less than a bar of 3/4."""
+    """Yield `count` songs, each with whether it has drums; in 3/4 a chord lasts at least one bar."""
     styles = list(STYLES)
     for index in range(count):
         random = np.random.default_rng(first_seed + index)
@@ -67,10 +67,10 @@ def songs(
 
 
 def read(song: Song) -> Reading:
-    """Reads a song's mix and compares."""
+    """Analyse a song's mix and score the result."""
     grid = beats.track(song.audio, SAMPLE_RATE)
-    found = chords.recognise(song.audio, SAMPLE_RATE, grid)
-    name, _ = key.of_chords(found)
+    segments = chords.recognise(song.audio, SAMPLE_RATE, grid)
+    name, _ = key.of_chords(segments)
     ratio = grid.tempo / song.bpm
     return Reading(
         beats=mir_eval.beat.f_measure(song.beats, grid.beats),
@@ -79,21 +79,21 @@ def read(song: Song) -> Reading:
         tempo_4_percent=float(abs(ratio - 1) < 0.04),
         tempo_octave=float(min(abs(ratio / octave - 1) for octave in (0.5, 1, 2)) < 0.01),
         metre=float(grid.beats_per_bar == song.beats_per_bar),
-        chords=chord_score(song, found),
+        chords=chord_score(song, segments),
         key=float(name == song.key),
         key_or_relative=float(name in (song.key, relative_key(song.key))),
     )
 
 
-def chord_score(song: Song, found: list[chords.ChordSegment]) -> float:
+def chord_score(song: Song, segments: list[chords.ChordSegment]) -> float:
     """Weighted chord symbol recall over major and minor triads."""
     truth = np.array([(chord.start, chord.end) for chord in song.chords])
-    read_intervals = np.array([(segment.start, segment.end) for segment in found])
+    read_intervals = np.array([(segment.start, segment.end) for segment in segments])
     intervals, true_labels, read_labels = mir_eval.util.merge_labeled_intervals(
         truth,
         [chord.label for chord in song.chords],
         *mir_eval.util.adjust_intervals(
-            read_intervals, [segment.label for segment in found], truth.min(), truth.max(), "N", "N"
+            read_intervals, [segment.label for segment in segments], truth.min(), truth.max(), "N", "N"
         ),
     )
     right = mir_eval.chord.majmin(true_labels, read_labels)
@@ -101,5 +101,5 @@ def chord_score(song: Song, found: list[chords.ChordSegment]) -> float:
 
 
 def mean(readings: list[Reading], name: str) -> float:
-    """Mean of one of a reading's figures."""
+    """Mean of one score."""
     return float(np.mean([getattr(reading, name) for reading in readings]))

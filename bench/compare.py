@@ -1,10 +1,9 @@
-"""Compares a demo checkpoint that was trained here with the shipped one, figure by figure.
+"""Compares a newly trained demo checkpoint with the shipped one, figure by figure.
 
     python -m bench.compare build/demo-training/weights
     python -m bench.compare build/demo-training/weights --clips 10 --only codec tempo
 
-Both are asked for the same songs with the same seeds. Prints a table for people and, as its last line, the same figures
-as JSON.
+Both generate from the same prompts with the same seeds. Prints a table and, as its last line, the same figures as JSON.
 """
 
 import argparse
@@ -19,17 +18,17 @@ from musicgen_service.models.store import WeightStore
 import torch
 
 MEASURED = ("codec", "tempo", "drums", "key", "melody", "continuation", "collapse")
-"""The groups of `bench.fidelity` that tell of a checkpoint."""
+"""The groups of `bench.fidelity` that measure a checkpoint."""
 
 
 def bench_of(weights: Path, clips: int) -> Bench:
-    """What measures the checkpoint `demo` of a weights folder."""
+    """Create a bench for the checkpoint `demo` of a weights folder."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Bench(lambda: load_model(WeightStore(weights).checkpoint("demo"), device), clips)
 
 
 def main() -> None:
-    """Reads the command line and measures."""
+    """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path, help="a weights folder with demo/ in it")
     parser.add_argument("--shipped", type=Path, default=Path("weights"), help="the weights folder to compare with")

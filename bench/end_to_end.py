@@ -1,4 +1,4 @@
-"""Whole requests with the shipped checkpoint, as a user at a shell has them: time and memory by length."""
+"""Complete command-line requests with the shipped checkpoint: time and memory by length."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 DURATIONS = (10, 30, 60, 120, 240)
-"""Seconds of music. The checkpoint's window is 20 s, so that most are made of several."""
+"""Seconds of music. The checkpoint's window is 20 s, so most of them take several windows."""
 _COMMAND = """
 import sys
 from pathlib import Path
@@ -16,12 +16,12 @@ from musicgen_service.cli import main
 main(sys.argv[1:])
 print(Path("/proc/self/status").read_text())
 """
-"""The command, which then tells the most memory it had (a child's `ru_maxrss` would count its parent's)."""
+"""The command, which then prints its peak memory (a child's `ru_maxrss` would include its parent's)."""
 _PROMPT = "house synth with drums, 120 bpm, c major"
 
 
 def measure(durations: tuple[int, ...] = DURATIONS) -> dict[int, dict[str, float]]:
-    """For each duration the command's seconds from start to end, those of the request alone, and its peak GB."""
+    """Measure for each duration the seconds of the command and of the request alone, and the peak memory in GB."""
     return {duration: _run(duration) for duration in durations}
 
 
@@ -34,12 +34,12 @@ def _run(duration: int) -> dict[str, float]:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
         seconds = time.perf_counter() - started
     request = float(done.stdout.split("made in ")[1].split()[0])
-    most = float(done.stdout.split("VmHWM:")[1].split()[0])
-    return {"seconds": seconds, "request_seconds": request, "peak_gb": 1024 * most / 1e9}
+    peak_kib = float(done.stdout.split("VmHWM:")[1].split()[0])
+    return {"seconds": seconds, "request_seconds": request, "peak_gb": 1024 * peak_kib / 1e9}
 
 
 def table(figures: dict[int, dict[str, Any]]) -> str:
-    """The figures for people."""
+    """Format the figures as a table."""
     lines = [f"{'demo, whole request':20}{'command':>9}{'request':>9}{'x real time':>13}{'memory':>10}"]
     for duration, figure in figures.items():
         speed = duration / figure["seconds"]

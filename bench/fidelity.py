@@ -1,10 +1,10 @@
-"""How faithfully a checkpoint makes the music it is asked for, measured on seeds that were never trained on.
+"""Fidelity of a checkpoint to its prompts, measured with seeds that were never trained on.
 
     python -m bench.fidelity --checkpoint demo
-    python -m bench.fidelity --only beats rhythms chords --clips 100  # the readers of beats and chords; no checkpoint
-    python -m bench.fidelity --only loops remixes --clips 100         # what becomes of known music; no checkpoint
+    python -m bench.fidelity --only beats rhythms chords --clips 100  # beat and chord analysis; no checkpoint
+    python -m bench.fidelity --only loops remixes --clips 100         # processing of known music; no checkpoint
 
-Prints a table for people and, as its last line, the same figures as JSON.
+Prints a table and, as its last line, the same figures as JSON.
 """
 
 import argparse
@@ -12,8 +12,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.fidelity_bench import GIVEN_SECONDS, Audio, Bench, Row
-from bench.listening_rows import beat_rows, chord_rows, loop_rows, remix_rows, rhythm_rows
+from bench.analysis_rows import beat_rows, chord_rows, loop_rows, remix_rows, rhythm_rows
+from bench.fidelity_bench import CONTEXT_SECONDS, Audio, Bench, Row
 from demo import measure
 from demo.synth import SAMPLE_RATE
 from musicgen_service.models.loading import load_model
@@ -22,19 +22,19 @@ from musicgen_service.models.store import WeightStore
 import numpy as np
 import torch
 
-WITHIN = 0.04
+TOLERANCE = 0.04
 
 
-def _agreement(read: Sequence[float], wanted: Sequence[float]) -> tuple[float, float]:
-    """Shares of tempi within 4 %, and of those an octave (a factor of two) off."""
-    ratio = np.array(read) / np.array(wanted)
-    met = np.abs(ratio - 1) < WITHIN
-    octave = (np.abs(ratio - 2) < 2 * WITHIN) | (np.abs(ratio - 0.5) < 0.5 * WITHIN)
+def _agreement(read: Sequence[float], targets: Sequence[float]) -> tuple[float, float]:
+    """Share of tempi within 4 %, and share that are an octave (a factor of two) off."""
+    ratio = np.array(read) / np.array(targets)
+    met = np.abs(ratio - 1) < TOLERANCE
+    octave = (np.abs(ratio - 2) < 2 * TOLERANCE) | (np.abs(ratio - 0.5) < 0.5 * TOLERANCE)
     return float(met.mean()), float(octave.mean())
 
 
 def codec_rows(bench: Bench) -> list[Row]:
-    """Round trips, and how evenly each codebook is used."""
+    """Accuracy of codec round trips, and perplexity of each codebook."""
     songs = bench.songs(0)
     trips = [bench.round_trip(song.audio) for song in songs]
     pairs = [(song.audio, trip[0]) for song, trip in zip(songs, trips, strict=True)]
@@ -64,11 +64,11 @@ def codec_rows(bench: Bench) -> list[Row]:
 
 
 def tempo_rows(bench: Bench) -> list[Row]:
-    """Whether the tempo asked for is heard; the same reader's score on the songs themselves tells its own errors."""
+    """Tempo accuracy; the analysis of the original songs shows its own errors."""
     songs = bench.songs(1, drums=True)
-    wanted = [song.bpm for song in songs]
-    met, octave = _agreement([measure.tempo(clip) for clip in bench.play([s.caption for s in songs])], wanted)
-    ceiling, _ = _agreement([measure.tempo(song.audio) for song in songs], wanted)
+    targets = [song.bpm for song in songs]
+    met, octave = _agreement([measure.tempo(clip) for clip in bench.generate([s.caption for s in songs])], targets)
+    ceiling, _ = _agreement([measure.tempo(song.audio) for song in songs], targets)
     figure = f"{met:.0%} (+ {octave:.0%} an octave off; reader on real songs {ceiling:.0%})"
     return [
         Row("tempo of the prompt", figure, ">= 80 %", met >= 0.8, {"tempo": met, "octave": octave, "reader": ceiling})
@@ -76,30 +76,32 @@ def tempo_rows(bench: Bench) -> list[Row]:
 
 
 def drum_rows(bench: Bench) -> list[Row]:
-    """Whether "no drums" has none: clips on the right side of the threshold that divides real songs."""
+    """Whether "no drums" has none: share of clips on the right side of a threshold from real songs."""
     captions = [(bench.songs(2, drums=drums), drums) for drums in (True, False)]
-    real, made = {}, {}
+    real, generated = {}, {}
     for songs, drums in captions:
         real[drums] = np.array([measure.onset_energy(song.audio) for song in songs])
-        made[drums] = np.array([measure.onset_energy(clip) for clip in bench.play([s.caption for s in songs])])
+        generated[drums] = np.array([measure.onset_energy(clip) for clip in bench.generate([s.caption for s in songs])])
     threshold = (np.median(real[True]) + np.median(real[False])) / 2
-    right = float(((made[True] > threshold).mean() + (made[False] <= threshold).mean()) / 2)
+    right = float(((generated[True] > threshold).mean() + (generated[False] <= threshold).mean()) / 2)
     return [Row('"drums" against "no drums"', f"{right:.0%}", ">= 95 %", right >= 0.95, {"drums": right})]
 
 
 def key_rows(bench: Bench) -> list[Row]:
-    """Whether the key asked for is heard, and chords that change in it, as a drone keeps to any key."""
+    """Key accuracy, and whether chords change, since a drone fits any key."""
     songs = bench.songs(3, lambda song: song.key.lower() in song.caption)
-    made, real = bench.play([song.caption for song in songs]), [song.audio for song in songs]
+    generated, real = bench.generate([song.caption for song in songs]), [song.audio for song in songs]
 
     def share(clips: Sequence[Audio]) -> float:
         names = [measure.key(clip) for clip in clips]
         hits = [name in (s.key, measure.relative_key(s.key)) for name, s in zip(names, songs, strict=True)]
         return float(np.mean(hits))
 
-    met, ceiling = share(made), share(real)
+    met, ceiling = share(generated), share(real)
     figure = f"{met:.0%} (reader on real songs {ceiling:.0%})"
-    drones, usual = (float(np.mean([measure.longest_chord(clip) > 0.75 for clip in clips])) for clips in (made, real))
+    drones, usual = (
+        float(np.mean([measure.longest_chord(clip) > 0.75 for clip in clips])) for clips in (generated, real)
+    )
     return [
         Row("key of the prompt, or its relative", figure, ">= 70 %", met >= 0.7, {"key": met, "reader": ceiling}),
         Row(
@@ -113,10 +115,10 @@ def key_rows(bench: Bench) -> list[Row]:
 
 
 def melody_rows(bench: Bench) -> list[Row]:
-    """Whether a given lead is followed rather than another song's."""
+    """Whether a clip follows its melody input rather than another song's melody."""
     songs = bench.songs(4, lead=True)
     leads = [song.stems["lead"] for song in songs]
-    clips = bench.play([song.caption for song in songs], melodies=leads)
+    clips = bench.generate([song.caption for song in songs], melodies=leads)
     others = [(index + len(songs) // 3) % len(songs) for index in range(len(songs))]
     own = float(np.mean([measure.chroma_cosine(clip, lead) for clip, lead in zip(clips, leads, strict=True)]))
     other = float(np.mean([measure.chroma_cosine(clip, leads[o]) for clip, o in zip(clips, others, strict=True)]))
@@ -127,15 +129,15 @@ def melody_rows(bench: Bench) -> list[Row]:
 
 
 def continuation_rows(bench: Bench) -> list[Row]:
-    """Whether music goes on at its tempo, with the prompt and with nothing but the music."""
+    """Whether a continuation keeps the tempo, with and without a prompt."""
     songs = bench.songs(5, drums=True)
-    given = [song.audio[: round(GIVEN_SECONDS * SAMPLE_RATE)] for song in songs]
+    contexts = [song.audio[: round(CONTEXT_SECONDS * SAMPLE_RATE)] for song in songs]
     rows = []
     for name, prompts, target in (
         ("continuation keeps the tempo", [song.caption for song in songs], 0.8),
         ("continuation without a prompt", [None] * len(songs), 0.8),
     ):
-        clips = bench.play(prompts, given=given)
+        clips = bench.generate(prompts, contexts=contexts)
         met, octave = _agreement([measure.tempo(clip) for clip in clips], [song.bpm for song in songs])
         figure = f"{met:.0%} (+ {octave:.0%} an octave off)"
         rows.append(Row(name, figure, f">= {target:.0%}", met >= target, {"tempo": met, "octave": octave}))
@@ -143,9 +145,9 @@ def continuation_rows(bench: Bench) -> list[Row]:
 
 
 def collapse_rows(bench: Bench) -> list[Row]:
-    """Clips without music among all that were made."""
-    collapsed = [why for why in map(measure.collapsed, bench.made) if why]
-    figure = f"{len(collapsed)} of {len(bench.made)}"
+    """Silent and noisy clips among all generated ones."""
+    collapsed = [why for why in map(measure.collapsed, bench.generated) if why]
+    figure = f"{len(collapsed)} of {len(bench.generated)}"
     return [Row("silence or noise", figure, "none", not collapsed, {"collapsed": float(len(collapsed))})]
 
 
@@ -166,7 +168,7 @@ GROUPS: dict[str, Callable[[Bench], list[Row]]] = {
 
 
 def main() -> None:
-    """Reads the command line and measures."""
+    """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="demo")
     parser.add_argument("--weights", type=Path, default=Path("weights"))

@@ -1,4 +1,4 @@
-"""What the figures of fidelity are measured with: one model at default sampling, and the clips that it made."""
+"""Generation for the fidelity benchmark: one model at default sampling, and the clips it generated."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -15,17 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 SECONDS = 10.0
-
-
-GIVEN_SECONDS = 5.0  # what a continuation starts from
-
+CONTEXT_SECONDS = 5.0
+"""Length of the audio that a continuation starts from."""
 
 Audio = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One row of the table of figures."""
 
     name: str
     figure: str
@@ -35,44 +33,44 @@ class Row:
 
 
 class Bench:
-    """Generates with one model at default sampling and keeps every clip, to look for collapses at the end."""
+    """Generates with one model at default sampling and keeps every clip for the collapse figures."""
 
     def __init__(self, load: Callable[[], MusicGenModel], clips: int) -> None:
         self.load, self.clips = load, clips
-        self.made: list[Audio] = []
+        self.generated: list[Audio] = []
 
     @cached_property
     def model(self) -> MusicGenModel:
-        """The checkpoint, loaded by the first group that needs one."""
+        """The checkpoint, loaded on first use."""
         return self.load()
 
     @cached_property
     def readings(self) -> dict[bool, list[analysis.Reading]]:
-        """What was read from long clips, by whether there are drums."""
-        found: dict[bool, list[analysis.Reading]] = {True: [], False: []}
+        """Scores of the analysis of long clips, with drums (True) and without (False)."""
+        scores: dict[bool, list[analysis.Reading]] = {True: [], False: []}
         for song, drums in analysis.songs(self.clips, analysis.SECONDS):
-            found[drums].append(analysis.read(song))
-        return found
+            scores[drums].append(analysis.read(song))
+        return scores
 
-    def songs(self, group: int, wanted: Callable[[Song], bool] = lambda _song: True, **choices: object) -> list[Song]:
-        """`clips` held-back songs in 4/4, other ones for each group: the first that are `wanted`."""
+    def songs(self, group: int, accept: Callable[[Song], bool] = lambda _song: True, **choices: object) -> list[Song]:
+        """The first `clips` held-back songs in 4/4 that `accept` accepts; each group has different songs."""
         seeds = itertools.count(HELD_BACK + 1_000_000 * group)
         make = partial(Synthesiser().song, seconds=SECONDS, beats_per_bar=4, **choices)  # type: ignore[arg-type]
-        return list(itertools.islice(filter(wanted, map(make, seeds)), self.clips))
+        return list(itertools.islice(filter(accept, map(make, seeds)), self.clips))
 
     @torch.no_grad()
-    def play(
+    def generate(
         self,
         prompts: Sequence[str | None],
         melodies: Sequence[Audio] | None = None,
-        given: Sequence[Audio] | None = None,
+        contexts: Sequence[Audio] | None = None,
     ) -> list[Audio]:
-        """Clips for prompts, melodies to follow or music to go on from; a continuation's given part is cut off."""
+        """Generate clips from prompts, melodies or contexts to continue; a continuation's context is cut off."""
         requests = []
         for index, prompt in enumerate(prompts):
             melody = torch.from_numpy(melodies[index])[None] if melodies else None
-            tokens = self.model.encode(torch.from_numpy(given[index])[None]) if given else None
-            seconds = SECONDS + (GIVEN_SECONDS if given else 0)
+            tokens = self.model.encode(torch.from_numpy(contexts[index])[None]) if contexts else None
+            seconds = SECONDS + (CONTEXT_SECONDS if contexts else 0)
             requests.append(
                 SlotRequest(
                     condition=Condition(prompt, melody),
@@ -85,11 +83,11 @@ class Bench:
         clips = []
         for tokens in self.model.generator.generate_many(requests, lambda _done, _of: None):
             audio: Audio = self.model.decode(tokens)[0].cpu().numpy()
-            clips.append(audio[round(GIVEN_SECONDS * SAMPLE_RATE) :] if given else audio)
-        self.made += clips
+            clips.append(audio[round(CONTEXT_SECONDS * SAMPLE_RATE) :] if contexts else audio)
+        self.generated += clips
         return clips
 
     def round_trip(self, audio: Audio) -> tuple[Audio, NDArray[np.int64]]:
-        """What the codec makes of a clip, and its codes ``[codebooks, frames]``."""
+        """Encode and decode a clip; returns the audio and its codes ``[codebooks, frames]``."""
         codes = self.model.encode(torch.from_numpy(audio)[None])
         return self.model.decode(codes)[0].cpu().numpy()[: len(audio)], codes.cpu().numpy()

@@ -1,10 +1,10 @@
-"""What a step of our engine is made of on a GPU, and what becomes of its buffers and graphs from call to call.
+"""Profile of an engine step on a GPU, and reuse of buffers and graphs between calls.
 
     python -m bench.gpu_step --size large
 
-Weights are random and slots hold made-up keys and values: how long a step takes does not depend on them. Every step is
-timed with the device's own clock, launched kernel by kernel and as one captured graph, beside the time that its bytes
-take to be read at the bandwidth that a plain sum reaches. Needs a GPU.
+Weights, keys and values are random: the time of a step does not depend on them. Every step is timed with the device's
+own clock, launched kernel by kernel and as one captured graph, and compared with the time to read its bytes at the
+bandwidth that a plain sum reaches. Needs a GPU.
 """
 
 import argparse
@@ -27,9 +27,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 SCENES = ((1, 100), (1, 1400), (32, 100), (32, 750), (32, 1400))
-"""Slots, and the position that all of them have reached."""
+"""Numbers of slots, and the position of all of them."""
 CALLS = (32, 32, 1, 32, 4, 1, 1, 32)
-"""Requests in calls that follow each other."""
+"""Numbers of requests in consecutive calls."""
 CONDITION = Condition(implementations.TEXT)
 WINDOW = 1500
 """Frames of those requests: 30 s."""
@@ -46,13 +46,13 @@ _KINDS = {
     "copies": ("copy", "memcpy", "memset"),
     "adding, filling, choosing": ("elementwise",),
 }
-"""Kernels by what their names hold, the first that fits."""
+"""Kinds of kernels by parts of their names; the first match counts."""
 
 Call = Callable[[], object]
 
 
 class Scene:
-    """Slots that all stand at one position, and stay there."""
+    """Slots that all stay at one position."""
 
     def __init__(self, engine: Engine, count: int, position: int) -> None:
         decoder = engine._decoder
@@ -76,7 +76,7 @@ class Scene:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One step, kernel by kernel."""
+        """Run one step, kernel by kernel."""
         buffers = self._buffers
         span = buffers.cache.shape.capacity
         attention = BatchedAttention(buffers.cache, buffers.text, buffers.position, buffers.text_lengths, span)
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def _engine(size: str, device: torch.device) -> Engine:
-    """An engine with random weights, and a random text for every condition, drawn on the device."""
+    """Create an engine with random weights, and a random text for every condition, drawn on the device."""
     sizes = implementations.SIZES[size]
     dim = sizes["dim"]
     shape = weights.DecoderShape(dim, sizes["num_heads"], sizes["num_layers"], 4 * dim, 4, 2048, True)
@@ -131,7 +131,7 @@ def _engine(size: str, device: torch.device) -> Engine:
 
 
 def captured(step: Call) -> Call:
-    """A step as a graph."""
+    """Capture a step as a CUDA graph."""
     for _ in range(2):
         step()
     torch.cuda.synchronize()
@@ -142,7 +142,7 @@ def captured(step: Call) -> Call:
 
 
 def device_ms(call: Call) -> float:
-    """Milliseconds of one call, one after the other: the median of some rounds."""
+    """Milliseconds per call in a sequence of calls: the median of several rounds."""
     call()
     rounds = []
     for _ in range(_ROUNDS):
@@ -168,7 +168,7 @@ def _host_ms(call: Call) -> float:
 
 
 def _by_kind(call: Call) -> str:
-    """Kernels of a call, their number and their time, by kind."""
+    """Format the number and time of a call's kernels, by kind."""
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         for _ in range(_PROFILED):
@@ -197,7 +197,7 @@ def _kind(name: str) -> str:
 
 
 def _calls(engine: Engine, device: torch.device) -> None:
-    """One line for each call: whether its buffers are new, how many slots they have, and what was captured."""
+    """Print for each call whether its buffers are new, their number of slots, and the graphs captured."""
     captures: list[float] = []
     capture = StepGraphs._capture
 

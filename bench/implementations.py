@@ -1,4 +1,4 @@
-"""The same random checkpoint behind every implementation and precision that is raced."""
+"""Loads the same random checkpoint into every implementation and precision to be compared."""
 
 import os
 import tempfile
@@ -30,12 +30,12 @@ SIZES = {
 TEXT = "a slow rock song with guitar and drums , 90 bpm"
 
 Run = Callable[[int, OnStep], None]
-"""Generates a number of frames, telling every step."""
+"""Generates a number of frames, reporting every step."""
 
 
 @contextmanager
 def random_store(size: str, device: str = "cpu") -> Iterator[WeightStore]:
-    """A weights folder with a random text model of a released size, drawn on `device`; gone afterwards."""
+    """A weights folder with a random text model of a released size, drawn on `device`; deleted afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         shape = SIZES[size]
         codec = (4, 32) if size == "tiny" else (64, 128)
@@ -44,21 +44,21 @@ def random_store(size: str, device: str = "cpu") -> Iterator[WeightStore]:
 
 
 def load(store: WeightStore, device: torch.device, *, engine: str = "", precision: str = "") -> MusicGenModel:
-    """The model as the environment would have it loaded."""
+    """Load the model with the given values of MUSICGEN_ENGINE and MUSICGEN_PRECISION."""
     with patch.dict(os.environ, MUSICGEN_ENGINE=engine, MUSICGEN_PRECISION=precision):
         return load_model(store.checkpoint("small"), device)
 
 
 def names(device: torch.device) -> list[str]:
-    """Who can be raced on a device; `ours` first, in its default precision."""
+    """Names of the implementations available on a device; `ours` first, in its default precision."""
     if device.type == "cuda":
         return ["ours half", "ours exact", "audiocraft half", "transformers half"]
     ours = [f"ours {precision}" for precision in (Precision.EXACT, Precision.BF16, Precision.INT8)]
     return [*ours, *(f"{peer} {dtype}" for dtype in ("float32", "bf16") for peer in ("audiocraft", "transformers"))]
 
 
-def enter(name: str, store: WeightStore, device: torch.device) -> Run:
-    """Load one of `names`."""
+def load_run(name: str, store: WeightStore, device: torch.device) -> Run:
+    """Load one of `names`; returns its generate function."""
     maker, precision = name.split()
     if maker == "ours":
         return _generator(load(store, device, precision=precision))

@@ -1,6 +1,6 @@
-"""How exact loops are and how well remixes are aligned, on synthesised songs that stand for what a model makes.
+"""Exactness of loops and alignment of remixes, measured with synthesised songs in place of a model's output.
 
-The songs have known grids and miss the tempo asked for by up to 5 %; what is measured is everything after the model.
+The songs have known grids and miss the requested tempo by up to 5 %; all processing after the model is measured.
 """
 
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ _CLICK = 64
 
 @dataclass(frozen=True)
 class LoopFigures:
-    """One loop.
+    """Figures of one loop.
 
     Attributes
     ----------
     exact : whether it has round(beats * 60 / bpm * rate) samples
-    jump : from its last sample to its first, as a share of the 99.9th percentile of its steps
-    join : the onset where it is joined, as a share of the median beat's
-    boundary, uncut : the onset where its file's end meets its start, and the music's own there, as such shares
-    first_attempt, on_downbeat : whether it was the first attempt's; whether it begins within 30 ms of a downbeat
+    jump : step from its last sample to its first, relative to the 99.9th percentile of its steps
+    join : onset at the join, relative to the median beat's
+    boundary, uncut : onset where the file's end meets its start, and that of the uncut music there, likewise relative
+    first_attempt, on_downbeat : whether the first attempt succeeded; whether it begins within 30 ms of a downbeat
     """
 
     exact: bool
@@ -45,7 +45,7 @@ class LoopFigures:
 
 
 def loops(count: int) -> list[LoopFigures]:
-    """Loops of the tempi that are hard, and of as many drawn from 60 to 180 bpm."""
+    """Make `count` loops: half at the difficult `TEMPI`, half at tempi drawn from 60 to 180 bpm."""
     return [_loop(FIRST_SEED + index, TEMPI[index // 2 % len(TEMPI)] if index % 2 else None) for index in range(count)]
 
 
@@ -53,7 +53,7 @@ def _loop(seed: int, bpm: float | None) -> LoopFigures:
     random = np.random.default_rng(seed)
     off, start = 1 + random.uniform(-_OFF, _OFF), random.choice([0.0, random.uniform(0, 4)])
     bpm = bpm or round(random.uniform(60, 180), 2)
-    # The synthesiser plays 60 to 180 bpm: what is beyond is made at half or double the tempo.
+    # The synthesiser plays 60 to 180 bpm; other tempi are played at half or double the tempo.
     played = off * (2 * bpm if bpm < 60 else bpm / 2 if bpm > 180 else bpm)
 
     def play(attempt: int, seconds: float) -> NDArray[np.float32]:
@@ -77,7 +77,7 @@ def _loop(seed: int, bpm: float | None) -> LoopFigures:
 def alignment(count: int) -> tuple[list[float], list[float]]:
     """Distances in seconds of a backing's true downbeats from the song's true ones, before and after alignment.
 
-    Of those pairs that are matched; grids are read from the sound, as in a remix.
+    Only matched pairs count; grids are analysed from the audio, as in a remix.
     """
     before, after = [], []
     for index in range(count):
@@ -107,5 +107,5 @@ def alignment(count: int) -> tuple[list[float], list[float]]:
 
 def _moves(song: Song, backing: Song) -> list[Anchor]:
     grid = beats.track(song.audio, SAMPLE_RATE)
-    found = beats.track(backing.audio, SAMPLE_RATE, grid.tempo or None)
-    return anchors(found.downbeats, grid.downbeats, _THRESHOLD)
+    backing_grid = beats.track(backing.audio, SAMPLE_RATE, grid.tempo or None)
+    return anchors(backing_grid.downbeats, grid.downbeats, _THRESHOLD)

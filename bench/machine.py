@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and how fast its memory is read."""
+"""Description of the machine that runs a benchmark, and its memory bandwidth."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ _REPEATS = 5
 
 
 def describe(device: torch.device) -> str:
-    """Processor, threads and torch, in one line."""
+    """Describe processor, threads and versions in one line."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
@@ -23,8 +23,8 @@ def describe(device: torch.device) -> str:
 
 
 def read_bandwidth(device: torch.device) -> float:
-    """Bytes per second that a plain sum reads from memory: what decoding at best reaches."""
-    # On a GPU as large as a large model, so that the time until the first byte is read does not count.
+    """Measure the bytes per second that a plain sum reads from memory: an upper bound for decoding."""
+    # On a GPU the block is as large as a large model, so that the launch latency is negligible.
     block = torch.ones(2**31 if device.type == "cuda" else 2**26, device=device)
     times = []
     for _ in range(_REPEATS):

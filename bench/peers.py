@@ -1,9 +1,9 @@
-"""What the engine is raced against: audiocraft's own loop and transformers' MusicGen, on the same weights."""
+"""Transformers' MusicGen with the weights of an audiocraft model, for comparison with the engine."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# The adapter of audiocraft first: it makes torchaudio, which transformers looks for, importable beside a CPU's torch.
+# The adapter of audiocraft first: it makes torchaudio, which transformers imports, importable with torch for CPUs.
 import musicgen_service.models.audiocraft_adapter  # noqa: F401
 
 # isort: split
@@ -27,11 +27,11 @@ _RENAMED = {
 
 
 def in_transformers(lm: Any) -> MusicgenForCausalLM:
-    """A text model of audiocraft's as transformers' MusicGen on its device, with copies of its weights, in float32.
+    """Convert a text model of audiocraft's to transformers' MusicGen, on the same device, with copies in float32.
 
     Parameters
     ----------
-    lm : audiocraft's `LMModel` with its decoder still in it
+    lm : audiocraft's `LMModel`, including its decoder
     """
     layers = lm.transformer.layers
     config = MusicgenDecoderConfig(
@@ -67,9 +67,9 @@ def generate(
     pick: Callable[[torch.Tensor], torch.Tensor],
     on_step: OnStep,
 ) -> torch.Tensor:
-    """Tokens [codebooks, length] from transformers' network, cache and delay pattern.
+    """Generate tokens [codebooks, length] with transformers' network, cache and delay pattern.
 
-    Its own `generate` wants a text encoder that pads and a codec behind; this is the loop inside.
+    Its own `generate` requires a text encoder that pads, and a codec; this is its inner loop.
 
     Parameters
     ----------

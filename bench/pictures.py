@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/loops-and-remixes.md: the seam of a loop that the demo made, and a remix's alignment.
+"""Draws the pictures of docs/loops-and-remixes.md: the seam of a loop by the demo, and a remix's alignment.
 
 python -m bench.pictures --out docs/pictures
 """
@@ -33,7 +33,7 @@ Sound = NDArray[np.float32]
 
 
 def draw_loop(weights: Path, path: Path) -> None:
-    """The samples and the spectrogram around the seam of a loop that is played twice."""
+    """Draw the samples and the spectrogram around the seam of a loop played twice."""
     model = load_model(WeightStore(weights).checkpoint("demo"), torch.device("cpu"))
     [clip] = loop.generate(job_for(model, task="loop", prompt=PROMPT, bpm=BPM, seed=SEED))
     sound, rate = clip.samples[0], model.sample_rate
@@ -51,17 +51,17 @@ def draw_loop(weights: Path, path: Path) -> None:
 
 
 def draw_remix(path: Path) -> None:
-    """A backing's sound against the song's downbeats, and how far its own are from them, before and after."""
+    """Draw a backing's onsets with the song's downbeats, and the distance of its own, before and after alignment."""
     seed = HELD_BACK + 70_000_000
     song = Synthesiser().song(seed, REMIX_SECONDS, bpm=100, beats_per_bar=4, drums=True)
     backing = Synthesiser().song(
         seed + 1, REMIX_SECONDS + 1, bpm=99, start=2.1, beats_per_bar=4, drums=True, style="rock"
     )
-    grid, found = beats.track(song.audio, SAMPLE_RATE), beats.track(backing.audio, SAMPLE_RATE, 100)
-    aligned = align(backing.audio[None], SAMPLE_RATE, anchors(found.downbeats, grid.downbeats, 0.75), song.audio.size)[
-        0
-    ]
-    again = beats.track(aligned, SAMPLE_RATE, 100)
+    grid, backing_grid = beats.track(song.audio, SAMPLE_RATE), beats.track(backing.audio, SAMPLE_RATE, 100)
+    aligned = align(
+        backing.audio[None], SAMPLE_RATE, anchors(backing_grid.downbeats, grid.downbeats, 0.75), song.audio.size
+    )[0]
+    aligned_grid = beats.track(aligned, SAMPLE_RATE, 100)
     figure, axes = pyplot.subplots(3, 1, figsize=(9, 5), layout="constrained")
     for axis, sound, name in ((axes[0], backing.audio, "as generated"), (axes[1], aligned, "aligned")):
         envelope = onsets.flux(sound[None], SAMPLE_RATE)
@@ -69,7 +69,7 @@ def draw_remix(path: Path) -> None:
         for downbeat in song.downbeats:
             axis.axvline(downbeat, color="tab:red", lw=1)
         axis.set(title=f"onsets of the backing {name}, and the song's downbeats", xlim=SHOWN, yticks=[])
-    for downbeats, name in ((found.downbeats, "as generated"), (again.downbeats, "aligned")):
+    for downbeats, name in ((backing_grid.downbeats, "as generated"), (aligned_grid.downbeats, "aligned")):
         downbeats = downbeats[downbeats < song.downbeats[-1] + 1]
         distance = downbeats[:, None] - song.downbeats
         nearest = distance[np.arange(len(downbeats)), np.abs(distance).argmin(axis=1)]
@@ -93,7 +93,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def main() -> None:
-    """Reads the command line and draws."""
+    """Parse the command line and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))

@@ -1,10 +1,10 @@
-"""What a faster precision costs in quality: how far its predictions are from those of float32.
+"""Quality cost of the faster precisions: divergence of their predictions from float32.
 
     python -m bench.quality --checkpoint demo
     python -m bench.quality --size small
 
 The float32 engine generates clips; every precision then predicts each of their tokens from the ones before
-(teacher forcing), with guidance as in use. Told are the mean divergence KL(float32 || precision) in nats
+(teacher forcing), with guidance as in use. Reports the mean divergence KL(float32 || precision) in nats
 and how often both have the same likeliest token. A precision passes with at most 0.01 nats and 97 %.
 """
 
@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional
 
 TEXTS = ("a slow rock song with guitar and drums , 90 bpm", "fast jazz piano", "lofi , 120 bpm")
-MOST_NATS, LEAST_AGREEMENT = 0.01, 0.97
+MAX_NATS, MIN_AGREEMENT = 0.01, 0.97
 
 
 def main() -> None:
@@ -40,13 +40,13 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lossy = [Precision.HALF, Precision.BF16] if device.type == "cuda" else [Precision.BF16, Precision.INT8]
-    here = (
+    store_context = (
         nullcontext(WeightStore.from_environment())
         if options.checkpoint
         else implementations.random_store(options.size)
     )
     name = options.checkpoint or "small"
-    with here as store:
+    with store_context as store:
         exact = _load(name, store, device, Precision.EXACT)
         clips = [_clip(exact, text, options.frames) for text in TEXTS]
         truth = _scores(exact, clips)
@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{name} {options.size or ''}; {machine.describe(device)}\n")
     print(f"{'':8}{'mean KL':>12}{'same likeliest':>17}{'passes':>9}")
     for precision, (nats, agreement) in figures.items():
-        passes = nats <= MOST_NATS and agreement >= LEAST_AGREEMENT
+        passes = nats <= MAX_NATS and agreement >= MIN_AGREEMENT
         print(f"{precision:8}{nats:12.5f}{agreement:16.2%}{'yes' if passes else 'no':>9}")
     print(json.dumps({precision: {"kl": nats, "agreement": share} for precision, (nats, share) in figures.items()}))
 
@@ -85,10 +85,10 @@ def _scores(model: MusicGenModel, clips: Sequence[torch.Tensor]) -> torch.Tensor
     return torch.cat(scores).flatten(0, 1).log_softmax(-1)
 
 
-def _compare(truth: torch.Tensor, found: torch.Tensor) -> tuple[float, float]:
+def _compare(truth: torch.Tensor, predicted: torch.Tensor) -> tuple[float, float]:
     """Mean divergence in nats, and the share of tokens with the same likeliest one."""
-    nats = functional.kl_div(found, truth, reduction="batchmean", log_target=True)
-    return float(nats), float((truth.argmax(-1) == found.argmax(-1)).float().mean())
+    nats = functional.kl_div(predicted, truth, reduction="batchmean", log_target=True)
+    return float(nats), float((truth.argmax(-1) == predicted.argmax(-1)).float().mean())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Carries out a set of requests with the code in the current folder and prints checksums of the files.
 
-`bench.same_outputs` runs it as a script, also in older states of the code, so of this project it imports
-the predictors alone.
+`bench.same_outputs` runs it as a script, also with older versions of the code, so it imports nothing of this project
+but the predictors.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from typing import Any
 import soundfile
 
 SONG = "song.wav"
-"""Stands for the path of a recording of chords and drums."""
+"""Placeholder for the path of a recording of chords and drums."""
 TEXT = {"prompt": "lofi piano with soft drums, 90 bpm, a minor", "model_version": "demo", "seed": 7}
 LOOP = {"prompt": "house drums and bass", "model_version": "demo", "seed": 5, "task": "loop", "bpm": 120, "duration": 5}
 REMIX = {"prompt": "jazz trio", "model_version": "demo", "seed": 3, "task": "remix", "input_audio": SONG}
@@ -60,41 +60,41 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
 def record(song: Path) -> None:
     """Carry the requests out with the code in the current folder; print checksums of the files as JSON."""
     sys.path.insert(0, str(Path.cwd()))
-    found, predictors = {}, {}
+    checksums, predictors = {}, {}
     with redirect_stdout(sys.stderr):
         for module, inputs in REQUESTS:
             if module not in predictors:
                 predictors[module] = importlib.import_module(module).Predictor()
                 predictors[module].setup()
-            given = {name: song if value == SONG else value for name, value in inputs.items()}
-            found[f"{module} {json.dumps(inputs)}"] = _checksums(predictors[module], given)
-    print(json.dumps(found))
+            arguments = {name: song if value == SONG else value for name, value in inputs.items()}
+            checksums[f"{module} {json.dumps(inputs)}"] = _checksums(predictors[module], arguments)
+    print(json.dumps(checksums))
 
 
 def _checksums(predictor: Any, inputs: dict[str, Any]) -> list[str]:
-    """SHA-256 of every file that a predictor makes, in order; or the error that there is instead."""
-    predictor.record_metric = lambda *_: None  # outside a server Cog keeps none
+    """SHA-256 of every file that a predictor returns, in order; or its error."""
+    predictor.record_metric = lambda *_: None  # Cog records metrics only in its server
     defaults = {name: entry.default.default for name, entry in signature(predictor.run).parameters.items()}
     try:
-        made = predictor.run(**defaults | inputs)
+        output = predictor.run(**defaults | inputs)
     except Exception as error:
         return [f"{type(error).__qualname__}: {error}"]
-    return [f"{path.name} {sha256(_content(path)).hexdigest()}" for path in _files(made)]
+    return [f"{path.name} {sha256(_content(path)).hexdigest()}" for path in _files(output)]
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file; an Ogg stream has a random number on every page, so of that the samples and the tag."""
+    """The bytes of a file; for Ogg, whose pages contain a random serial number, the samples and the comment."""
     if path.suffix != ".ogg":
         return path.read_bytes()
     with soundfile.SoundFile(path) as file:
         return bytes(file.read(dtype="int16").tobytes() + file.comment.encode())
 
 
-def _files(made: Any) -> Iterator[Path]:
-    if isinstance(made, os.PathLike):
-        yield Path(made)
+def _files(output: Any) -> Iterator[Path]:
+    if isinstance(output, os.PathLike):
+        yield Path(output)
     else:
-        for entry in made if isinstance(made, list) else vars(made).values():
+        for entry in output if isinstance(output, list) else vars(output).values():
             if entry is not None:
                 yield Path(entry)
 

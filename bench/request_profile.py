@@ -1,9 +1,9 @@
-"""Where the time of a whole request goes, with the shipped checkpoint.
+"""Profile of complete requests with the shipped checkpoint: the share of time of each part.
 
     python -m bench.request_profile
 
-Requests go through the service in this process, their parts under a stopwatch that counts processor time, so that
-other work on the machine does not matter. What a part leaves to another part counts for the other.
+Requests run in this process. The stopwatch counts processor time, so other load on the machine does not matter. Time of
+a nested part counts for that part only.
 """
 
 import functools
@@ -18,7 +18,7 @@ from unittest.mock import patch
 from bench import machine
 from musicgen_service.audio import encoding, loudness, reading
 from musicgen_service.engine.slots import Slots
-from musicgen_service.inputs.decoding import decoded
+from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.models.chroma import Chroma
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.t5_encoder import T5Encoder
@@ -38,7 +38,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "loudness": [(loudness, "normalise")],
     "file": [(encoding, "write")],
 }
-"""The functions that do each part."""
+"""The functions of each part."""
 
 
 class Stopwatch:
@@ -46,23 +46,23 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._left_to_others = [0.0]
+        self._nested_seconds = [0.0]
 
-    def on(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, its time counted."""
+    def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a function so that its time counts for `part`."""
 
         @functools.wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
             started = time.process_time()
-            self._left_to_others.append(0.0)
+            self._nested_seconds.append(0.0)
             try:
                 return function(*args, **kwargs)
             finally:
                 spent = time.process_time() - started
-                self.seconds[part] += spent - self._left_to_others.pop()
-                self._left_to_others[-1] += spent
+                self.seconds[part] += spent - self._nested_seconds.pop()
+                self._nested_seconds[-1] += spent
 
-        return timed
+        return wrapper
 
 
 def main() -> None:
@@ -71,27 +71,27 @@ def main() -> None:
     service.setup(["demo"])
     base = {"prompt": "house synth with drums, 120 bpm", "model_version": "demo", "seed": 1}
     [melody], _ = service.generate(base | {"duration": 10})
-    asked: dict[str, dict[str, Any]] = {
+    requests: dict[str, dict[str, Any]] = {
         "text, 10 s": {"duration": 10},
         "text, 60 s": {"duration": 60},
         "melody, 10 s": {"duration": 10, "input_audio": melody},
         "melody, 60 s": {"duration": 60, "input_audio": melody},
         "continuation, 60 s": {"duration": 60, "input_audio": melody, "continuation": True},
     }
-    shares = {name: _shares(service, base | inputs) for name, inputs in asked.items()}
+    shares = {name: _profile(service, base | inputs) for name, inputs in requests.items()}
     print(f"demo; {machine.describe(torch.device('cpu'))}\npython -m bench.request_profile\n\n{_table(shares)}\n")
     print(json.dumps(shares))
 
 
-def _shares(service: MusicGenService, inputs: dict[str, Any]) -> dict[str, float]:
-    """The share of each part in the time of one request, of the rest, and its seconds."""
+def _profile(service: MusicGenService, inputs: dict[str, Any]) -> dict[str, float]:
+    """Measure the share of each part and of the rest in the time of one request, and its seconds."""
     watch = Stopwatch()
     with ExitStack() as stack:
         for part, functions in PARTS.items():
             for owner, name in functions:
-                stack.enter_context(patch.object(owner, name, watch.on(part, getattr(owner, name))))
+                stack.enter_context(patch.object(owner, name, watch.timed(part, getattr(owner, name))))
         started = time.process_time()
-        service.generate(decoded(inputs, FIELDS))
+        service.generate(decode_files(inputs, FIELDS))
         seconds = time.process_time() - started
     shares = {part: watch.seconds[part] / seconds for part in PARTS}
     return shares | {"rest": 1 - sum(shares.values()), "seconds": seconds}

@@ -1,9 +1,9 @@
-"""Whether two states of the code make the same files: every task, format and drop-in, byte by byte.
+"""Compares the files of two versions of the code, byte by byte, for every task, format and drop-in.
 
     python -m bench.same_outputs COMMIT
 
-The requests are carried out in exact precision by the code of that commit and by the code at hand, with the same
-weights (the shipped checkpoint and tiny random ones). Prints what differs; the exit code is 1 when anything does.
+The requests are carried out in exact precision by the code of that commit and by the current code, with the same
+weights (the shipped checkpoint and tiny random ones). Prints the differences; the exit code is 1 if there are any.
 """
 
 import argparse
@@ -26,9 +26,9 @@ SCRIPT = PROJECT / "bench" / "recorded_requests.py"
 
 
 def main() -> None:
-    """Carry the requests out twice and compare."""
+    """Carry out the requests with both versions and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("commit", help="the state of the code to compare with")
+    parser.add_argument("commit", help="the commit to compare with")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         before, weights, song = Path(folder, "before"), Path(folder, "weights"), Path(folder, "song.wav")
@@ -64,7 +64,7 @@ def _check_out(commit: str, folder: Path) -> None:
 
 
 def _prepare(weights: Path, song: Path) -> None:
-    """A weights folder with the shipped checkpoint and random ones, and six seconds of chords and drums."""
+    """Create a weights folder with the shipped checkpoint and random ones, and six seconds of chords and drums."""
     weights.mkdir()
     (weights / "demo").symlink_to(PROJECT / "weights" / "demo")
     checkpoints.build_checkpoint(weights, "small")

@@ -1,10 +1,10 @@
-"""What a step costs when another process takes time on one of our cores.
+"""Time per step while another process uses one of the cores.
 
     python -m bench.shared_core --size small
 
-Our engine decodes a random checkpoint of a released size, alone and beside a busy loop that is pinned to one core; each
-with threads that sleep while they wait, as the service has them, and with threads that spin, as OpenMP has them by
-itself. Every run is a process of its own, as OpenMP reads its settings when torch is loaded; the runs alternate.
+Our engine decodes a random checkpoint of a released size, alone and alongside a busy loop pinned to one core; both
+with threads that sleep while they wait, as in the service, and with threads that spin, OpenMP's default. Every run is a
+separate process, as OpenMP reads its settings when torch is loaded; the runs alternate.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from musicgen_service.models.store import WeightStore
 import torch
 
 POLICIES = {"sleeping": threads.WAIT_POLICY, "spinning": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"}}
-"""How threads wait; the second is what libgomp does when its environment says nothing."""
+"""Wait policies of threads; the second is libgomp's default."""
 LIMIT = 2.5
-"""Times by which a step of the service may be slower beside the busy loop."""
+"""Maximum factor by which a step of the service may slow down alongside the busy loop."""
 
 
 def main() -> None:
-    """Measure, print, and keep the result where asked."""
+    """Measure, print, and save the result if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=implementations.SIZES, default="small")
     parser.add_argument("--frames", type=int, default=40, help="frames per run (default %(default)s)")
@@ -42,7 +42,7 @@ def main() -> None:
     device = torch.device("cpu")
     torch.set_num_threads(threads.limit())
     if options.weights:
-        run = implementations.enter("ours exact", WeightStore(options.weights), device)
+        run = implementations.load_run("ours exact", WeightStore(options.weights), device)
         print(ms_per_step(run, options.frames, device))
         return
     steps = _measure(options.size, options.frames, options.turns)
@@ -75,7 +75,7 @@ def _step(store: WeightStore, frames: int, environment: dict[str, str]) -> float
 
 @contextmanager
 def _busy_loop() -> Iterator[None]:
-    """Another process that always wants one of our cores."""
+    """Run another process that keeps one of our cores busy."""
     core = max(os.sched_getaffinity(0))
     loop = f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", loop]) as process:

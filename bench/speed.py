@@ -1,11 +1,10 @@
-"""How fast tokens are made: our engine, audiocraft's own loop and transformers' MusicGen in one run, in turns.
+"""Speed of token generation: our engine, audiocraft's own loop and transformers' MusicGen, alternating in one run.
 
     python -m bench.speed --size small
 
-Every contestant decodes the same random checkpoint of a released size, batch 1 with guidance 3, sampling
-from the 250 likeliest. Then the memory of each is taken in a process of its own, and whole requests are made with the
-shipped checkpoint, unless `--steps-only` leaves both out. Prints a table for people and, as its last line, the same
-figures as JSON.
+Every implementation decodes the same random checkpoint of a released size, batch 1 with guidance 3, sampling from the
+250 likeliest. Then the memory of each is measured in a separate process, and complete requests run with the shipped
+checkpoint, unless `--steps-only` omits both. Prints a table and, as its last line, the same figures as JSON.
 """
 
 import argparse
@@ -32,20 +31,20 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 WARM_UP = 5
 FRAME_RATE = 50
-FIRST_PIECE = 50
-"""Frames of sound that a listener waits for: one second."""
+FIRST_CHUNK = 50
+"""Frames of the first chunk of a stream: one second."""
 EARLY, LATE = 50, 1400
-"""Frames between which the growth of a step is told."""
+"""Frames at which the time of a step is compared, to show its growth."""
 LATER = 300
-"""Where slots are measured again: keys and values, which slots cannot share, have grown."""
+"""Frame at which slots are measured again, with longer key-value caches, which slots cannot share."""
 
 
 def main() -> None:
-    """Race, print, and keep the result where asked."""
+    """Measure, print, and save the result if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=implementations.SIZES, default="small")
     parser.add_argument("--frames", type=int, default=60, help="frames per turn (default %(default)s)")
-    parser.add_argument("--turns", type=int, default=3, help="turns of every contestant (default %(default)s)")
+    parser.add_argument("--turns", type=int, default=3, help="turns of every implementation (default %(default)s)")
     parser.add_argument("--steps-only", action="store_true", help="neither memory nor whole requests")
     parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
     parser.add_argument("--alone", nargs=2, metavar=("NAME", "WEIGHTS"), help=argparse.SUPPRESS)
@@ -56,8 +55,8 @@ def main() -> None:
         print(_memory(name, WeightStore(Path(weights)), device))
         return
     with implementations.random_store(options.size, device.type) as store:
-        figures = _race(store, device, options.frames, options.turns)
-        figures |= _engine_alone(store, device, options.frames)
+        figures = _compare(store, device, options.frames, options.turns)
+        figures |= _measure_engine(store, device, options.frames)
         if not options.steps_only:
             figures["memory_gb"] = {name: _memory_alone(name, store) for name in figures["ms_per_step"]}
     if not options.steps_only:
@@ -71,12 +70,12 @@ def main() -> None:
         (RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{options.size}-{device.type}.txt").write_text(report + "\n")
 
 
-def _race(store: WeightStore, device: torch.device, frames: int, turns: int) -> dict[str, Any]:
-    """Milliseconds per step of everyone, the median of turns that alternate."""
-    entered = {name: implementations.enter(name, store, device) for name in implementations.names(device)}
-    times: dict[str, list[float]] = {name: [] for name in entered}
+def _compare(store: WeightStore, device: torch.device, frames: int, turns: int) -> dict[str, Any]:
+    """Milliseconds per step of every implementation, the median of alternating turns."""
+    runs = {name: implementations.load_run(name, store, device) for name in implementations.names(device)}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(turns):
-        for name, run in entered.items():
+        for name, run in runs.items():
             times[name].append(ms_per_step(run, frames, device))
             print(f"turn {turn + 1}, {name}: {times[name][-1]:.1f} ms/step", file=sys.stderr, flush=True)
     return {"ms_per_step": {name: statistics.median(turn) for name, turn in times.items()}}
@@ -88,7 +87,7 @@ def ms_per_step(run: Run, frames: int, device: torch.device) -> float:
 
     def stamp(*_steps: int) -> None:
         if device.type == "cuda" and len(stamps) == WARM_UP:
-            # The host runs ahead of the device, so only where it waits is a time.
+            # The host runs ahead of the device, so times are valid only after synchronisation.
             torch.cuda.synchronize(device)
         stamps.append(time.perf_counter())
 
@@ -99,10 +98,10 @@ def ms_per_step(run: Run, frames: int, device: torch.device) -> float:
     return 1000 * statistics.median(after - before for before, after in pairwise(stamps[WARM_UP:]))
 
 
-def _engine_alone(store: WeightStore, device: torch.device, frames: int) -> dict[str, Any]:
-    """What only our engine has: slots, growth over a window, sound before the end."""
+def _measure_engine(store: WeightStore, device: torch.device, frames: int) -> dict[str, Any]:
+    """Figures of our engine alone: batching in slots, growth over a window, time to the first second of audio."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # of those who raced; an engine gives slots half of what is free
+        torch.cuda.empty_cache()  # of the other implementations; an engine allocates half of the free memory to slots
     model = implementations.load(store, device)
     assert isinstance(model.generator, Engine)
     conditions = Condition(implementations.TEXT)
@@ -133,39 +132,39 @@ def _engine_alone(store: WeightStore, device: torch.device, frames: int) -> dict
 
 
 def _bytes_per_step(model: MusicGenModel, position: int, device: torch.device) -> float:
-    """What a step of the default precision has to read: the weights, and two rows' keys and values."""
+    """Bytes that a step of the default precision reads: the weights, and two rows' keys and values."""
     shape = model.config.decoder
     layer = 14 * shape.dim**2
     weights = layer * shape.layers + shape.codebooks * shape.card * shape.dim
     cached = 2 * 2 * shape.layers * shape.dim * position
-    # The default keeps weights in two bytes; on a CPU it computes, and so remembers, in four.
+    # The default stores weights in two bytes; on a CPU it computes in four, and so do the caches.
     return float(2 * weights + (2 if device.type == "cuda" else 4) * cached)
 
 
 def _first_audio(model: MusicGenModel, conditions: Any, device: torch.device) -> float:
     started = time.perf_counter()
     request = SlotRequest(conditions, None, 500, Sampling(), torch.Generator(device).manual_seed(0))
-    next(model.stream(request, FIRST_PIECE))
+    next(model.stream(request, FIRST_CHUNK))
     return time.perf_counter() - started
 
 
 def _memory(name: str, store: WeightStore, device: torch.device) -> float:
-    """GB that loading and running one contestant takes at most."""
-    before = _most_resident()
-    implementations.enter(name, store, device)(WARM_UP, lambda *_: None)
+    """Peak memory in GB of loading and running one implementation."""
+    before = _peak_resident()
+    implementations.load_run(name, store, device)(WARM_UP, lambda *_: None)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
-    return (_most_resident() - before) / 1e9
+    return (_peak_resident() - before) / 1e9
 
 
-def _most_resident() -> int:
-    """Bytes of memory that this process had at most (Linux; `getrusage` would count its parent's too)."""
+def _peak_resident() -> int:
+    """Peak resident memory of this process in bytes (Linux; `getrusage` would include its parent's)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def _memory_alone(name: str, store: WeightStore) -> float:
-    """The memory of one contestant, in a process of its own."""
+    """Measure the memory of one implementation in a separate process."""
     command = [sys.executable, "-W", "ignore", "-m", "bench.speed", "--alone", name, str(store.root)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[-1])

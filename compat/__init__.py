@@ -1,1 +1,1 @@
-"""Drop-in predictors: the requests and replies of hosted MusicGen models, one module each. See README.md."""
+"""Drop-in predictors with the interface of hosted MusicGen models, one module each. See README.md."""

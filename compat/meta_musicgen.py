@@ -10,12 +10,12 @@ from musicgen_service.notes import note
 
 
 class Predictor(DropIn):
-    """Text, melody and continuation with `melody` and `large`, and what the codec makes of audio."""
+    """Text, melody and continuation with `melody` and `large`, and encode-decode."""
 
     default_model = "melody"
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """`duration` becomes the total length: here it is that of the new music alone."""
+        """Convert `duration` to the total length: in this system it excludes the continued audio."""
         model = inputs.pop("model_version")
         if model == "encode-decode":
             taken = ("input_audio", "normalization_strategy", "output_format", "seed")

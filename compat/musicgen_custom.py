@@ -13,7 +13,7 @@ class Predictor(DropIn):
     default_model = "stereo-melody-large"
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The same words; only the checkpoint may be another."""
+        """Keep the inputs; only the checkpoint may differ."""
         follows = inputs["input_audio"] is not None and not inputs["continuation"]
         return inputs | {"model_version": self.checkpoint(inputs["model_version"], follows_melody=follows)}
 

@@ -34,17 +34,17 @@ class Outputs(BaseModel):
 
 
 class Predictor(DropIn):
-    """Loops in an exact tempo, the first one and variations that go on from it."""
+    """Loops at an exact tempo: the first one and variations that continue from it."""
 
     default_model = "medium"
     names: ClassVar = {"duration": "max_duration"}
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """A loop of at most `max_duration` seconds, as loud as it can be: the original has no loudness either."""
+        """A loop of at most `max_duration` seconds with peak normalisation, as in the original."""
         duration, model = inputs.pop("max_duration"), self.checkpoint(inputs["model_version"])
         bpm = inputs["bpm"]
         if bpm == self.fields["bpm"].default and not tempo.allows(tempo.read(inputs["prompt"] or ""), bpm):
-            inputs["bpm"] = None  # not chosen, as far as one can tell: the prompt's own tempo counts
+            inputs["bpm"] = None  # probably not chosen by the client: use the prompt's own tempo
         fixed = {"task": "loop", "normalization_strategy": "peak", "model_version": model, "duration": duration}
         return inputs | fixed
 

@@ -8,7 +8,7 @@ from compat.dropin import DropIn, stand_in
 
 
 class Predictor(DropIn):
-    """A new backing behind the voice of a song. The original's model is the `melody` checkpoint under another name."""
+    """A new backing for the vocals of a song. The original's model is the `melody` checkpoint under another name."""
 
     default_model = "melody"
     names: ClassVar = {"input_audio": "music_input"}

@@ -1,1 +1,1 @@
-"""What builds and runs the container: generators of cog.yaml and of the pins, manifests, a build without Docker."""
+"""Container build and deployment: generators of cog.yaml and pinned requirements, manifests, a build without Docker."""

@@ -1,7 +1,7 @@
-"""All cog.yaml files from one template: `python -m deploy.cog_yaml` writes them, a test holds them equal to it.
+"""Generates all cog.yaml files from one template: `python -m deploy.cog_yaml`; a test checks that they are up to date.
 
-Cog reads one file for each predictor and has no include, so the repository has one for its own and one for each of
-`compat/`'s, which differ in their first line and in their last.
+Cog reads one file per predictor and has no include mechanism, so there is one file for our own predictor and one for
+each drop-in, which differ only in their first and last lines.
 """
 
 import string
@@ -16,7 +16,7 @@ _REFERENCES = {
     "musicgen_looper": "andreasjansson/musicgen-looper",
     "musicgen_remixer": "sakemin/musicgen-remixer",
 }
-"""The hosted model whose place each drop-in takes."""
+"""The hosted model that each drop-in replaces."""
 
 _TEMPLATE = string.Template("""\
 # $purpose
@@ -55,7 +55,7 @@ _PIP = "python -m pip install --break-system-packages --no-cache-dir --no-deps"
 
 
 def files() -> dict[Path, str]:
-    """Every cog.yaml of the repository, by its path from the root, as it should be."""
+    """Generate the content of every cog.yaml, by its path from the root."""
     root = {Path("cog.yaml"): _file(None, "Cog reads this to build the container. See docs/operators.md.")}
     return root | {
         Path("compat", name, "cog.yaml"): _file(
@@ -71,7 +71,7 @@ def _file(system: str | None, purpose: str) -> str:
         purpose=purpose,
         predictor=predictors.predictor(system),
         pip=_PIP,
-        # In one line: Cog refuses a command that has several.
+        # In one line: Cog rejects commands of several lines.
         audiocraft=" ".join(line.rstrip("\\").strip() for line in audiocraft.splitlines() if line[:1] != "#"),
         cog=_pinned("cog"),
         coglet=_pinned("coglet"),
@@ -79,14 +79,14 @@ def _file(system: str | None, purpose: str) -> str:
 
 
 def _pinned(package: str) -> str:
-    """The version that requirements.txt has of a package."""
+    """The version of a package in requirements.txt."""
     lines = (predictors.PROJECT / "requirements.txt").read_text().splitlines()
     [version] = [line.split()[0].partition("==")[2] for line in lines if line.startswith(f"{package}==")]
     return version
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all files."""
     for path, text in files().items():
         (predictors.PROJECT / path).parent.mkdir(exist_ok=True)
         (predictors.PROJECT / path).write_text(text)

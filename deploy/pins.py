@@ -1,4 +1,4 @@
-"""The pins, from what pyproject.toml asks for: `python -m deploy.pins` resolves and writes them.
+"""Resolves the dependencies in pyproject.toml to pinned requirements files: `python -m deploy.pins`.
 
 | written | from | installed by |
 |---|---|---|
@@ -7,9 +7,9 @@
 | requirements-image.txt | the two above | Cog: Python 3.11 on Linux, with CUDA |
 | requirements-dev.txt | the extra `dev` | `make test` and the like, on top of requirements.txt |
 
-Each file is complete, so pip installs it with `--no-deps`, and each has the hashes of all that it names. `make install`
-does not hold torch to them: it installs torch first, by its version, as pip would prefer a build whose hash an index
-tells to one that lies in a folder of this machine.
+Each file is complete, so pip installs it with `--no-deps`, and contains the hashes of every package. `make install`
+does not check torch's hash: it installs torch first, by version, because pip would prefer a build with a hash from an
+index to one in a local folder.
 """
 
 import re
@@ -23,9 +23,9 @@ from packaging.markers import Marker
 PYTHONS = ("3.11", "3.12", "3.13")
 _PLATFORMS = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
 CUDA = re.compile(r"(cuda|nvidia)-.+|triton")
-"""Packages that only a torch built for CUDA needs. No marker tells its builds apart, so these have their own file."""
+"""Packages needed only by torch for CUDA. No marker distinguishes its builds, so these have their own file."""
 _BY_COG = ("cog", "coglet")
-"""Cog installs these itself, and warns of a file that has them."""
+"""Cog installs these itself, and warns about a file that contains them."""
 
 TORCH_FOR_CPUS = {
     "2.13.0": (
@@ -37,9 +37,9 @@ TORCH_FOR_CPUS = {
         "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",  # CPython 3.13, aarch64
     )
 }
-"""SHA-256 of torch's Linux builds for CPUs alone (`+cpu`), by version.
+"""SHA-256 of torch's CPU-only Linux builds (`+cpu`), by version.
 
-They are published beside PyPI, which has the builds for CUDA, so no resolver that asks PyPI sees them.
+They are not published on PyPI, which has the builds for CUDA, so no resolver that queries PyPI finds them.
 """
 
 
@@ -50,9 +50,9 @@ class Pin:
     Attributes
     ----------
     name, version : as in `name==version`
-    marker : where it is needed (PEP 508); empty for everywhere that the project runs
+    marker : environments that need it (PEP 508); empty for all supported ones
     hashes : SHA-256 of each of its files, in hexadecimal
-    via : what needs it
+    via : packages that depend on it
     """
 
     name: str
@@ -62,12 +62,12 @@ class Pin:
     via: tuple[str, ...]
 
     def holds(self, environment: dict[str, str]) -> bool:
-        """Whether it is needed in an environment: values of PEP 508's markers."""
+        """Whether it is needed in an environment, given as values of PEP 508 markers."""
         return not self.marker or Marker(self.marker).evaluate(environment)
 
 
 def environments() -> Iterator[dict[str, str]]:
-    """Values of PEP 508's markers for each Python and platform that the project runs on."""
+    """Yield the values of PEP 508 markers for each supported Python and platform."""
     for python in PYTHONS:
         for platform, system, machine in _PLATFORMS:
             yield {
@@ -84,9 +84,9 @@ def environments() -> Iterator[dict[str, str]]:
 
 
 def read(text: str) -> list[Pin]:
-    """The pins in a file that `render`, `render_for_cog` or uv wrote."""
+    """Parse the pins in a file written by `render`, `render_for_cog` or uv."""
     joined = re.sub(r"\\\n\s*", "", text)
-    # What needs a package follows it, as a comment of one line or more.
+    # The dependents of a package follow it in a comment of one or more lines.
     entry = re.compile(r"^([\w.-]+) ?== ?([^\s;]+)(?: ; (.*?))? *((?:--hash=\S+ *)*)\n((?:    #.*\n)*)", re.M)
     return [
         Pin(
@@ -100,8 +100,8 @@ def read(text: str) -> list[Pin]:
     ]
 
 
-def where_we_run(pins: Iterable[Pin]) -> list[Pin]:
-    """Pins without those for other platforms, and without markers that always hold."""
+def for_supported_platforms(pins: Iterable[Pin]) -> list[Pin]:
+    """Remove pins for unsupported platforms, and markers that always hold."""
     kept = []
     for pin in pins:
         holding = [pin.holds(environment) for environment in environments()]
@@ -111,15 +111,15 @@ def where_we_run(pins: Iterable[Pin]) -> list[Pin]:
 
 
 def render(head: str, pins: Iterable[Pin]) -> str:
-    """A requirements file for pip."""
+    """Format a requirements file for pip."""
     return _render(head, pins, "==")
 
 
 def render_for_cog(requirements: Iterable[Pin], cuda: Iterable[Pin]) -> str:
-    """The requirements file that Cog installs: one platform, no markers, nothing that Cog brings itself.
+    """Format the requirements file that Cog installs: one platform, no markers, no packages that Cog installs itself.
 
-    Of a line `name==version ...` Cog keeps name and version alone and loses marker and hashes (`pythonPackageForArch`
-    in its pkg/config/config.go); a line with spaces around `==` it hands to pip as it is.
+    Cog reduces a line `name==version ...` to name and version, without marker and hashes (`pythonPackageForArch` in its
+    pkg/config/config.go); it passes a line with spaces around `==` to pip unchanged.
     """
     environment = next(environments())
     pins = [pin for pin in (*requirements, *cuda) if pin.holds(environment) and pin.name not in _BY_COG]
@@ -139,12 +139,12 @@ def _render(head: str, pins: Iterable[Pin], equals: str) -> str:
 
 
 def _resolve(*options: str) -> list[Pin]:
-    """The newest versions that pyproject.toml allows, on every Python and platform at once."""
+    """Resolve the newest versions that pyproject.toml allows, for all Pythons and platforms at once."""
     command = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--generate-hashes", "--no-header", "--upgrade"]
-    # One version for all Pythons, so that what is tested on one of them is what the others have.
+    # One version for all Pythons, so that tests on one of them hold for the others.
     command += ["--python-version", PYTHONS[0], "--fork-strategy", "fewest", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return where_we_run(read(done.stdout))
+    return for_supported_platforms(read(done.stdout))
 
 
 def _with_torch_for_cpus(pin: Pin) -> Pin:
@@ -154,7 +154,7 @@ def _with_torch_for_cpus(pin: Pin) -> Pin:
 
 
 def main() -> None:
-    """Resolve and write all four files."""
+    """Resolve the dependencies and write all four files."""
     resolved = _resolve()
     requirements = [_with_torch_for_cpus(pin) for pin in resolved if not CUDA.fullmatch(pin.name)]
     cuda = [pin for pin in resolved if CUDA.fullmatch(pin.name)]

@@ -1,4 +1,4 @@
-"""MusicGen as one service, and in Python: `load("demo").generate("lofi piano, 90 bpm").save("clip.wav")`."""
+"""MusicGen as a service and a Python API: `load("demo").generate("lofi piano, 90 bpm").save("clip.wav")`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 __all__ = ["AudioError", "FinishedClip", "MusicGen", "RequestError", "WeightsError", "load"]
 __version__ = "0.1.0"
 
-# Every way in comes through here, and mostly before torch is loaded, which is when OpenMP reads it.
+# Every entry point imports this module, usually before torch, and OpenMP reads the variables when torch is loaded.
 set_wait_policy()
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: it takes seconds, which what needs a single module should not wait for.
+    # Imported lazily: it takes seconds, which users of a single module should not wait for.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from musicgen_service import api

@@ -1,5 +1,5 @@
 """`python -m musicgen_service`: see `cli`."""
-# PYTHON_ARGCOMPLETE_OK: where argcomplete is active for all commands, it completes this one, too.
+# PYTHON_ARGCOMPLETE_OK: enables completion where argcomplete is active globally.
 
 from musicgen_service.cli import main
 

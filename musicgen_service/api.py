@@ -1,4 +1,4 @@
-"""The Python API: a model, and the clips that it makes."""
+"""The Python API: load a model and generate clips."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import torch
 from musicgen_service import notes
 from musicgen_service.audio.reading import AudioError
 from musicgen_service.finished_clip import FinishedClip
-from musicgen_service.inputs.decoding import decoded
+from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, check
@@ -22,9 +22,9 @@ __all__ = ["AudioError", "FinishedClip", "Inputs", "MusicGen", "RequestError", "
 
 
 class Inputs(TypedDict, total=False):
-    """The inputs of a request, as over HTTP; one that is None, or left out, has its default.
+    """The inputs of a request, as over HTTP; one that is None or omitted takes its default.
 
-    `docs/inputs.md` has what each means, its bounds and its default. `input_audio` is the path of a file.
+    `docs/inputs.md` lists meanings, bounds and defaults. `input_audio` is the path of a file.
     """
 
     task: str | None
@@ -54,18 +54,18 @@ def load(
 
     Parameters
     ----------
-    model : its name, as `weights list` has it; `auto` takes the best one present for each request
-    weights : the weights folder; by default the one of `MUSICGEN_WEIGHTS`
+    model : name as in `weights list`; `auto` uses the best one available for each request
+    weights : the weights folder; by default that of `MUSICGEN_WEIGHTS`
     device : such as `cpu` or `cuda:0`; by default a GPU where there is one
 
     Raises
     ------
     RequestError
-        When there is no model of that name.
+        When the name is unknown.
     WeightsError
-        When its weights are missing or damaged, or do not fit into memory.
+        When the weights are missing, damaged, or do not fit into memory.
     SettingsError
-        When an environment variable has a value that it may not have.
+        When an environment variable has an invalid value.
     """
     _, problems = check({"model_version": FIELDS["model_version"]}, {"model_version": model})
     if problems:
@@ -77,12 +77,12 @@ def load(
 
 
 class MusicGen:
-    """A model in memory; made by `load`. It does one thing at a time, whatever the number of threads that ask it.
+    """A loaded model; see `load`. Calls from several threads run one after the other.
 
     Parameters
     ----------
-    service : makes the clips
-    model : what requests are for that name no `model_version`
+    service : generates the clips
+    model : the `model_version` of requests that give none
     """
 
     def __init__(self, service: MusicGenService, model: str) -> None:
@@ -112,25 +112,25 @@ class MusicGen:
         return_stems: bool = False,
         **inputs: Any,
     ) -> FinishedClip | list[FinishedClip]:
-        """Make a clip, or several.
+        """Generate one clip or several.
 
         Parameters
         ----------
         prompt : a description of the music
-        variations : how many clips to make, each with a seed of its own
-        return_stems : whether a remix brings its backing and its vocals, too
+        variations : number of clips, each with a different seed
+        return_stems : whether a remix also returns its backing and its vocals
         inputs : see `Inputs`
 
         Returns
         -------
-        A clip; a list where `variations` is given, or `return_stems` is true
+        A clip; a list when `variations` is given or `return_stems` is true
 
         Raises
         ------
         RequestError
-            When the inputs are not allowed, or `input_audio` is no audio; with every reason.
+            When the inputs are invalid, or `input_audio` is not audio; lists every problem.
         WeightsError
-            When a model that they need is missing, damaged, or does not fit into memory.
+            When a required model is missing, damaged, or does not fit into memory.
         """
         values = self._inputs(prompt, {**inputs, "variations": variations, "return_stems": return_stems})
         with notes.collected() as noted:
@@ -139,7 +139,7 @@ class MusicGen:
         return clips if variations is not None or return_stems else clips[0]
 
     def stream(self, prompt: str, **inputs: Unpack[Inputs]) -> Iterator[np.ndarray]:
-        """Make a clip from a prompt and hand it out while more of it is being made.
+        """Generate a clip from a prompt and yield it in chunks while the rest is being generated.
 
         Parameters
         ----------
@@ -148,22 +148,21 @@ class MusicGen:
 
         Returns
         -------
-        float32 arrays [channels, samples], a second each, the last with the rest. Their level is the model's own: one
-        can only be set once the whole clip is there. Nothing else can be made before the last one is out or the
-        iterator is closed.
+        float32 arrays [channels, samples] of a second each, the last with the remainder. The level is the model's own,
+        as normalisation needs the complete clip. The model is busy until the iterator is exhausted or closed.
 
         Raises
         ------
         RequestError
-            When the inputs are not allowed, or not for a stream; with every reason.
+            When the inputs are invalid, or cannot be streamed; lists every problem.
         """
         return self._service.stream(self._inputs(prompt, inputs))
 
     def _inputs(self, prompt: str | None, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs as the service takes them."""
+        """The inputs in the form that the service accepts."""
         values = {"prompt": prompt, **inputs}
         if values.get("model_version") is None:
             values["model_version"] = self._model
         if isinstance(values.get("input_audio"), str):
             values["input_audio"] = Path(values["input_audio"])
-        return decoded(values, FIELDS)
+        return decode_files(values, FIELDS)

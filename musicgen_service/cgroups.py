@@ -1,4 +1,4 @@
-"""The limits that control groups set on this process, as containers and services do.
+"""CPU and memory limits that control groups set on this process, as in containers.
 
 Source: the kernel's documentation, admin-guide/cgroup-v2 and admin-guide/cgroup-v1. Version 2 has one hierarchy
 with every limit, version 1 has one for each controller; a machine may mount both.
@@ -13,7 +13,7 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def cpu_quota(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float:
-    """Processors' worth of time that this process may use, such as 1.5; infinity without a limit."""
+    """CPU time that this process may use, in processors, such as 1.5; infinity without a limit."""
     quotas = [math.inf]
     for group in _groups("cpu", mount, membership):
         match _numbers(group / "cpu.max") or [
@@ -26,7 +26,7 @@ def cpu_quota(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float:
 
 
 def free_memory(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float:
-    """Bytes that this process may still take; infinity without a limit."""
+    """Bytes that this process may still allocate; infinity without a limit."""
     free = [math.inf]
     for group in _groups("memory", mount, membership):
         for limit, usage in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
@@ -37,7 +37,7 @@ def free_memory(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float:
 
 
 def _groups(controller: str, mount: Path, membership: Path) -> Iterator[Path]:
-    """The folders of the groups that this process is in, from its own up to the root: each may set a limit."""
+    """Yield the folders of this process's groups, from its own up to the root: each may set a limit."""
     lines = membership.read_text().splitlines() if membership.is_file() else []
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -45,14 +45,14 @@ def _groups(controller: str, mount: Path, membership: Path) -> Iterator[Path]:
             continue
         # Version 2 has no controllers here, and lies at the mount's root or, beside version 1, in `unified`.
         roots = [mount / controllers, mount / controller] if controllers else [mount, mount / "unified"]
-        # In a container the path may be the host's, of which only the root is seen.
+        # In a container the path may be the host's, of which only the root is visible.
         for root in roots:
             group = root / path.lstrip("/")
             yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(root) and folder.is_dir())
 
 
 def _numbers(file: Path) -> list[float]:
-    """The numbers in a limit's file, where `max` is infinity; none when it is not there or cannot be read."""
+    """Read the numbers in a limit's file, with `max` as infinity; empty when it is missing or cannot be read."""
     try:
         return [math.inf if word == "max" else float(word) for word in file.read_text().split()]
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Errors as clients see them: one sentence, without internals of the service."""
+"""Converts errors to client errors: one sentence, without internals of the service."""
 
 import torch
 
@@ -15,13 +15,13 @@ CLIENT_SAFE_ERRORS = (RequestError, AudioError, EncodingError, WeightsError, Set
 
 
 class ServiceError(RuntimeError):
-    """A request failed for a reason that is not the client's; the message says what may help."""
+    """A request failed through no fault of the client; the message suggests a remedy."""
 
-    __qualname__ = "Service error"  # as Cog begins what it tells a client
+    __qualname__ = "Service error"  # Cog starts its error messages to clients with it
 
 
 def to_client_error(error: Exception) -> Exception:
-    """The error to answer with: one sentence that names no path."""
+    """Return the error to send to the client: one sentence without paths."""
     if isinstance(error, RequestError):
         return error
     if is_out_of_memory(error):
@@ -34,16 +34,16 @@ def to_client_error(error: Exception) -> Exception:
 
 
 def _file_system_problem(error: Exception) -> str | None:
-    """Why files cannot be written, if that is what caused the error."""
+    """The reason why files cannot be written, if that caused the error; otherwise None."""
     cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(cause, OSError) and folders.is_no_room(cause):
-        # What the request had written is removed already, so that there may be room again.
+    if isinstance(cause, OSError) and folders.is_out_of_space(cause):
+        # The request's files have been removed already, so there may be space again.
         return folders.problem() or folders.FULL
     return folders.problem()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the device or off it."""
-    # torch has no class of its own for a CPU's memory.
+    # torch has no exception class for CPU memory.
     on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return on_cpu or isinstance(error, (torch.OutOfMemoryError, MemoryError))

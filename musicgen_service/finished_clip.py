@@ -1,4 +1,4 @@
-"""A clip as it is delivered, and how it becomes a file."""
+"""A finished clip, and writing it to a file."""
 
 import os
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from musicgen_service.audio import encoding, recipe
 
 @dataclass(frozen=True, eq=False)
 class FinishedClip:
-    """A clip as it is delivered.
+    """A clip ready for delivery.
 
     Attributes
     ----------
     samples : float32 array [channels, samples] within ±1, at its final level
     sample_rate : samples per second
-    seed : the one that it was drawn with
-    recipe : the inputs that make it again
-    number : its place among the variations of its request, from 1
-    part : `backing` or `vocals` when it is one part of a remix; empty for the whole
-    notes : what had no effect in its request, or was guessed
+    seed : the seed it was sampled with
+    recipe : the inputs that reproduce it
+    number : its number among the variations of its request, from 1
+    part : `backing` or `vocals` for one stem of a remix; otherwise empty
+    notes : notes on its request, such as inputs without effect and guesses
     """
 
     samples: np.ndarray
@@ -34,18 +34,18 @@ class FinishedClip:
     notes: list[str] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a file whose name says the format, with its recipe in the tags; a file there is replaced.
+        """Write it to a file in the format of the extension, with its recipe in the tags; replaces an existing file.
 
         Parameters
         ----------
-        path : ends in .wav, .mp3, .flac or .ogg
+        path : must end in .wav, .mp3, .flac or .ogg
 
         Raises
         ------
         ValueError
-            When it ends in anything else.
+            When `path` has any other extension.
         EncodingError
-            When the disk is full, the folder cannot be written, or the encoder fails.
+            When the disk is full, the folder is not writable, or the encoder fails.
         """
         target = Path(path).expanduser()
         extension = target.suffix.removeprefix(".")

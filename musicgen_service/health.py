@@ -1,4 +1,4 @@
-"""Whether the service can still do what it is for: a prediction in miniature."""
+"""Health check: a minimal prediction."""
 
 import torch
 
@@ -7,11 +7,11 @@ from musicgen_service.models.music_model import MusicModel
 from musicgen_service.paths.windows import generate_tokens
 
 FRAMES = 2
-"""Tokens to make: 40 ms of music."""
+"""Frames of tokens to generate: 40 ms of music."""
 
 
 def probe(model: MusicModel | None, device: torch.device) -> bool:
-    """Generate and decode a few tokens; without a model, use the device alone. An error is an answer too: raised."""
+    """Generate and decode a few tokens; without a model, only test the device. An error is raised, not returned."""
     if model is None:
         return bool(torch.ones(8, device=device).sum().item() == 8)
     condition = Condition("music")

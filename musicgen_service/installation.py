@@ -1,7 +1,7 @@
-"""Where the files are that belong to the package and are no modules of it: predictors, weights, what to install.
+"""Locations of project files outside the package's modules: predictors, weights, requirements.
 
-In the repository they lie around the package, where Cog wants them. A wheel has them inside it (`force-include` in
-pyproject.toml), so that it leaves no other name among a user's packages.
+In the repository they lie around the package, where Cog expects them. A wheel contains them inside the package
+(`force-include` in pyproject.toml), so that it installs no other top-level name.
 """
 
 import re
@@ -15,21 +15,21 @@ _IS_WHEEL = _INSIDE.is_dir()
 PROJECT = _INSIDE if _IS_WHEEL else _PACKAGE.parent
 """The folder of `predict.py`, `compat/` and `weights/`."""
 SHIPPED_WEIGHTS = _INSIDE / "weights" if _IS_WHEEL else None
-"""Checkpoints that an installation brings beside its weights folder; the repository's are in its weights folder."""
+"""Checkpoints shipped in a wheel, in addition to the weights folder; the repository has them in its weights folder."""
 
 
 def weights_folder() -> Path:
-    """The weights folder where no setting names one: the project's; an installation's is the user's own."""
+    """The default weights folder: the project's in the repository, the user's data folder for an installation."""
     if not _IS_WHEEL:
         return PROJECT / "weights"
-    # Imported here: the repository has no use for it.
+    # Imported here: not needed in the repository.
     from platformdirs import user_data_path
 
     return user_data_path("musicgen-service", appauthor=False) / "weights"
 
 
 def audiocraft_requirement() -> str:
-    """What to ask pip for, such as `audiocraft==1.3.0`."""
+    """The requirement for pip, such as `audiocraft==1.3.0`."""
     text = (PROJECT / "requirements-audiocraft.txt").read_text()
     [requirement] = re.findall(r"^audiocraft==\S+", text, re.MULTILINE)
     return str(requirement)

@@ -1,4 +1,4 @@
-"""What a client should know of a request that succeeded: an input without effect, a fallback, a guess."""
+"""Notes for the client of a successful request: inputs without effect, fallbacks, guesses."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,17 +16,17 @@ class _Collection:
 
 
 _collection: ContextVar[_Collection | None] = ContextVar("notes", default=None)
-"""Of the request that runs in this context: requests that run side by side do not see one another's."""
+"""The collection of the request in this context; concurrent requests each have their own."""
 
 
 @contextmanager
 def collected(reword: Callable[[str], str] = str, *, quiet: bool = False) -> Iterator[list[str]]:
-    """The notes made in the block, each once, in order.
+    """Collect the notes made in the block, without duplicates, in order.
 
     Parameters
     ----------
-    reword : puts a sentence into the client's own names of inputs
-    quiet : whether to keep them out of the log: for a request that is only looked at
+    reword : replaces names of inputs in a sentence by the client's
+    quiet : whether to keep the notes out of the log, for a request that is only validated
     """
     collection = _Collection(reword, quiet)
     token = _collection.set(collection)
@@ -37,7 +37,7 @@ def collected(reword: Callable[[str], str] = str, *, quiet: bool = False) -> Ite
 
 
 def note(sentence: str) -> None:
-    """Tell the client and the operator one sentence; it goes to the log and to the notes of the running request."""
+    """Add a sentence to the notes of the running request, and to the log."""
     collection = _collection.get()
     if collection is not None:
         sentence = collection.reword(sentence)

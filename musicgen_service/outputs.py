@@ -1,4 +1,4 @@
-"""Where finished clips wait for the server to deliver them, and for how long."""
+"""Temporary storage for finished clips until the server has delivered them."""
 
 import shutil
 import tempfile
@@ -13,13 +13,13 @@ from musicgen_service import folders
 MAX_AGE = 600.0
 """Seconds after which the files of a finished request are removed."""
 MAX_BYTES = 2 * 10**9
-"""Of all finished requests together; beyond it the oldest go."""
+"""Maximum size of all finished requests together; beyond it the oldest are removed."""
 DELIVERY_TIME = 60.0
-"""Seconds for which they stay whatever their size: the server reads them right after the request has returned."""
+"""Seconds for which files are kept regardless of size: the server reads them right after the request returns."""
 
 PREFIX = "musicgen-outputs-"
 _COG_FOLDER = Path("/tmp/coglet/predictions")
-"""Cog makes a folder for each prediction there, with these in it, and removes none of them."""
+"""Cog creates a folder for each prediction there, with `_COG_PARTS` in it, and never removes it."""
 _COG_PARTS = {"inputs", "outputs"}
 _COG_AGE = 24 * 3600.0
 
@@ -27,7 +27,7 @@ _COG_AGE = 24 * 3600.0
 class Outputs:
     """A folder for each request of this process, removed some time after the request has ended.
 
-    The server reads a request's files after the request has returned and does not say when it has.
+    The server reads a request's files after the request has returned and does not report when it is done.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Outputs:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A folder for the files of one request, the time of the block; it goes at once when the block fails."""
+        """Yield a folder for the files of one request; it is removed at once if the block fails."""
         self.clean_up()
         if self._own is None or not self._own.exists():
             self._own = folders.OwnFolder(PREFIX)
@@ -56,7 +56,7 @@ class Outputs:
             self._cleanup_thread.start()
 
     def clean_up(self) -> None:
-        """Remove what is too old, then the oldest of what is too much."""
+        """Remove expired folders, then the oldest while the total size is over the limit."""
         now = time.monotonic()
         with self._lock:
             sizes = {folder: _size(folder) for folder in self._finished}

@@ -1,4 +1,4 @@
-"""The predictors of this project: its own, and those of `compat/` that take another system's place."""
+"""The predictors of this project: its own, and the drop-ins of `compat/` for other systems."""
 
 import importlib
 import sys
@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from musicgen_service.installation import PROJECT as PROJECT
 
 if TYPE_CHECKING:
-    # Its import takes half a second, which a command that needs only names should not wait for.
+    # Its import takes half a second, which commands that need only names should not wait for.
     from musicgen_service.serving.cog_runner import ServiceRunner
 
 
 def names() -> list[str]:
-    """The systems whose place can be taken: each has a folder with a cog.yaml."""
+    """The systems that have a drop-in: each has a folder with a cog.yaml."""
     return sorted(path.parent.name for path in PROJECT.glob("compat/*/cog.yaml"))
 
 
 def predictor(system: str | None) -> str:
-    """File and class, as cog.yaml names them, of a system's predictor; of our own for None."""
+    """The file and class of a system's drop-in, in the notation of cog.yaml; None means our own predictor."""
     return f"compat/{system}.py:Predictor" if system else "predict.py:Predictor"
 
 
 def importable(predictor: str) -> tuple[str, str]:
-    """Module and class of a predictor named as in cog.yaml; the module is importable from now on, in any folder."""
+    """Module and class of a predictor in the notation of cog.yaml; adds the project to `sys.path` if necessary."""
     if str(PROJECT) not in sys.path:
         sys.path.insert(0, str(PROJECT))
     file, _, name = predictor.partition(":")
@@ -30,7 +30,7 @@ def importable(predictor: str) -> tuple[str, str]:
 
 
 def load(system: str | None) -> "ServiceRunner":
-    """A system's predictor, before its `setup`."""
+    """Create a system's predictor; its `setup` has not been called."""
     module, name = importable(predictor(system))
     runner: ServiceRunner = getattr(importlib.import_module(module), name)()
     return runner

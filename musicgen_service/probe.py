@@ -1,7 +1,7 @@
-"""`python -m musicgen_service.probe ready | live`: exit status 0 when the server is, for orchestrators.
+"""Probe for orchestrators: `python -m musicgen_service.probe ready | live` exits with 0 when the server is.
 
-Cog's `/health-check` answers 200 whatever it has to say, so a probe must read the body. A busy server is ready: it
-answers 409, which is no reason to start it again.
+Cog's `/health-check` answers 200 whatever the status, so a probe must read the body. A busy server counts as ready:
+it answers 409, which is no reason to restart it.
 """
 
 import json
@@ -15,7 +15,7 @@ _NOT_LIVE = ("UNHEALTHY", "DEFUNCT", "SETUP_FAILED")
 
 
 def main() -> None:
-    """Ask the server on this machine at `PORT`; exits with 1 and says why when the answer is no."""
+    """Query the server on this machine at `PORT`; exits with 1 and the reason when the check fails."""
     try:
         port = settings.load().port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health-check", timeout=12) as reply:

@@ -30,16 +30,16 @@ from musicgen_service.requests.request import GenerationRequest
 from musicgen_service.requests.tasks import TaskSpec
 
 _SMALL_WIDTH = 512
-"""Transformers this wide or less run on one thread: the demo is, every released one is wider."""
+"""Maximum width of transformers that run on one thread: the demo's is smaller, all released ones are wider."""
 
 
 class MusicGenService:
-    """Makes clips. One request at a time: the networks keep state while they run.
+    """Generates clips, one request at a time, because the networks keep state while they run.
 
     Parameters
     ----------
-    store : where checkpoints come from; by default the weights folder of the environment
-    device : where models run; by default a GPU where there is one
+    store : source of checkpoints; by default the weights folder of the environment
+    device : device of the models; by default a GPU if there is one
     """
 
     def __init__(self, store: WeightStore | None = None, device: torch.device | None = None) -> None:
@@ -47,7 +47,7 @@ class MusicGenService:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._models = ModelCache(self.store, self.device, memory_budget(self.device))
         self._outputs = Outputs()
-        self._working = threading.Lock()
+        self._lock = threading.Lock()
         self._threads = threads.limit()
         self._analysis = AnalysisModels(self.store, self.device)
 
@@ -57,7 +57,7 @@ class MusicGenService:
         Raises
         ------
         WeightsError
-            When there is nothing to load.
+            When no checkpoint is available.
         """
         chosen = models or [name for name in [best(self.store.present(), melody=False)] if name]
         if not chosen:
@@ -67,7 +67,7 @@ class MusicGenService:
             log(f"model '{name}' is ready on {self.device.type}")
 
     def generate(self, inputs: Mapping[str, Any]) -> tuple[list[Path], list[int]]:
-        """Carry out one request and write what it makes to files.
+        """Carry out one request and write its clips to files.
 
         Parameters
         ----------
@@ -75,12 +75,12 @@ class MusicGenService:
 
         Returns
         -------
-        The files made, in order, and the seed of each; `Outputs` says how long the files stay.
+        The files, in order, and the seed of each; `Outputs` defines how long the files are kept.
 
         Raises
         ------
         RequestError
-            When the inputs are not allowed, with every reason.
+            When the inputs are invalid; lists every problem.
         """
         request = self._request(inputs)
         files, seeds = [], []
@@ -97,7 +97,7 @@ class MusicGenService:
             return list(clips)
 
     def stream(self, inputs: Mapping[str, Any]) -> Iterator[np.ndarray]:
-        """Carry out one request for text; the sound comes while more of it is being made.
+        """Carry out one request for text; yields audio while the rest is being generated.
 
         Parameters
         ----------
@@ -105,19 +105,19 @@ class MusicGenService:
 
         Returns
         -------
-        See `paths.stream.generate`. Nothing else can be made before the last array is out or the iterator is closed.
+        See `paths.stream.generate`. The service is busy until the iterator is exhausted or closed.
 
         Raises
         ------
         RequestError
-            When the inputs are not allowed, or not for a stream.
+            When the inputs are invalid, or cannot be streamed.
         """
         request = self._request(inputs)
         stream.check(request)
         return self._stream(request)
 
     def _stream(self, request: GenerationRequest) -> Iterator[np.ndarray]:
-        with self._in_turn():
+        with self._exclusive():
             yield from stream.generate(self._job(request, lambda share: None))
 
     def _request(self, inputs: Mapping[str, Any]) -> GenerationRequest:
@@ -128,22 +128,22 @@ class MusicGenService:
 
     @contextmanager
     def _clips(self, request: GenerationRequest) -> Iterator[Iterator[FinishedClip]]:
-        """The clips of a request, each made as it is asked for, within the block."""
+        """Yield an iterator that generates the clips of a request lazily, within the block."""
         progress = Progress()
         try:
-            with self._in_turn(), closing(self._make_clips(request, progress)) as clips:
+            with self._exclusive(), closing(self._make_clips(request, progress)) as clips:
                 yield clips
         finally:
             progress.close()
 
     @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """The time of one request: nothing else is made within the block, and its memory is free after it."""
+    def _exclusive(self) -> Iterator[None]:
+        """Hold the lock that serialises requests for the duration of the block; release memory afterwards."""
         try:
-            with self._working:
+            with self._lock:
                 yield
         except BaseException as error:
-            # Its traceback holds on to all that was being worked on.
+            # The traceback keeps the request's tensors alive.
             traceback.clear_frames(error.__traceback__)
             if is_out_of_memory(error):
                 self._analysis.clear()
@@ -153,13 +153,13 @@ class MusicGenService:
             trim_heap()
 
     def is_healthy(self) -> bool:
-        """Whether a few tokens can be made and decoded; while a request does just that, there is nothing to try."""
-        if not self._working.acquire(blocking=False):
+        """Whether a few tokens can be generated and decoded; true while a request is running."""
+        if not self._lock.acquire(blocking=False):
             return True
         try:
             return health.probe(self._models.newest(), self.device)
         finally:
-            self._working.release()
+            self._lock.release()
 
     def _require_components(self, task: TaskSpec) -> None:
         for name in task.components:
@@ -170,8 +170,8 @@ class MusicGenService:
     def _make_clips(self, request: GenerationRequest, progress: Progress) -> Generator[FinishedClip]:
         job = self._job(request, progress.report)
         for clip in paths.generate(job):
-            made_with = _recipe(request, clip)
-            yield FinishedClip(clip.samples, job.model.sample_rate, clip.seed, made_with, clip.number, clip.part)
+            recipe = _recipe(request, clip)
+            yield FinishedClip(clip.samples, job.model.sample_rate, clip.seed, recipe, clip.number, clip.part)
 
     def _job(self, request: GenerationRequest, report: Callable[[float], None]) -> Job:
         model = self._models.get(request.model_version)
@@ -199,7 +199,7 @@ class MusicGenService:
 
 
 def _note_unread_words(request: GenerationRequest, model: MusicModel) -> None:
-    """Note what the model does not understand of a prompt, or does not read."""
+    """Note the parts of a prompt that the model does not understand or does not read."""
     if request.prompt is None or not request.spec.samples_tokens:
         return
     description = model.read_text(request.description or "")
@@ -208,7 +208,7 @@ def _note_unread_words(request: GenerationRequest, model: MusicModel) -> None:
 
 
 def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
-    """What makes one clip again: the request with this clip's seed, alone, unless it goes on from the first one."""
+    """The inputs that reproduce one clip: its request with its seed alone, unless it continues from the first clip."""
     if request.spec.follows_first_variation:
         inputs = replace(request, variations=clip.number).as_inputs()
     else:

@@ -1,7 +1,7 @@
-"""Every environment variable of the service: its name, what it may be, its default and what it is for.
+"""Every environment variable of the service: name, allowed values, default and purpose.
 
-They are read by a dataclass of our own: pydantic-settings takes 0.25 s to import, three times as long as a whole run
-of `probe`, which orchestrators start every few seconds, and its errors would still have to be put into sentences.
+They are read by a dataclass of our own: pydantic-settings takes 0.25 s to import, three times as long as a complete run
+of `probe`, which orchestrators start every few seconds, and its errors would still have to be turned into sentences.
 """
 
 import difflib
@@ -22,34 +22,34 @@ ENGINES = ("own", "reference")
 
 
 class SettingsError(ValueError):
-    """An environment variable has a value that it may not have; the message names it and says what it may be."""
+    """An environment variable has an invalid value; the message names it and says what is allowed."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a variable may be.
+    """The type of a variable.
 
     Attributes
     ----------
-    allowed : completes "must be ..."
-    parse : the text of the environment to a value; a ValueError means that it is not allowed
+    allowed : description of the allowed values, completes "must be ..."
+    parse : converts the text of the variable; raises ValueError when it is not allowed
     """
 
     allowed: str
     parse: Callable[[str], Any]
 
 
-def _number(least: float, most: float, *, whole: bool = False, above: bool = False, unit: str = "") -> Kind:
-    """A number from `least` to `most`; `above` leaves `least` itself out."""
+def _number(low: float, high: float, *, whole: bool = False, above: bool = False, unit: str = "") -> Kind:
+    """A number from `low` to `high`; `above` excludes `low` itself."""
 
     def parse(text: str) -> float:
         value = int(text) if whole else float(text)
-        if not least <= value <= most or not math.isfinite(value) or (above and value == least):
+        if not low <= value <= high or not math.isfinite(value) or (above and value == low):
             raise ValueError
         return value
 
     what = ("a whole number" if whole else "a number") + (f" of {unit}" if unit else "")
-    bounds = f"above {least:,g}" if above else f"from {least:,g} to {most:,g}"
+    bounds = f"above {low:,g}" if above else f"from {low:,g} to {high:,g}"
     return Kind(f"{what} {bounds}", parse)
 
 
@@ -86,21 +86,21 @@ _FLAG = Kind("1 or 0", _flag)
 
 
 def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "") -> dict[str, Any]:
-    """What describes a field of `Settings`.
+    """Metadata of a field of `Settings`.
 
     Parameters
     ----------
-    kind : what the variable may be
+    kind : type of the variable
     meaning : one sentence for docs/operators.md
-    shown : the default in words, where its value does not speak for itself
-    name : of the variable, where it is not the field's name behind `PREFIX`
+    shown : the default in words, where its value is not self-explanatory
+    name : name of the variable, where it is not `PREFIX` and the field's name
     """
     return {"kind": kind, "meaning": meaning, "shown": shown, "name": name}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says, checked."""
+    """The validated settings."""
 
     weights: Path = field(
         default_factory=weights_folder,
@@ -164,12 +164,12 @@ class Settings:
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that an environment has; an empty variable is one that is not there.
+    """Read the settings from an environment; an empty variable counts as unset.
 
     Raises
     ------
     SettingsError
-        With a sentence for each variable that is not what it may be.
+        With a sentence for each invalid variable.
     """
     values: dict[str, Any] = {}
     problems = []
@@ -186,8 +186,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(**values)
 
 
-def at_start() -> Settings:
-    """The settings, as every way into the service asks for them first; variables that nothing reads are logged."""
+def load_at_start() -> Settings:
+    """Load the settings at the start of a command or server, and log unknown `MUSICGEN_` variables."""
     known = {name.removeprefix(PREFIX): name for name in _BY_NAME}
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in _BY_NAME:
@@ -198,7 +198,7 @@ def at_start() -> Settings:
 
 
 def table() -> str:
-    """The variables as a table in Markdown, as docs/operators.md has it."""
+    """Format the variables as the Markdown table in docs/operators.md."""
     rows = ["| variable | default | allowed | meaning |", "|---|---|---|---|"]
     for name, entry in _BY_NAME.items():
         described = entry.metadata

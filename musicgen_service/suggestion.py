@@ -1,16 +1,16 @@
-"""What a mistyped name may have meant."""
+"""Suggestions for mistyped names."""
 
 import difflib
 from collections.abc import Iterable
 
-_LONGEST = 100
-"""Characters of a word that is looked at: comparing takes time by the square of its length."""
+_MAX_LENGTH = 100
+"""Maximum characters of a word that is compared: the time is quadratic in its length."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A part of a sentence that names the nearest of the known names; empty when none is near."""
+    """A clause that suggests the closest known name; empty when none is close."""
     names = {_plain(name): name for name in known}
-    near = difflib.get_close_matches(_plain(word), names, n=1) if len(word) <= _LONGEST else []
+    near = difflib.get_close_matches(_plain(word), names, n=1) if len(word) <= _MAX_LENGTH else []
     return f" (did you mean '{names[near[0]]}'?)" if near else ""
 
 

@@ -1,4 +1,4 @@
-"""How many threads torch works with, and how they wait for one another."""
+"""Number of torch's threads, and their wait policy."""
 
 import math
 import os
@@ -6,20 +6,20 @@ import os
 from musicgen_service import cgroups
 
 WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
-"""What OpenMP reads when torch is loaded. By default its threads spin while they wait for one another, so where
+"""Read by OpenMP when torch is loaded. By default its threads spin while they wait for one another, so where
 another process shares a core every operation waits for the scheduler: a step took 50 times as long."""
 
 
 def set_wait_policy() -> None:
-    """Let OpenMP's threads sleep while they wait, unless the environment says otherwise; call it before torch loads."""
+    """Make OpenMP's threads sleep while waiting, unless the environment sets a policy; call before importing torch."""
     if not any(os.environ.get(name) for name in WAIT_POLICY):
         os.environ.update(WAIT_POLICY)
 
 
 def limit() -> int:
-    """Threads for torch: its own choice, which follows the affinity mask, as far as the cgroup's quota gives time.
+    """Number of threads for torch: its default, which follows the affinity mask, limited by the cgroup's CPU quota.
 
-    A number that was chosen by `OMP_NUM_THREADS` is kept.
+    A number set by `OMP_NUM_THREADS` is kept.
     """
     import torch  # not above: `set_wait_policy` comes first
 

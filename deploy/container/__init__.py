@@ -1,1 +1,1 @@
-"""The image built and tried without Docker: `make container`. container.sh says how, step by step."""
+"""Builds and tests the image without Docker: `make container`. See container.sh for the steps."""

@@ -1,8 +1,8 @@
-"""Runs the built image as a container runtime would and tries it: `python -m deploy.container.check ROOT CONFIG NOTE`.
+"""Runs the built image as a container runtime would and tests it: `python -m deploy.container.check ROOT CONFIG NOTE`.
 
-ROOT is the image's file system, CONFIG what `buildah inspect` says of it, NOTE what to say of how it was made.
-It runs once as the image has it, as root; and once as deploy/kubernetes.yaml has it: an ordinary user without
-capabilities, a root that cannot be written, /tmp in memory. In neither is there a network.
+ROOT is the image's file system, CONFIG the output of `buildah inspect`, NOTE a remark on how it was built.
+The image runs once with its own configuration, as root, and once as in deploy/kubernetes.yaml: as an ordinary user
+without capabilities, with a read-only root and /tmp in memory. Neither run has a network.
 """
 
 import base64
@@ -28,21 +28,21 @@ import yaml
 
 _ENTER = Path(__file__).with_name("enter.sh")
 _ADDRESS = "http://127.0.0.1:5000"
-_PATIENCE = 600
-"""Seconds in which a server must be ready, and a prediction be done."""
-_DRAINED = 40
-"""Seconds of sound in the prediction during which SIGTERM comes."""
+_TIMEOUT = 600
+"""Maximum seconds for a server to become ready, and for a prediction."""
+_DRAIN_SECONDS = 40
+"""Seconds of audio in the prediction that SIGTERM interrupts."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """A built image and how it is to be run.
+    """A built image and its run configuration.
 
     Attributes
     ----------
-    root : its file system
-    environment : `NAME=VALUE`
-    entrypoint, command : what it runs
+    root : folder with its file system
+    environment : entries `NAME=VALUE`
+    entrypoint, command : the process to run
     """
 
     root: Path
@@ -52,7 +52,7 @@ class Image:
 
     @contextlib.contextmanager
     def running(self, user: str, command: list[str], environment: list[str]) -> "Iterator[Container]":
-        """The image while it runs `command`; what is left of it at the end is killed.
+        """Run `command` in the image for the duration of the block, then kill it.
 
         Parameters
         ----------
@@ -94,15 +94,15 @@ class Container:
         os.kill(int(children[0]), signal.SIGTERM)
 
     def wait(self, seconds: float) -> int:
-        """Its exit status."""
+        """Wait for it to end; returns its exit status."""
         status = self.process.wait(seconds)
         self._reader.join(5)
         return status
 
-    def ready(self) -> float:
+    def wait_until_ready(self) -> float:
         """Wait until it answers READY; returns how many seconds that took."""
         started = time.monotonic()
-        while time.monotonic() < started + _PATIENCE:
+        while time.monotonic() < started + _TIMEOUT:
             if health() == "READY":
                 return time.monotonic() - started
             if self.process.poll() is not None:
@@ -112,17 +112,17 @@ class Container:
 
 
 class Failed(Exception):
-    """The image does not do what it should."""
+    """A check of the image failed."""
 
 
 def expect(holds: bool, what: str) -> None:
-    """Fail unless something holds."""
+    """Raise `Failed` unless a condition holds."""
     if not holds:
         raise Failed(what)
 
 
 def health() -> str:
-    """The status in the server's own words; nothing where none answers."""
+    """The status that the server reports; empty when it does not answer."""
     try:
         with urllib.request.urlopen(f"{_ADDRESS}/health-check", timeout=10) as reply:
             return str(json.load(reply)["status"])
@@ -130,13 +130,13 @@ def health() -> str:
         return ""
 
 
-def ask(**inputs: Any) -> tuple[int, dict[str, Any]]:
-    """Status and body of the reply to a prediction, tried again while another is being cleared away."""
+def predict(**inputs: Any) -> tuple[int, dict[str, Any]]:
+    """Request a prediction; returns status and body. Retries while the previous prediction is being cleaned up."""
     body = json.dumps({"input": inputs}).encode()
     request = urllib.request.Request(f"{_ADDRESS}/predictions", body, {"Content-Type": "application/json"})
     for _ in range(50):
         try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE) as reply:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:
                 return reply.status, json.load(reply)
         except urllib.error.HTTPError as error:
             if error.code != 409:
@@ -146,8 +146,8 @@ def ask(**inputs: Any) -> tuple[int, dict[str, Any]]:
 
 
 def clip(kind: str, **inputs: Any) -> str:
-    """The data URI of a prediction that must succeed with one file of a media type."""
-    status, reply = ask(model_version="demo", seed=7, **inputs)
+    """Request a prediction that must succeed with one file of a media type; returns its data URI."""
+    status, reply = predict(model_version="demo", seed=7, **inputs)
     expect(status == 200 and reply["status"] == "succeeded", f"{inputs}: {status} {str(reply)[:300]}")
     [output] = reply["output"]
     expect(output.startswith(f"data:{kind};base64,"), f"{output[:40]} is no {kind}")
@@ -155,32 +155,32 @@ def clip(kind: str, **inputs: Any) -> str:
 
 
 def content(uri: str) -> bytes:
-    """What a data URI holds."""
+    """The data in a data URI."""
     return base64.b64decode(uri.partition(",")[2])
 
 
 def length(wav: bytes) -> float:
-    """Seconds of sound in a wav file."""
+    """Seconds of audio in a wav file."""
     with wave.open(io.BytesIO(wav)) as sound:
         return sound.getnframes() / sound.getframerate()
 
 
-def predictions() -> None:
-    """A clip, an mp3 out and in, and an input that is refused."""
+def check_predictions() -> None:
+    """Check a clip, mp3 output and input, and an invalid input."""
     expect(length(content(clip("audio/wav", prompt="rock, 120 bpm", duration=3))) == 3, "3 s of wav")
     mp3 = clip("audio/mpeg", prompt="rock, 120 bpm", duration=3, output_format="mp3")
     expect(content(mp3)[:3] == b"ID3", "an mp3 with tags")
     longer = clip("audio/wav", prompt="rock", input_audio=mp3, continuation=True, duration=5)
     expect(length(content(longer)) == 5, "an mp3 continued to 5 s")
-    status, reply = ask(prompt="rock", duration="long")
+    status, reply = predict(prompt="rock", duration="long")
     expect(status == 422 and "duration" in str(reply), f"422 that names duration: {status} {reply}")
 
 
-def drained(container: Container) -> float:
-    """SIGTERM during a prediction; returns the seconds from there to the end."""
+def drain(container: Container) -> float:
+    """Send SIGTERM during a prediction; returns the seconds until the container has ended."""
     replies: list[bytes] = []
     asking = threading.Thread(
-        target=lambda: replies.append(content(clip("audio/wav", prompt="rock, 120 bpm", duration=_DRAINED)))
+        target=lambda: replies.append(content(clip("audio/wav", prompt="rock, 120 bpm", duration=_DRAIN_SECONDS)))
     )
     asking.start()
     began = time.monotonic()
@@ -188,28 +188,28 @@ def drained(container: Container) -> float:
         expect(time.monotonic() < began + 30, "BUSY during a prediction")
     time.sleep(1)
     expect(not replies and health() == "BUSY", "still at work when SIGTERM comes")
-    told = time.monotonic()
+    signalled = time.monotonic()
     container.terminate()
-    asking.join(_PATIENCE)
-    expect(len(replies) == 1 and length(replies[0]) == _DRAINED, "the whole reply after SIGTERM")
+    asking.join(_TIMEOUT)
+    expect(len(replies) == 1 and length(replies[0]) == _DRAIN_SECONDS, "the whole reply after SIGTERM")
     status = container.wait(60)
     expect(status == 0, f"exit status 0 after SIGTERM, not {status}: {''.join(container.lines[-20:])}")
-    return time.monotonic() - told
+    return time.monotonic() - signalled
 
 
-def fetch_sentence(image: Image, user: str, environment: list[str]) -> None:
-    """`weights fetch` where it may not write, or without a network, ends with one sentence."""
+def check_fetch_error(image: Image, user: str, environment: list[str]) -> None:
+    """Check that `weights fetch` without write permission or network ends with one sentence."""
     command = ["python", "-m", "musicgen_service", "weights", "fetch", "small"]
     with image.running(user, command, environment) as container:
         status = container.wait(60)
-        said = "".join(container.lines)
-    wanted = "cannot be written" if user == "ordinary" else "could not be fetched"
-    one_sentence = len(container.lines) == 1 and wanted in said and "offline mode" not in said
-    expect(status == 1 and one_sentence, f"one sentence of `weights fetch`: {said}")
+        output = "".join(container.lines)
+    reason = "cannot be written" if user == "ordinary" else "could not be fetched"
+    one_sentence = len(container.lines) == 1 and reason in output and "offline mode" not in output
+    expect(status == 1 and one_sentence, f"one sentence of `weights fetch`: {output}")
 
 
-def contents(root: Path) -> str:
-    """What should not be in the image is not; returns the image's size."""
+def check_contents(root: Path) -> str:
+    """Check that the image contains no unwanted files; returns its size."""
     source = root / "src"
     unwanted = [path for name in (".env", "*.key", "venv", ".git") for path in source.rglob(name)]
     unwanted += [source / name for name in ("demo", "docs", "tests", "bench", "deploy") if (source / name).exists()]
@@ -219,23 +219,23 @@ def contents(root: Path) -> str:
 
 
 def main() -> None:
-    """Try all of it; prints a line of figures, or ends with status 1 and says what failed."""
+    """Run all checks; prints a line of figures, or exits with status 1 and the failure."""
     root, config = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())["OCIv1"]["config"]
     image = Image(root, config["Env"], config["Entrypoint"], config["Cmd"])
     deployment, *_ = yaml.safe_load_all(Path("deploy/kubernetes.yaml").read_text())
     [pod] = deployment["spec"]["template"]["spec"]["containers"]
     as_manifest = [f"{entry['name']}={entry['value']}" for entry in pod["env"]]
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    figures = [f"image {contents(root)} with torch for CPUs, {sys.argv[3]}"]
+    figures = [f"image {check_contents(root)} with torch for CPUs, {sys.argv[3]}"]
     runs: list[tuple[str, list[str], list[str]]]
     runs = [("root", image.command, []), ("ordinary", pod["args"], as_manifest)]
     try:
         for user, command, environment in runs:
             with image.running(user, command, environment) as container:
-                ready = container.ready()
-                predictions()
-                figures.append(f"{user} user: ready {ready:.1f} s, drained {drained(container):.1f} s after SIGTERM")
-            fetch_sentence(image, user, environment)
+                ready = container.wait_until_ready()
+                check_predictions()
+                figures.append(f"{user} user: ready {ready:.1f} s, drained {drain(container):.1f} s after SIGTERM")
+            check_fetch_error(image, user, environment)
     except Failed as failure:
         sys.exit(f"error: {failure}")
     print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}: " + "; ".join(figures))

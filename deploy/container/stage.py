@@ -1,10 +1,10 @@
-"""What a build needs beside the source: `python -m deploy.container.stage FOLDER` writes it there.
+"""Writes what a build needs besides the source: `python -m deploy.container.stage FOLDER`.
 
 | written | what |
 |---|---|
-| Dockerfile | what Cog would write for cog.yaml |
-| cog_build/ | the files that Cog hands to the build: requirements and schema |
-| mounts | options that lend the build this machine's pip settings; none of it gets into the image |
+| Dockerfile | as Cog would write it for cog.yaml |
+| cog_build/ | the files that Cog passes to the build: requirements and schema |
+| mounts | options that mount this machine's pip settings into the build, not into the image |
 """
 
 import re
@@ -24,7 +24,7 @@ _UV_CONFIG = "/etc/uv/uv.toml"
 
 
 def dockerfile(config: dict[str, Any]) -> str:
-    """The steps of `GenerateInitialSteps` and what follows, in Cog's pkg/dockerfile/standard_generator.go (0.22).
+    """Generate the Dockerfile, as `GenerateInitialSteps` and later steps in Cog's standard_generator.go (0.22) do.
 
     Parameters
     ----------
@@ -71,23 +71,23 @@ def dockerfile(config: dict[str, Any]) -> str:
 
 
 def requirements() -> str:
-    """`requirements-image.txt` with torch for CPUs, and without what only torch for CUDA needs."""
+    """`requirements-image.txt` with torch for CPUs, and without the packages for CUDA."""
     read = pins.read(Path("requirements.txt").read_text())
     for_cpus = [replace(pin, hashes=pins.TORCH_FOR_CPUS[pin.version]) if pin.name == "torch" else pin for pin in read]
     return pins.render_for_cog(for_cpus, [])
 
 
-def lent_by_this_machine(folder: Path) -> list[str]:
-    """Options that mount this machine's settings of pip, and what they name, into each step of a build.
+def pip_mounts(folder: Path) -> list[str]:
+    """Options that mount this machine's pip settings, and files they refer to, into each step of a build.
 
     Parameters
     ----------
-    folder : where files for it may be written
+    folder : destination of the generated settings files
     """
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     settings = dict(re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", listed, re.M))
-    # Further places on this disk only save downloads.
+    # Local package folders only save downloads.
     settings = {name: value for name, value in settings.items() if "file://" not in value}
     pip, uv = folder / "pip.conf", folder / "uv.toml"
     pip.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in settings.items())]) + "\n")
@@ -96,14 +96,14 @@ def lent_by_this_machine(folder: Path) -> list[str]:
         uv.write_text(uv.read_text() + f'[[index]]\nurl = "{index}"\ndefault = true\n')
     paths = {(str(pip), _PIP_CONFIG), (str(uv), _UV_CONFIG)}
     paths |= {(word, word) for value in settings.values() for word in value.split() if Path(word).is_absolute()}
-    # The authorities that this machine trusts, where Debian has them.
-    authorities = "/etc/ssl/certs/ca-certificates.crt"
-    paths |= {(path, path) for path in [authorities] if Path(path).is_file()}
+    # The certificate authorities that this machine trusts, where Debian stores them.
+    certificates = "/etc/ssl/certs/ca-certificates.crt"
+    paths |= {(path, path) for path in [certificates] if Path(path).is_file()}
     return [f"--volume={here}:{there}:ro" for here, there in sorted(paths) if Path(here).exists()]
 
 
 def main() -> None:
-    """Write all of it."""
+    """Write all files."""
     folder = Path(sys.argv[1])
     config = yaml.safe_load(Path("cog.yaml").read_text())
     (folder / "Dockerfile").write_text(dockerfile(config))
@@ -111,7 +111,7 @@ def main() -> None:
     staged.mkdir()
     (staged / "requirements.txt").write_text(requirements())
     schema.write(folder, config["run"]).rename(staged / "openapi_schema.json")
-    (folder / "mounts").write_text("\n".join(lent_by_this_machine(folder)) + "\n")
+    (folder / "mounts").write_text("\n".join(pip_mounts(folder)) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,3 @@
-"""The command line: `python -m musicgen_service COMMAND`, one file for each command."""
+"""The command line: `python -m musicgen_service COMMAND`, one module per command."""
 
 from musicgen_service.cli.main import main as main

@@ -1,4 +1,4 @@
-"""`analyse`: what can be read from a recording."""
+"""The `analyse` command: tempo, beats, key, loudness and chords of a recording."""
 
 import argparse
 import json
@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from musicgen_service.cli.errors import CommandError, UsageError
-from musicgen_service.cli.files import deliver, existing, prepared
+from musicgen_service.cli.files import deliver, readable_file, writable_targets
 from musicgen_service.cli.parser import Parser
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("file", metavar="FILE", help="a recording")
     parser.add_argument("--plot", metavar="PICTURE", help="also draw waveform, beats and chords: .png, .svg or .pdf")
     parser.add_argument("--force", action="store_true", help="overwrite the picture")
@@ -22,8 +22,8 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print what was read from the recording, and draw it."""
-    file = existing(options.file)
+    """Print the analysis of the recording, and draw it if asked to."""
+    file = readable_file(options.file)
     picture = Path(options.plot).expanduser() if options.plot is not None else None
     # Imported here: librosa takes a second to load.
     from musicgen_service.analysis import report
@@ -33,15 +33,15 @@ def run(options: argparse.Namespace) -> None:
 
     if picture and picture.suffix.lower() not in report.PICTURES:
         raise UsageError(f"A plot's name must end in {', '.join(report.PICTURES)}, unlike '{options.plot}'.")
-    with prepared([picture], force=options.force) if picture else nullcontext():
+    with writable_targets([picture], force=options.force) if picture else nullcontext():
         try:
             audio = reading.read(file)
         except reading.AudioError as error:
             raise CommandError(f"{file} cannot be analysed: {error}") from None
-        found = report.analyse(audio, beat_tracking.choose(WeightStore.from_environment()))
+        analysis = report.analyse(audio, beat_tracking.choose(WeightStore.from_environment()))
         if picture:
             with tempfile.TemporaryDirectory() as folder:
                 drawn = Path(folder) / f"plot{picture.suffix.lower()}"
-                report.plot(found, drawn)
+                report.plot(analysis, drawn)
                 deliver([(drawn, picture)], force=options.force)
-    print(json.dumps({"file": str(file), **found.data}, indent=2) if options.json else found)
+    print(json.dumps({"file": str(file), **analysis.data}, indent=2) if options.json else analysis)

@@ -1,4 +1,4 @@
-"""`completion`: what makes a shell complete these commands, and the answer when it asks."""
+"""The `completion` command: prints the shell code for completion, and answers the shell's completion requests."""
 
 import argparse
 import os
@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from musicgen_service.cli.parser import Parser
 
 NAME = "musicgen"
-"""The short name: a shell completes by a command's first word, which must not be every `python`."""
+"""The short command name: shells look completions up by the first word, and `python` would catch unrelated commands."""
 _FUNCTIONS = {
     "bash": '{name}() {{ {command} "$@"; }}',
     "zsh": '{name}() {{ {command} "$@"; }}',
     "fish": "function {name}; {command} $argv; end",
 }
-_ASKED = "_ARGCOMPLETE"
-"""Set by a shell that asks, to the number of words that are the command itself."""
-_BREAKS = "_ARGCOMPLETE_COMP_WORDBREAKS"
+_REQUEST_VARIABLE = "_ARGCOMPLETE"
+"""Set by a shell that requests completions, to the number of words in the command itself."""
+_WORD_BREAKS_VARIABLE = "_ARGCOMPLETE_COMP_WORDBREAKS"
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.description = (
         f"Print what defines `{NAME}`, short for `python -m musicgen_service`, and completes its arguments. "
         'For bash and zsh: eval "$(python -m musicgen_service completion bash)"; '
@@ -41,16 +41,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 def words_to_complete() -> list[str] | None:
-    """The words that a shell asks to complete, as far as they tell which arguments there are; None when none asks."""
-    if _ASKED not in os.environ:
+    """The words typed so far, when a shell requests completions; otherwise None."""
+    if _REQUEST_VARIABLE not in os.environ:
         return None
-    return os.environ.get("COMP_LINE", "").split()[int(os.environ[_ASKED]) :]
+    return os.environ.get("COMP_LINE", "").split()[int(os.environ[_REQUEST_VARIABLE]) :]
 
 
-def answer(parser: Parser) -> None:
-    """Tell the shell how its line may go on, and leave."""
+def complete(parser: Parser) -> None:
+    """Send the completions to the shell and exit."""
     import argcomplete
 
-    # To bash an @ begins a word and does not break one: without this it would be lost from `-i input_audio=@song`.
-    os.environ[_BREAKS] = os.environ.get(_BREAKS, "").replace("@", "")
+    # bash treats @ as a word break: without this it would be lost from `-i input_audio=@song`.
+    os.environ[_WORD_BREAKS_VARIABLE] = os.environ.get(_WORD_BREAKS_VARIABLE, "").replace("@", "")
     argcomplete.autocomplete(parser)

@@ -1,9 +1,9 @@
-"""What ends a command with one sentence."""
+"""Errors that end a command with a one-sentence message."""
 
 
 class UsageError(Exception):
-    """A command line that cannot be understood or must not be carried out."""
+    """The command line is invalid or must not be carried out."""
 
 
 class CommandError(RuntimeError):
-    """A command that was understood and failed."""
+    """A valid command failed."""

@@ -1,4 +1,4 @@
-"""Files that a command reads, and places where it writes: looked at before any work is done."""
+"""Checks of input files and output paths before any work is done, and delivery of finished files."""
 
 import os
 import shutil
@@ -11,13 +11,14 @@ from pathlib import Path
 from musicgen_service.cli.errors import CommandError, UsageError
 
 
-def existing(text: str, what: str = "", advice: str = "") -> Path:
-    """The path of a file that can be read.
+def readable_file(text: str, what: str = "", advice: str = "") -> Path:
+    """Return the path of an existing, readable file.
 
     Raises
     ------
     UsageError
-        When it is not there, is no file, or may not be read; the sentence starts with `what` and ends with `advice`.
+        When it does not exist, is not a regular file, or cannot be read; the message starts with `what` and ends
+        with `advice`.
     """
     path, prefix = Path(text).expanduser(), f"{what}: " if what else ""
     try:
@@ -34,42 +35,42 @@ def existing(text: str, what: str = "", advice: str = "") -> Path:
 
 
 @contextmanager
-def prepared(targets: Sequence[Path], *, force: bool) -> Iterator[None]:
-    """Makes sure that files can be put at these paths, by trying; what the attempt leaves goes when the block fails.
+def writable_targets(targets: Sequence[Path], *, force: bool) -> Iterator[None]:
+    """Create the folders of these paths and check that files can be written there; undo it if the block fails.
 
     Raises
     ------
     UsageError
-        When they cannot, or when there are such files already and `force` does not allow to overwrite them.
+        When a file cannot be written, or exists already and `force` does not allow overwriting it.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         for target in targets:
-            _refuse_taken(target, force)
+            _refuse_existing(target, force)
         for folder in dict.fromkeys(target.parent for target in targets):
-            _make_folder(folder, made)
-            _try_to_write(folder)
+            _create_folder(folder, created)
+            _check_writable(folder)
         yield
     except BaseException:
-        for folder in reversed(made):
-            # Not empty: somebody else has use for it now.
+        for folder in reversed(created):
+            # Fails when not empty: another program uses it by now.
             with suppress(OSError):
                 folder.rmdir()
         raise
 
 
 def deliver(moves: Sequence[tuple[Path, Path]], *, force: bool) -> None:
-    """Move files to their targets; each appears whole or not at all, also across file systems.
+    """Move files to their targets atomically, even across file systems.
 
     Raises
     ------
     CommandError
-        When one cannot be put in its place; it says where the files are kept instead.
+        When one cannot be moved; the message says where the files are kept instead.
     """
     copies: list[Path] = []
     try:
         for source, target in moves:
-            copies.append(_hidden(target.parent))
+            copies.append(_partial_path(target.parent))
             shutil.copyfile(source, copies[-1])
         for copy, (_, target) in zip(copies, moves, strict=True):
             _publish(copy, target, force)
@@ -81,7 +82,7 @@ def deliver(moves: Sequence[tuple[Path, Path]], *, force: bool) -> None:
             copy.unlink(missing_ok=True)
 
 
-def _refuse_taken(target: Path, force: bool) -> None:
+def _refuse_existing(target: Path, force: bool) -> None:
     try:
         target.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -94,23 +95,23 @@ def _refuse_taken(target: Path, force: bool) -> None:
         raise UsageError(f"{target} exists already: choose another name, or overwrite it with --force.")
 
 
-def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Make a folder with all that leads to it, and note in `made` what was not there."""
+def _create_folder(folder: Path, created: list[Path]) -> None:
+    """Create a folder and its parents, and append to `created` those that did not exist."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         try:
             path.mkdir()
         except FileExistsError:
-            continue  # made by somebody else meanwhile
+            continue  # another process has created it meanwhile
         except OSError as error:
             raise UsageError(f"The folder {path} cannot be made: {_reason(error)}.") from None
-        made.append(path)
+        created.append(path)
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a folder.")
 
 
-def _try_to_write(folder: Path) -> None:
-    attempt = _hidden(folder)
+def _check_writable(folder: Path) -> None:
+    attempt = _partial_path(folder)
     try:
         attempt.touch(exist_ok=False)
         attempt.unlink()
@@ -118,7 +119,7 @@ def _try_to_write(folder: Path) -> None:
         raise UsageError(f"The folder {folder} cannot be written to: {_reason(error)}.") from None
 
 
-def _hidden(folder: Path) -> Path:
+def _partial_path(folder: Path) -> Path:
     return folder / f".{uuid.uuid4().hex}.partial"
 
 
@@ -127,7 +128,7 @@ def _publish(copy: Path, target: Path, force: bool) -> None:
         copy.replace(target)
         return
     try:
-        # Unlike a rename this replaces nothing that has appeared meanwhile.
+        # A link, because a rename would replace a file that has appeared meanwhile.
         os.link(copy, target)
     except FileExistsError:
         raise
@@ -138,7 +139,7 @@ def _publish(copy: Path, target: Path, force: bool) -> None:
 
 
 def _keep(files: Sequence[Path]) -> Path:
-    """Put files where nobody removes them before the system does."""
+    """Move files to a temporary folder that the service does not clean up."""
     folder = Path(tempfile.mkdtemp(prefix="musicgen-kept-"))
     for file in files:
         shutil.move(file, folder)

@@ -1,4 +1,4 @@
-"""A request's inputs as arguments: `name=value` pairs, options of the same names, their help and their completion."""
+"""A request's inputs as arguments: `name=value` pairs and options of the same names, with help and completion."""
 
 import argparse
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service.cli.errors import UsageError
-from musicgen_service.cli.files import existing
+from musicgen_service.cli.files import readable_file
 from musicgen_service.cli.parser import Parser, must_be_one_of
 from musicgen_service.requests.fields import Field, allowed_numbers
 from musicgen_service.suggestion import did_you_mean
@@ -15,7 +15,7 @@ _METAVARS = {str: "TEXT", Path: "FILE", int: "N", float: "NUMBER"}
 
 
 def parse(pairs: Iterable[str], fields: Mapping[str, Field]) -> dict[str, Any]:
-    """`name=value` pairs to inputs, each in its field's type.
+    """Parse `name=value` pairs into inputs of their fields' types.
 
     A file is given as its path, with or without `@` before it; a text that starts with `@` is read from that file,
     and with `@@` it starts with `@` itself.
@@ -42,7 +42,7 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Field]) -> dict[str, Any]:
 
 def _value(name: str, field: Field, text: str) -> Any:
     if field.kind is Path:
-        return existing(text.removeprefix("@"), name)
+        return readable_file(text.removeprefix("@"), name)
     if field.kind is bool:
         if text.lower() not in ("true", "false"):
             raise UsageError(f"{name} must be true or false, not '{text}'.")
@@ -64,7 +64,7 @@ def _text(name: str, text: str) -> str:
         return text[1:]
     if not text.startswith("@"):
         return text
-    path = existing(text[1:], name, "; write @@ for a text that starts with @")
+    path = readable_file(text[1:], name, "; write @@ for a text that starts with @")
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n")
     except UnicodeDecodeError:
@@ -72,13 +72,13 @@ def _text(name: str, text: str) -> str:
 
 
 def add_options(parser: Parser, fields: Mapping[str, Field]) -> None:
-    """Options of the inputs' own names, each with its sentence, type, bounds and default, that amount to pairs."""
+    """Add an option per input that appends a `name=value` pair; its help has description, type, bounds and default."""
     group = parser.add_argument_group(
         "inputs",
         "Each can also be given as -i NAME=VALUE, as `cog predict` takes it. @FILE reads the prompt from a file.",
     )
     for name, field in fields.items():
-        # A sentence's percent sign would be argparse's own.
+        # argparse formats help texts with %.
         text = f"{field.description} {described(field)}".replace("%", "%%")
         _add_option(group, name, field, f"--{name}", text)
         if "_" in name:
@@ -94,7 +94,7 @@ def _add_option(group: argparse._ArgumentGroup, name: str, field: Field, flag: s
 
 
 class _Pair(argparse.Action):
-    """Adds the option's value to the pairs; an option without a value stands for true."""
+    """Appends the option's value to the pairs; an option without a value means true."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         value = "true" if self.nargs == 0 else values
@@ -106,7 +106,7 @@ def _metavar(field: Field) -> str:
 
 
 def described(field: Field) -> str:
-    """The type, bounds and default of an input, in brackets."""
+    """Describe type, bounds and default of an input, in brackets."""
     if field.choices:
         kind = f"one of {', '.join(field.choices)}"
     elif field.kind is Path:
@@ -133,7 +133,7 @@ class PairCompleter:
         self._fields = fields
 
     def __call__(self, prefix: str, **_: Any) -> list[str]:
-        """All that a word with this beginning may become."""
+        """Return the possible completions of a word that starts with `prefix`."""
         name, equals, text = prefix.partition("=")
         if not equals:
             return [f"{name}=" for name in self._fields]

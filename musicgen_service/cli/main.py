@@ -1,4 +1,4 @@
-"""The commands, and how each of them ends."""
+"""Entry point: dispatches commands and turns errors into exit statuses."""
 
 import importlib
 import os
@@ -21,26 +21,26 @@ COMMANDS = {
     "analyse": "print tempo, beats, key, loudness and chords of a recording",
     "completion": "print what makes your shell complete these commands",
 }
-"""Each is a module beside this one, imported when it is called: a start takes no longer than its command needs."""
+"""Each is a module of this package, imported only when it is called to keep the start fast."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; exits with status 2 when it cannot be understood, 1 when it fails, and one line on either."""
+    """Run a command; exits with status 2 on a usage error and 1 on failure, with a one-line message for either."""
     try:
         try:
             _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has had enough, as `head` has. Python would complain once more as it ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        # The reader has closed the pipe, as `head` does. Python would report it once more at exit.
+        devnull = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+            os.dup2(devnull, stream.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        _leave("interrupted", 130)
+        _exit("interrupted", 130)
     except UsageError as error:
-        _leave(f"error: {error}", 2)
+        _exit(f"error: {error}", 2)
     except Exception as error:
         sys.exit(f"error: {_sentence(error)}")
 
@@ -49,23 +49,23 @@ def _run(arguments: Sequence[str]) -> None:
     words = completion.words_to_complete()
     parser = _parser(arguments if words is None else words)
     if words is not None:
-        completion.answer(parser)
-    options, left_over = parser.parse_known_args(arguments)
+        completion.complete(parser)
+    options, unrecognised = parser.parse_known_args(arguments)
     chosen: Parser = getattr(options, "parser", parser)
-    if left_over:
-        chosen.refuse(left_over)
+    if unrecognised:
+        chosen.refuse(unrecognised)
     if not hasattr(options, "run"):
         chosen.print_help(sys.stderr)
         sys.exit(2)
     from musicgen_service import settings
 
-    settings.at_start()
+    settings.load_at_start()
     options.run(options)
 
 
 def _parser(words: Sequence[str]) -> Parser:
-    """The parser of all commands, with the arguments of the one that the words name."""
-    # As it was called: by the name that an installation gives it, or as a module.
+    """The parser of all commands, with the arguments of the command named in `words`."""
+    # As it was called: by the name of the installed script, or as a module.
     program = completion.NAME if Path(sys.argv[0]).name == completion.NAME else _MODULE
     parser = Parser(prog=program, description="MusicGen as one service.")
     parser.add_argument("-V", "--version", action="version", version=f"musicgen-service {__version__}")
@@ -80,19 +80,19 @@ def _parser(words: Sequence[str]) -> Parser:
 
 
 def _sentence(error: Exception) -> str:
-    """What an error says to a user; one that nobody foresaw is raised again."""
+    """The message of an error for the user; an unexpected error is raised again."""
     if isinstance(error, CommandError):
         return str(error)
     if isinstance(error, OSError):
         reason = f"{error.strerror or error}."
         return f"{error.filename}: {reason}" if error.filename else reason
-    # Imported here: a command that goes well need not wait for them.
+    # Imported here: a command that succeeds does not need them.
     from musicgen_service.audio import encoding, reading, recipe
     from musicgen_service.models.store import WeightsError
     from musicgen_service.requests.errors import RequestError
     from musicgen_service.settings import SettingsError
 
-    foreseen = (
+    expected = (
         RequestError,
         SettingsError,
         WeightsError,
@@ -100,11 +100,11 @@ def _sentence(error: Exception) -> str:
         recipe.RecipeError,
         reading.AudioError,
     )
-    if isinstance(error, foreseen):
+    if isinstance(error, expected):
         return str(error)
     raise error
 
 
-def _leave(message: str, status: int) -> NoReturn:
+def _exit(message: str, status: int) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(status)

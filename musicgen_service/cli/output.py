@@ -1,4 +1,4 @@
-"""What `-o` asks for: a file, numbered files, files in a folder, or standard output."""
+"""The `-o` option: a file, numbered files, files in a folder, or standard output."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from musicgen_service.cli.errors import UsageError
 
 STANDARD_OUTPUT = "-"
 _FOLDERS = ("", ".", "..")
-"""Last parts of a path that can only be a folder."""
+"""Last parts of a path that can only mean a folder."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where the clips of one command go.
+    """Destination of the clips of one command.
 
     Attributes
     ----------
-    folder : the folder for them
-    name : a file name with an extension, numbered when there are several clips; None: the service's own names
-    standard : whether the one clip goes to standard output instead
+    folder : folder of the files
+    name : file name with an extension, numbered when there are several clips; None for the service's own names
+    standard : whether the only clip goes to standard output instead
     """
 
     folder: Path = Path()
@@ -28,7 +28,7 @@ class Output:
 
     @classmethod
     def parse(cls, text: str | None, formats: Sequence[str]) -> "Output":
-        """What the text after `-o` means; None stands for no such option.
+        """Parse the argument of `-o`; None means that the option is absent.
 
         Raises
         ------
@@ -54,11 +54,11 @@ class Output:
 
     @property
     def format(self) -> str | None:
-        """The format that the name asks for."""
+        """The audio format that the name implies."""
         return Path(self.name).suffix[1:].lower() if self.name else None
 
     def targets(self, names: Iterable[str], labels: Sequence[str]) -> list[Path]:
-        """The paths of clips with these names of the service and these labels.
+        """The paths of clips, given the service's names for them and their labels.
 
         Raises
         ------
@@ -76,5 +76,5 @@ class Output:
 
 
 def _either(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last

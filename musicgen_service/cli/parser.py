@@ -1,4 +1,4 @@
-"""A parser of command lines that says what is wrong in one sentence, and what was probably meant."""
+"""An argument parser whose errors are one sentence with a suggestion of what was probably meant."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -9,17 +9,17 @@ from musicgen_service.suggestion import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """Like its base class, but raises `UsageError` instead of printing the usage and leaving."""
+    """An `ArgumentParser` that raises `UsageError` instead of printing the usage and exiting."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message as a sentence."""
+        """Raise `UsageError` with the message as a sentence."""
         raise UsageError(f"{message[:1].upper()}{message[1:]}: see `{self.prog} --help`.")
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
-        """Raise a sentence about words that are left over."""
+        """Raise `UsageError` for unrecognised arguments."""
         first = words[0].partition("=")[0]
         if first.startswith("-"):
             near = did_you_mean(first, self._options())
@@ -41,12 +41,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def must_be_one_of(name: str, value: str, choices: Iterable[str]) -> str:
-    """The sentence about a value that is none of the choices."""
+    """The error message for a value that is not one of the choices."""
     choices = list(choices)
     return f"{name} must be one of {', '.join(choices)}, not '{value}'{did_you_mean(value, choices)}."
 
 
 def complete_with(action: argparse.Action, names: Iterable[str]) -> None:
-    """Have the shell complete the values of an argument from these names."""
+    """Register names that the shell offers as completions of an argument."""
     known = list(names)
     action.completer = lambda **_: known  # type: ignore[attr-defined]

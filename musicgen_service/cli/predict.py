@@ -1,4 +1,4 @@
-"""`predict`: make clips."""
+"""The `predict` command: generates clips."""
 
 import argparse
 import json
@@ -14,16 +14,16 @@ from typing import IO, Any
 from musicgen_service import predictors
 from musicgen_service.cli import inputs
 from musicgen_service.cli.errors import CommandError, UsageError
-from musicgen_service.cli.files import deliver, prepared
+from musicgen_service.cli.files import deliver, writable_targets
 from musicgen_service.cli.output import Output
 from musicgen_service.cli.parser import Parser, complete_with
 
 
 def add_arguments(parser: Parser, words: Sequence[str]) -> None:
-    """The arguments of the command; the inputs are those of the system that the words name."""
-    from musicgen_service.requests.signature import declared
+    """Add the arguments of the command; the inputs are those of the system named in `words`."""
+    from musicgen_service.requests.signature import declared_fields
 
-    fields = declared(type(predictors.load(_system(words))).run)
+    fields = declared_fields(type(predictors.load(_system(words))).run)
     parser.usage = f"{parser.prog} [PROMPT] [-o OUTPUT] [options]"
     parser.epilog = f"For example: {parser.prog} 'lofi piano, 90 bpm' --duration 20 -o clip.mp3"
     prompt = parser.add_argument(
@@ -47,13 +47,13 @@ def add_arguments(parser: Parser, words: Sequence[str]) -> None:
 
 
 def systems_option() -> dict[str, Any]:
-    """The option that names the system whose place to take."""
+    """Keyword arguments of the option that selects a drop-in predictor."""
     names = predictors.names()
     return {"dest": "system", "metavar": "SYSTEM", "choices": names, "help": f"in the place of {', '.join(names)}"}
 
 
 def _system(words: Sequence[str]) -> str | None:
-    """The system that the words name, where there is one; the parser objects to any other."""
+    """The system named in `words`, or None; the parser rejects an unknown one."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name = following if word == "--as" else word.removeprefix("--as=")
         if word.startswith("--as") and name in predictors.names():
@@ -62,51 +62,51 @@ def _system(words: Sequence[str]) -> str | None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Make the clips; what cannot succeed is refused before any model is loaded."""
+    """Generate the clips; an invalid request is rejected before any model is loaded."""
     from musicgen_service import naming
-    from musicgen_service.inputs.decoding import decoded
+    from musicgen_service.inputs.decoding import decode_files
     from musicgen_service.models.store import WeightStore
 
     prompt = [] if options.prompt is None else [f"prompt={options.prompt}"]
     values = inputs.parse(prompt + (options.inputs or []), options.fields)
     output = Output.parse(options.output, options.fields["output_format"].choices)
-    _agree_on_format(values, output, options.output)
+    _resolve_format(values, output, options.output)
     if output.standard and options.json:
         raise UsageError("-o - and --json both write to standard output: leave one of them out.")
     if output.standard and sys.stdout.isatty():
         raise UsageError("-o - would write a sound file to the terminal: send it to a program or a file.")
     predictor = predictors.load(options.system)
-    values = decoded(values, options.fields)
+    values = decode_files(values, options.fields)
     request = predictor.resolve(values, WeightStore.from_environment().present())
     values["seed"] = request.seed
     labels = naming.labels(request)
     targets = dict(
         zip(labels, output.targets([naming.file_name(request, name) for name in labels], labels), strict=True)
     )
-    place = nullcontext() if output.standard else prepared(list(targets.values()), force=options.force)
+    destination = nullcontext() if output.standard else writable_targets(list(targets.values()), force=options.force)
     with (
-        _ended_by_signals(),
-        place,
-        _quiet_standard_output() as standard_output,
-        _made(predictor, request.model_version, values) as made,
+        _exit_on_signals(),
+        destination,
+        _reserved_standard_output() as standard_output,
+        _generated(predictor, request.model_version, values) as generated,
     ):
-        files, metrics = made
+        files, metrics = generated
         if output.standard:
             with files[0].open("rb") as file:
                 shutil.copyfileobj(file, standard_output.buffer)
-            _say_made(sys.stderr, [_facts(files[0], Path("-"))], metrics)
+            _print_summary(sys.stderr, [_describe(files[0], Path("-"))], metrics)
             return
         moves = [(file, targets[file.stem.rpartition("-")[2]]) for file in files]
-        facts = [_facts(*move) for move in moves]
+        descriptions = [_describe(*move) for move in moves]
         deliver(moves, force=options.force)
     if options.json:
-        print(json.dumps({"files": facts, "metrics": metrics}, indent=2))
+        print(json.dumps({"files": descriptions, "metrics": metrics}, indent=2))
     else:
-        _say_made(sys.stdout, facts, metrics)
+        _print_summary(sys.stdout, descriptions, metrics)
 
 
-def _agree_on_format(values: dict[str, Any], output: Output, text: str) -> None:
-    """Let the output's name choose the format, unless an input has chosen another."""
+def _resolve_format(values: dict[str, Any], output: Output, text: str) -> None:
+    """Take the format from the output's name; raise `UsageError` if an input contradicts it."""
     if output.format is None:
         return
     if values.setdefault("output_format", output.format) != output.format:
@@ -115,8 +115,8 @@ def _agree_on_format(values: dict[str, Any], output: Output, text: str) -> None:
 
 
 @contextmanager
-def _made(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[tuple[list[Path], dict[str, Any]]]:
-    """The clips, for as long as the block takes, and the metrics that a server would answer with."""
+def _generated(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[tuple[list[Path], dict[str, Any]]]:
+    """Generate the clips and the metrics of a server's response; the files exist for the duration of the block."""
     predictor.start([model])
     from musicgen_service.client_errors import ServiceError
 
@@ -137,45 +137,47 @@ def _made(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[tuple[
             files[0].parent.rmdir()
 
 
-def _facts(file: Path, target: Path) -> dict[str, Any]:
+def _describe(file: Path, target: Path) -> dict[str, Any]:
     from musicgen_service.audio import encoding, recipe
 
-    made_with = recipe.read(file)
+    contents = recipe.read(file)
     return {
         "path": str(target),
         "seconds": round(encoding.seconds(file), 6),
-        "seed": made_with["seed"],
-        "recipe": made_with,
+        "seed": contents["seed"],
+        "recipe": contents,
     }
 
 
-def _say_made(stream: IO[str], facts: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
-    for fact in facts:
-        print(f"{fact['path']}  {fact['seconds']:.2f} s of audio, seed {fact['seed']}", file=stream)
+def _print_summary(stream: IO[str], descriptions: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
+    for description in descriptions:
+        print(
+            f"{description['path']}  {description['seconds']:.2f} s of audio, seed {description['seed']}", file=stream
+        )
     print(f"made in {metrics['predict_time']:.1f} s", file=stream)
 
 
 @contextmanager
-def _quiet_standard_output() -> Iterator[Any]:
-    """Standard output, kept for the result: whatever else is printed in the block goes to standard error."""
+def _reserved_standard_output() -> Iterator[Any]:
+    """Yield standard output, reserved for the result: anything else printed in the block goes to standard error."""
     standard_output = sys.stdout
     with redirect_stdout(sys.stderr):
         yield standard_output
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Has a signal that ends the process end the block first, which tidies up."""
+def _exit_on_signals() -> Iterator[None]:
+    """Turn signals that end the process into SystemExit, so that the block cleans up."""
 
-    def leave(number: int, _frame: object) -> None:
+    def exit_with(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
-    # One that is ignored stays so: `nohup` has SIGHUP ignored.
-    ending = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
-    for number in ending:
-        signal.signal(number, leave)
+    # Ignored signals stay ignored: `nohup` ignores SIGHUP.
+    default_signals = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in default_signals:
+        signal.signal(number, exit_with)
     try:
         yield
     finally:
-        for number in ending:
+        for number in default_signals:
             signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""`serve`: answer HTTP requests."""
+"""The `serve` command: answers HTTP requests."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser
 from musicgen_service.cli.predict import systems_option
 
-_HIGHEST_PORT = 65535
+_MAX_PORT = 65535
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, metavar="N", help="the port to listen on (default: $PORT, or else 5000)")
     parser.add_argument("--as", **systems_option())
@@ -19,7 +19,7 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Answer until told to end."""
+    """Serve until a signal stops it."""
     from musicgen_service import settings
     from musicgen_service.serving.cog_server import ServeError, serve
 
@@ -31,6 +31,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
-        raise UsageError(f"--port must be a whole number from 0 to {_HIGHEST_PORT}, not '{text}'.")
+    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_PORT):
+        raise UsageError(f"--port must be a whole number from 0 to {_MAX_PORT}, not '{text}'.")
     return int(text)

@@ -1,4 +1,4 @@
-"""`weights`: what is in the weights folder, and how more gets there."""
+"""The `weights` command: lists, fetches and verifies checkpoints."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ NAMES = (*CHECKPOINTS, *COMPONENTS)
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
-    """The arguments of the command."""
+    """Add the arguments of the command."""
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
     listing = _command(commands, "list", "what there is and what is here", _list)
     listing.epilog = (
@@ -83,7 +83,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _size(count: int) -> str:
-    """Three digits and a unit."""
+    """Format a number of bytes with three digits and a unit."""
     number, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
     return f"{number:.{max(0, 3 - len(str(int(number))))}f} {unit}"
 

@@ -1,1 +1,1 @@
-"""A client's files: fetched from where they are, decoded once."""
+"""Fetching and decoding of the files that clients name."""

@@ -1,6 +1,6 @@
-"""Data URIs as browsers read them: https://fetch.spec.whatwg.org/#data-url-processor, with its forgiving base64.
+"""Decodes data URIs as browsers do: https://fetch.spec.whatwg.org/#data-url-processor, with its forgiving base64.
 
-Beyond that, the URL-safe alphabet of base64 (`-` and `_`) is read too: it cannot mean anything else.
+Beyond that, the URL-safe alphabet of base64 (`-` and `_`) is accepted too: it cannot mean anything else.
 """
 
 import binascii
@@ -15,16 +15,16 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 class DataUriError(ValueError):
-    """What is wrong with a data URI, in one sentence."""
+    """A data URI is malformed; the message says why in one sentence."""
 
 
 def decode(address: str) -> bytes:
-    """The data in a data URI.
+    """Decode the data in a data URI.
 
     Raises
     ------
     DataUriError
-        Saying what is wrong, and where.
+        When it is malformed; the message says what is wrong, and where.
     """
     head, comma, body = address.partition(",")
     if not comma:

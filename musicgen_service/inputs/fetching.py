@@ -1,7 +1,7 @@
-"""Files that a client names: fetched from http(s) addresses and data URIs, and from no place behind our own doors.
+"""Fetching of the files that a client names: from public http(s) addresses and from data URIs.
 
-Cog would fetch them before the service sees the request, from any address and in any amount; `runner` makes it
-hand the addresses through.
+Cog would fetch them before the service sees the request, from any address and of any size; `cog_runner` makes it
+pass on the addresses instead.
 """
 
 import re
@@ -22,57 +22,57 @@ from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import Field
 
 DEADLINE = 60.0
-"""Seconds that a whole transfer may take, redirects included."""
+"""Maximum seconds for a complete transfer, redirects included."""
 
-_GLANCE = 0.05
-"""Seconds between two looks whether the request was cancelled."""
+_POLL_INTERVAL = 0.05
+"""Seconds between two checks whether the request was cancelled."""
 _UNSAFE = re.compile(r"[^\w.-]+")
 _SCHEMES = ("http", "https", "data")
 
 
 def is_address(value: Any) -> bool:
-    """Whether this is text that names a place to fetch from."""
+    """Whether a value is text that starts with one of the supported URL schemes."""
     return isinstance(value, str) and _scheme(value) in _SCHEMES
 
 
 @contextmanager
-def local(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> Iterator[dict[str, Any]]:
-    """The inputs with a local file in the place of every address, for the time of the block.
+def local_files(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> Iterator[dict[str, Any]]:
+    """Yield the inputs with every address replaced by a local file, which exists for the duration of the block.
 
     Raises
     ------
     RequestError
-        When one of them cannot be had; nothing is left of it, nor when the request is cancelled meanwhile.
+        When one of them cannot be fetched. No file is left behind then, nor when the request is cancelled.
     """
-    # It removes its folder even where a cancel strikes before the block begins.
+    # TemporaryDirectory removes its folder even when a cancel arrives before the block begins.
     with tempfile.TemporaryDirectory(prefix="musicgen-input-", ignore_cleanup_errors=True) as folder:
-        found = dict(inputs)
+        values = dict(inputs)
         for name, value in inputs.items():
             if name in fields and fields[name].kind is Path and is_address(value):
                 try:
-                    found[name] = fetch(value, Path(folder))
+                    values[name] = fetch(value, Path(folder))
                 except SourceError as error:
                     raise RequestError([f"{name} could not be fetched: {error}"]) from None
-        yield found
+        yield values
 
 
 def fetch(address: str, folder: Path) -> Path:
     """Fetch an http(s) address or a data URI into `folder`.
 
     The work is done in a thread of its own, because a name server or a slow peer cannot be interrupted and a
-    cancelled request must be over at once. That thread makes no file: one that is given up could make it when the
-    folder has been cleared already.
+    cancelled request must end at once. That thread creates no file: an abandoned thread could create it after the
+    folder has been cleared.
     """
     unfinished = folder / ".unfinished"
     try:
         with unfinished.open("xb") as file:
-            name = _fetched_within_time(address, file)
+            name = _fetch_before_deadline(address, file)
         return unfinished.rename(folder / name)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _fetched_within_time(address: str, file: BinaryIO) -> str:
+def _fetch_before_deadline(address: str, file: BinaryIO) -> str:
     outcome: list[str | Exception] = []
     transfer = http.Transfer()
 
@@ -87,12 +87,12 @@ def _fetched_within_time(address: str, file: BinaryIO) -> str:
     try:
         thread.start()
         while thread.is_alive() and time.monotonic() < end:
-            thread.join(_GLANCE)
-        is_late = thread.is_alive()
+            thread.join(_POLL_INTERVAL)
+        timed_out = thread.is_alive()
     finally:
-        # So that the thread ends with the request.
+        # Ends the thread together with the request.
         transfer.end()
-    if is_late:
+    if timed_out:
         raise SourceError(f"it took more than {DEADLINE:.0f} s.")
     if isinstance(outcome[0], Exception):
         raise outcome[0]
@@ -104,7 +104,7 @@ def _scheme(address: str) -> str:
 
 
 def _fetch(address: str, file: BinaryIO, transfer: http.Transfer) -> str:
-    """Fill the file; returns what to call it."""
+    """Write the content to `file`; returns a name for it."""
     limit = _limit()
     if _scheme(address) != "data":
         return _file_name(http.fetch(address, limit, transfer, file.write))
@@ -125,5 +125,5 @@ def _limit() -> int:
 
 
 def _file_name(path: str) -> str:
-    """The last part of a path, in letters that are safe in a file name."""
+    """The last part of a path, reduced to characters that are safe in a file name."""
     return _UNSAFE.sub("_", unquote(path.rpartition("/")[2]))[-100:].lstrip(".") or "audio"

@@ -1,7 +1,7 @@
-"""Fetches from http(s) addresses: each is checked and connected to as what it was checked as, and can be ended.
+"""Cancellable HTTP client for addresses that clients give.
 
-Names are resolved once and the connection goes to the very address that was checked, so a name that changes its answer
-in between gains nothing; a redirect is checked as its own address.
+A name is resolved once and the connection goes to the IP address that was checked, which prevents DNS rebinding; the
+target of a redirect is checked like any other address.
 """
 
 import http.client
@@ -20,25 +20,25 @@ import idna
 from musicgen_service.inputs import addresses, content_encoding
 
 MAX_REDIRECTS = 5
-SILENCE = 10.0
-"""Seconds without one byte after which a server is given up."""
-_PIECE = 65_536
+IDLE_TIMEOUT = 10.0
+"""Seconds without a byte after which a transfer is abandoned."""
+_CHUNK_SIZE = 65_536
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
-"""What stays as it is in a path or a query, beside letters and digits: it is meant so, escapes included."""
+"""Characters of a path or query that are not percent-encoded, besides letters and digits; `%` keeps escapes intact."""
 BLANK = "".join(map(chr, range(33))) + "\x7f\x85\xa0\u200b\u2028\u2029\u3000\ufeff"
-"""What is taken off both ends of an address: control characters, and the blanks that come with pasted text."""
+"""Stripped from both ends of an address: control characters, and the blanks that come with pasted text."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _NO_HOST = re.compile(r"[\s\\<>^`{|}\"]")
 
 
 class SourceError(ValueError):
-    """The file cannot be had from there; the message says why in one sentence."""
+    """A file cannot be fetched; the message says why in one sentence."""
 
 
 class Transfer:
-    """The connection of a fetch, which another thread can end at any time, whatever it waits for.
+    """The connection of a fetch, which another thread can close at any time.
 
-    A name that is being resolved is waited for all the same: nothing can interrupt that.
+    Only name resolution cannot be interrupted.
     """
 
     def __init__(self) -> None:
@@ -47,18 +47,18 @@ class Transfer:
         self._ended = False
 
     def open(self, address: str) -> socket.socket:
-        """A new socket for an IP address, in the place of the one before."""
+        """Create a socket for an IP address and close the previous one."""
         with self._lock:
             if self._ended:
                 raise SourceError("nobody waits for it any more.")
             connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
             self._close()
-            # Of its own: TLS takes the socket itself over.
+            # A duplicate: TLS takes over the socket itself.
             self._handle = connection.dup()
             return connection
 
     def end(self) -> None:
-        """Break off: what waits for the peer has an error at once."""
+        """Close the connection; a pending operation on it fails at once."""
         with self._lock:
             self._ended = True
             self._close()
@@ -73,7 +73,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class _Address:
-    """An address that may be asked: a host in ASCII, and a path and query as they go over the wire."""
+    """A parsed address: the host in ASCII, the path and query percent-encoded for the request line."""
 
     secure: bool
     host: str
@@ -83,43 +83,43 @@ class _Address:
 
 
 def fetch(address: str, limit: int, transfer: Transfer, write: Callable[[bytes], object]) -> str:
-    """Write what an address gives, redirects followed; returns the path it came from.
+    """Download an address, following redirects, and pass the body to `write`; returns the path of the final address.
 
     Raises
     ------
     SourceError
-        When it cannot be had, or has more than `limit` bytes.
+        When it cannot be fetched, or has more than `limit` bytes.
     """
     for _ in range(MAX_REDIRECTS + 1):
-        checked = _checked(address)
-        with _get(checked, transfer) as response:
+        source = _parse(address)
+        with _get(source, transfer) as response:
             location = response.getheader("Location", "").strip(BLANK)
             if response.status in (301, 302, 303, 307, 308) and location:
-                address = _redirected(address, location)
+                address = _redirect_target(address, location)
                 continue
             if response.status != 200:
                 raise SourceError(f"the server answered with status {response.status}.")
             size = 0
             try:
                 coding = response.getheader("Content-Encoding", "")
-                for piece in content_encoding.decoded(_body(response), coding, limit):
-                    size += len(piece)
+                for chunk in content_encoding.decode(_body(response), coding, limit):
+                    size += len(chunk)
                     if size > limit:
                         raise SourceError(content_encoding.too_large(limit))
-                    write(piece)
+                    write(chunk)
             except content_encoding.ContentError as error:
                 raise SourceError(str(error)) from None
-            return checked.target.partition("?")[0]
+            return source.target.partition("?")[0]
     raise SourceError(f"it was redirected more than {MAX_REDIRECTS} times.")
 
 
 def tls_context() -> ssl.SSLContext:
-    """Whom to believe: the certificates that Mozilla believes."""
+    """A TLS context that trusts Mozilla's root certificates."""
     return ssl.create_default_context(cafile=certifi.where())
 
 
-def _redirected(address: str, location: str) -> str:
-    """Where a redirect leads. Headers arrive as Latin-1, and what is in them is UTF-8 most of the time."""
+def _redirect_target(address: str, location: str) -> str:
+    """The target of a redirect. Headers are read as Latin-1, but most servers send UTF-8."""
     with suppress(UnicodeError):
         location = location.encode("latin-1").decode()
     try:
@@ -128,7 +128,7 @@ def _redirected(address: str, location: str) -> str:
         raise SourceError("it was redirected to a malformed address.") from None
 
 
-def _checked(address: str) -> _Address:
+def _parse(address: str) -> _Address:
     address = address.strip(BLANK)
     try:
         parts = urlsplit(address)
@@ -139,18 +139,18 @@ def _checked(address: str) -> _Address:
         raise SourceError("only http and https addresses with a host name are followed.")
     if parts.username is not None or parts.password is not None:
         raise SourceError("the address must not hold a user name or a password.")
-    # `urlsplit` takes line breaks out of what it splits: they are looked for in the address itself.
+    # `urlsplit` removes line breaks, so they are searched for in the address itself.
     if _CONTROL.search(address) or _NO_HOST.search(parts.netloc):
         raise SourceError("the address is malformed.")
-    host = _in_ascii(host)
+    host = _encode_host(host)
     secure = parts.scheme == "https"
     shown = f"[{host}]" if ":" in host else host
     authority = shown if port is None else f"{shown}:{port}"
     return _Address(secure, host, port or (443 if secure else 80), authority, _target(parts))
 
 
-def _in_ascii(host: str) -> str:
-    """A host name as the name service knows it."""
+def _encode_host(host: str) -> str:
+    """Encode a host name for DNS (IDNA)."""
     if host.isascii():
         return host
     try:
@@ -173,7 +173,7 @@ def _get(address: _Address, transfer: Transfer) -> Iterator[http.client.HTTPResp
     connection = http.client.HTTPConnection(pinned, address.port)
     try:
         connection.sock = transfer.open(pinned)
-        connection.sock.settimeout(SILENCE)
+        connection.sock.settimeout(IDLE_TIMEOUT)
         connection.sock.connect((pinned, address.port))
         if address.secure:
             connection.sock = tls_context().wrap_socket(connection.sock, server_hostname=address.host)
@@ -194,10 +194,10 @@ def _get(address: _Address, transfer: Transfer) -> Iterator[http.client.HTTPResp
 
 
 def _body(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The body in pieces, all of it."""
+    """Yield the complete body in chunks."""
     try:
-        while piece := response.read1(_PIECE):
-            yield piece
+        while chunk := response.read1(_CHUNK_SIZE):
+            yield chunk
     except (OSError, http.client.HTTPException) as error:
         raise SourceError(f"the transfer broke off: {_reason(error)}.") from None
     if response.length:
@@ -207,7 +207,7 @@ def _body(response: http.client.HTTPResponse) -> Iterator[bytes]:
 def _reason(error: Exception) -> str:
     match error:
         case TimeoutError():
-            return f"it was silent for {SILENCE:.0f} s"
+            return f"it was silent for {IDLE_TIMEOUT:.0f} s"
         case ssl.SSLCertVerificationError():
             return f"its certificate is not valid ({error.verify_message.rstrip('.')})"
         case ssl.SSLError():

@@ -1,1 +1,1 @@
-"""What a request may be: its inputs, the rules between them, and what each task needs. Nothing here reads a file."""
+"""Validation of requests: inputs, rules between inputs, and what each task requires. Nothing here reads a file."""

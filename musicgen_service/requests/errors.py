@@ -1,12 +1,12 @@
-"""What is said of a request that cannot be carried out."""
+"""The error for a request that cannot be carried out."""
 
 from collections.abc import Sequence
 
 
 class RequestError(ValueError):
-    """What is wrong with a request; one sentence for each problem."""
+    """A request is invalid; the message has one sentence for each problem."""
 
-    __qualname__ = "Invalid request"  # as Cog begins what it tells a client
+    __qualname__ = "Invalid request"  # Cog starts its error messages to clients with it
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)

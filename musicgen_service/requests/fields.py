@@ -1,7 +1,7 @@
 """Every input of a request: its type, default and bounds, in one place.
 
 The server's schema checks most of this already, but it may be absent, lets `8.0` through for an
-integer and hands a bare string through for a file; so everything is checked here again.
+integer and passes on a bare string for a file; so everything is checked here again.
 """
 
 import sys
@@ -19,18 +19,18 @@ from musicgen_service.suggestion import did_you_mean
 
 MODEL_VERSIONS = ("auto", *CHECKPOINTS)
 NORMALIZATION_STRATEGIES = ("loudness", "clip", "peak", "rms")
-MAX_TEXT = 4_000
-"""Characters of a prompt, and of any other text: they are counted before anything looks at them."""
-_MAX_QUOTED = 60
-"""Characters of a client's own text in a sentence."""
+MAX_TEXT_LENGTH = 4_000
+"""Maximum characters of a prompt or any other text, checked before the text is processed."""
+_MAX_QUOTE_LENGTH = 60
+"""Maximum characters of a client's own text in an error message."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One input: its type, default and what it may be."""
+    """One input: its type, default and allowed values."""
 
     kind: type
-    """`Path` for a file, which is an `AudioInput` by the time that it is checked."""
+    """`Path` for a file, which has been decoded to an `AudioInput` before it is checked."""
     default: Any = None
     minimum: float | None = None
     maximum: float | None = None
@@ -64,7 +64,7 @@ FIELDS = {
 
 
 def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The inputs in their fields' types, with defaults for what is missing or None; and what is wrong with the rest.
+    """Convert inputs to their fields' types, with defaults for what is missing or None; also return the problems found.
 
     A field that failed its check is not among the values.
     """
@@ -72,20 +72,20 @@ def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[
     values: dict[str, Any] = {}
     for name, field in fields.items():
         try:
-            values[name] = _checked(name, field, inputs.get(name))
+            values[name] = _check_value(name, field, inputs.get(name))
         except ValueError as error:
             problems.append(str(error))
     return values, problems
 
 
 def unknown_input(name: str, known: Iterable[str]) -> str:
-    """What to say of an input that there is not."""
-    quoted = name if len(name) <= _MAX_QUOTED else name[: _MAX_QUOTED - 3] + "..."
+    """The error message for an unknown input."""
+    quoted = name if len(name) <= _MAX_QUOTE_LENGTH else name[: _MAX_QUOTE_LENGTH - 3] + "..."
     return f"There is no input '{quoted}'{did_you_mean(quoted, known)}."
 
 
 def allowed_numbers(field: Field) -> str:
-    """What a field of numbers takes, in words."""
+    """Describe the numbers that a field accepts, in words."""
     noun = "a whole number" if field.kind is int else "a number"
     low, high = field.minimum, field.maximum
     if low is None:
@@ -93,12 +93,12 @@ def allowed_numbers(field: Field) -> str:
     return f"{noun} of {low:g} or more" if high is None else f"{noun} from {low:g} to {high:.10g}"
 
 
-def _checked(name: str, field: Field, value: Any) -> Any:
-    """The value in its field's type and bounds; raises ValueError with one sentence."""
+def _check_value(name: str, field: Field, value: Any) -> Any:
+    """Convert a value to its field's type and check its bounds; raises ValueError with one sentence."""
     if value is None:
         return field.default
     if field.kind is Path:
-        # What was an address has been fetched and decoded by now; Cog hands anything that is no URL through as text.
+        # An address has already been fetched and decoded here; Cog passes on anything that is not a URL as text.
         if not isinstance(value, AudioInput):
             raise ValueError(f"{name} must be an http(s) URL or a data URI, not {_quoted(value)}.")
         return value
@@ -109,16 +109,16 @@ def _checked(name: str, field: Field, value: Any) -> Any:
     if field.kind is str:
         if not isinstance(value, str):
             raise ValueError(f"{name} must be text, not {_quoted(value)}.")
-        if len(value) > MAX_TEXT:
-            raise ValueError(f"The {name} has {len(value)} characters; at most {MAX_TEXT} are allowed.")
+        if len(value) > MAX_TEXT_LENGTH:
+            raise ValueError(f"The {name} has {len(value)} characters; at most {MAX_TEXT_LENGTH} are allowed.")
         if field.choices and value not in field.choices:
             near = did_you_mean(value, field.choices)
             raise ValueError(f"{name} must be one of {', '.join(field.choices)}, not {_quoted(value)}{near}.")
         return value
-    return _checked_number(name, field, value)
+    return _check_number(name, field, value)
 
 
-def _checked_number(name: str, field: Field, value: Any) -> int | float:
+def _check_number(name: str, field: Field, value: Any) -> int | float:
     # Comparisons with these are false for NaN, for infinities and for integers that no float can hold.
     low = -sys.float_info.max if field.minimum is None else field.minimum
     high = sys.float_info.max if field.maximum is None else field.maximum
@@ -130,7 +130,7 @@ def _checked_number(name: str, field: Field, value: Any) -> int | float:
 
 def _quoted(value: Any) -> str:
     try:
-        text = repr(value[:_MAX_QUOTED] if isinstance(value, (str, bytes)) else value)
-    except ValueError:  # Python writes out no integer of more than 4,300 digits
+        text = repr(value[:_MAX_QUOTE_LENGTH] if isinstance(value, (str, bytes)) else value)
+    except ValueError:  # Python does not format integers of more than 4,300 digits
         return "a number of thousands of digits"
-    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 3] + "..."
+    return text if len(text) <= _MAX_QUOTE_LENGTH else text[: _MAX_QUOTE_LENGTH - 3] + "..."

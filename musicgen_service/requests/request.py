@@ -1,4 +1,4 @@
-"""One request, checked and complete."""
+"""A validated request with all defaults resolved."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,13 +15,13 @@ from musicgen_service.seeds import variation_seed
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """A request that can be carried out: choices made, seed fixed, times in seconds."""
+    """A request that can be carried out: task, model and seed chosen, times in seconds."""
 
     prompt: str | None
     model_version: str
-    """A checkpoint that is present; never `auto`."""
+    """An available checkpoint; never `auto`."""
     task: str
-    """What to do; never `auto`."""
+    """A key of `TASKS`; never `auto`."""
     input_audio: AudioInput | None
     duration: float
     continuation: bool
@@ -42,11 +42,11 @@ class GenerationRequest:
     return_stems: bool
     output_format: str
     seed: int
-    """1 to 2^32 - 1; drawn at random when the client left it open."""
+    """1 to 2^32 - 1; drawn at random when the client gave none."""
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, Any], present: Sequence[str]) -> "GenerationRequest":
-        """Check a client's inputs and decide what they leave open.
+        """Check a client's inputs and resolve what they leave open.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class GenerationRequest:
 
     @property
     def spec(self) -> TaskSpec:
-        """What its task needs."""
+        """The requirements of its task."""
         return TASKS[self.task]
 
     @property
@@ -90,17 +90,17 @@ class GenerationRequest:
         return f"{self.prompt}, {self.bpm:g} bpm"
 
     def as_inputs(self) -> dict[str, Any]:
-        """The fields by name, as `from_inputs` takes them."""
+        """The fields by name, in the form that `from_inputs` accepts."""
         return dict(vars(self))
 
 
 def _is_open(named: Sequence[tempo.Tempo]) -> bool:
     """Whether a prompt leaves a choice between several tempi."""
-    return len(named) > 1 or any(found.is_range for found in named)
+    return len(named) > 1 or any(candidate.is_range for candidate in named)
 
 
 def _note_choices(values: Mapping[str, Any]) -> None:
-    """Note what has no effect in a request that is allowed, and what was chosen in a client's place."""
+    """Note inputs that have no effect in a valid request, and choices made on the client's behalf."""
     for sentence in unused.without_effect(values, {name: field.default for name, field in FIELDS.items()}):
         note(sentence)
     prompt, bpm = values["prompt"], values["bpm"]

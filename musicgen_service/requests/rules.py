@@ -1,4 +1,4 @@
-"""The rules between the inputs of a request, each with its sentence."""
+"""Rules between the inputs of a request, each with its error message."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ _RANDOM_SEEDS = (None, 0, -1)
 
 
 def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
-    """Replace every `auto` and open end in `values`; return what stands in the way.
+    """Replace every `auto` and open end in `values`; return the problems found.
 
     Parameters
     ----------
-    values : by field name, of the fields that passed their own checks. A rule that reads another field is left out,
-        so that one mistake is not reported twice.
+    values : by field name, of the fields that passed their own checks. A rule that reads any other field is
+        skipped, so that one mistake is not reported twice.
     present : names of the checkpoints that can be loaded
     """
     if "prompt" in values and not (values["prompt"] or "").strip():
@@ -51,7 +51,7 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
         return [
             f"Task '{task.name}' takes no input_audio: use 'melody' to follow it or 'continuation' to go on from it."
         ]
-    if task.needs_words and values["prompt"] is None:
+    if task.needs_prompt and values["prompt"] is None:
         return ["Give a prompt, input_audio, or both."]
     return []
 
@@ -70,7 +70,7 @@ def _check_prompt(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
 
 
 def _check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    """The part of the input audio that is used."""
+    """Check the part of the input audio that is used."""
     start, end = values["continuation_start"], values["continuation_end"]
     problems = []
     if end is not None and end < 0:
@@ -94,16 +94,16 @@ def _check_part_length(values: dict[str, Any], seconds: float) -> list[str]:
             f"The audio to go on from is {seconds:.4g} s long, so duration (the total length) must be more "
             f"than that, not {values['duration']:g} s: raise it or shorten the part with continuation_end."
         ]
-    if task and task.longest_audio is not None and seconds > task.longest_audio:
+    if task and task.max_audio_seconds is not None and seconds > task.max_audio_seconds:
         return [
-            f"The song to {task.name} is {seconds:.4g} s long; at most {task.longest_audio:g} s are allowed: "
+            f"The song to {task.name} is {seconds:.4g} s long; at most {task.max_audio_seconds:g} s are allowed: "
             "choose a part with continuation_start and continuation_end."
         ]
     return []
 
 
 def _check_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    """Take a tempo that the task needs from the prompt: the one it names, or the middle of its range."""
+    """Where the task needs a tempo, take it from the prompt: the one it names, or the middle of its range."""
     task = TASKS.get(values["task"])
     if task is None or not task.needs_tempo or values["bpm"] is not None:
         return []
@@ -165,7 +165,7 @@ def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
 
 
 _Rule = Callable[[dict[str, Any], Sequence[str]], list[str]]
-"""Takes the values and the names of the checkpoints that are present; may replace values; returns what is wrong."""
+"""Receives the values and the names of available checkpoints; may replace values; returns the problems found."""
 
 _RULES: tuple[tuple[set[str], _Rule], ...] = (
     ({"task", "continuation", "input_audio", "prompt"}, _choose_task),
@@ -176,4 +176,4 @@ _RULES: tuple[tuple[set[str], _Rule], ...] = (
     ({"task", "prompt", "bpm", "duration"}, _check_duration),
     ({"task", "return_stems"}, _check_stems),
 )
-"""The fields that a rule reads, and the rule."""
+"""Pairs of the fields that a rule reads and the rule, in the order in which they run."""

@@ -1,4 +1,4 @@
-"""The inputs that a predictor's `run` declares, as fields: the source of its schema, its checks and its help."""
+"""Fields from the signature of a predictor's `run`: the source of its schema, its checks and its help."""
 
 import inspect
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import cog
 from musicgen_service.requests.fields import Field
 
 
-def declared(run: Callable[..., Any]) -> dict[str, Field]:
-    """The fields that the parameters of a `run` declare."""
+def declared_fields(run: Callable[..., Any]) -> dict[str, Field]:
+    """Return the fields that the parameters of a `run` method declare."""
     hints = get_type_hints(run)
     fields = {}
     for name, parameter in list(inspect.signature(run).parameters.items())[1:]:

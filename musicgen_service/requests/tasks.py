@@ -1,4 +1,4 @@
-"""What each task needs of a request, what it does not look at, and the module of `paths/` that carries it out."""
+"""The tasks: the inputs each requires or ignores, and the module of `paths/` that carries it out."""
 
 from dataclasses import dataclass
 
@@ -17,37 +17,37 @@ class TaskSpec:
     path: str
     """Module of `musicgen_service.paths` whose `generate` carries it out."""
     takes_audio: bool = False
-    """Whether it works on input audio, which it then cannot do without."""
-    needs_words: bool = False
-    """Whether a prompt is needed."""
+    """Whether it works on input audio, which is then required."""
+    needs_prompt: bool = False
+    """Whether a prompt is required."""
     needs_tempo: bool = False
-    """Whether a tempo is needed, as `bpm` or in the prompt."""
+    """Whether a tempo is required, as `bpm` or in the prompt."""
     needs_melody: bool = False
-    """Whether the model must take melodies, and the audio must be heard."""
+    """Whether the model must accept melodies, and the audio must not be silent."""
     keeps_audio: bool = False
     """Whether a clip begins with the input audio, so that `duration` must be more than its length."""
     samples_tokens: bool = True
-    """Whether tokens are drawn, so that a seed and the words of the prompt count."""
+    """Whether tokens are sampled, so that the seed and the prompt have an effect."""
     returns_stems: bool = False
-    """Whether `return_stems` may be asked for."""
+    """Whether `return_stems` is allowed."""
     follows_first_variation: bool = False
-    """Whether the variations go on from the first, so that one of them cannot be made alone."""
+    """Whether variations continue from the first, so that one of them cannot be generated alone."""
     duration: tuple[float, float] | None = None
-    """Shortest and longest `duration` in seconds, where it is held to less than the field allows."""
-    longest_audio: float | None = None
-    """Seconds of input audio at most, where that is less than may be read."""
+    """Minimum and maximum `duration` in seconds, where these are narrower than the field's bounds."""
+    max_audio_seconds: float | None = None
+    """Maximum seconds of input audio, where that is less than the decoder's limit."""
     components: tuple[str, ...] = ()
     """Shared parts (`catalogue.COMPONENTS`) that must be in the weights folder."""
     component_use: str = ""
-    """What they are needed for, as the beginning of a sentence."""
+    """What the components are used for: the predicate of an error message."""
     unused: tuple[str, ...] = ()
-    """Inputs that are allowed and have no effect."""
+    """Inputs that are allowed but have no effect."""
 
 
 TASKS = {
     task.name: task
     for task in (
-        TaskSpec("text", "text", needs_words=True, unused=(*_PART, *_REMIX)),
+        TaskSpec("text", "text", needs_prompt=True, unused=(*_PART, *_REMIX)),
         TaskSpec("melody", "melody", takes_audio=True, needs_melody=True, unused=_REMIX),
         TaskSpec("continuation", "continuation", takes_audio=True, keeps_audio=True, unused=_REMIX),
         TaskSpec(
@@ -64,7 +64,7 @@ TASKS = {
             takes_audio=True,
             needs_melody=True,
             returns_stems=True,
-            longest_audio=600,
+            max_audio_seconds=600,
             components=(SEPARATOR,),
             component_use="takes the vocals out of the song",
             unused=("duration",),

@@ -1,4 +1,4 @@
-"""Inputs that a request gives and that change nothing, each told in a sentence."""
+"""Inputs of a valid request that have no effect."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from musicgen_service.requests.tasks import TASKS
 
 GREEDY_BELOW = 1e-5
-"""A temperature below this always takes the likeliest token: what it divides differs in the last bit at least."""
+"""A temperature below this always takes the likeliest token: logits divided by it differ by at least their last bit."""
 
 
 def without_effect(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """What changes nothing, in sentences.
+    """Report the inputs without effect, one sentence each.
 
     Parameters
     ----------
-    request : the inputs of a request that is allowed, with its task and model chosen
-    defaults : what the inputs are when they are left out
+    request : the inputs of a valid request, with its task and model chosen
+    defaults : the default of each input
     """
     task = TASKS[request["task"]]
     given = {name for name, value in request.items() if name in defaults and value != defaults[name]}

@@ -1,1 +1,1 @@
-"""HTTP: Cog's server, what starts and watches it, and the proxy before it."""
+"""HTTP: Cog's server, its supervisor, and the reverse proxy in front of it."""

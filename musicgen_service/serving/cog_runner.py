@@ -1,4 +1,4 @@
-"""What every predictor shares: the service upstream_port it, and what it tells of a request."""
+"""Base class of all predictors: connects Cog to the service, and reports metrics and errors."""
 
 import logging
 import math
@@ -14,33 +14,33 @@ from cog import BaseRunner, Path
 
 from musicgen_service import notes, settings
 from musicgen_service.inputs import fetching
-from musicgen_service.inputs.decoding import decoded
+from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, Field
 from musicgen_service.requests.request import GenerationRequest
 
-# Cog would fetch every address in a `Path` input itself, without any limit. With this it hands them through.
+# Cog would fetch every address in a `Path` input itself, without any limit. With this it passes them on.
 cog.types.Path.validate = lambda address: address
 
 HEALTH_PERIOD = 10.0
-"""Seconds for which a successful health check holds."""
+"""Seconds for which the result of a successful health check is reused."""
 
 
 class ServiceRunner(BaseRunner):
-    """A Cog predictor whose requests the service carries out; a subclass declares the inputs, in `run`."""
+    """A Cog predictor backed by `MusicGenService`; a subclass declares the inputs in `run`."""
 
     fields: Mapping[str, Field] = FIELDS
-    """What `run` takes."""
+    """The inputs of `run`."""
     _healthy_at = -math.inf
 
     def setup(self) -> None:
-        """Load into memory the models that `MUSICGEN_MODELS` names; called by Cog."""
-        self.start(settings.at_start().models)
+        """Load the models named in `MUSICGEN_MODELS`; called by Cog."""
+        self.start(settings.load_at_start().models)
 
     def start(self, models: Sequence[str]) -> None:
-        """Load models into memory by name; without a name, the one that serves best."""
-        # What libraries say may name paths. It is for the server's log: a prediction's own goes to its client, and has
-        # what is written to Cog's `sys.stderr`, which their handlers would take as they are imported.
+        """Load models by name; without a name, the best one for text."""
+        # Output of libraries may contain paths, so it goes to the server's log only. The prediction's log goes to the
+        # client and contains everything written to Cog's `sys.stderr`, which logging handlers capture at import.
         with redirect_stderr(sys.__stderr__):
             # Imported here, so that reading the inputs of a predictor does not load torch.
             from musicgen_service.service import MusicGenService
@@ -51,7 +51,7 @@ class ServiceRunner(BaseRunner):
         self.service.setup(models)
 
     def healthcheck(self) -> bool:
-        """Make a few tokens, as Cog asks at `/health-check`; one that has just succeeded need not be repeated."""
+        """Generate a few tokens, called by Cog for `/health-check`; a recent success is not repeated."""
         if time.monotonic() - self._healthy_at > HEALTH_PERIOD:
             if not self.service.is_healthy():
                 return False
@@ -59,21 +59,21 @@ class ServiceRunner(BaseRunner):
         return True
 
     def translate(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs of `run` in the words of a `GenerationRequest`.
+        """Translate the inputs of `run` to those of a `GenerationRequest`.
 
         Raises
         ------
         RequestError
-            When there is no such request.
+            When they have no equivalent.
         """
         return dict(inputs)
 
     def reword(self, sentence: str) -> str:
-        """A sentence about the fields of a request, in the names that `run` has for them."""
+        """Replace the names of a request's fields in a sentence by the names that `run` uses."""
         return sentence
 
     def resolve(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
-        """The request that the inputs amount to, given the checkpoints that are `present`.
+        """Resolve the inputs to a complete request, given the checkpoints that are `present`.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class ServiceRunner(BaseRunner):
             return GenerationRequest.from_inputs(self.translate(inputs), present)
 
     def run_request(self, arguments: Mapping[str, Any]) -> list[Path]:
-        """Carry out what `run` was asked for.
+        """Carry out a call of `run`.
 
         Parameters
         ----------
@@ -92,21 +92,21 @@ class ServiceRunner(BaseRunner):
 
         Returns
         -------
-        The files made; the seed of each is in the response's metrics, and so is what was noted on the way, if anything.
+        The generated files; the response's metrics contain the seed of each, and any notes.
         """
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
             with notes.collected(self.reword) as noted:
-                with fetching.local(inputs, self.fields) as found:
-                    inputs = decoded(found, self.fields)
+                with fetching.local_files(inputs, self.fields) as local_inputs:
+                    inputs = decode_files(local_inputs, self.fields)
                 files, seeds = self.service.generate(self.translate(inputs))
         except RequestError:
             raise
         except Exception as error:
             from musicgen_service import client_errors
 
-            # Cog keeps the traceback to itself. The log of the server has it: what is written to `sys.stderr` is in the
-            # prediction's own log too, which goes to the client's webhook.
+            # Cog drops the traceback, so it is printed to the server's log. Output to `sys.stderr` would also appear in
+            # the prediction's log, which goes to the client's webhook.
             traceback.print_exc(file=sys.__stderr__)
             raise client_errors.to_client_error(error) from None
         self.record_metric("seed", seeds[0])

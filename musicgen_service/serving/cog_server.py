@@ -1,4 +1,4 @@
-"""Serves a predictor over HTTP, without Docker: Cog's own server, supervised."""
+"""Serves a predictor over HTTP without Docker, with Cog's own server under supervision."""
 
 import os
 import sys
@@ -8,15 +8,15 @@ from musicgen_service import folders, outputs, predictors, settings
 from musicgen_service.serving import misspellings, schema, supervisor
 
 MEMORY = {
-    # Cog runs a prediction in whichever of its threads is free, and glibc gives each thread memory of its own that it
-    # never returns: the worker would grow by half within fifty predictions.
+    # Cog runs a prediction in any free thread, and glibc gives each thread an arena that it never returns: the worker
+    # would grow by half within fifty predictions.
     "MALLOC_ARENA_MAX": "1",
-    # oneDNN keeps the last 1,024 operations that it compiled, each for one shape, and torch as many descriptions of
-    # them; every length of a clip brings shapes of its own: 2 MB and 0.3 MB.
+    # oneDNN caches the last 1,024 compiled primitives, each for one shape, and torch as many of their descriptors;
+    # every clip length adds new shapes: 2 MB and 0.3 MB.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "LRU_CACHE_CAPACITY": "64",
 }
-"""Environment variables of the worker that limit its memory; those that are set already stay."""
+"""Environment variables that limit the worker's memory; variables already set are kept."""
 
 
 class ServeError(RuntimeError):
@@ -24,44 +24,44 @@ class ServeError(RuntimeError):
 
 
 def serve(host: str, port: int, system: str | None = None) -> None:
-    """Run Cog's server, as a drop-in for a system or as ourselves, until a signal stops it.
+    """Run Cog's server, with a drop-in predictor or our own, until a signal stops it.
 
     Raises
     ------
     ServeError
-        When the address is in use, or may not be listened at.
+        When the address is in use, or binding to it is not permitted.
     """
     predictor = predictors.predictor(system)
-    own = {
-        # The server starts its worker as plain `python`, which must be the interpreter that has coglet.
-        "PATH": _before("PATH", Path(sys.executable).parent),
-        "PYTHONPATH": _before("PYTHONPATH", predictors.PROJECT),
+    overrides = {
+        # The server starts its worker as plain `python`, which must be the interpreter with coglet installed.
+        "PATH": _prepended("PATH", Path(sys.executable).parent),
+        "PYTHONPATH": _prepended("PYTHONPATH", predictors.PROJECT),
         "COG_PREDICT_TYPE_STUB": str(predictors.PROJECT / predictor),
     }
-    environment = {"LOG_FORMAT": "console"} | MEMORY | os.environ | own
-    # Where this is set, Cog's server writes to a folder of root's at every health check, and warns when it may not.
+    environment = {"LOG_FORMAT": "console"} | MEMORY | os.environ | overrides
+    # With this set, Cog's server writes to a folder owned by root at every health check, and warns when it cannot.
     environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
     for prefix in (supervisor.PREFIX, outputs.PREFIX):
         folders.sweep(prefix)
     try:
-        running = supervisor.Supervisor(
+        server = supervisor.Supervisor(
             (host, port),
             command,
             environment,
-            # Cog's server reads the schema in the folder it is started in. It has one of its own: two servers of one
-            # project may publish different schemas, and in a container an ordinary user cannot write into the project.
+            # Cog's server reads the schema from its working folder. Each server has a separate one: two servers of one
+            # project may publish different schemas, and in a container an ordinary user cannot write to the project.
             lambda folder: schema.write(folder, predictor),
             settings.load().drain_seconds,
         )
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ServeError(f"It is not possible to listen on {host}:{port}: {reason}.") from None
-    running.proxy.inputs = misspellings.of_schema(schema.build(predictor))
-    running.run()
+    server.proxy.inputs = misspellings.of_schema(schema.build(predictor))
+    server.run()
     folders.sweep(outputs.PREFIX)
 
 
-def _before(variable: str, folder: Path) -> str:
-    """The value of a path variable with a folder before all others."""
+def _prepended(variable: str, folder: Path) -> str:
+    """The value of a path variable with a folder prepended."""
     return os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))

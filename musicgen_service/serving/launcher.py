@@ -1,8 +1,8 @@
-"""Runs a command that does not outlive whoever started it: `python launcher.py COMMAND ...`, standard input a pipe.
+"""Runs a command that ends with its parent process: `python launcher.py COMMAND ...`, with a pipe as standard input.
 
-The other end of the pipe closes when the process that holds it ends, whatever ended it, also a signal that it cannot
-handle. The launcher then kills its process group, which the command and all that it started belong to. It must be
-started as the leader of that group. It imports little, because it stays in memory.
+The other end of the pipe closes when the parent ends for any reason, SIGKILL included. The launcher then kills its
+process group, to which the command and its children belong. It must be started as the leader of that group. It imports
+little, because it stays in memory.
 """
 
 import os
@@ -14,9 +14,9 @@ import threading
 
 def main() -> None:
     """Run the command; exits with its status, or 128 + N where signal N ended it."""
-    # The signal is for this thread, which it would not wake from its wait were it delivered to the other one.
+    # The signal must reach this thread: delivered to the other one, it would not interrupt the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_with_the_starter, daemon=True).start()
+    threading.Thread(target=_kill_group_after_parent, daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: command.terminate())
@@ -24,7 +24,7 @@ def main() -> None:
     sys.exit(128 - status if status < 0 else status)
 
 
-def _end_with_the_starter() -> None:
+def _kill_group_after_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
     os.killpg(0, signal.SIGKILL)
 

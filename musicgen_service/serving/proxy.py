@@ -23,10 +23,10 @@ from musicgen_service.inputs import addresses
 from musicgen_service.serving import misspellings
 
 MAX_BODY = 150 * 2**20
-"""Bytes; Cog's own limit is below."""
+"""Maximum bytes of a request body; Cog's own limit is lower."""
 MAX_CLIENTS = 64
 READ_TIMEOUT = 30.0
-"""Seconds between two parts of a request."""
+"""Maximum seconds between two parts of a request."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ROUTES = {
@@ -38,14 +38,14 @@ _REQUEST_HEADERS = ("Content-Type", "Prefer", "Accept", "traceparent", "tracesta
 _RESPONSE_HEADERS = ("Content-Type", "Content-Length", "traceparent", "tracestate")
 _CHUNK_BYTES = 65_536
 _OWN_DESCRIPTORS = 32
-"""File descriptors kept for everything else that the process opens."""
+"""File descriptors reserved for everything else that the process opens."""
 _FAILED = b'"error":"Prediction failed: '
 _FAILED_TWICE = b'"error":"Prediction failed: Prediction failed: '
-"""How Cog's server begins an error: its worker and its server both say so."""
+"""Cog's worker and its server both add this prefix to an error."""
 
 
 class Refusal(Exception):
-    """A request that is not forwarded: a status and a sentence, and the places in it that are wrong."""
+    """A request is not forwarded; carries the HTTP status, a sentence, and the locations of invalid inputs."""
 
     def __init__(self, status: int, sentence: str, detail: list[dict[str, Any]] | None = None) -> None:
         super().__init__(sentence)
@@ -59,8 +59,8 @@ class Proxy(ThreadingHTTPServer):
     Parameters
     ----------
     address : host and port to listen at
-    upstream_port : gives the port of Cog's server on this machine, or None while there is none
-    unavailable_reason : says in a sentence why no prediction can be made now, or None
+    upstream_port : returns the port of Cog's server on this machine, or None while it is not reachable
+    unavailable_reason : returns a sentence saying why no prediction can be made now, or None
     """
 
     daemon_threads = True
@@ -83,13 +83,13 @@ class Proxy(ThreadingHTTPServer):
         """Set when running predictions are to be cancelled."""
         self.running: deque[str] = deque(maxlen=100)
         """Ids of the latest asynchronous predictions; only Cog knows whether they have ended."""
-        self._places = threading.BoundedSemaphore(min(MAX_CLIENTS, _affordable_clients()))
-        self._open = 0
+        self._client_slots = threading.BoundedSemaphore(min(MAX_CLIENTS, _max_clients()))
+        self._waiting = 0
         self._lock = threading.Lock()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a client a thread, unless there are too many already."""
-        if self._places.acquire(blocking=False):
+        """Serve a client in a new thread, unless there are too many clients already."""
+        if self._client_slots.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -99,24 +99,24 @@ class Proxy(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._client_slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no error."""
+        """Ignore errors: a client that disconnects is normal."""
 
     def count(self, change: int) -> None:
-        """Add to the number of clients that wait for a prediction."""
+        """Change the number of clients waiting for a prediction."""
         with self._lock:
-            self._open += change
+            self._waiting += change
 
     @property
     def waiting(self) -> int:
-        """How many clients wait for the reply to a prediction."""
-        return self._open
+        """Number of clients waiting for the response to a prediction."""
+        return self._waiting
 
 
-def _affordable_clients() -> int:
-    """How many clients there are file descriptors for: one each, and one for the connection to Cog's server."""
+def _max_clients() -> int:
+    """Number of clients that the limit on file descriptors allows: two each, one of them to Cog's server."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return MAX_CLIENTS
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "musicgen-service", ""
     timeout = READ_TIMEOUT
-    _replying = False
+    _response_started = False
 
     def do_GET(self) -> None:
         self._serve()
@@ -137,25 +137,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         try:
-            body = self._checked(self._body())
-            if self._predicts() and self.server.draining:
+            body = self._validate(self._body())
+            if self._is_prediction() and self.server.draining:
                 raise Refusal(503, "The service is shutting down.")
             port = self.server.upstream_port()
             failure = self.server.failure
             if failure and self.path == "/health-check" and not self.server.draining:
-                self._answer(200, failure)
-            elif failure and self._predicts():
+                self._respond(200, failure)
+            elif failure and self._is_prediction():
                 raise Refusal(503, f"The service could not be started and will be tried again: {failure['reason']}")
             elif port is None and self.path == "/health-check":
-                self._answer(200, {"status": "STARTING"})
+                self._respond(200, {"status": "STARTING"})
             elif port is None:
                 raise Refusal(503, "The service is starting: try again in a moment.")
             elif self.server.draining and self.path == "/health-check":
-                self._answer(200, {"status": "DRAINING"})
+                self._respond(200, {"status": "DRAINING"})
             else:
                 self._forward(port, body)
         except Refusal as refusal:
-            self._answer(refusal.status, {"error": str(refusal), "status": "failed", **refusal.detail})
+            self._respond(refusal.status, {"error": str(refusal), "status": "failed", **refusal.detail})
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length")
@@ -169,8 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(413, f"A request may have {MAX_BODY >> 20} MiB at most.")
         return self.rfile.read(int(length))
 
-    def _checked(self, body: bytes) -> bytes:
-        """The body to forward."""
+    def _validate(self, body: bytes) -> bytes:
+        """Check the request; returns the body to forward."""
         route = _ROUTES[self.command].fullmatch(self.path)
         if route is None:
             raise Refusal(404, "There is nothing here: post predictions to /predictions.")
@@ -180,14 +180,14 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             request = json.loads(body) if body else {}
         except (ValueError, RecursionError):
-            return body  # Cog says what is wrong with it
+            return body  # Cog reports what is wrong with it
         if isinstance(request, dict):
             if isinstance(request.get("id"), str):
                 _check_id(request["id"])
             if request.get("webhook") is not None:
                 _check_webhook(request["webhook"])
-            if self.server.inputs and (found := misspellings.problems(request, self.server.inputs)):
-                raise Refusal(422, " ".join(problem["msg"] for problem in found), found)
+            if self.server.inputs and (problems := misspellings.find(request, self.server.inputs)):
+                raise Refusal(422, " ".join(problem["msg"] for problem in problems), problems)
             if "Content-Type" not in self.headers and body and "Origin" not in self.headers:
                 # Cog's server would read it as a request without inputs. A web page of another origin, which may send
                 # a body of no type without asking, names its origin.
@@ -196,31 +196,31 @@ class _Handler(BaseHTTPRequestHandler):
                 return _without_nulls(request)
         return body
 
-    def _predicts(self) -> bool:
+    def _is_prediction(self) -> bool:
         return self.command != "GET" and not self.path.endswith("/cancel")
 
     def _forward(self, port: int, body: bytes) -> None:
-        predicts = self._predicts()
+        predicts = self._is_prediction()
         if predicts and (reason := self.server.unavailable_reason()):
             raise Refusal(503, reason)
         upstream = http.client.HTTPConnection("127.0.0.1", port)
         self.server.count(predicts)
         try:
             headers = {name: self.headers[name] for name in _REQUEST_HEADERS if name in self.headers}
-            self._replying = False
+            self._response_started = False
             upstream.request(self.command, self.path, body, headers)
             if self._await_response(upstream.sock):
                 self._relay_response(upstream.getresponse(), predicts)
         except (OSError, http.client.HTTPException):
-            if self._replying:
-                return  # the client has part of a reply
+            if self._response_started:
+                return  # part of the response has been sent
             raise Refusal(502, "The service broke down in this request: try again in a moment.") from None
         finally:
             upstream.close()
             self.server.count(-predicts)
 
     def _await_response(self, upstream: socket.socket) -> bool:
-        """Wait for the reply; false when the client hangs up first, which cancels its prediction."""
+        """Wait for the response; false when the client disconnects first, which cancels its prediction."""
         watched = [upstream, self.connection]
         while not self.server.ended.is_set():
             ready, _, _ = select.select(watched, [], [], 0.2)
@@ -235,26 +235,26 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _relay_response(self, response: http.client.HTTPResponse, predicts: bool) -> None:
         accepted = predicts and response.status == 202
-        begun = response.read(None if accepted else _CHUNK_BYTES)
+        chunk = response.read(None if accepted else _CHUNK_BYTES)
         if predicts and response.isclosed() and "Content-Length" in response.headers:
-            begun = begun.replace(_FAILED_TWICE, _FAILED)
-            response.headers.replace_header("Content-Length", str(len(begun)))
+            chunk = chunk.replace(_FAILED_TWICE, _FAILED)
+            response.headers.replace_header("Content-Length", str(len(chunk)))
         if accepted:
-            self.server.running.append(str(json.loads(begun)["id"]))
+            self.server.running.append(str(json.loads(chunk)["id"]))
         self.close_connection = self.close_connection or response.headers["Content-Length"] is None
-        self._replying = True
+        self._response_started = True
         self.send_response(response.status)
         for name in _RESPONSE_HEADERS:
             if name in response.headers:
                 self.send_header(name, response.headers[name])
         self.end_headers()
         keep_open, self.close_connection = self.close_connection, True
-        while begun:
-            self.wfile.write(begun)
-            begun = response.read(_CHUNK_BYTES)
+        while chunk:
+            self.wfile.write(chunk)
+            chunk = response.read(_CHUNK_BYTES)
         self.close_connection = keep_open
 
-    def _answer(self, status: int, content: dict[str, Any]) -> None:
+    def _respond(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -265,22 +265,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Cog's server logs requests."""
+        """Log nothing: Cog's server logs requests."""
 
 
 def _without_nulls(request: dict[str, Any]) -> bytes:
-    given = {name: value for name, value in request["input"].items() if value is not None}
-    return json.dumps(request | {"input": given}).encode()
+    values = {name: value for name, value in request["input"].items() if value is not None}
+    return json.dumps(request | {"input": values}).encode()
 
 
-def _check_id(given: str) -> None:
-    if not _ID.fullmatch(given):
+def _check_id(prediction_id: str) -> None:
+    if not _ID.fullmatch(prediction_id):
         raise Refusal(422, "id must be up to 128 letters, digits, '.', '_' and '-', the first a letter or digit.")
 
 
-def _check_webhook(given: Any) -> None:
+def _check_webhook(url: Any) -> None:
     try:
-        parts = urlsplit(given if isinstance(given, str) else "")
+        parts = urlsplit(url if isinstance(url, str) else "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError
         addresses.resolve(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))

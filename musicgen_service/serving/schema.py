@@ -1,7 +1,7 @@
 """The OpenAPI schema of a predictor, which Cog's server needs to check requests.
 
-`cog build` writes the same from the source of the predictor; without Docker nothing else does, and a
-server without it lets every input through. Source: the schema that Cog 0.23 publishes.
+`cog build` writes the same schema from the source of the predictor. Without Docker it is written here, because a
+server without a schema accepts any input. Source: the schema that Cog 0.23 publishes.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _BOUNDS = {
 
 
 def write(folder: Path, predictor: str) -> Path:
-    """Write the schema of a predictor where Cog's server, started in `folder`, looks for it."""
+    """Write the schema of a predictor to where Cog's server, started in `folder`, reads it."""
     path = folder / SCHEMA_FILE
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
@@ -35,7 +35,7 @@ def write(folder: Path, predictor: str) -> Path:
 
 
 def build(predictor: str) -> dict[str, Any]:
-    """The schema of a predictor named as in cog.yaml, such as `predict.py:Predictor`."""
+    """Build the schema of a predictor, named as in cog.yaml, such as `predict.py:Predictor`."""
     module, name = predictors.importable(predictor)
     info = _inspector.create_predictor(module, name)
     inputs, enums = _inputs(info.inputs)
@@ -91,19 +91,19 @@ def _inputs(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if field.description is not None:
             entry["description"] = field.description
         bounds = {key: getattr(field, bound) for bound, key in _BOUNDS.items()}
-        entry |= {key: _as_written(bound) for key, bound in bounds.items() if bound is not None}
+        entry |= {key: _integral(bound) for key, bound in bounds.items() if bound is not None}
         properties[name] = entry
     schema = {"title": "Input", "type": "object", "properties": properties}
     return (schema | {"required": required} if required else schema), enums
 
 
-def _as_written(bound: Any) -> Any:
-    """A bound without a fraction as a whole number: error messages show it."""
+def _integral(bound: Any) -> Any:
+    """Convert an integral bound to int, because error messages show it."""
     return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _output(schema: dict[str, Any], kind: Any) -> dict[str, Any]:
-    """The schema of an output; of an object's fields those that have a default are not required."""
+    """The schema of an output; an object's fields with a default are not required."""
     required = [name for name in schema.pop("required", []) if not hasattr(kind, name)]
     return schema | {"required": required} if required else schema
 

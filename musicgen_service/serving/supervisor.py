@@ -30,27 +30,27 @@ from musicgen_service.serving.proxy import Proxy
 POLL_INTERVAL = 0.5
 """Seconds between two health checks of Cog's server."""
 MAX_FAILED_CHECKS = 3
-"""Failed health checks in a row after which it is restarted: one may be late on a busy machine."""
+"""Consecutive failed health checks after which the server is restarted: one may be late on a busy machine."""
 MIN_BACKOFF, MAX_BACKOFF = 1.0, 60.0
-"""Seconds before a restart; each wait is twice the one before."""
+"""Seconds before a restart; each wait is twice the previous one."""
 STABLE_AFTER = 60.0
-"""Seconds of good health after which the next wait is the shortest again."""
+"""Seconds of good health after which the backoff is reset to the minimum."""
 CANCEL_TIMEOUT = 5.0
-"""Seconds that cancelled predictions have to end."""
+"""Seconds that cancelled predictions are given to end."""
 STUCK_AFTER = 30.0
-"""Seconds of being busy without a prediction, more than a cancelled one takes to end."""
+"""Seconds of being busy without a prediction before a restart; longer than a cancelled prediction takes to end."""
 PREFIX = "musicgen-server-"
 COG_FOLDER = Path("/tmp/coglet/predictions")
-"""Cog makes a folder for each prediction there. Where it cannot, it stays busy for ever."""
+"""Cog creates a folder for each prediction there. If it cannot, it stays busy forever."""
 _SETUP_FAILED = "SETUP_FAILED"
 _UNHEALTHY = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
 _HEALTHY = ("READY", "BUSY")
 _SETUP_ERROR = re.compile(r".*setup failed: (?:\w+: )?", re.IGNORECASE | re.DOTALL)
-"""What Cog puts before the message of the error that ended a setup."""
+"""Cog's prefix to the error message of a failed setup."""
 
 
 def next_backoff(wait: float) -> float:
-    """The next wait, in seconds, when the server failed again soon after a wait."""
+    """The next wait, in seconds, when the server failed again soon after a restart."""
     return min(max(2 * wait, MIN_BACKOFF), MAX_BACKOFF)
 
 
@@ -60,14 +60,14 @@ class Supervisor:
     Parameters
     ----------
     address : host and port for clients
-    command, environment : what starts Cog's server, which listens at the port that `PORT` gives
-    prepare_folder : puts the files that the server needs into its working folder, a new one for each start
-    drain_seconds : how long predictions may go on after SIGTERM
+    command, environment : start Cog's server, which listens on the port given by `PORT`
+    prepare_folder : writes the files that the server needs to its working folder, which is new for each start
+    drain_seconds : maximum time for running predictions to finish after SIGTERM
 
     Raises
     ------
     OSError
-        When it may not listen at the address.
+        When it cannot listen at the address.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Supervisor:
         self._folder: folders.OwnFolder | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
-        self._answers = False
+        self._is_reachable = False
         self._healthy_since = math.inf
         self._stop = threading.Event()
         self.proxy = Proxy(address, self._upstream_port, _folder_problem)
@@ -93,7 +93,7 @@ class Supervisor:
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP, then drain; returns when everything has ended.
 
-        SIGHUP, which says that the terminal has gone, stops the service like the others; under `nohup` it is ignored.
+        SIGHUP, sent when the terminal closes, stops the service like the others; under `nohup` it is ignored.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
@@ -108,19 +108,19 @@ class Supervisor:
                 break
             wait = MIN_BACKOFF if time.monotonic() - self._healthy_since > STABLE_AFTER else next_backoff(wait)
             log(f"supervisor: {problem}; starting it again in {wait:g} s")
-            # After a setup that failed, the server goes on to say why until it is tried again.
+            # After a failed setup, the server keeps running and reports the reason until the next attempt.
             if _SETUP_FAILED not in problem:
-                self._end()
+                self._stop_server()
             if not self._stop.wait(wait):
-                self._end()
+                self._stop_server()
         self._drain()
-        self._end()
+        self._stop_server()
         self.proxy.shutdown()
         self.proxy.server_close()
         log("supervisor: stopped")
 
     def _upstream_port(self) -> int | None:
-        return self._port if self._answers else None
+        return self._port if self._is_reachable else None
 
     def _start(self) -> str | None:
         """Start the server; returns the reason when it cannot be started."""
@@ -131,8 +131,8 @@ class Supervisor:
             self._folder = folders.OwnFolder(PREFIX)
             self._prepare_folder(self._folder.path)
             self._port = _free_port()
-            # In a group of its own: Ctrl-C is for the supervisor alone, and the worker of a server that died can be
-            # found. The launcher ends that group when the pipe to it closes, so with the supervisor.
+            # A separate process group, so that Ctrl-C reaches only the supervisor, and the worker of a crashed server
+            # can be found. The launcher kills that group when the pipe to it closes, that is, when the supervisor ends.
             self._process = subprocess.Popen(
                 self._command,
                 env={**self._environment, "PORT": str(self._port)},
@@ -149,23 +149,23 @@ class Supervisor:
     def _watch(self) -> str | None:
         """Wait until the server fails and return the reason; None when the service is to stop."""
         assert self._process is not None
-        bad = 0
+        failed_checks = 0
         idle_since: float | None = None
-        while not self._stop.wait(POLL_INTERVAL if self._answers else POLL_INTERVAL / 10):
+        while not self._stop.wait(POLL_INTERVAL if self._is_reachable else POLL_INTERVAL / 10):
             if (ended := self._process.poll()) is not None:
                 return f"the server ended with status {ended}"
-            health = _ask(self._port, "GET", "/health-check")
+            health = _request(self._port, "GET", "/health-check")
             status = str(health.get("status")) if health else None
             if status in _HEALTHY:
                 self._healthy_since = min(self._healthy_since, time.monotonic())
                 self.proxy.failure = None
-            bad = bad + 1 if status in _UNHEALTHY or (status is None and self._answers) else 0
-            self._answers = self._answers or status is not None
+            failed_checks = failed_checks + 1 if status in _UNHEALTHY or (status is None and self._is_reachable) else 0
+            self._is_reachable = self._is_reachable or status is not None
             if health and status == _SETUP_FAILED:
                 self.proxy.failure = _failure(health)
-            if bad == MAX_FAILED_CHECKS:
+            if failed_checks == MAX_FAILED_CHECKS:
                 return f"the server is {status or 'not answering'}"
-            if status != "BUSY" or self._predicts():
+            if status != "BUSY" or self._has_predictions():
                 idle_since = None
             elif idle_since is None:
                 idle_since = time.monotonic()
@@ -173,17 +173,17 @@ class Supervisor:
                 return "the server is busy without a prediction"
         return None
 
-    def _predicts(self) -> bool:
-        """Whether a client waits for a prediction, or Cog runs an asynchronous one."""
-        return self.proxy.waiting > 0 or any(self._runs(name) for name in list(self.proxy.running))
+    def _has_predictions(self) -> bool:
+        """Whether a client is waiting for a prediction, or Cog is running an asynchronous one."""
+        return self.proxy.waiting > 0 or any(self._is_running(name) for name in list(self.proxy.running))
 
-    def _runs(self, name: str) -> bool:
-        """Whether Cog runs the prediction of that id.
+    def _is_running(self, name: str) -> bool:
+        """Whether Cog is running the prediction with that id.
 
-        Cog has no request for that alone. It answers the same PUT once more with the prediction's state as long as
-        the prediction runs; afterwards it would start it again, were its input not one that no predictor takes.
+        Cog has no endpoint for this. While the prediction runs, Cog answers a repeated PUT with its state; afterwards
+        the PUT would start a new prediction, which the invalid input prevents.
         """
-        reply = _ask(self._port, "PUT", f"/predictions/{name}", {"input": 0})
+        reply = _request(self._port, "PUT", f"/predictions/{name}", {"input": 0})
         if reply is not None and "status" in reply and reply.get("id") == name:
             return True
         with suppress(ValueError):
@@ -191,71 +191,71 @@ class Supervisor:
         return False
 
     def _drain(self) -> None:
-        """Accept nothing new; let running predictions finish, and cancel those that have not by the deadline."""
+        """Accept no new predictions; let running ones finish, and cancel those still running at the deadline."""
         self.proxy.draining = True
         end = time.monotonic() + self._drain_seconds
         log(f"supervisor: stopping; predictions have {self._drain_seconds:g} s to finish")
         if not self._wait_until_idle(end):
             log("supervisor: cancelling the predictions that still run")
             for name in self.proxy.running:
-                _ask(self._port, "POST", f"/predictions/{name}/cancel")
+                _request(self._port, "POST", f"/predictions/{name}/cancel")
             self.proxy.ended.set()
             self._wait_until_idle(time.monotonic() + CANCEL_TIMEOUT)
 
     def _wait_until_idle(self, end: float) -> bool:
-        while self.proxy.waiting or (self._is_busy() and self._predicts()):
+        while self.proxy.waiting or (self._is_busy() and self._has_predictions()):
             if time.monotonic() > end:
                 return False
             time.sleep(POLL_INTERVAL / 10)
         return True
 
     def _is_busy(self) -> bool:
-        health = _ask(self._port, "GET", "/health-check") or {}
+        health = _request(self._port, "GET", "/health-check") or {}
         return health.get("status") == "BUSY"
 
-    def _end(self) -> None:
-        """End the server and its worker, which outlives a server that died, and remove their working folder."""
-        process, self._process, self._answers = self._process, None, False
+    def _stop_server(self) -> None:
+        """Stop the server and its worker, which survives a crash of the server, and remove their working folder."""
+        process, self._process, self._is_reachable = self._process, None, False
         if process is not None:
-            _end_group(process)
+            _stop_group(process)
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
 
 
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End a process, the leader of its group, and then whatever is left of the group."""
+def _stop_group(process: "subprocess.Popen[bytes]") -> None:
+    """Terminate a process, the leader of its group, then kill what is left of the group."""
     with process:  # closes its pipe
         try:
-            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            processes = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         except psutil.NoSuchProcess:
-            family = []
+            processes = []
         process.terminate()
-        psutil.wait_procs(family, timeout=5)
+        psutil.wait_procs(processes, timeout=5)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def _failure(health: Mapping[str, Any]) -> dict[str, Any]:
-    """What `/health-check` says of a setup that failed: Cog's own words, and the reason as a sentence."""
+    """The `/health-check` response after a failed setup: Cog's own content, and the reason as a sentence."""
     setup = health.get("setup") or {}
     reason = _SETUP_ERROR.sub("", str(setup.get("logs", "")).strip()) or "The setup failed."
     return {"status": _SETUP_FAILED, "reason": without_folders(reason), "setup": setup}
 
 
 def _folder_problem() -> str | None:
-    """Why Cog or its worker cannot write the files of a prediction, or None."""
-    return folders.problem() or folders.problem(_existing(COG_FOLDER))
+    """The reason why Cog or its worker cannot write the files of a prediction, or None."""
+    return folders.problem() or folders.problem(_nearest_existing(COG_FOLDER))
 
 
-def _existing(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest existing one above it."""
     try:
         folder.lstat()
     except FileNotFoundError:
-        return _existing(folder.parent)
+        return _nearest_existing(folder.parent)
     except OSError:
-        pass  # writing there will say why
+        pass  # the attempt to write there will report why
     return folder
 
 
@@ -265,14 +265,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _ask(port: int, method: str, path: str, content: object = None) -> dict[str, Any] | None:
-    """The JSON object that Cog's server replies with, or None."""
+def _request(port: int, method: str, path: str, content: object = None) -> dict[str, Any] | None:
+    """Send a request to Cog's server; returns the JSON object in its response, or None."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         body = None if content is None else json.dumps(content)
         connection.request(method, path, body, {"Content-Type": "application/json"})
-        found = json.loads(connection.getresponse().read())
-        return found if isinstance(found, dict) else None
+        reply = json.loads(connection.getresponse().read())
+        return reply if isinstance(reply, dict) else None
     except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:

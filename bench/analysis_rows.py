@@ -1,4 +1,4 @@
-"""Figures that need no checkpoint: how beats and chords are read, and what becomes of known music."""
+"""Figures that need no checkpoint: accuracy of analysis, loops and remix alignment on known music."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def beat_rows(bench: Bench) -> list[Row]:
-    """How well beats are read from songs, and tempo and key from clips as short as the checkpoint's."""
+    """Accuracy of beats on songs, and of tempo and key on clips as short as the checkpoint's."""
     rows = []
     for name, field, target in (
         ("beats: F-measure (70 ms)", "beats", 0.90),
@@ -29,24 +29,24 @@ def beat_rows(bench: Bench) -> list[Row]:
 
 
 def rhythm_rows(bench: Bench) -> list[Row]:
-    """How well beats are read where chords do not change with every bar; half as many clips of each kind."""
+    """Accuracy of beats where chords do not change with every bar; half as many clips of each kind."""
     rows = []
     for name, bars in (("chords of two bars", 2.0), ("two chords to a bar", 0.5)):
-        found: dict[bool, list[analysis.Reading]] = {True: [], False: []}
+        scores: dict[bool, list[analysis.Reading]] = {True: [], False: []}
         first = analysis.FIRST_SEED + (2_000_000 if bars == 2 else 3_000_000)
         for song, drums in analysis.songs(bench.clips // 2, analysis.SECONDS, first, bars):
-            found[drums].append(analysis.read(song))
+            scores[drums].append(analysis.read(song))
         for what, field, target in (
             ("beats", "beats", 0.90),
             ("downbeats", "downbeats", 0.75),
             ("tempo", "tempo", 0.80),
         ):
-            rows.append(_reading_row(f"{name}: {what}", found, field, target))
+            rows.append(_reading_row(f"{name}: {what}", scores, field, target))
     return rows
 
 
 def _reading_row(name: str, readings: dict[bool, list[analysis.Reading]], field: str, target: float) -> Row:
-    """A figure over all songs, and apart for those with and without drums."""
+    """A figure over all songs, and separately for those with and without drums."""
     value = analysis.mean(readings[True] + readings[False], field)
     parts = {drums: analysis.mean(readings[drums], field) for drums in readings}
     figure = f"{value:.3f} (drums {parts[True]:.3f}, no drums {parts[False]:.3f})"
@@ -55,39 +55,41 @@ def _reading_row(name: str, readings: dict[bool, list[analysis.Reading]], field:
 
 
 def chord_rows(bench: Bench) -> list[Row]:
-    """How well chords are read from whole mixes."""
+    """Accuracy of chords on full mixes."""
     return [_reading_row("chords: WCSR (maj/min)", bench.readings, "chords", 0.85)]
 
 
 def loop_rows(bench: Bench) -> list[Row]:
-    """How exact and seamless loops of known music are."""
-    made = loops.loops(bench.clips)
+    """Exactness and seamlessness of loops of known music."""
+    figures = loops.loops(bench.clips)
     shares = {
-        "exact to the sample": [m.exact for m in made],
-        "no click at the seam": [m.jump < 1 for m in made],
-        "join below the median beat": [m.join <= 1 for m in made],
-        "boundary adds no onset": [m.boundary <= 1.1 * m.uncut for m in made],
-        "begin on a downbeat": [m.on_downbeat for m in made],
-        "at the first attempt": [m.first_attempt for m in made],
+        "exact to the sample": [m.exact for m in figures],
+        "no click at the seam": [m.jump < 1 for m in figures],
+        "join below the median beat": [m.join <= 1 for m in figures],
+        "boundary adds no onset": [m.boundary <= 1.1 * m.uncut for m in figures],
+        "begin on a downbeat": [m.on_downbeat for m in figures],
+        "at the first attempt": [m.first_attempt for m in figures],
     }
     targets = (1.0, 1.0, 0.95, 0.95, 0.9, 0.9)
     rows = [
         _share_row(f"loops: {name}", hits, target) for (name, hits), target in zip(shares.items(), targets, strict=True)
     ]
-    rows[1].numbers["worst"] = max(m.jump for m in made)
+    rows[1].numbers["worst"] = max(m.jump for m in figures)
     # The file begins on a downbeat, which is stronger than most beats in uncut music as well.
-    below = {which: float(np.mean([getattr(m, which) <= 1 for m in made])) for which in ("boundary", "uncut")}
+    below = {which: float(np.mean([getattr(m, which) <= 1 for m in figures])) for which in ("boundary", "uncut")}
     figure = f"{below['boundary']:.0%} (the music's own downbeats {below['uncut']:.0%})"
     met = below["boundary"] >= below["uncut"]
     return [*rows, Row("loops: boundary below median beat", figure, "the music's", met, below)]
 
 
 def remix_rows(bench: Bench) -> list[Row]:
-    """How close a backing's downbeats come to the song's."""
+    """Distance of a backing's downbeats from the song's."""
     before, after = (np.array(distances) for distances in loops.alignment(bench.clips))
-    near, was = float((after < 0.02).mean()), float((before < 0.02).mean())
-    figure = f"{near:.1%} of {len(after)} pairs (before {was:.1%}), median {1000 * np.median(after):.1f} ms"
-    return [Row("remix: downbeats within 20 ms", figure, ">= 95 %", near >= 0.95, {"aligned": near, "before": was})]
+    near, near_before = float((after < 0.02).mean()), float((before < 0.02).mean())
+    figure = f"{near:.1%} of {len(after)} pairs (before {near_before:.1%}), median {1000 * np.median(after):.1f} ms"
+    return [
+        Row("remix: downbeats within 20 ms", figure, ">= 95 %", near >= 0.95, {"aligned": near, "before": near_before})
+    ]
 
 
 def _share_row(name: str, hits: Sequence[bool], target: float) -> Row:
