@@ -34,9 +34,7 @@ def song(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-def test_a_saved_clip_is_the_file_that_the_command_line_makes(
-    model: MusicGen, extension: str, shell: None, tmp_path: Path
-) -> None:
+def test_saved_clip_equals_command_line_output(model: MusicGen, extension: str, shell: None, tmp_path: Path) -> None:
     cli.main(["predict", "rock", "--model-version", "melody", "--duration", "1", "--seed", "5", "-o", f"a.{extension}"])
     model.generate("rock", duration=1, seed=5).save(f"b.{extension}")
     command, saved = tmp_path / f"a.{extension}", tmp_path / f"b.{extension}"
@@ -47,7 +45,7 @@ def test_a_saved_clip_is_the_file_that_the_command_line_makes(
         assert command.read_bytes() == saved.read_bytes()
 
 
-def test_a_melody_is_the_path_of_a_file(model: MusicGen, song: Path, shell: None, tmp_path: Path) -> None:
+def test_input_audio_is_a_file_path(model: MusicGen, song: Path, shell: None, tmp_path: Path) -> None:
     inputs = ["--input-audio", str(song), "--model-version", "melody", "--duration", "1", "--seed", "5"]
     cli.main(["predict", *inputs, "-o", "a.wav"])
     for path in (song, str(song)):
@@ -55,7 +53,7 @@ def test_a_melody_is_the_path_of_a_file(model: MusicGen, song: Path, shell: None
         assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
 
 
-def test_a_clip_is_an_array_with_what_made_it(model: MusicGen, tmp_path: Path) -> None:
+def test_clip_has_samples_seed_and_recipe(model: MusicGen, tmp_path: Path) -> None:
     clip = model.generate("rock", duration=1.5, seed=5, return_stems=False, beat_sync_threshold=2)
     assert clip.samples.dtype == np.float32
     assert (clip.samples.shape, clip.sample_rate) == ((1, round(1.5 * RATE)), RATE)
@@ -67,7 +65,7 @@ def test_a_clip_is_an_array_with_what_made_it(model: MusicGen, tmp_path: Path) -
     assert np.abs(soundfile.read(tmp_path / "clip.flac")[0] - clip.samples[0]).max() < 2 / 32_768
 
 
-def test_variations_are_a_list_and_each_can_be_made_alone(model: MusicGen) -> None:
+def test_variations_are_a_list_and_each_is_reproducible_alone(model: MusicGen) -> None:
     clips = model.generate("rock", duration=1, seed=5, variations=3)
     assert [clip.seed for clip in clips] == [variation_seed(5, index) for index in range(3)]
     assert [clip.number for clip in clips] == [1, 2, 3]
@@ -76,12 +74,12 @@ def test_variations_are_a_list_and_each_can_be_made_alone(model: MusicGen) -> No
     assert len(model.generate("rock", duration=1, variations=1)) == 1
 
 
-def test_a_remix_with_its_stems_is_a_list(model: MusicGen, song: Path) -> None:
+def test_remix_with_stems_is_a_list(model: MusicGen, song: Path) -> None:
     clips = model.generate(task="remix", input_audio=song, seed=5, return_stems=True)
     assert [clip.part for clip in clips] == ["", "backing", "vocals"]
 
 
-def test_a_stream_is_the_clip_second_by_second_before_its_level_is_set(model: MusicGen) -> None:
+def test_stream_yields_the_unnormalised_clip_in_seconds(model: MusicGen) -> None:
     pieces = list(model.stream("rock", duration=2.5, seed=5))
     assert [piece.shape for piece in pieces] == [(1, RATE), (1, RATE), (1, RATE // 2)]
     assert all(piece.dtype == np.float32 for piece in pieces)
@@ -89,7 +87,7 @@ def test_a_stream_is_the_clip_second_by_second_before_its_level_is_set(model: Mu
     assert np.abs(levelled - model.generate("rock", duration=2.5, seed=5).samples).max() < 1e-3
 
 
-def test_after_a_stream_that_is_closed_early_other_things_can_be_made(model: MusicGen) -> None:
+def test_model_is_usable_after_a_stream_is_closed_early(model: MusicGen) -> None:
     stream = model.stream("rock", duration=8, seed=5)
     next(stream)
     del stream
@@ -109,7 +107,7 @@ def test_after_a_stream_that_is_closed_early_other_things_can_be_made(model: Mus
         ({"top_k": -1}, "top_k must be a whole number from 0 to 2048, not -1."),
     ],
 )
-def test_what_cannot_be_streamed_is_refused_at_once(model: MusicGen, inputs: dict[str, Any], sentence: str) -> None:
+def test_unstreamable_request_is_rejected_immediately(model: MusicGen, inputs: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError) as refused:
         model.stream("rock", **inputs)
     assert refused.value.problems == [sentence]
@@ -124,27 +122,25 @@ def test_what_cannot_be_streamed_is_refused_at_once(model: MusicGen, inputs: dic
         ({}, "Give a prompt, input_audio, or both."),
     ],
 )
-def test_a_request_is_refused_with_the_services_sentence(
-    model: MusicGen, inputs: dict[str, Any], sentence: str
-) -> None:
+def test_invalid_request_raises_the_service_error(model: MusicGen, inputs: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError) as refused:
         model.generate(**inputs)
     assert isinstance(refused.value, RequestError) and refused.value.problems == [sentence]
 
 
-def test_a_file_that_is_no_audio_is_refused(model: MusicGen, tmp_path: Path) -> None:
+def test_non_audio_file_is_rejected(model: MusicGen, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("C E G")
     with pytest.raises(RequestError, match=r"^input_audio cannot be used: "):
         model.generate(input_audio=tmp_path / "notes.txt")
 
 
-def test_a_file_name_says_the_format(model: MusicGen, tmp_path: Path) -> None:
+def test_file_extension_selects_the_format(model: MusicGen, tmp_path: Path) -> None:
     clip = model.generate("rock", duration=1)
     with pytest.raises(ValueError, match=r"must end in one of \.wav, \.mp3, \.flac, \.ogg, unlike 'clip\.aiff'"):
         clip.save(tmp_path / "clip.aiff")
 
 
-def test_a_model_that_is_misspelt_or_not_here_is_said(weights: Path) -> None:
+def test_misspelt_or_missing_model_is_reported(weights: Path) -> None:
     with pytest.raises(
         RequestError, match=r"^model_version must be one of auto, .*, not 'dmeo' \(did you mean 'demo'\?\)"
     ):
@@ -153,13 +149,13 @@ def test_a_model_that_is_misspelt_or_not_here_is_said(weights: Path) -> None:
         load("large", weights=weights)
 
 
-def test_auto_is_the_best_model_for_each_request(weights: Path, song: Path) -> None:
+def test_auto_selects_the_best_model_for_each_request(weights: Path, song: Path) -> None:
     model = load(weights=weights, device="cpu")
     assert model.generate("rock", duration=1).recipe["model_version"] == "stereo-melody"
     assert model.generate("rock", duration=1, model_version="small").recipe["model_version"] == "small"
 
 
-def test_every_input_is_a_keyword_of_its_type() -> None:
+def test_every_input_is_a_typed_keyword() -> None:
     hints = get_type_hints(api.Inputs)
     apart = {"prompt", "variations", "return_stems"}
     assert hints.keys() | apart == FIELDS.keys() and not hints.keys() & apart
@@ -168,19 +164,19 @@ def test_every_input_is_a_keyword_of_its_type() -> None:
         assert (FIELDS[name].kind is Path) == (len(get_args(hint)) == 3), name
 
 
-def test_importing_the_package_is_instant_and_brings_no_torch() -> None:
+def test_importing_the_package_does_not_import_torch() -> None:
     code = "import sys, musicgen_service; assert not {'torch', 'numpy', 'soundfile'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
 
 
-def test_the_package_has_what_it_names_and_nothing_else() -> None:
+def test_package_exports_exactly_its_public_names() -> None:
     for name in musicgen_service.__all__:
         assert getattr(musicgen_service, name) is getattr(api, name)
     with pytest.raises(AttributeError, match="module 'musicgen_service' has no attribute 'lode'"):
         _ = musicgen_service.lode
 
 
-def test_the_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
     played: list[np.ndarray] = []
     monkeypatch.chdir(tmp_path)

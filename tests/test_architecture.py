@@ -39,13 +39,13 @@ def test_the_reference_alone_needs_transformers_and_omegaconf() -> None:
     assert importers("transformers", "omegaconf") == {"models/audiocraft_adapter.py"}
 
 
-def test_pydub_stays_in_a_program_of_its_own() -> None:
+def test_only_the_mp3_exporter_imports_pydub() -> None:
     assert importers("pydub") == {"audio/mp3_export.py"}
     assert not importers("musicgen_service") & {"audio/mp3_export.py"}
     assert not any(name.endswith("mp3_export") for module in MODULES for name in imports_of(module))
 
 
-def test_nothing_served_replaces_parts_of_other_modules() -> None:
+def test_package_does_not_import_unittest_mock() -> None:
     assert importers("unittest", "mock") == set()
 
 
@@ -77,12 +77,12 @@ def test_imports_point_downwards(package: str) -> None:
 
 
 @pytest.mark.parametrize("module", sorted(Path("compat").glob("*.py")), ids=str)
-def test_drop_ins_translate_and_leave_the_rest_to_the_service(module: Path) -> None:
+def test_drop_ins_only_translate_inputs(module: Path) -> None:
     for name in imports_of(module):
         assert not re.match(r"musicgen_service\.(service|paths|engine|analysis|outputs)\b", name), name
 
 
-def test_a_benchmark_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
+def test_benchmark_runs_as_a_script_from_any_folder(tmp_path: Path) -> None:
     script = Path("bench/fidelity.py").resolve()
     done = subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and "--checkpoint" in done.stdout, done.stderr
@@ -95,11 +95,11 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_text_outside_the_code_names_no_machine(page: Path) -> None:
+def test_text_files_name_no_machine(page: Path) -> None:
     assert not re.search(r"/(home|work|root|tmp)/", page.read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_what_a_page_links_to_is_there(page: Path) -> None:
+def test_links_in_pages_resolve(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []

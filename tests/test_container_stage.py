@@ -12,7 +12,7 @@ from deploy.container import stage
 CONFIG: dict[str, Any] = yaml.safe_load(Path("cog.yaml").read_text())
 
 
-def test_the_dockerfile_takes_every_word_of_cog_yaml() -> None:
+def test_dockerfile_uses_every_setting_of_cog_yaml() -> None:
     lines = stage.dockerfile(CONFIG).splitlines()
     [environment] = [line for line in lines if line.startswith("ENV GOMP")]
     assert set(environment.split()[1:]) == set(CONFIG["environment"])
@@ -22,7 +22,7 @@ def test_the_dockerfile_takes_every_word_of_cog_yaml() -> None:
     assert f'ENV COG_PREDICT_TYPE_STUB="{CONFIG["run"]}"' in lines
 
 
-def test_cogs_steps_come_in_cogs_order() -> None:
+def test_steps_are_in_cogs_order() -> None:
     """`GenerateInitialSteps`: the source comes after everything that is installed."""
     text = stage.dockerfile(CONFIG)
     steps = [
@@ -41,7 +41,7 @@ def test_cogs_steps_come_in_cogs_order() -> None:
     assert places == sorted(places)
 
 
-def test_the_requirements_are_the_images_less_cuda() -> None:
+def test_requirements_are_the_images_without_cuda() -> None:
     image = {pin.name: pin for pin in pins.read(Path("requirements-image.txt").read_text())}
     ours = {pin.name: pin for pin in pins.read(stage.requirements())}
     assert {name for name in image if not pins.CUDA.fullmatch(name)} == set(ours)
@@ -49,13 +49,13 @@ def test_the_requirements_are_the_images_less_cuda() -> None:
     assert set(ours["torch"].hashes) < set(image["torch"].hashes)
 
 
-def test_what_this_machine_lends_is_mounted_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_settings_are_mounted_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wheels").mkdir()
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_CERT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
-    options = stage.lent_by_this_machine(tmp_path)
+    options = stage.pip_mounts(tmp_path)
     assert all(option.startswith("--volume=") and option.endswith(":ro") for option in options)
     assert f"--volume={tmp_path}/wheels:{tmp_path}/wheels:ro" in options
     assert f"find-links = {tmp_path}/wheels" in (tmp_path / "pip.conf").read_text()

@@ -41,17 +41,17 @@ IMAGE = f"musicgen:{__version__}"
 
 @pytest.mark.parametrize("version", ["1.31", "1.37"])
 @pytest.mark.parametrize("manifest", KUBERNETES, ids=lambda manifest: manifest["kind"])
-def test_kubernetes_takes_the_manifests(manifest: dict[str, Any], version: str) -> None:
+def test_manifests_match_the_kubernetes_schema(manifest: dict[str, Any], version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_the_validation_is_one_that_refuses() -> None:
+def test_validation_rejects_a_wrong_manifest() -> None:
     wrong = {**MANIFESTS["Service"], "specs": {}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, "1.37", strict=True)
 
 
-def test_compose_takes_its_file() -> None:
+def test_compose_file_matches_its_schema() -> None:
     # The specification's schema as check-jsonschema ships it; see its builtin_schemas/vendor.
     vendor = Path(str(check_jsonschema.__file__)).with_name("builtin_schemas") / "vendor"
     schema = json.loads((vendor / "compose-spec.json").read_text())
@@ -60,7 +60,7 @@ def test_compose_takes_its_file() -> None:
     assert not validator.is_valid({"services": {"musicgen": COMPOSE | {"readonly": True}}})
 
 
-def test_an_image_keeps_as_little_memory_as_serve() -> None:
+def test_image_limits_memory_like_serve() -> None:
     environment = dict(line.split("=") for line in yaml.safe_load(Path("cog.yaml").read_text())["environment"])
     assert cog_server.MEMORY and cog_server.MEMORY.items() <= environment.items()
 
@@ -107,7 +107,7 @@ def test_a_probe_without_a_server_fails() -> None:
     assert probe("live", free_port()).returncode == 1
 
 
-def test_both_deployments_supervise() -> None:
+def test_both_deployments_run_the_supervisor() -> None:
     # `args`: with `command` Kubernetes would leave out the image's entrypoint, tini.
     assert CONTAINER["args"] == COMPOSE["command"] == SERVE
     for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH):
@@ -117,7 +117,7 @@ def test_both_deployments_supervise() -> None:
     assert MANIFESTS["Service"]["spec"]["ports"][0]["targetPort"] == CONTAINER["ports"][0]["name"]
 
 
-def test_every_probe_is_ours() -> None:
+def test_every_probe_runs_our_probe_command() -> None:
     found = {
         kind: CONTAINER[f"{kind}Probe"]["exec"]["command"][1:] for kind in ("startup", "readiness", "liveness")
     } | {"compose": COMPOSE["healthcheck"]["test"][2:]}
@@ -130,7 +130,7 @@ def test_every_probe_is_ours() -> None:
     }
 
 
-def test_predictions_have_the_time_to_finish() -> None:
+def test_grace_period_exceeds_drain_time() -> None:
     environment = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
     least = settings.load(environment).drain_seconds + supervisor.CANCEL_TIMEOUT + 10
     assert POD["terminationGracePeriodSeconds"] >= least
@@ -153,7 +153,7 @@ def test_both_run_as_an_ordinary_user() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_what_is_written_goes_to_tmp() -> None:
+def test_home_and_temporary_files_are_in_tmp() -> None:
     environments = [{entry["name"]: entry["value"] for entry in container["env"]} for container in (CONTAINER, FETCH)]
     environments += [COMPOSE["environment"], COMPOSE_FETCH["environment"]]
     assert {environment["HOME"] for environment in environments} == {"/tmp"}
@@ -176,11 +176,11 @@ def test_memory_is_limited() -> None:
     assert CONTAINER["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 
-def test_nodes_that_are_kept_for_gpus_take_the_pod() -> None:
+def test_pod_tolerates_gpu_nodes() -> None:
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in POD["tolerations"]
 
 
-def test_the_volume_of_weights_is_defined_filled_and_read() -> None:
+def test_weights_volume_is_defined_filled_and_mounted() -> None:
     claim = MANIFESTS["PersistentVolumeClaim"]["metadata"]["name"]
     read, written = ({volume["name"]: volume for volume in pod["volumes"]}["weights"] for pod in (POD, JOB))
     assert read["persistentVolumeClaim"] == {"claimName": claim, "readOnly": True}
@@ -192,7 +192,7 @@ def test_the_volume_of_weights_is_defined_filled_and_read() -> None:
 
 
 @pytest.mark.parametrize("command", [FETCH["args"], COMPOSE_FETCH["command"]], ids=["kubernetes", "compose"])
-def test_the_job_fetches_a_checkpoint_that_there_is(
+def test_job_fetches_an_existing_checkpoint(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     *command, checkpoint = command
@@ -204,7 +204,7 @@ def test_the_job_fetches_a_checkpoint_that_there_is(
     assert capsys.readouterr().out == f"asked for {checkpoint}\n"
 
 
-def test_the_selectors_select() -> None:
+def test_selectors_match_labels() -> None:
     labels: dict[str, Any] = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"] == labels
     assert MANIFESTS["Service"]["spec"]["selector"] == labels
@@ -216,5 +216,5 @@ def test_the_selectors_select() -> None:
     assert not labels.items() <= MANIFESTS["Job"]["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_kubernetes_puts_no_variables_of_its_own_beside_the_settings() -> None:
+def test_kubernetes_service_variables_are_disabled() -> None:
     assert POD["enableServiceLinks"] is False

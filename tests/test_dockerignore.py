@@ -24,14 +24,14 @@ def tree(root: Path, *files: str) -> None:
         path.write_text(file)
 
 
-def test_the_image_has_what_it_runs(tmp_path: Path) -> None:
+def test_image_contains_what_it_runs(tmp_path: Path) -> None:
     tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.split()
     tree(tmp_path, *tracked)
     whole = (*"predict.py cog.yaml LICENSE requirements-audiocraft.txt musicgen_service/ compat/ weights/".split(),)
     assert kept(tmp_path) == {file for file in tracked if file.startswith(whole) and not file.endswith(".md")}
 
 
-def test_the_image_has_weights_that_were_fetched(tmp_path: Path) -> None:
+def test_image_contains_fetched_weights(tmp_path: Path) -> None:
     fetched = {"weights/small/state_dict.bin", "weights/t5-base/spiece.model", "weights/htdemucs/955717e8.safetensors"}
     tree(tmp_path, *fetched, "weights/.partial/small/state_dict.bin.0.unfinished", "weights/.partial/small.lock")
     assert kept(tmp_path) == fetched
@@ -69,6 +69,6 @@ def test_secrets_and_environments_stay_out(tmp_path: Path, place: str, file: str
         *("compat/README.md", "weights/README.md", "requirements.txt", "shared/anything"),
     ],
 )
-def test_what_does_not_serve_stays_out(tmp_path: Path, file: str) -> None:
+def test_development_files_stay_out(tmp_path: Path, file: str) -> None:
     tree(tmp_path, file)
     assert kept(tmp_path) == set()

@@ -41,14 +41,14 @@ os._exit(0)
     return Path(done.stdout.strip())
 
 
-def test_what_a_dead_process_left_is_swept(abandoned: Path) -> None:
+def test_folder_of_an_ended_process_is_removed(abandoned: Path) -> None:
     sweep("musicgen-other-")
     assert (abandoned / "clip.wav").exists()
     sweep(PREFIX)
     assert not abandoned.exists()
 
 
-def test_a_folder_is_for_this_user_alone_and_survives_a_sweep() -> None:
+def test_folder_of_a_running_process_is_private_and_kept() -> None:
     folder = OwnFolder(PREFIX)
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     sweep(PREFIX)
@@ -57,14 +57,14 @@ def test_a_folder_is_for_this_user_alone_and_survives_a_sweep() -> None:
     assert not folder.path.exists()
 
 
-def test_an_id_that_another_process_has_by_now_counts_for_nothing(abandoned: Path) -> None:
+def test_reused_process_id_does_not_keep_a_folder(abandoned: Path) -> None:
     mark = json.loads((abandoned / MARK).read_text())
     (abandoned / MARK).write_text(json.dumps(mark | {"pid": os.getppid()}))
     sweep(PREFIX)
     assert not abandoned.exists()
 
 
-def test_a_process_that_cannot_be_seen_keeps_its_folder(abandoned: Path) -> None:
+def test_locked_folder_of_an_invisible_process_is_kept(abandoned: Path) -> None:
     """As in another container with the same temporary folder."""
     script = (
         "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
@@ -126,7 +126,7 @@ CHANGES: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_merely_looks_like_ours_is_left_alone(abandoned: Path, change: str) -> None:
+def test_folder_without_a_valid_marker_is_kept(abandoned: Path, change: str) -> None:
     looks = CHANGES[change](abandoned)
     sweep(PREFIX)
     assert (looks / "clip.wav").exists()
@@ -134,7 +134,7 @@ def test_what_merely_looks_like_ours_is_left_alone(abandoned: Path, change: str)
 
 @AS_ROOT
 @pytest.mark.parametrize("part", [".", MARK])
-def test_what_is_another_users_is_left_alone(abandoned: Path, part: str) -> None:
+def test_folder_of_another_user_is_kept(abandoned: Path, part: str) -> None:
     os.chown(abandoned / part, 12345, 12345)
     sweep(PREFIX)
     assert (abandoned / "clip.wav").exists()
@@ -149,7 +149,7 @@ def test_a_link_inside_is_removed_and_not_followed(abandoned: Path, tmp_path: Pa
     assert not abandoned.exists() and (victim / "song.wav").exists()
 
 
-def test_a_folder_without_a_mark_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_remains_when_it_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -180,21 +180,21 @@ def fill(folder: Path) -> Path:
     return file
 
 
-def test_there_is_no_trouble_with_a_folder_that_can_be_written(tmp_path: Path) -> None:
+def test_writable_folder_has_no_problem(tmp_path: Path) -> None:
     assert folders.problem() is None and not folders.is_full(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lost_folder_is_said(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     assert folders.problem(tmp_path / "gone") == "The service's temporary folder is gone: try again when it is back."
 
 
-def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert folders.problem(tmp_path / "file") == "The service may not write to its temporary folder."
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_full_disk_is_reported(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "size=1m") as small:
         large = fill(small)
         assert folders.problem(small) == "The service has no room left to write files: try again later."
@@ -203,7 +203,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
         assert folders.problem(small) is None
 
 
-def test_a_disk_without_inodes_is_said(tmp_path: Path) -> None:
+def test_lack_of_inodes_is_reported(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "size=1m,nr_inodes=20") as small:
         files = [small / str(number) for number in range(19)]
         for file in files:

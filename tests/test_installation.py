@@ -20,13 +20,13 @@ from tests.support.harness import serving
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def test_the_repository_has_its_files_around_the_package() -> None:
+def test_repository_files_lie_around_the_package() -> None:
     assert PROJECT == installation.PROJECT
     assert installation.weights_folder() == PROJECT / "weights"
     assert installation.SHIPPED_WEIGHTS is None
 
 
-def test_the_weights_folder_comes_before_what_an_installation_brings(weights: Path, tmp_path: Path) -> None:
+def test_weights_folder_takes_precedence_over_shipped_weights(weights: Path, tmp_path: Path) -> None:
     store = WeightStore(tmp_path, shipped=weights)
     assert store.present() == WeightStore(weights).present()
     assert store.path("small") == weights / "small"
@@ -95,7 +95,7 @@ def installed(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.slow
-def test_a_wheel_has_what_it_runs_under_one_name(built: dict[str, Path]) -> None:
+def test_wheel_contains_what_it_runs_in_one_package(built: dict[str, Path]) -> None:
     names = set(zipfile.ZipFile(built["wheel"]).namelist())
     info = f"musicgen_service-{__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"musicgen_service", info}
@@ -110,7 +110,7 @@ def test_a_wheel_has_what_it_runs_under_one_name(built: dict[str, Path]) -> None
 
 
 @pytest.mark.slow
-def test_an_installation_makes_the_clip_that_the_repository_makes(installed: Installation, tmp_path: Path) -> None:
+def test_installation_and_repository_make_the_same_clip(installed: Installation, tmp_path: Path) -> None:
     words = ["predict", "lofi piano", "--duration", "1", "--seed", "1"]
     installed.run("musicgen", *words, "-o", "a.wav")
     file = installed.folder / "a.wav"
@@ -124,7 +124,7 @@ def test_an_installation_makes_the_clip_that_the_repository_makes(installed: Ins
 
 
 @pytest.mark.slow
-def test_an_installations_weights_are_the_demo_and_those_in_the_users_folder(installed: Installation) -> None:
+def test_installation_has_the_demo_and_the_users_weights(installed: Installation) -> None:
     assert installed.run("musicgen", "weights", "path") == f"{installed.folder}/data/musicgen-service/weights\n"
     here = [line.split()[0] for line in installed.run("musicgen", "weights", "list").splitlines() if " yes " in line]
     assert here == ["demo"]
@@ -134,7 +134,7 @@ def test_an_installations_weights_are_the_demo_and_those_in_the_users_folder(ins
 
 
 @pytest.mark.slow
-def test_an_installation_has_every_command_by_its_short_name(installed: Installation) -> None:
+def test_installed_script_has_every_command(installed: Installation) -> None:
     assert installed.run("musicgen", "--help").startswith("usage: musicgen [-h]")
     assert installed.run("musicgen", "--version") == f"musicgen-service {__version__}\n"
 
@@ -153,11 +153,11 @@ def test_an_installation_serves(installed: Installation, system: str | None, tmp
 
 
 @pytest.mark.slow
-def test_an_installation_takes_another_systems_place(installed: Installation) -> None:
+def test_installation_serves_drop_ins(installed: Installation) -> None:
     assert installed.run("musicgen", "predict", "rock", "--as", "m3maker", "--duration", "1", "-o", "c.wav")
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_version_is_defined_once() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]
     assert project["tool"]["hatch"]["version"]["path"] == "musicgen_service/__init__.py"

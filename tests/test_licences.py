@@ -5,7 +5,7 @@ import pytest
 from tests.support import licences
 
 
-def test_what_is_installed_is_allowed() -> None:
+def test_installed_licences_are_allowed() -> None:
     found = licences.found()
     assert {"cog", "torch", "audiocraft", "numpy", "anyio"} <= found.keys()  # needs of needs too
     assert licences.objections(found) == []
@@ -22,7 +22,7 @@ def test_what_is_installed_is_allowed() -> None:
         "LGPL-2.1-or-later",
     ],
 )
-def test_copyleft_is_seen(text: str) -> None:
+def test_copyleft_is_rejected(text: str) -> None:
     [objection] = licences.objections({"somebody": text})
     assert objection.startswith(f"somebody: {text}")
 

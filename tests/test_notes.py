@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from musicgen_service import notes, predictors
-from musicgen_service.inputs.decoding import decoded
+from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.service import MusicGenService
@@ -17,7 +17,7 @@ from tests.compat.requests import PRESENT
 from tests.support.sounds import RATE, tone
 
 
-def test_a_sentence_is_told_once_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_are_unique_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     with notes.collected() as told:
         for sentence in ("b", "a", "b"):
             notes.note(sentence)
@@ -26,7 +26,7 @@ def test_a_sentence_is_told_once_and_in_order(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "note: b\nnote: a\nnote: c\n"
 
 
-def test_requests_side_by_side_do_not_see_one_anothers() -> None:
+def test_concurrent_requests_have_separate_notes() -> None:
     both = threading.Barrier(2)
     told: dict[str, list[str]] = {}
 
@@ -45,7 +45,7 @@ def test_requests_side_by_side_do_not_see_one_anothers() -> None:
     assert told == {"a": ["a"], "b": ["b"]}
 
 
-def test_a_request_that_is_only_looked_at_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_validated_request_logs_no_notes(capsys: pytest.CaptureFixture[str]) -> None:
     predictors.load(None).resolve({"prompt": "rock", "continuation_start": 1}, PRESENT)
     assert "note:" not in capsys.readouterr().err
 
@@ -66,7 +66,7 @@ def song(tmp_path: Path) -> Path:
 
 def told(service: MusicGenService, **inputs: Any) -> list[str]:
     with notes.collected() as found:
-        service.generate(decoded({"seed": 5, "duration": 1, "model_version": "small"} | inputs, FIELDS))
+        service.generate(decode_files({"seed": 5, "duration": 1, "model_version": "small"} | inputs, FIELDS))
     return found
 
 
@@ -104,7 +104,7 @@ def test_drop_ins_name_their_own_inputs(
 
 
 @pytest.mark.parametrize("task", ["encode-decode", "continuation", "melody"])
-def test_a_part_without_a_sample_is_refused(task: str, service: MusicGenService, song: Path) -> None:
+def test_part_shorter_than_a_sample_is_rejected(task: str, service: MusicGenService, song: Path) -> None:
     model = "melody" if task == "melody" else "small"
     with pytest.raises(RequestError) as refused:
         told(
@@ -121,13 +121,13 @@ def test_a_part_without_a_sample_is_refused(task: str, service: MusicGenService,
     ]
 
 
-def test_a_continuation_of_less_than_a_frame_is_told(service: MusicGenService, song: Path) -> None:
+def test_continuation_of_less_than_a_frame_is_noted(service: MusicGenService, song: Path) -> None:
     assert told(service, input_audio=song, continuation=True, continuation_end=0.015) == [
         "input_audio is shorter than 0.02 s, so the music does not go on from it."
     ]
 
 
-def test_a_melody_that_is_silent_once_it_is_taken_out_is_told(
+def test_melody_that_is_silent_after_separation_is_noted(
     service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -138,7 +138,7 @@ def test_a_melody_that_is_silent_once_it_is_taken_out_is_told(
     ]
 
 
-def test_what_the_text_encoder_does_not_read_is_told(service: MusicGenService) -> None:
+def test_text_beyond_the_text_encoder_is_noted(service: MusicGenService) -> None:
     [sentence] = told(service, prompt="静かなピアノ")
     assert sentence.startswith("The text encoder of model 'small' knows none of the prompt's words")
     [sentence] = told(service, prompt="rock " * 600)

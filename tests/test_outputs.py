@@ -44,14 +44,14 @@ def finished(outputs: Outputs, size: int = 1) -> Path:
     return file
 
 
-def test_each_request_has_a_folder_of_its_own() -> None:
+def test_each_request_has_its_own_folder() -> None:
     outputs = Outputs()
     first, second = finished(outputs), finished(outputs)
     assert first.parent != second.parent and first.exists() and second.exists()
 
 
 @pytest.mark.parametrize("ending", [ValueError, KeyboardInterrupt])
-def test_a_request_that_fails_leaves_nothing_and_others_keep_theirs(ending: type[BaseException]) -> None:
+def test_failed_request_removes_only_its_own_files(ending: type[BaseException]) -> None:
     outputs = Outputs()
     before = finished(outputs)
     with pytest.raises(ending), outputs.folder() as folder:
@@ -60,7 +60,7 @@ def test_a_request_that_fails_leaves_nothing_and_others_keep_theirs(ending: type
     assert not folder.exists() and before.exists()
 
 
-def test_files_go_when_they_are_old(clock: Clock) -> None:
+def test_old_files_are_removed(clock: Clock) -> None:
     outputs = Outputs()
     old = finished(outputs)
     clock.now = MAX_AGE - 1
@@ -71,7 +71,7 @@ def test_files_go_when_they_are_old(clock: Clock) -> None:
     assert not old.parent.exists() and young.exists()
 
 
-def test_the_oldest_files_go_when_there_are_too_many(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oldest_files_are_removed_beyond_the_size_limit(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "MAX_BYTES", 250)
     kept = Outputs()
     files = []
@@ -84,7 +84,7 @@ def test_the_oldest_files_go_when_there_are_too_many(clock: Clock, monkeypatch: 
     assert [file.exists() for file in files] == [False, True, True]
 
 
-def test_a_request_that_runs_keeps_its_files(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_request_keeps_its_files(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "MAX_BYTES", 0)
     kept = Outputs()
     with kept.folder() as folder:
@@ -93,7 +93,7 @@ def test_a_request_that_runs_keeps_its_files(clock: Clock, monkeypatch: pytest.M
         assert folder.exists()
 
 
-def test_an_idle_process_tidies_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_process_cleans_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "DELIVERY_TIME", 0.01)
     monkeypatch.setattr(outputs, "MAX_AGE", 0.02)
     file = finished(Outputs())
@@ -119,14 +119,14 @@ def leave(folder: Path, *parts: str) -> Path:
     return folder
 
 
-def test_what_cog_leaves_goes_after_a_day(cog: Path) -> None:
+def test_cogs_folders_are_removed_after_a_day(cog: Path) -> None:
     old, young = leave(cog / "old", "inputs", "outputs"), leave(cog / "young", "inputs", "outputs")
     os.utime(young)
     Outputs().clean_up()
     assert not old.exists() and young.exists()
 
 
-def test_what_cog_did_not_make_stays_in_its_folder(cog: Path, tmp_path: Path) -> None:
+def test_other_files_in_cogs_folder_are_kept(cog: Path, tmp_path: Path) -> None:
     notes = leave(cog / "notes", "inputs", "outputs", "drafts")
     (cog / "file").touch()
     os.utime(cog / "file", (0, 0))
@@ -138,7 +138,7 @@ def test_what_cog_did_not_make_stays_in_its_folder(cog: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("link", ["coglet", "coglet/predictions"])
-def test_a_link_in_the_place_of_cogs_folder_is_not_followed(cog: Path, tmp_path: Path, link: str) -> None:
+def test_symlink_in_place_of_cogs_folder_is_not_followed(cog: Path, tmp_path: Path, link: str) -> None:
     moved = (tmp_path / link).rename(tmp_path / "elsewhere")
     (tmp_path / link).symlink_to(moved)
     old = leave(cog / "old", "inputs", "outputs")
@@ -147,7 +147,7 @@ def test_a_link_in_the_place_of_cogs_folder_is_not_followed(cog: Path, tmp_path:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
-def test_another_users_predictions_stay(cog: Path) -> None:
+def test_predictions_of_another_user_are_kept(cog: Path) -> None:
     others = leave(cog / "old", "inputs", "outputs")
     os.chown(others, 12345, 12345)
     Outputs().clean_up()
@@ -158,7 +158,7 @@ def test_another_users_predictions_stay(cog: Path) -> None:
     assert others.exists()
 
 
-def test_what_a_dead_process_left_goes_and_a_living_one_keeps_its_files(tmp_path: Path) -> None:
+def test_only_files_of_ended_processes_are_removed(tmp_path: Path) -> None:
     kept = finished(Outputs())
     script = "import os; from tests.test_outputs import *; o = Outputs(); print(finished(o), flush=True); os._exit(0)"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
@@ -169,14 +169,14 @@ def test_what_a_dead_process_left_goes_and_a_living_one_keeps_its_files(tmp_path
     assert not left.parent.parent.exists() and kept.exists()
 
 
-def test_a_process_whose_files_were_all_taken_leaves_nothing(tmp_path: Path) -> None:
+def test_process_whose_files_were_all_moved_leaves_no_folder(tmp_path: Path) -> None:
     script = "from tests.test_outputs import *; finished(Outputs()).rename('clip.wav')"
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
     subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, check=True)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.wav"]
 
 
-def test_a_folder_that_somebody_cleared_is_made_again(tmp_path: Path) -> None:
+def test_cleared_folder_is_created_again(tmp_path: Path) -> None:
     outputs = Outputs()
     shutil.rmtree(finished(outputs).parent.parent)
     assert finished(outputs).exists()

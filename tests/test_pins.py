@@ -54,14 +54,14 @@ def needed(roots: list[Requirement]) -> set[str]:
 @pytest.mark.parametrize(
     ("files", "extras"), [(["requirements.txt"], []), (["requirements.txt", "requirements-dev.txt"], ["dev"])]
 )
-def test_the_pins_are_what_the_project_needs_and_no_more(files: list[str], extras: list[str]) -> None:
+def test_pins_are_exactly_the_required_packages(files: list[str], extras: list[str]) -> None:
     have = {pin.name for pin in pinned(*files) if pin.holds(HERE)}
     roots = wanted(*extras)
     # torch asks for what is in requirements-cuda.txt where it is built for CUDA.
     assert needed(roots) - {pin.name for pin in pinned("requirements-cuda.txt")} == have
 
 
-def test_every_direct_requirement_is_pinned_at_an_allowed_version() -> None:
+def test_direct_requirements_are_pinned_at_allowed_versions() -> None:
     versions = {pin.name: pin for pin in pinned("requirements.txt", "requirements-dev.txt")}
     for requirement in wanted("dev"):
         pin = versions[canonicalize_name(requirement.name)]
@@ -88,7 +88,7 @@ def test_every_pin_is_exact_single_and_hashed(file: str) -> None:
         assert pin.hashes and all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in pin.hashes)
 
 
-def test_pip_takes_the_files_and_demands_the_hashes(tmp_path: Path) -> None:
+def test_pip_reads_the_files_and_requires_hashes(tmp_path: Path) -> None:
     """In pip's own words, offline: it reads all lines before it looks for one that has a wrong hash."""
     wrong = tmp_path / "wrong.txt"
     wrong.write_text(re.sub(r"sha256:\w+", "sha256:" + "0" * 64, Path("requirements-audiocraft.txt").read_text()))
@@ -112,35 +112,35 @@ def test_pip_takes_the_files_and_demands_the_hashes(tmp_path: Path) -> None:
         assert done.returncode and refusal in done.stderr, done.stderr
 
 
-def test_torch_has_the_hashes_of_both_of_its_builds() -> None:
+def test_torch_has_the_hashes_of_both_builds() -> None:
     [torch] = [pin for pin in pinned("requirements.txt") if pin.name == "torch"]
     for_cpus = set(pins.TORCH_FOR_CPUS[torch.version])
     assert for_cpus < set(torch.hashes)
 
 
-def test_what_only_cuda_needs_is_apart() -> None:
+def test_cuda_packages_are_in_their_own_file() -> None:
     assert not [pin.name for pin in pinned("requirements.txt") if pins.CUDA.fullmatch(pin.name)]
     assert {"triton", "cuda-toolkit", "nvidia-cudnn-cu13"} <= {pin.name for pin in pinned("requirements-cuda.txt")}
 
 
-def test_no_pin_is_for_a_platform_that_we_do_not_run_on() -> None:
+def test_no_pin_is_for_an_unsupported_platform() -> None:
     everything = pinned(*FILES)
-    assert pins.where_we_run(everything) == everything
+    assert pins.for_supported_platforms(everything) == everything
 
 
-def test_audioop_is_there_from_python_3_13_on() -> None:
+def test_audioop_is_pinned_from_python_3_13() -> None:
     [audioop] = [pin for pin in pinned("requirements.txt") if pin.name == "audioop-lts"]
     assert {environment["python_version"] for environment in pins.environments() if audioop.holds(environment)} == {
         "3.13"
     }
 
 
-def test_the_images_file_is_made_from_the_others() -> None:
+def test_image_requirements_are_derived_from_the_others() -> None:
     made = pins.render_for_cog(pinned("requirements.txt"), pinned("requirements-cuda.txt"))
     assert made == Path("requirements-image.txt").read_text()
 
 
-def test_cog_leaves_the_images_lines_alone() -> None:
+def test_cog_does_not_rewrite_the_image_requirements() -> None:
     """The expression with which Cog looks for lines to rewrite (`SplitPinnedPythonRequirement` in its Go source)."""
     rewrites = re.compile(r"([a-zA-Z0-9\-_]+)==([^ ]+)|--find-links=([^\s]+)|-f\s+([^\s]+)|--extra-index-url=([^\s]+)")
     joined = [
@@ -154,7 +154,7 @@ def test_cog_leaves_the_images_lines_alone() -> None:
     assert not [line for line in joined if ";" in line or line.split()[0] in ("cog", "coglet")]
 
 
-def test_the_container_has_what_the_makefile_installs() -> None:
+def test_container_installs_the_same_as_the_makefile() -> None:
     build = yaml.safe_load(Path("cog.yaml").read_text())["build"]
     assert build["python_requirements"] == "requirements-image.txt"
     versions = {pin.name: pin.version for pin in pinned("requirements.txt")}
@@ -166,7 +166,7 @@ def test_the_container_has_what_the_makefile_installs() -> None:
     assert commands.count("--no-deps") == commands.count("pip install")
 
 
-def test_a_file_is_read_as_it_was_written() -> None:
+def test_reading_inverts_rendering() -> None:
     both = [
         Pin(
             "a-b",

@@ -16,7 +16,7 @@ PREDICTOR = (
 )
 
 
-def test_the_source_gives_the_schema_of_the_run_time() -> None:
+def test_static_schema_equals_runtime_schema() -> None:
     schemas = schema.build("predict.py:Predictor")["components"]["schemas"]
     inputs, enums, output = static_schema.read(SOURCE)
     assert inputs == schemas["Input"]
@@ -24,7 +24,7 @@ def test_the_source_gives_the_schema_of_the_run_time() -> None:
     assert output == schemas["Output"]
 
 
-def test_the_inputs_are_those_of_requests_in_their_order() -> None:
+def test_inputs_are_the_fields_in_order() -> None:
     inputs, _, _ = static_schema.read(SOURCE)
     assert list(inputs["properties"]) == list(FIELDS)
 
@@ -68,18 +68,18 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("parameter", TRAPS.values(), ids=TRAPS.keys())
-def test_every_trap_of_the_static_parser_is_seen(parameter: str) -> None:
+def test_static_parser_reports_unsupported_code(parameter: str) -> None:
     with pytest.raises(Trap):
         static_schema.read(PREDICTOR.format(parameter))
 
 
-def test_the_schema_file_is_written_where_the_server_looks(tmp_path: Path) -> None:
+def test_schema_file_is_written_where_the_server_reads_it(tmp_path: Path) -> None:
     path = schema.write(tmp_path, "predict.py:Predictor")
     assert path == tmp_path / ".cog" / "openapi_schema.json"
     assert [file.name for file in path.parent.iterdir()] == ["openapi_schema.json"]
 
 
-def test_a_failure_inside_is_shown_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+def test_internal_failure_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     from predict import Predictor
 
     class Broken:

@@ -36,7 +36,7 @@ def test_torch_restores_weights_only() -> None:
         assert options.get("weights_only") == "True", f"{file}:{call.lineno}"
 
 
-def test_nothing_else_restores_objects() -> None:
+def test_nothing_else_unpickles() -> None:
     for file in SOURCES:
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -46,7 +46,7 @@ def test_nothing_else_restores_objects() -> None:
         assert not calls(name), name
 
 
-def test_no_command_goes_through_a_shell_with_a_clients_words() -> None:
+def test_no_command_is_run_through_a_shell() -> None:
     for name in ("subprocess.run", "subprocess.Popen", "subprocess.check_output"):
         for file, call in calls(name):
             assert "shell" not in {keyword.arg for keyword in call.keywords}, f"{file}:{call.lineno}"
@@ -62,7 +62,7 @@ class Attack:
         return (Path.touch, (self.witness,))
 
 
-def test_a_checkpoint_that_carries_code_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     witness, folder = tmp_path / "witness", tmp_path / "small"
     folder.mkdir()
     for name in ("state_dict.bin", "compression_state_dict.bin"):

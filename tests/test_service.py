@@ -14,7 +14,7 @@ import torch
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
-from musicgen_service.inputs.decoding import decoded
+from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.models import beat_tracking
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
@@ -50,7 +50,7 @@ def _outputs(service: MusicGenService) -> Path:
 
 
 def made(service: MusicGenService, **inputs: Any) -> list[Path]:
-    files, _ = service.generate(decoded({"seed": 5, "duration": 1} | inputs, FIELDS))
+    files, _ = service.generate(decode_files({"seed": 5, "duration": 1} | inputs, FIELDS))
     return files
 
 
@@ -58,25 +58,25 @@ def samples_of(path: Path) -> np.ndarray:
     return reading.read(path).samples
 
 
-def test_setup_loads_the_models_asked_for(service: MusicGenService) -> None:
+def test_setup_loads_the_named_models(service: MusicGenService) -> None:
     assert {"small", "stereo-melody"} <= set(service._models.names())
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("seconds", [1, 1.37])
-def test_text_gives_exactly_the_length_asked_for(service: MusicGenService, model: str, seconds: float) -> None:
+def test_text_clip_has_exactly_the_requested_length(service: MusicGenService, model: str, seconds: float) -> None:
     [file] = made(service, prompt="rock", model_version=model, duration=seconds)
     assert samples_of(file).shape == (MODELS[model], round(seconds * RATE))
     assert soundfile.info(file).samplerate == RATE
 
 
 @pytest.mark.parametrize("model", ["melody", "stereo-melody"])
-def test_melody_gives_exactly_the_length_asked_for(service: MusicGenService, model: str, song: Path) -> None:
+def test_melody_clip_has_exactly_the_requested_length(service: MusicGenService, model: str, song: Path) -> None:
     [file] = made(service, input_audio=song, model_version=model, duration=2.2)
     assert samples_of(file).shape == (MODELS[model], round(2.2 * RATE))
 
 
-def test_the_melody_is_heard(
+def test_melody_affects_the_clip(
     service: MusicGenService, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A separator with random weights would make noise of either melody.
@@ -88,7 +88,7 @@ def test_the_melody_is_heard(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_continuation_keeps_what_it_continues(service: MusicGenService, model: str, song: Path) -> None:
+def test_continuation_keeps_its_input(service: MusicGenService, model: str, song: Path) -> None:
     [file] = made(
         service,
         input_audio=song,
@@ -104,7 +104,7 @@ def test_a_continuation_keeps_what_it_continues(service: MusicGenService, model:
     assert np.abs(clip[:, given.shape[1] :]).max() > 0.01
 
 
-def test_a_continuation_may_begin_within_the_file(service: MusicGenService, song: Path) -> None:
+def test_continuation_can_start_within_the_file(service: MusicGenService, song: Path) -> None:
     inputs = {"input_audio": song, "continuation": True, "model_version": "small", "normalization_strategy": "clip"}
     [file] = made(service, **inputs, continuation_start=0.5, continuation_end=1.0)
     given = reading.read(song).slice(0.5, 1.0).convert(RATE, 1).samples
@@ -112,7 +112,7 @@ def test_a_continuation_may_begin_within_the_file(service: MusicGenService, song
 
 
 @pytest.mark.parametrize("seconds", [0.015, 0.51])
-def test_a_continuation_goes_on_from_very_little(service: MusicGenService, song: Path, seconds: float) -> None:
+def test_continuation_works_from_very_short_input(service: MusicGenService, song: Path, seconds: float) -> None:
     [file] = made(service, input_audio=song, continuation=True, model_version="small", continuation_end=seconds)
     assert samples_of(file).shape == (1, RATE)
 
@@ -135,7 +135,7 @@ def test_diffusion_decodes_mono_and_stereo(service: MusicGenService, model: str)
 
 
 @pytest.mark.parametrize(("strategy", "name"), itertools.product(["loudness", "rms"], ["wav", "mp3", "flac"]))
-def test_the_level_is_right(service: MusicGenService, strategy: str, name: str) -> None:
+def test_level_matches_the_normalization_strategy(service: MusicGenService, strategy: str, name: str) -> None:
     # Vorbis takes some of the noise away that random weights make; the tests with the demo cover ogg.
     [file] = made(service, prompt="rock", normalization_strategy=strategy, output_format=name, duration=3)
     sound = samples_of(file)
@@ -160,7 +160,7 @@ def test_another_seed_gives_another_clip(service: MusicGenService) -> None:
     assert first != second
 
 
-def test_each_variation_can_be_made_alone(service: MusicGenService) -> None:
+def test_each_variation_is_reproducible_alone(service: MusicGenService) -> None:
     files, seeds = service.generate({"prompt": "rock", "seed": 5, "duration": 1, "variations": 3})
     assert seeds == [variation_seed(5, index) for index in range(3)] and len(set(seeds)) == 3
     assert [file.name for file in files] == sorted(file.name for file in files)
@@ -169,7 +169,7 @@ def test_each_variation_can_be_made_alone(service: MusicGenService) -> None:
         assert np.array_equal(samples_of(made(service, prompt="rock", seed=seed)[0]), sound)
 
 
-def test_a_remix_comes_with_its_parts_in_order(service: MusicGenService, song: Path) -> None:
+def test_remix_returns_its_stems_in_order(service: MusicGenService, song: Path) -> None:
     files, seeds = service.generate(
         {
             "task": "remix",
@@ -187,7 +187,7 @@ def test_a_remix_comes_with_its_parts_in_order(service: MusicGenService, song: P
     assert np.array_equal(samples_of(alone), samples_of(files[3]))
 
 
-def test_a_remix_without_a_separator_says_how_to_get_one(
+def test_missing_separator_is_reported_with_its_fetch_command(
     service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(service.store), "has", lambda _store, name: name != "htdemucs")
@@ -200,7 +200,7 @@ def test_a_remix_without_a_separator_says_how_to_get_one(
 
 
 @pytest.mark.parametrize("task", ["loop", "remix"])
-def test_beats_are_tracked_by_what_the_weights_folder_allows(
+def test_beat_tracker_depends_on_the_weights_folder(
     service: MusicGenService, task: str, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float | None] = []
@@ -216,7 +216,7 @@ def test_beats_are_tracked_by_what_the_weights_folder_allows(
     assert asked == [120] * (2 if task == "remix" else 1)
 
 
-def test_the_recipe_of_a_loops_variation_is_the_loop_with_as_many(service: MusicGenService) -> None:
+def test_recipe_of_a_loop_variation_repeats_the_loop_up_to_it(service: MusicGenService) -> None:
     files, seeds = service.generate({"task": "loop", "prompt": "rock", "bpm": 300, "duration": 2, "variations": 2})
     assert seeds == [seeds[0], variation_seed(seeds[0], 1)]
     for number, file in enumerate(files, 1):
@@ -224,7 +224,7 @@ def test_the_recipe_of_a_loops_variation_is_the_loop_with_as_many(service: Music
         assert (found["seed"], found["variations"], found["bpm"]) == (seeds[0], number, 300)
 
 
-def test_a_file_carries_the_recipe_that_makes_it_again(service: MusicGenService, tmp_path: Path) -> None:
+def test_file_contains_a_recipe_that_reproduces_it(service: MusicGenService, tmp_path: Path) -> None:
     [file] = made(service, prompt="rock & roll, 'live'", bpm=92, temperature=0.7, top_k=40, variations=1)
     found, sound = recipe.read(file), samples_of(file)
     assert "seed=5" in recipe.command(found, "python", tmp_path / "again.wav")
@@ -233,7 +233,7 @@ def test_a_file_carries_the_recipe_that_makes_it_again(service: MusicGenService,
     assert np.array_equal(samples_of(made(service, **again)[0]), sound)
 
 
-def test_the_recipe_names_the_audio_by_its_checksum(service: MusicGenService, song: Path) -> None:
+def test_recipe_contains_the_checksum_of_input_audio(service: MusicGenService, song: Path) -> None:
     [file] = made(service, input_audio=song, model_version="melody")
     found = recipe.read(file)
     assert found["input_audio"] == "song.wav" and len(found["input_audio_sha256"]) == 64
@@ -244,7 +244,7 @@ class Cancelled(BaseException):
 
 
 @pytest.mark.parametrize("when", [0.0, 0.5, 1.0])
-def test_cancelling_leaves_no_file_and_a_working_service(
+def test_service_works_after_a_cancel_and_no_file_remains(
     service: MusicGenService, when: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = made(service, prompt="rock")[0].read_bytes()
@@ -262,7 +262,7 @@ def test_cancelling_leaves_no_file_and_a_working_service(
     assert made(service, prompt="rock")[0].read_bytes() == expected
 
 
-def test_running_out_of_memory_frees_the_models_and_goes_on(
+def test_service_frees_models_and_recovers_from_out_of_memory(
     service: MusicGenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_job: job.Job, _tokens: torch.Tensor, _seed: int) -> None:
@@ -276,14 +276,14 @@ def test_running_out_of_memory_frees_the_models_and_goes_on(
     assert made(service, prompt="rock")
 
 
-def test_a_refused_request_changes_nothing(service: MusicGenService) -> None:
+def test_rejected_request_keeps_earlier_files(service: MusicGenService) -> None:
     [file] = made(service, prompt="rock")
     with pytest.raises(RequestError):
         made(service, prompt="rock", top_k=-1)
     assert file.exists()
 
 
-def test_progress_is_told_in_percent(service: MusicGenService, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_reported_in_percent(service: MusicGenService, capsys: pytest.CaptureFixture[str]) -> None:
     made(service, prompt="rock", variations=2)
     told = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" %")]
     assert told == [f"{percent} %" for percent in range(10, 101, 10)]
@@ -295,7 +295,7 @@ def test_clips_longer_than_a_window(service: MusicGenService, seconds: float) ->
     assert soundfile.info(file).frames == round(seconds * RATE)
 
 
-def test_a_long_recording_is_kept_whole(service: MusicGenService, tmp_path: Path) -> None:
+def test_long_recording_is_kept_complete(service: MusicGenService, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     soundfile.write(path, tone(40)[0] * np.linspace(0.1, 1, 40 * RATE), RATE)
     [file] = made(
@@ -311,7 +311,7 @@ def test_a_long_recording_is_kept_whole(service: MusicGenService, tmp_path: Path
     assert np.abs(clip[:, : 40 * RATE - 320] - given[:, :-320]).max() < 2e-4
 
 
-def test_an_empty_weights_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_weights_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match="There is no checkpoint in"):
         MusicGenService().setup()

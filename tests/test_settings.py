@@ -61,27 +61,27 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         ("PORT", "9" * 5000, "a whole number from 1 to 65,535"),
     ],
 )
-def test_a_wrong_value_is_one_sentence_that_says_what_is_allowed(name: str, value: str, allowed: str) -> None:
+def test_invalid_value_is_reported_with_allowed_values(name: str, value: str, allowed: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load({name: value})
     assert str(refused.value).startswith(f"{name} must be {allowed}")
     assert str(refused.value).endswith(f", not '{value}'.")
 
 
-def test_all_wrong_values_are_said_at_once() -> None:
+def test_all_invalid_values_are_reported_at_once() -> None:
     with pytest.raises(SettingsError, match=r"^MUSICGEN_MAX_INPUT_MB must .* MUSICGEN_DRAIN_SECONDS must be .*'2m'\.$"):
         load({"MUSICGEN_DRAIN_SECONDS": "2m", "MUSICGEN_MAX_INPUT_MB": "abc"})
 
 
 @pytest.mark.parametrize("command", [["serve"], ["weights", "path"], ["predict", "-i", "prompt=rock"]])
-def test_the_command_line_refuses_a_wrong_value_first(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_rejects_an_invalid_value_first(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", "2m")
     with pytest.raises(SystemExit) as refused:
         cli.main(command)
     assert refused.value.code == "error: MUSICGEN_DRAIN_SECONDS must be a number from 0 to 86,400, not '2m'."
 
 
-def test_setup_refuses_a_wrong_value_and_does_not_blame_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_reports_an_invalid_value_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
     for value, sentence in (
         ("fp8", "^MUSICGEN_PRECISION must be one of .*, not 'fp8'.$"),
@@ -93,7 +93,7 @@ def test_setup_refuses_a_wrong_value_and_does_not_blame_the_checkpoint(monkeypat
             ServiceRunner().setup()
 
 
-def test_the_probe_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_reports_an_invalid_value(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = os.environ | {"PORT": "http"}
     command = [sys.executable, "-m", "musicgen_service.probe", "ready"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -105,7 +105,7 @@ def test_a_misspelt_variable_is_logged(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setenv("MUSICGEN_COLOUR", "blue")
     monkeypatch.setenv("MUSICGEN_PORT", "80")
     monkeypatch.setenv("OTHER_DRAIN_SECONDS", "5")
-    settings.at_start()
+    settings.load_at_start()
     assert capsys.readouterr().err.splitlines() == [
         "MUSICGEN_COLOUR has no effect: there is no such setting.",
         "MUSICGEN_DRAIN_SECOND has no effect: did you mean MUSICGEN_DRAIN_SECONDS?",

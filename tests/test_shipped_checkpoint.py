@@ -62,7 +62,7 @@ def test_a_clip_is_neither_silence_nor_noise(service: MusicGenService) -> None:
     assert loud.min() > 0.01
 
 
-def test_the_shipped_checkpoint_is_whole() -> None:
+def test_shipped_checkpoint_is_intact() -> None:
     store = WeightStore(Path("weights"))
     files = [path for path in store.path("demo").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 25_000_000

@@ -96,7 +96,7 @@ def written(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(content + "\n")
 
 
-def test_the_tightest_limit_of_all_groups_counts(tmp_path: Path) -> None:
+def test_tightest_limit_of_all_groups_applies(tmp_path: Path) -> None:
     written(tmp_path, cpu__max="max 100000")
     written(tmp_path / "machine", cpu__max="150000 100000", memory__max="1000", memory__current="400")
     written(tmp_path / "machine" / "service", cpu__max="400000 100000", memory__max="max", memory__current="300")
@@ -106,7 +106,7 @@ def test_the_tightest_limit_of_all_groups_counts(tmp_path: Path) -> None:
     assert cgroups.free_memory(tmp_path, tmp_path / "proc" / "cgroup") == 600
 
 
-def test_version_1_is_read_as_well(tmp_path: Path) -> None:
+def test_cgroup_version_1_is_supported(tmp_path: Path) -> None:
     written(tmp_path / "cpu,cpuacct" / "a", cpu__cfs_quota_us="50000", cpu__cfs_period_us="100000")
     written(tmp_path / "cpu,cpuacct", cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
     written(tmp_path / "memory" / "a", memory__limit_in_bytes="5000", memory__usage_in_bytes="6000")
@@ -115,7 +115,7 @@ def test_version_1_is_read_as_well(tmp_path: Path) -> None:
     assert cgroups.free_memory(tmp_path, tmp_path / "proc" / "cgroup") == 0
 
 
-def test_a_container_that_sees_only_its_own_group_has_its_limit(tmp_path: Path) -> None:
+def test_limit_applies_in_a_container_that_sees_only_its_group(tmp_path: Path) -> None:
     written(tmp_path, cpu__max="200000 100000")
     written(tmp_path / "proc", cgroup="0::/docker/0123456789")
     assert cgroups.cpu_quota(tmp_path, tmp_path / "proc" / "cgroup") == 2

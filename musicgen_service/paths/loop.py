@@ -18,7 +18,7 @@ from musicgen_service.paths.job import Clip, Job, scaled
 from musicgen_service.paths.takes import CONTEXT, Take
 from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.progress import log
-from musicgen_service.seeds import derived
+from musicgen_service.seeds import derive
 
 ATTEMPTS = 3
 TOGETHER = 8
@@ -64,7 +64,7 @@ def first_take(job: Job, report: Callable[[float], None]) -> Take:
     condition = job.condition()
     made = []
     for attempt in range(ATTEMPTS):
-        seed = derived(job.seeds[0], "attempt", attempt) if attempt else job.seeds[0]
+        seed = derive(job.seeds[0], "attempt", attempt) if attempt else job.seeds[0]
         progress = scaled(report, attempt / ATTEMPTS, (attempt + 1) / ATTEMPTS)
         frames = -(-round(seconds * rate) // job.model.hop)
         [tokens] = generate_tokens(job.model, lambda _: condition, None, frames, job.sampling, [seed], progress)

@@ -10,7 +10,7 @@ import soundfile
 from musicgen_service.audio import encoding, recipe
 from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.cli import inputs
-from musicgen_service.requests.fields import FIELDS, MAX_TEXT
+from musicgen_service.requests.fields import FIELDS, MAX_TEXT_LENGTH
 from tests.support.sounds import RATE, tone
 
 AWKWARD = "r&b = \"so; #1\" \\ 'fun' naïve 爵士 🎷\n; [tag]\nx=y $HOME `ls`"
@@ -32,7 +32,7 @@ def test_every_format_keeps_the_recipe(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_longest_prompt_fits(tmp_path: Path, name: str) -> None:
-    for prompt in ("🎷" * MAX_TEXT, "\x00" * MAX_TEXT):
+    for prompt in ("🎷" * MAX_TEXT_LENGTH, "\x00" * MAX_TEXT_LENGTH):
         assert written(tmp_path, name, prompt=prompt, seed=1)["prompt"] == prompt
 
 

@@ -26,7 +26,7 @@ def song() -> Path:
     return Path("song.wav")
 
 
-def test_json_has_all_that_the_report_has(song: Path, capsys: Capture) -> None:
+def test_json_contains_the_full_report(song: Path, capsys: Capture) -> None:
     cli.main(["analyse", str(song), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {
@@ -49,7 +49,7 @@ def test_json_of_silence_has_the_same_keys(capsys: Capture) -> None:
     assert found["loudness_lufs"] is None and found["tempo_bpm"] is None and found["beats"] == []
 
 
-def test_a_picture_is_drawn_where_it_is_asked_for(song: Path, capsys: Capture) -> None:
+def test_plot_is_written_to_the_given_path(song: Path, capsys: Capture) -> None:
     cli.main(["analyse", str(song), "--plot", "new/song.PNG"])
     assert Path("new/song.PNG").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in Path("new").iterdir()] == ["song.PNG"]
@@ -70,7 +70,7 @@ def test_a_picture_is_drawn_where_it_is_asked_for(song: Path, capsys: Capture) -
         ("analyse song.wav --plot /proc/a.png", "error: The folder /proc cannot be written to: No such file or"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_said_before_anything_is_read(
+def test_usage_errors_are_reported_before_reading(
     arguments: str, sentence: str, song: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def analyse(*_: object) -> None:
@@ -80,7 +80,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_read(
     assert refusal(capsys, *arguments.split()).startswith(sentence)
 
 
-def test_what_is_no_recording_is_said(capsys: Capture) -> None:
+def test_non_audio_file_is_reported(capsys: Capture) -> None:
     Path("notes.txt").write_text("la la la")
     told = refusal(capsys, "analyse", "notes.txt", status=1)
     assert told.startswith("error: notes.txt cannot be analysed: the file is not audio that can be decoded")

@@ -61,7 +61,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("shell", _START)
-def test_a_tab_completes(shell: str, folder: Path) -> None:
+def test_tab_completes(shell: str, folder: Path) -> None:
     if not shutil.which(shell):
         pytest.skip(f"there is no {shell} here")
     (folder / "lines").unlink(missing_ok=True)

@@ -37,21 +37,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("locked/new/clip.wav", "The folder locked/new cannot be made: Permission denied."),
     ],
 )
-def test_a_folder_without_the_right_to_write_is_refused(folder: Path, target: str, sentence: str) -> None:
-    with pytest.raises(UsageError) as refused, files.prepared([Path(target)], force=False):
+def test_unwritable_folder_is_rejected(folder: Path, target: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused, files.writable_targets([Path(target)], force=False):
         pass
     assert str(refused.value) == sentence
     assert list((folder / "locked").iterdir()) == []
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_file_without_the_right_to_read_is_refused() -> None:
+def test_unreadable_file_is_rejected() -> None:
     with pytest.raises(UsageError, match=r"^secret.wav cannot be read: Permission denied.$"):
-        files.existing("secret.wav")
+        files.readable_file("secret.wav")
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_file_system_without_hard_links_will_do(force: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_hard_links_works(force: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
 
@@ -66,7 +66,7 @@ def test_a_file_system_without_hard_links_will_do(force: bool, tmp_path: Path, m
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "source") == ["target"]
 
 
-def test_a_file_comes_across_file_systems_whole(tmp_path: Path) -> None:
+def test_file_is_moved_across_file_systems_completely(tmp_path: Path) -> None:
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second file system here")
@@ -92,8 +92,8 @@ def test_an_interrupted_copy_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_folders_that_others_have_put_something_into_stay(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), files.prepared([tmp_path / "a/b/clip.wav"], force=False):
+def test_folder_with_files_of_others_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), files.writable_targets([tmp_path / "a/b/clip.wav"], force=False):
         (tmp_path / "a/note").touch()
         raise ZeroDivisionError
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["a", "a/note"]

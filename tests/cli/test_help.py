@@ -24,7 +24,7 @@ def help_of(capsys: Capture, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_every_input_is_there_with_all_that_the_schema_says_of_it(
+def test_help_lists_every_input_as_in_the_schema(
     system: str | None, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -60,7 +60,7 @@ def test_help_fits_a_terminal(command: str, capsys: Capture, monkeypatch: pytest
     assert text.startswith("usage: python -m musicgen_service") and max(map(len, text.splitlines())) <= 80
 
 
-def test_the_version_is_said(capsys: Capture) -> None:
+def test_version_is_printed(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
     assert (ended.value.code, capsys.readouterr().out) == (0, f"musicgen-service {__version__}\n")
@@ -83,7 +83,7 @@ SLOW = ("torch", "transformers", "librosa", "audiocraft", "scipy.signal")
         ("predict a -o clip.txt", ()),
     ],
 )
-def test_what_loads_no_model_waits_for_no_library(command: str, others: tuple[str, ...]) -> None:
+def test_commands_without_a_model_import_no_slow_library(command: str, others: tuple[str, ...]) -> None:
     code = (
         "import sys, json\nfrom musicgen_service import cli\ntry:\n cli.main(sys.argv[1:])\nexcept SystemExit: pass\n"
         "print(json.dumps(list(sys.modules)))"
@@ -118,11 +118,11 @@ def test_without_a_command_help_is_shown(arguments: list[str], capsys: Capture) 
         ("serve --as loper", "error: --as must be one of m3maker,"),
     ],
 )  # fmt: skip
-def test_an_unknown_word_is_one_sentence(command: str, sentence: str, capsys: Capture) -> None:
+def test_unknown_word_is_reported_in_one_sentence(command: str, sentence: str, capsys: Capture) -> None:
     assert refusal(capsys, *command.split()).startswith(sentence)
 
 
-def test_an_unknown_checkpoint_is_one_sentence(capsys: Capture) -> None:
+def test_unknown_checkpoint_is_reported_in_one_sentence(capsys: Capture) -> None:
     told = refusal(capsys, "weights", "fetch", "stereo-melodi", status=1)
     assert told.startswith(
         "error: 'stereo-melodi' is not a known checkpoint (did you mean 'stereo-melody'?): use one of"

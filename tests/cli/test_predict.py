@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("shell")
 
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.mp3", "clip.flac", "clip.ogg", "clip.MP3", "CLIP.Flac"])
-def test_the_name_of_the_output_chooses_the_format(name: str, capsys: Capture) -> None:
+def test_output_name_selects_the_format(name: str, capsys: Capture) -> None:
     predict("rock", "-o", f"new/{name}")
     info = soundfile.info(f"new/{name}")
     assert (info.frames, info.format) == (RATE, name.rpartition(".")[2].upper())
@@ -31,7 +31,7 @@ def test_the_name_of_the_output_chooses_the_format(name: str, capsys: Capture) -
     assert f"new/{name}  1.00 s of audio, seed 5\nmade in " in out
 
 
-def test_without_a_name_the_clip_keeps_its_own() -> None:
+def test_default_output_has_the_services_name() -> None:
     predict("rock")
     assert found() == ["text-5-01.wav"]
 
@@ -48,7 +48,7 @@ def test_several_clips_are_numbered() -> None:
     assert found() == ["clip-01.wav", "clip-02.wav", "clip-03.wav"]
 
 
-def test_a_loop_that_fails_leaves_the_numbers_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_loop_does_not_renumber_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = loop.generate
     monkeypatch.setattr(loop, "generate", lambda job: list(whole(job))[1:])
     cli.main("predict rock --task loop --bpm 120 --duration 2 --variations 2 -o clip.wav".split())
@@ -63,7 +63,7 @@ def test_parts_are_named() -> None:
     assert found() == ["a-01.wav", "a-01_backing.wav", "a-01_vocals.wav", "riff.wav"]
 
 
-def test_a_file_has_the_rights_of_any_other() -> None:
+def test_file_has_default_permissions() -> None:
     predict("rock", "-o", "clip.wav")
     Path("other").touch()
     assert stat.S_IMODE(Path("clip.wav").stat().st_mode) == stat.S_IMODE(Path("other").stat().st_mode)
@@ -78,18 +78,18 @@ def test_files_are_given_by_path() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["rock"], ["-i", "prompt=rock"], ["--prompt", "rock"], ["--prompt=@words.txt"]])
-def test_the_prompt_can_be_given_in_each_of_these_ways(arguments: list[str]) -> None:
+def test_prompt_can_be_given_in_several_ways(arguments: list[str]) -> None:
     Path("words.txt").write_text("rock\n")
     predict(*arguments, "-o", "clip.wav")
     assert recipe.read(Path("clip.wav"))["prompt"] == "rock"
 
 
-def test_a_text_may_begin_with_the_mark_of_files() -> None:
+def test_text_can_start_with_an_at_sign() -> None:
     predict("@@home", "-o", "clip.wav")
     assert recipe.read(Path("clip.wav"))["prompt"] == "@home"
 
 
-def test_the_seed_that_was_drawn_is_the_one_that_is_used(capsys: Capture) -> None:
+def test_drawn_seed_is_the_one_used(capsys: Capture) -> None:
     cli.main(["predict", "rock", "--duration=1", "--json"])
     [file] = json.loads(capsys.readouterr().out)["files"]
     assert file["path"] == f"text-{file['seed']}-01.wav"
@@ -131,7 +131,7 @@ def test_force_overwrites() -> None:
     assert soundfile.info("clip.wav").frames == RATE
 
 
-def test_the_names_of_files_are_known_before_they_are_made() -> None:
+def test_file_names_are_known_in_advance() -> None:
     assert naming.label(3) == "03" and naming.label(3, "vocals") == "03_vocals"
 
 

@@ -53,7 +53,7 @@ def left_by_requests(folder: Path) -> list[Path]:
         ("/proc/new/clip.wav", "The folder /proc/new cannot be made: No such file or directory."),
     ],
 )
-def test_a_place_that_will_not_do_is_refused_first(output: str, sentence: str, capsys: Capture) -> None:
+def test_invalid_target_is_rejected_first(output: str, sentence: str, capsys: Capture) -> None:
     Path("taken.wav").touch()
     Path("dangling.wav").symlink_to("nothing")
     Path("full").mkdir()
@@ -76,7 +76,7 @@ def test_a_place_that_will_not_do_is_refused_first(output: str, sentence: str, c
         ("", "text-5-02.wav exists already: choose another name, or overwrite it with --force."),
     ],
 )  # fmt: skip
-def test_several_files_are_looked_at_too(arguments: str, sentence: str, capsys: Capture) -> None:
+def test_all_of_several_targets_are_checked(arguments: str, sentence: str, capsys: Capture) -> None:
     for name in ("clip-02.wav", "text-5-02.wav"):
         Path(name).touch()
     before = found()
@@ -92,7 +92,7 @@ def test_a_name_that_is_too_long_is_refused_first(capsys: Capture) -> None:
 
 
 @pytest.mark.usefixtures("no_model")
-def test_a_folder_is_not_overwritten_even_so(capsys: Capture) -> None:
+def test_force_does_not_overwrite_a_folder(capsys: Capture) -> None:
     Path("clip-01.wav").mkdir()
     with pytest.raises(SystemExit):
         predict("rock", "--variations", "2", "-o", "clip.wav", "--force")
@@ -107,7 +107,7 @@ def test_a_folder_is_not_overwritten_even_so(capsys: Capture) -> None:
         (SystemExit(143), 143, ""),
     ],
 )
-def test_what_ends_early_leaves_nothing(
+def test_early_end_leaves_no_files(
     reason: BaseException,
     status: int,
     sentence: str,
@@ -125,9 +125,7 @@ def test_what_ends_early_leaves_nothing(
     assert found() == [] and left_by_requests(temporary) == []
 
 
-def test_a_clip_that_cannot_be_put_in_its_place_is_kept(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, temporary: Path
-) -> None:
+def test_undeliverable_clip_is_kept(capsys: Capture, monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     def copy(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -152,7 +150,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(capsys: Capture, monke
     assert Path("clip.wav").read_text() == "somebody else's"
 
 
-def test_a_failure_inside_is_one_sentence(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_failure_is_one_sentence(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def generate(*_: object) -> None:
         raise client_errors.ServiceError("The service has no room left to write files: try again later.")
 
@@ -160,7 +158,7 @@ def test_a_failure_inside_is_one_sentence(capsys: Capture, monkeypatch: pytest.M
     assert ending(capsys, lambda: predict("rock"), 1).startswith("error: ")
 
 
-def test_nothing_of_a_clip_stays_among_temporary_files(
+def test_no_temporary_files_remain(
     temporary: Path,
 ) -> None:
     predict("rock", "--variations", "2")
@@ -201,9 +199,7 @@ def test_a_mistake_in_an_input_is_one_sentence(pair: str, sentence: str, capsys:
         ("model_version=large", "weights fetch large"),
     ],
 )
-def test_a_request_that_cannot_succeed_is_refused_before_a_model_is_loaded(
-    pair: str, sentence: str, capsys: Capture
-) -> None:
+def test_invalid_request_is_rejected_before_loading_a_model(pair: str, sentence: str, capsys: Capture) -> None:
     assert sentence in refusal(capsys, "predict", "-i", pair, status=1)
 
 

@@ -43,7 +43,7 @@ def seen_on_a_terminal(*command: str, folder: Path, columns: int) -> str:
 
 
 @pytest.mark.parametrize("columns", [0, 60, 200])
-def test_on_a_terminal_a_bar_says_how_long_it_will_take(columns: int, tmp_path: Path) -> None:
+def test_terminal_shows_a_progress_bar(columns: int, tmp_path: Path) -> None:
     seen = seen_on_a_terminal(sys.executable, "-c", REPORT, folder=tmp_path, columns=columns)
     # tqdm's own format: "45%|####5     | 45/100 [00:01<00:01, 31.9%/s]"; what is logged has a line of its own.
     assert re.search(r"\r100%\|.*\| 100/100 \[00:00<00:00, .*%/s\]\r\n$", seen)
@@ -51,7 +51,7 @@ def test_on_a_terminal_a_bar_says_how_long_it_will_take(columns: int, tmp_path: 
     assert re.search(r"\rnote: half of it\r\n", seen)
 
 
-def test_in_a_log_there_are_lines(tmp_path: Path) -> None:
+def test_log_contains_progress_lines(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", REPORT], capture_output=True, text=True, env=environment())
     assert done.stderr.splitlines() == [f"{n} %" for n in range(10, 60, 10)] + ["note: half of it"] + [
         f"{n} %" for n in range(60, 110, 10)
@@ -66,13 +66,13 @@ def read_one_line(command: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("command", ["weights list --json", "predict --help", "--help", "completion bash"])
-def test_a_reader_that_leaves_is_no_error(command: str) -> None:
+def test_closed_pipe_is_not_an_error(command: str) -> None:
     # The output is less than a pipe holds, so nobody may notice; written line by line somebody does.
     status, line, complaints = read_one_line(command)
     assert line and complaints == "" and status in (0, 1)
 
 
-def test_a_pipe_that_nobody_reads_ends_a_command_quietly() -> None:
+def test_closed_stdout_ends_a_command_quietly() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -82,7 +82,7 @@ def test_a_pipe_that_nobody_reads_ends_a_command_quietly() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_a_full_disk_under_standard_output_is_one_sentence() -> None:
+def test_full_disk_at_standard_output_is_one_sentence() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*COMMAND, "weights", "list"], stdout=full, stderr=subprocess.PIPE, text=True, env=environment()
@@ -111,6 +111,6 @@ def test_a_signal_ends_a_prediction_and_leaves_nothing(number: int, status: int,
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_json_comes_alone_through_a_pipe(tmp_path: Path) -> None:
+def test_pipe_receives_only_json(tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, "weights", "list", "--json"], capture_output=True, text=True, env=environment())
     assert done.stderr == "" and len(json.loads(done.stdout)) > 10

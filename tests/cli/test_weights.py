@@ -42,7 +42,7 @@ def test_json_has_what_the_table_has_and_more(capsys: pytest.CaptureFixture[str]
     assert entries["t5-base"]["kind"] == "part"
 
 
-def test_path_and_verify_go_on_working(capsys: pytest.CaptureFixture[str], weights: Path) -> None:
+def test_path_and_verify_work(capsys: pytest.CaptureFixture[str], weights: Path) -> None:
     cli.main(["weights", "path"])
     assert capsys.readouterr().out == f"{weights}\n"
     assert "no manifest.json" in refusal(capsys, "weights", "verify", "small", status=1)

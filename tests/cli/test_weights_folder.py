@@ -28,7 +28,7 @@ def test_path_is_weights_beside_the_package_otherwise(monkeypatch: pytest.Monkey
     assert WeightStore.from_environment().root == Path(cli.__file__).parents[2] / "weights"
 
 
-def test_list_tells_what_is_here(released: Hub, store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_what_is_present(released: Hub, store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
     list(fetch(store, "encodec_32khz"))
     cli.main(["weights", "list"])
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
@@ -54,6 +54,6 @@ def test_verify_fails_on_a_flipped_byte(released: Hub, store: WeightStore) -> No
         cli.main(["weights", "verify"])
 
 
-def test_an_unknown_name_is_one_line() -> None:
+def test_unknown_name_is_reported_in_one_line() -> None:
     with pytest.raises(SystemExit, match="error: 'tiny' is not a known checkpoint"):
         cli.main(["weights", "fetch", "tiny"])

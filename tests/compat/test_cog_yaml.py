@@ -28,19 +28,19 @@ def config(file: Path) -> dict[str, Any]:
     return read
 
 
-def test_the_files_are_what_the_template_makes() -> None:
+def test_files_are_up_to_date_with_the_template() -> None:
     assert {file: file.read_text() for file in FILES} == cog_yaml.files()
 
 
 @every_file
-def test_cog_takes_the_file(file: Path) -> None:
+def test_file_matches_cogs_schema(file: Path) -> None:
     jsonschema.Draft7Validator(SCHEMA).validate(config(file))
 
 
 @pytest.mark.parametrize(
     "wrong", [{"gpus": True}, {"build": {"gpu": True}}, {"environment": ["A B=1"]}, {"run": 1}, {"predict": "a.py:P"}]
 )
-def test_the_schema_is_one_that_refuses(wrong: dict[str, Any]) -> None:
+def test_schema_rejects_a_wrong_file(wrong: dict[str, Any]) -> None:
     assert not jsonschema.Draft7Validator(SCHEMA).is_valid(config(Path("cog.yaml")) | wrong)
 
 
@@ -67,13 +67,13 @@ def test_the_commands_are_shell(file: Path) -> None:
 
 
 @every_file
-def test_cog_lets_the_environment_be_set(file: Path) -> None:
+def test_environment_variables_are_allowed_by_cog(file: Path) -> None:
     names = [line.partition("=")[0] for line in config(file)["environment"]]
     assert len(set(names)) == len(names) and not [name for name in names if REFUSED.fullmatch(name)]
 
 
 @every_file
-def test_the_predictor_is_there(file: Path) -> None:
+def test_predictor_exists(file: Path) -> None:
     name, _, cls = config(file)["run"].partition(":")
     assert Path(name).is_file() and cls == "Predictor"
     system = None if file == Path("cog.yaml") else file.parent.name
@@ -81,15 +81,15 @@ def test_the_predictor_is_there(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES[1:], ids=str)
-def test_the_file_says_how_it_is_built(file: Path) -> None:
+def test_file_contains_its_build_command(file: Path) -> None:
     assert f"cog build -f {file}" in file.read_text()
 
 
-def test_every_drop_in_is_known_and_has_its_page() -> None:
+def test_every_drop_in_has_a_cog_yaml_and_a_reference_page() -> None:
     modules = {path.stem for path in Path("compat").glob("*.py")} - {"__init__", "dropin"}
     assert set(predictors.names()) == modules == {page.stem for page in Path("tests/data/systems").glob("*.txt")}
 
 
-def test_the_file_has_the_one_name_that_cog_build_takes_in_a_folder() -> None:
+def test_file_is_named_cog_yaml() -> None:
     # For any other name Cog's Dockerfile copies it from the root of the image, where this file is not.
     assert {file.name for file in Path("compat").rglob("*.yaml")} == {"cog.yaml"}

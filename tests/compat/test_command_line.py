@@ -24,14 +24,14 @@ def refused(capsys: Capture, system: str, *pairs: str, output: str = "new.wav", 
     return refusal(capsys, "predict", "--as", system, "-o", output, *words, status=status)
 
 
-def test_the_inputs_are_the_systems() -> None:
+def test_inputs_are_those_of_the_system() -> None:
     soundfile.write("riff.wav", tone(0.5)[0], RATE)
     predict("meta_musicgen", "input_audio=@riff.wav", "continuation=true", "duration=1", "seed=5")
     assert soundfile.info("clip.wav").frames == 1.5 * RATE
     assert recipe.read(Path("clip.wav"))["model_version"] == "melody"
 
 
-def test_the_name_of_the_output_chooses_among_the_systems_formats(capsys: Capture) -> None:
+def test_output_name_selects_a_format_of_the_system(capsys: Capture) -> None:
     predict("meta_musicgen", "prompt=rock", "duration=1", output="clip.mp3")
     assert soundfile.info("clip.mp3").format == "MP3"
     told = refused(capsys, "meta_musicgen", "prompt=rock", output="clip.flac", status=2)
@@ -55,12 +55,12 @@ def test_a_mistake_is_one_sentence(capsys: Capture) -> None:
     assert "There is no option '--bpm'" in refusal(capsys, "predict", "a", "--bpm", "90", "--as=m3maker")
 
 
-def test_only_known_systems_have_a_place(capsys: Capture) -> None:
+def test_unknown_system_is_rejected(capsys: Capture) -> None:
     told = refusal(capsys, "serve", "--as", "riffusion")
     assert told == f"error: --as must be one of {', '.join(predictors.names())}, not 'riffusion'."
 
 
-def test_serve_starts_the_systems_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_starts_the_drop_in(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, int, str | None]] = []
     monkeypatch.setattr(cog_server, "serve", lambda *arguments: started.append(arguments))
     cli.main(["serve", "--as", "m3maker", "--port", "7000"])

@@ -19,7 +19,7 @@ def models(system: str) -> list[str]:
 
 
 @pytest.mark.parametrize("system", predictors.names())
-def test_the_demo_stands_in_for_every_model_and_says_so(
+def test_demo_replaces_every_model_with_a_log_message(
     system: str, song: AudioInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
@@ -35,7 +35,7 @@ def test_the_demo_stands_in_for_every_model_and_says_so(
 
 
 @pytest.mark.parametrize("system", predictors.names())
-def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str, song: AudioInput) -> None:
+def test_missing_model_is_reported_with_its_fetch_command(system: str, song: AudioInput) -> None:
     for model in models(system):
         if model == "encode-decode":
             continue
@@ -48,7 +48,7 @@ def test_a_model_that_is_not_held_names_the_command_that_fetches_it(system: str,
 
 
 @pytest.mark.parametrize("system", predictors.names())
-def test_without_its_model_a_drop_in_does_not_start(system: str) -> None:
+def test_drop_in_does_not_start_without_its_model(system: str) -> None:
     runner = predictors.load(system)
     assert isinstance(runner, DropIn)
     assert runner.default_model in models(system)

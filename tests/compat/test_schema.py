@@ -92,7 +92,7 @@ def documented() -> set[Difference]:
     }
 
 
-def test_the_schemas_differ_in_what_is_documented_and_nothing_else() -> None:
+def test_schemas_differ_only_as_documented() -> None:
     found = [difference for system in SYSTEMS for difference in differences(system)]
     for difference in [Difference("system", "field", "key", "reference", "here"), *found]:
         print("".join(f"{cell:22}" for cell in difference))
@@ -101,7 +101,7 @@ def test_the_schemas_differ_in_what_is_documented_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_cogs_build_reads_the_schema_that_the_server_publishes(system: str) -> None:
+def test_static_schema_equals_the_published_schema(system: str) -> None:
     file, _, _ = predictors.predictor(system).partition(":")
     inputs, enums, output = static_schema.read(Path(file).read_text())
     schemas = published(system)
@@ -124,7 +124,7 @@ class Predictor(BaseRunner):
 
 
 @pytest.mark.parametrize(("kind", "required", "nullable"), [("int", ["seed"], False), ("Optional[int]", [], True)])
-def test_cog_has_no_input_that_is_neither_required_nor_nullable(
+def test_cog_inputs_are_either_required_or_nullable(
     kind: str, required: list[str], nullable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = NO_THIRD_KIND.format(kind=kind, doc='"""Loops."""')
@@ -143,7 +143,7 @@ def test_only_the_loopers_prompt_is_required() -> None:
     assert required == {system: ["prompt"] if system == "musicgen_looper" else [] for system in SYSTEMS}
 
 
-def test_a_table_shows_what_this_test_takes_it_to_show() -> None:
+def test_table_rows_equal_the_published_schema_where_known() -> None:
     page = pages.read("musicgen_custom")
     assert page.inputs is not None
     schemas: dict[str, dict[str, Any]] = page.inputs["properties"]
@@ -159,7 +159,7 @@ def test_a_table_shows_what_this_test_takes_it_to_show() -> None:
     assert all(row.minimum is None for row in page.rows)
 
 
-def test_enumerations_that_a_page_does_not_show_are_those_of_the_system_it_was_made_from() -> None:
+def test_enumerations_missing_from_a_page_come_from_its_origin() -> None:
     original = {row.name: row.choices for row in pages.read("meta_musicgen").rows}
     hidden = [(system, row.name) for system in SYSTEMS for row in pages.read(system).rows if row.is_enum is None]
     assert len(hidden) == 5
@@ -167,7 +167,7 @@ def test_enumerations_that_a_page_does_not_show_are_those_of_the_system_it_was_m
         assert resolved(published(system))[name]["enum"] == original[name]
 
 
-def test_a_page_is_read_whole() -> None:
+def test_page_is_read_completely() -> None:
     for system in SYSTEMS:
         text = (pages.FOLDER / f"{system}.txt").read_text()
         for row in pages.read(system).rows:
@@ -176,7 +176,7 @@ def test_a_page_is_read_whole() -> None:
             assert row.default is None or str(row.default).removesuffix(".0") in text
 
 
-def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_differences_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = published("m3maker")
     changed["Input"]["properties"]["duration"]["maximum"] = 30
     changed["Input"]["properties"]["prompt"]["description"] += "."

@@ -37,12 +37,12 @@ def test_duration_counts_from_the_end_of_the_prompt(
 
 
 @pytest.mark.parametrize("system", NEW_SECONDS)
-def test_duration_is_the_whole_of_a_clip_that_continues_nothing(system: str, song: AudioInput) -> None:
+def test_duration_is_the_total_without_a_continuation(system: str, song: AudioInput) -> None:
     assert settled(system, duration=7).duration == settled(system, input_audio=song, duration=7).duration == 7
 
 
 @pytest.mark.parametrize("system", [*NEW_SECONDS, TOTAL])
-def test_a_part_of_a_melody_may_be_followed(system: str, song: AudioInput) -> None:
+def test_part_of_a_melody_can_be_used(system: str, song: AudioInput) -> None:
     request = settled(system, input_audio=song, model_version="melody", continuation_start=1, duration=2)
     assert (request.task, request.continuation_start, request.duration) == ("melody", 1, 2)
 
@@ -57,12 +57,12 @@ def test_m3maker_makes_a_minute_of_new_music_after_any_prompt(song: AudioInput) 
     assert problems("m3maker", duration=61) == ["duration must be a whole number up to 60, not 61."]
 
 
-def test_meta_musicgen_may_go_beyond_the_window_together_with_its_prompt(song: AudioInput) -> None:
+def test_meta_musicgen_can_exceed_the_window_with_its_prompt(song: AudioInput) -> None:
     assert settled("meta_musicgen", input_audio=song, continuation=True, duration=30).duration == 31.5
 
 
 @pytest.mark.parametrize("system", NEW_SECONDS)
-def test_encode_decode_takes_the_audio_whole(system: str, song: AudioInput) -> None:
+def test_encode_decode_uses_the_complete_audio(system: str, song: AudioInput) -> None:
     request = settled(
         system,
         model_version="encode-decode",
@@ -78,16 +78,14 @@ def test_encode_decode_takes_the_audio_whole(system: str, song: AudioInput) -> N
     assert "Task 'encode-decode' needs input_audio." in problems(system, model_version="encode-decode")
 
 
-def test_encode_decode_does_with_large_where_that_is_all_there_is(
-    song: AudioInput, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_encode_decode_uses_large_without_melody(song: AudioInput, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("musicgen_service.models.store.WeightStore.present", lambda _: ["large"])
     request = settled("meta_musicgen", model_version="encode-decode", input_audio=song)
     assert request.model_version == "large"
 
 
 @pytest.mark.parametrize("system", predictors.names())
-def test_an_open_seed_is_drawn_anew(system: str, song: AudioInput) -> None:
+def test_open_seed_is_random(system: str, song: AudioInput) -> None:
     given = {"music_input": song} if system == "musicgen_remixer" else {}
     for seed in ({}, {"seed": None}, {"seed": 0}, {"seed": -1}):
         first, second = (settled(system, **given, **seed).seed for _ in range(2))
@@ -122,12 +120,12 @@ def test_a_loop_has_the_tempo_that_its_prompt_names() -> None:
         ("130-150 bpm trap", 140, "130-150 bpm trap, 140 bpm"),
     ],
 )
-def test_the_looper_reads_the_tempo_of_a_prompt(prompt: str, bpm: float, description: str) -> None:
+def test_looper_uses_the_tempo_of_the_prompt(prompt: str, bpm: float, description: str) -> None:
     request = settled("musicgen_looper", prompt=prompt)
     assert (request.bpm, request.description) == (bpm, description)
 
 
-def test_the_looper_asks_which_of_two_tempi() -> None:
+def test_looper_rejects_two_tempi() -> None:
     prompt = "120 BPM drum & bass at 87.5bpm"
     assert problems("musicgen_looper", prompt=prompt) == [
         "The prompt says 120 bpm and 87.5 bpm, and a loop has one tempo: say which with bpm."
@@ -135,19 +133,19 @@ def test_the_looper_asks_which_of_two_tempi() -> None:
     assert settled("musicgen_looper", prompt=prompt, bpm=120).bpm == 120
 
 
-def test_a_remix_is_of_music_input(song: AudioInput) -> None:
+def test_remix_uses_music_input(song: AudioInput) -> None:
     request = settled("musicgen_remixer", music_input=song, chroma_coefficient=2, beat_sync_threshold=1.1)
     assert (request.task, request.model_version, request.input_audio) == ("remix", "melody", song)
     assert (request.chroma_coefficient, request.beat_sync_threshold) == (2, 1.1)
 
 
-def test_errors_name_the_inputs_as_the_client_does() -> None:
+def test_errors_use_the_clients_input_names() -> None:
     assert problems("musicgen_remixer") == ["Task 'remix' needs music_input."]
     assert problems("musicgen_looper", max_duration=40) == ["max_duration must be a whole number from 2 to 20, not 40."]
 
 
 @pytest.mark.parametrize("system", predictors.names())
-def test_published_bounds_hold_without_a_schema_file_too(system: str) -> None:
+def test_published_bounds_apply_without_a_schema_file(system: str) -> None:
     properties = schema.build(predictors.predictor(system))["components"]["schemas"]["Input"]["properties"]
     for name, entry in properties.items():
         for bound, beyond in (("minimum", -1), ("maximum", 1)):
@@ -172,7 +170,7 @@ def test_whole_numbers_may_come_as_floats() -> None:
     assert settled("meta_musicgen", duration=8.0, top_k=100.0).top_k == 100
 
 
-def test_a_sixth_system_is_one_file_and_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_drop_in_is_one_module_and_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path("compat/m3maker.py").read_text().replace("le=60", "le=90")
     (tmp_path / "compat" / "sixth").mkdir(parents=True)
     (tmp_path / "compat" / "sixth" / "cog.yaml").touch()

@@ -28,7 +28,7 @@ def test_the_shipped_checkpoint_is_as_good_as_itself() -> None:
     assert parsed["trained"]["codec: chroma cosine"]["chroma"] > 0.9
 
 
-def test_a_folder_without_a_checkpoint_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_folder_without_a_checkpoint_is_rejected(tmp_path: Path) -> None:
     done = compare(tmp_path)
     assert done.returncode == 2
     assert f"{tmp_path} has no demo checkpoint in it" in done.stderr

@@ -9,7 +9,7 @@ DEMO = Path(__file__).parents[2] / "demo"
 
 
 @pytest.mark.parametrize("module", [*sorted((DEMO / "synth").glob("*.py")), DEMO / "measure.py"], ids=lambda p: p.name)
-def test_labelled_music_imports_no_training(module: Path) -> None:
+def test_synth_does_not_import_training(module: Path) -> None:
     names = []
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):

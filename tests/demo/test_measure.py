@@ -34,7 +34,7 @@ def test_key_of_a_scale_is_read() -> None:
     assert measure.relative_key("C major") == "A minor"
 
 
-def test_longest_chord_tells_a_drone_from_a_song() -> None:
+def test_longest_chord_distinguishes_a_drone_from_a_song() -> None:
     song = Synthesiser().song(5, bpm=120, drums=False, lead=False, beats_per_bar=4)
     first = song.audio[: 2 * SAMPLE_RATE]  # its first bar
     assert measure.longest_chord(song.audio) < 0.75

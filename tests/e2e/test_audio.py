@@ -74,7 +74,7 @@ def test_audio_may_be_a_link(server: Server, song: str, song_file: Path) -> None
     assert np.array_equal(linked.samples, sent.samples)
 
 
-def test_the_task_follows_from_what_is_given(server: Server, song: str) -> None:
+def test_task_is_chosen_by_the_inputs(server: Server, song: str) -> None:
     for audio, expected in (({}, "text"), ({"input_audio": song}, "melody")):
         [clip] = server.make(prompt="rock", model_version="melody", duration=1, **audio)
         assert _recipe(clip, Path(server.temp.parent))["task"] == expected
@@ -82,7 +82,7 @@ def test_the_task_follows_from_what_is_given(server: Server, song: str) -> None:
     assert _recipe(clip, Path(server.temp.parent))["task"] == "continuation"
 
 
-def test_auto_takes_the_best_checkpoint_that_is_present(server: Server, song: str) -> None:
+def test_auto_selects_the_best_checkpoint_present(server: Server, song: str) -> None:
     [clip] = server.make(input_audio=song, duration=1)
     assert _recipe(clip, Path(server.temp.parent))["model_version"] == "stereo-melody"
 
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_audio(server: Server) -> None:
     assert not np.array_equal(first.samples, other.samples)
 
 
-def test_the_seed_is_in_the_metrics_and_makes_the_clip_again(server: Server) -> None:
+def test_seed_in_the_metrics_reproduces_the_clip(server: Server) -> None:
     inputs = {"prompt": "rock", "model_version": "small", "duration": 1}
     reply = server.predict(**inputs)
     seed = reply["metrics"]["seed"]
@@ -102,7 +102,7 @@ def test_the_seed_is_in_the_metrics_and_makes_the_clip_again(server: Server) -> 
     assert server.predict(**inputs, seed=seed)["output"] == reply["output"]
 
 
-def test_each_variation_can_be_made_alone(server: Server) -> None:
+def test_each_variation_is_reproducible_alone(server: Server) -> None:
     inputs = {"prompt": "rock", "model_version": "small", "duration": 1}
     reply = server.predict(**inputs, variations=3, seed=5)
     clips = [Clip.from_uri(uri) for uri in reply["output"]]

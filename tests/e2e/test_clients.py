@@ -72,7 +72,7 @@ def test_the_client_sends_files(served: Served, song_file: Path) -> None:
     assert length(output.read()) >= RATE
 
 
-def test_the_client_is_told_what_is_wrong(served: Served) -> None:
+def test_client_receives_the_error(served: Served) -> None:
     run = client(served.server).run
     wait_until(lambda: served.server.status() == "READY")
     with pytest.raises(ReplicateError) as refused:

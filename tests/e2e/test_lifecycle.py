@@ -29,7 +29,7 @@ def wait_for(task: str, server: Server, told: int) -> None:
     wait_until(lambda: f"task {task}" in server.log.read_text()[told:])
 
 
-def test_a_cancelled_request_ends_within_a_second_and_leaves_nothing(server: Server, song: str) -> None:
+def test_cancelled_request_ends_within_a_second(server: Server, song: str) -> None:
     replies: list[dict[str, Any]] = []
 
     def long_request() -> None:
@@ -48,11 +48,11 @@ def test_a_cancelled_request_ends_within_a_second_and_leaves_nothing(server: Ser
     assert server.make(**SHORT)
 
 
-def test_cancelling_what_does_not_run_is_not_found(server: Server) -> None:
+def test_cancelling_an_unknown_prediction_is_not_found(server: Server) -> None:
     assert server.client.post("/predictions/nothing/cancel").status_code == 404
 
 
-def test_a_client_that_goes_away_cancels_its_request(server: Server) -> None:
+def test_disconnect_cancels_the_request(server: Server) -> None:
     told = begin(server)
     body = json.dumps({"input": LONG})
     head = f"POST /predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
@@ -64,7 +64,7 @@ def test_a_client_that_goes_away_cancels_its_request(server: Server) -> None:
     assert server.make(**SHORT)
 
 
-def test_of_two_clients_at_once_one_is_served_and_one_asks_again(server: Server) -> None:
+def test_second_concurrent_client_must_retry(server: Server) -> None:
     told = begin(server)
     replies: list[httpx.Response] = []
     with in_background(lambda: replies.append(server.post({"id": "first", "input": LONG}))):
@@ -76,7 +76,7 @@ def test_of_two_clients_at_once_one_is_served_and_one_asks_again(server: Server)
     assert server.make(**SHORT)
 
 
-def test_two_clients_in_turn_get_what_each_asked_for(server: Server) -> None:
+def test_consecutive_clients_get_their_own_clips(server: Server) -> None:
     clips: dict[int, Clip] = {}
 
     def ask(seed: int) -> None:
@@ -107,7 +107,7 @@ def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:
     assert Clip.from_uri(uri).content == server.make(**SHORT, seed=5)[0].content
 
 
-def test_nothing_but_finished_clips_is_left(server: Server, song: str) -> None:
+def test_only_finished_clips_remain(server: Server, song: str) -> None:
     server.make(**SHORT, variations=3)
     server.make(input_audio=song, task="encode-decode", model_version="small")
     wait_until(lambda: is_free(server))

@@ -52,7 +52,7 @@ def test_a_loop_and_its_variation_are_exact_in_every_format(
             assert jump_at_the_seam(clip.samples.T) < 1
 
 
-def test_a_loop_is_made_again_from_its_seed_and_number(server: Server, tmp_path: Path) -> None:
+def test_loop_is_reproducible_from_seed_and_number(server: Server, tmp_path: Path) -> None:
     reply = server.predict(**LOOP, bpm=120, variations=3)
     clips = [Clip.from_uri(uri) for uri in reply["output"]]
     assert len(set(reply["metrics"]["seeds"])) == 3 and reply["metrics"]["seed"] == 5
@@ -93,7 +93,7 @@ def test_a_part_of_a_song_in_stereo(server: Server, band_song: Path) -> None:
     assert clip.samples.shape == (RATE, 2)
 
 
-def test_refusals_are_one_sentence(server: Server, band_song: Path) -> None:
+def test_errors_are_one_sentence(server: Server, band_song: Path) -> None:
     assert "Task 'loop' needs bpm, from 40 to 300" in failure(server, **LOOP)
     assert "duration is the longest" in failure(server, **LOOP | {"duration": 30}, bpm=120)
     assert "The prompt says 90 bpm but bpm is 120" in failure(server, **LOOP | {"prompt": "90 bpm"}, bpm=120)
@@ -103,7 +103,7 @@ def test_refusals_are_one_sentence(server: Server, band_song: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["noise", "a click"])
-def test_a_remix_of_what_is_no_song(server: Server, what: str, tmp_path: Path) -> None:
+def test_remix_of_a_click_or_noise(server: Server, what: str, tmp_path: Path) -> None:
     sound = np.random.default_rng(0).normal(0, 0.1, RATE)
     if what == "a click":
         sound = np.zeros(500)
@@ -113,6 +113,6 @@ def test_a_remix_of_what_is_no_song(server: Server, what: str, tmp_path: Path) -
     assert clip.samples.shape == (len(sound), 1)
 
 
-def test_silence_is_refused(server: Server, tmp_path: Path) -> None:
+def test_silence_is_rejected(server: Server, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
     assert "input_audio is silent" in failure(server, **REMIX, input_audio=data_uri(tmp_path / "silence.wav"))

@@ -51,7 +51,7 @@ def server(start: Start) -> Iterator[Server]:
         yield running
 
 
-def test_the_worker_loads_torch_with_threads_that_sleep_while_they_wait(server: Server) -> None:
+def test_worker_threads_sleep_while_waiting(server: Server) -> None:
     log = server.log.read_text()
     assert "GOMP_SPINCOUNT = '0'" in log and "GOMP_SPINCOUNT = '300000'" not in log
 
@@ -74,11 +74,11 @@ def test_rules_hold_without_a_schema_file(server: Server, inputs: dict[str, Any]
     assert sentence in reply["error"]
 
 
-def test_null_is_an_input_left_out_without_a_schema_file(server: Server) -> None:
+def test_null_input_takes_its_default_without_a_schema_file(server: Server) -> None:
     assert server.make(**SHORT, bpm=None, continuation_end=None)
 
 
-def test_a_server_by_hand_asks_no_private_address(server: Server) -> None:
+def test_manually_started_server_fetches_no_private_address(server: Server) -> None:
     asked: list[str] = []
 
     class Private(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def test_a_server_by_hand_asks_no_private_address(server: Server) -> None:
     assert asked == []
 
 
-def test_it_stops_when_told_and_starts_again(server: Server, start: Start) -> None:
+def test_server_stops_on_a_signal_and_starts_again(server: Server, start: Start) -> None:
     [before] = server.make(**SHORT, seed=5)
     assert server.files()
     server.stop()
@@ -106,7 +106,7 @@ def test_it_stops_when_told_and_starts_again(server: Server, start: Start) -> No
     assert after.content == before.content
 
 
-def test_a_server_without_its_model_says_so(start: Start) -> None:
+def test_missing_model_is_reported_by_the_server(start: Start) -> None:
     with start(status="SETUP_FAILED", MUSICGEN_MODELS="large") as failed:
         sentence = "'large' is not in the weights folder: run `python -m musicgen_service weights fetch large`"
         assert sentence in failed.client.get("/health-check").json()["setup"]["logs"]
@@ -127,7 +127,7 @@ class Predictor(predict.Predictor):
 """
 
 
-def test_what_libraries_say_is_in_the_servers_log_and_not_in_a_predictions(start: Start, bare: Path) -> None:
+def test_library_output_goes_to_server_log_only(start: Start, bare: Path) -> None:
     (bare / "warning.py").write_text(WARNING)
     with start(COG_PREDICT_TYPE_STUB="warning.py:Predictor") as server:
         reply = server.predict(**SHORT)

@@ -29,7 +29,7 @@ SMALL = {"prompt": "rock", "model_version": "small", "duration": 1}
         ({"prompt": 5}, "prompt", "string"),
     ],
 )
-def test_the_schema_refuses(server: Server, inputs: dict[str, Any], field: str, reason: str) -> None:
+def test_schema_violations_are_rejected(server: Server, inputs: dict[str, Any], field: str, reason: str) -> None:
     response = server.post({"input": SMALL | inputs})
     assert response.status_code == 422
     [detail] = response.json()["detail"]
@@ -88,13 +88,13 @@ PROMPTS = {
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
-def test_any_text_is_only_text(server: Server, prompt: str) -> None:
+def test_any_prompt_is_treated_as_text(server: Server, prompt: str) -> None:
     # As mp3, whose tags are written by a command.
     assert server.make(**SMALL | {"prompt": prompt, "output_format": "mp3"})
 
 
 @pytest.mark.parametrize("prompt", ["", "x" * 100_000])
-def test_prompts_have_a_length(server: Server, prompt: str) -> None:
+def test_empty_and_overlong_prompts_are_rejected(server: Server, prompt: str) -> None:
     reply = server.predict(**SMALL | {"prompt": prompt})
     assert reply["status"] == "failed"
     assert "Give a prompt" in reply["error"] or "100000 characters; at most 4000 are allowed" in reply["error"]
@@ -106,19 +106,19 @@ def test_a_prediction_id_must_be_plain(server: Server) -> None:
     assert "id must be up to 128 letters" in response.json()["error"]
 
 
-def test_nobody_ends_the_server_by_a_request(server: Server) -> None:
+def test_server_cannot_be_shut_down_by_a_request(server: Server) -> None:
     assert server.client.post("/shutdown").status_code == 404
     assert server.make(**SMALL)
 
 
-def test_replies_name_no_paths(server: Server, song: str) -> None:
+def test_responses_contain_no_paths(server: Server, song: str) -> None:
     for inputs in ({"model_version": "medium"}, {"input_audio": "data:,x", "task": "encode-decode"}):
         response = server.post({"input": SMALL | inputs})
         text = response.text + str(response.headers)
         assert not any(place in text for place in (str(PROJECT), str(server.temp), "site-packages", "/tmp"))
 
 
-def test_the_report_of_a_failure_has_no_traceback_and_the_servers_log_has(server: Server) -> None:
+def test_traceback_goes_to_server_log_only(server: Server) -> None:
     wait_until(lambda: server.status() == "READY")
     with webhook() as (hook, reports):
         server.post({"input": SMALL | {"model_version": "medium"}, **hook}, Prefer="respond-async")
@@ -129,7 +129,7 @@ def test_the_report_of_a_failure_has_no_traceback_and_the_servers_log_has(server
     assert "Traceback" in server.log.read_text()
 
 
-def test_a_damaged_checkpoint_fails_alone(server: Server) -> None:
+def test_damaged_checkpoint_does_not_affect_others(server: Server) -> None:
     reply = server.predict(**SMALL | {"model_version": "medium"})
     assert reply["status"] == "failed"
     assert "'medium' could not be loaded" in reply["error"]
@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_fails_alone(server: Server) -> None:
     assert server.make(**SMALL)
 
 
-def test_a_link_that_leads_nowhere_fails(server: Server, song_file: Path) -> None:
+def test_dead_link_fails(server: Server, song_file: Path) -> None:
     with file_server(song_file.parent) as address:
         reply = server.predict(**SMALL | {"input_audio": f"{address}/nothing.wav"})
     assert reply["status"] == "failed"
@@ -155,16 +155,14 @@ def test_a_link_that_leads_nowhere_fails(server: Server, song_file: Path) -> Non
         ({"inputs": SMALL}, ["inputs"], "'inputs' is not inside 'input': put the inputs under 'input'."),
     ],
 )
-def test_an_input_that_there_is_not_is_named(
-    server: Server, body: dict[str, Any], loc: list[str], sentence: str
-) -> None:
+def test_unknown_input_is_reported(server: Server, body: dict[str, Any], loc: list[str], sentence: str) -> None:
     for response in (server.post(body), server.client.put("/predictions/abc", json=body)):
         assert response.status_code == 422
         assert response.json()["error"] == sentence
         assert response.json()["detail"] == [{"loc": ["body", *loc], "msg": sentence, "type": "value_error"}]
 
 
-def test_a_choice_that_is_misspelt_is_named_with_what_it_may_mean(server: Server) -> None:
+def test_misspelt_choice_is_reported_with_a_suggestion(server: Server) -> None:
     response = server.post({"input": SMALL | {"model_version": "stereo-larg"}})
     assert response.status_code == 422
     [detail] = response.json()["detail"]
@@ -190,14 +188,12 @@ def test_json_is_json_without_its_content_type(server: Server) -> None:
         ),
     ],
 )
-def test_an_error_is_said_once_and_without_the_names_of_classes(
-    server: Server, inputs: dict[str, Any], error: str
-) -> None:
+def test_error_has_no_repeated_prefix_or_class_name(server: Server, inputs: dict[str, Any], error: str) -> None:
     reply = server.predict(**inputs)
     assert reply["error"].startswith(error) and "Error:" not in reply["error"]
 
 
-def test_what_has_no_effect_is_in_the_metrics(server: Server) -> None:
+def test_notes_on_unused_inputs_are_in_the_metrics(server: Server) -> None:
     reply = server.predict(**SMALL | {"continuation_start": 1, "bpm": 121, "prompt": "rock 120-122 bpm"})
     assert reply["metrics"]["notes"] == [
         "continuation_start has no effect on task 'text'.",
@@ -207,7 +203,7 @@ def test_what_has_no_effect_is_in_the_metrics(server: Server) -> None:
     assert "notes" not in server.predict(**SMALL)["metrics"]
 
 
-def test_null_is_an_input_left_out(server: Server) -> None:
+def test_null_input_takes_its_default(server: Server) -> None:
     assert server.make(**SMALL, bpm=None, seed=None, top_k=None)
 
 
@@ -215,7 +211,7 @@ def test_whole_numbers_may_come_as_floats(server: Server) -> None:
     assert len(server.make(**SMALL, variations=2.0, seed=5.0, top_k=100.0)) == 2
 
 
-def test_bodies_that_are_no_request(server: Server) -> None:
+def test_invalid_bodies_are_rejected(server: Server) -> None:
     wait_until(lambda: server.status() == "READY")
     for content, kind, status in ((b"{", "application/json", 400), (b"{}", "text/plain", 415)):
         response = server.client.post("/predictions", content=content, headers={"Content-Type": kind})

@@ -30,7 +30,7 @@ def own_server(weights: Path, tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-def test_a_worker_that_dies_is_replaced_and_the_end_waits_for_a_prediction(own_server: Server) -> None:
+def test_crashed_worker_is_replaced_and_shutdown_drains(own_server: Server) -> None:
     server = own_server
     [before] = server.make(**SHORT)
     replies: list[httpx.Response] = []
@@ -56,7 +56,7 @@ def test_a_worker_that_dies_is_replaced_and_the_end_waits_for_a_prediction(own_s
     assert family and not any(runs(process.pid) for process in family)
 
 
-def test_weights_that_appear_after_the_start_are_found(weights: Path, tmp_path: Path) -> None:
+def test_weights_added_after_the_start_are_found(weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / "weights"
     folder.mkdir()
     command = ["-m", "musicgen_service", "serve", "--port"]
@@ -78,7 +78,7 @@ def _worker(server: Server) -> psutil.Process:
     return worker
 
 
-def test_many_clients_get_what_each_asked_for(server: Server) -> None:
+def test_concurrent_clients_get_their_own_clips(server: Server) -> None:
     outcome = soak.soak(server, count=30, clients=4, seed=1, warm_up=20)
     # Thirty predictions say nothing about memory; `make soak` does.
     assert [problem for problem in outcome.problems() if not problem.startswith("memory")] == []
@@ -93,7 +93,7 @@ cog_server.serve("127.0.0.1", int(sys.argv[2]))
 """
 
 
-def test_a_lost_slot_is_noticed_and_a_long_prediction_is_none(weights: Path, tmp_path: Path) -> None:
+def test_lost_slot_is_distinguished_from_a_long_prediction(weights: Path, tmp_path: Path) -> None:
     settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small"}
     with serving(["-c", IMPATIENT, "--port"], PROJECT, tmp_path / "temp", **settings) as server:
         body = {"id": f"long-{server.process.pid}", "input": LONG}
@@ -118,7 +118,7 @@ def test_a_lost_slot_is_noticed_and_a_long_prediction_is_none(weights: Path, tmp
         assert "supervisor: the server is busy without a prediction; starting it again" in server.log.read_text()
 
 
-def test_a_supervisor_that_is_killed_takes_everything_with_it(own_server: Server) -> None:
+def test_killed_supervisor_ends_all_processes(own_server: Server) -> None:
     family = psutil.Process(own_server.process.pid).children(recursive=True)
     assert _worker(own_server) in family
     own_server.process.kill()
@@ -126,14 +126,14 @@ def test_a_supervisor_that_is_killed_takes_everything_with_it(own_server: Server
     wait_until(lambda: not any(runs(process.pid) for process in family))
 
 
-def test_a_server_that_is_killed_takes_its_worker_with_it(own_server: Server) -> None:
+def test_killed_server_ends_its_worker(own_server: Server) -> None:
     worker = _worker(own_server)
     worker.parent().kill()  # type: ignore[union-attr]
     wait_until(lambda: not runs(worker.pid))
     assert own_server.make(**SHORT)
 
 
-def test_a_temporary_folder_that_was_gone_is_used_again_after_a_workers_death(own_server: Server) -> None:
+def test_restored_temporary_folder_is_used_after_a_restart(own_server: Server) -> None:
     server = own_server
     shutil.rmtree(server.temp)
     reply = server.post({"input": SHORT})

@@ -71,8 +71,8 @@ def test_the_shipped_checkpoint_keeps_its_quality(
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures.keys() == {"bf16", "int8"}
     for found in figures.values():
-        assert found["kl"] <= quality.MOST_NATS
-        assert found["agreement"] >= quality.LEAST_AGREEMENT
+        assert found["kl"] <= quality.MAX_NATS
+        assert found["agreement"] >= quality.MIN_AGREEMENT
 
 
 @pytest.mark.parametrize("name", ["bf16", "int8"])

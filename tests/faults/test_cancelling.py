@@ -34,7 +34,7 @@ CANCELLED_IN: dict[str, tuple[Any, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("stage", CANCELLED_IN)
-def test_cancelling_at_any_stage_ends_it_and_leaves_nothing(
+def test_cancel_at_any_stage_leaves_no_files(
     stage: str, predictor: Predictor, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_of(predictor)
@@ -47,7 +47,7 @@ def test_cancelling_at_any_stage_ends_it_and_leaves_nothing(
         ended = cancelled_when(reached, lambda: run(predictor, **inputs))
     assert isinstance(ended, Cancelled)
     assert files_of(predictor) == before
-    assert not predictor.service._working.locked()
+    assert not predictor.service._lock.locked()
     assert run(predictor)
 
 
@@ -63,7 +63,7 @@ def announcing(function: Callable[..., Any], reached: threading.Event, lingering
     return announced
 
 
-def test_cancelling_a_download_ends_it(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_ends_a_download(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, over = threading.Event(), threading.Event()
 
     class Silent(BaseHTTPRequestHandler):
@@ -95,7 +95,7 @@ PROGRAMS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_cancelled_ffmpeg_is_ended(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_ends_ffmpeg(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
     reached = threading.Event()
 

@@ -34,7 +34,7 @@ STAGES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_an_exception_at_any_stage_is_logged_and_leaves_nothing(
+def test_exception_at_any_stage_is_logged_and_leaves_no_files(
     stage: str, predictor: Predictor, song: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_arguments: Any, **_options: Any) -> Any:
@@ -53,9 +53,7 @@ def test_an_exception_at_any_stage_is_logged_and_leaves_nothing(
     assert run(predictor)
 
 
-def test_a_second_clip_that_fails_takes_the_first_with_it(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_second_clip_removes_the_first(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Path] = []
     write = encoding.write
 
@@ -73,9 +71,7 @@ def test_a_second_clip_that_fails_takes_the_first_with_it(
     assert run(predictor)
 
 
-def test_an_output_folder_that_cannot_be_written(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_unwritable_output_folder(predictor: Predictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     obstacle = tmp_path / "file"
     obstacle.touch()
     with monkeypatch.context() as patch:
@@ -86,7 +82,7 @@ def test_an_output_folder_that_cannot_be_written(
     assert run(predictor)
 
 
-def test_a_temporary_folder_that_is_gone(predictor: Predictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_temporary_folder(predictor: Predictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sentence = r"^The service's temporary folder is gone: try again when it is back\.$"
     with monkeypatch.context() as patch:
         patch.setattr(predictor.service._outputs, "_own", None)
@@ -102,7 +98,7 @@ def test_a_temporary_folder_that_is_gone(predictor: Predictor, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("options", "sentence"), [("size=400k", "has no room left"), ("size=1m,nr_inodes=14", "disk has no inodes left")]
 )
-def test_a_disk_that_is_full(
+def test_full_disk(
     predictor: Predictor,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -129,7 +125,7 @@ def test_a_disk_that_is_full(
         patch.setattr(predictor.service._outputs, "_own", None)
 
 
-def test_a_lost_output_folder_is_made_again(predictor: Predictor) -> None:
+def test_deleted_output_folder_is_created_again(predictor: Predictor) -> None:
     run(predictor)
     own = predictor.service._outputs._own
     assert own is not None
@@ -137,9 +133,7 @@ def test_a_lost_output_folder_is_made_again(predictor: Predictor) -> None:
     assert run(predictor)[0].exists()
 
 
-def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_service_recovers_from_out_of_memory(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -156,7 +150,7 @@ def test_out_of_memory_frees_the_models_and_the_next_request_is_served(
 
 
 @pytest.mark.parametrize("error", [None, LookupError(), KeyboardInterrupt()])
-def test_what_a_request_worked_on_is_given_back_when_it_ends(
+def test_request_memory_is_released_when_it_ends(
     error: BaseException | None, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode = MusicGenModel.decode
@@ -178,9 +172,7 @@ def test_what_a_request_worked_on_is_given_back_when_it_ends(
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "overwritten"])
-def test_a_checkpoint_that_is_damaged_while_running(
-    damage: str, predictor: Predictor, own_weights: Path, tmp_path: Path
-) -> None:
+def test_checkpoint_damaged_while_running(damage: str, predictor: Predictor, own_weights: Path, tmp_path: Path) -> None:
     folder, saved = own_weights / "stereo-small", tmp_path / "saved"
     shutil.copytree(folder, saved)
     try:
@@ -205,7 +197,7 @@ def test_a_checkpoint_that_is_damaged_while_running(
     assert run(predictor, model_version="stereo-small")
 
 
-def test_silence_is_refused_where_sound_is_needed(predictor: Predictor, tmp_path: Path) -> None:
+def test_silent_input_is_rejected(predictor: Predictor, tmp_path: Path) -> None:
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, np.zeros(RATE), RATE)
     with pytest.raises(RequestError, match="input_audio is silent where task 'melody' needs it"):

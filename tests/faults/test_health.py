@@ -10,7 +10,7 @@ from musicgen_service.models.musicgen import MusicGenModel
 from tests.faults.predictor import Predictor, run
 
 
-def test_the_health_check_makes_tokens_and_sound(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_check_generates_and_decodes(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     run(predictor)
     assert predictor.service.is_healthy()
     made: list[int] = []
@@ -31,13 +31,11 @@ def test_the_health_check_does_not_disturb_a_request(predictor: Predictor, monke
         raise AssertionError
 
     monkeypatch.setattr("musicgen_service.health.probe", never)
-    with predictor.service._working:
+    with predictor.service._lock:
         assert predictor.service.is_healthy()
 
 
-def test_a_success_holds_for_a_while_and_a_failure_does_not(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_successful_health_checks_are_cached(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [False, True]
     monkeypatch.setattr(predictor, "_healthy_at", float("-inf"))
     monkeypatch.setattr(predictor.service, "is_healthy", lambda: answers.pop(0))

@@ -12,7 +12,7 @@ from musicgen_service.models.store import WeightsError
 from musicgen_service.requests.errors import RequestError
 
 
-def test_an_error_of_our_own_is_explained_without_paths() -> None:
+def test_service_errors_contain_no_paths() -> None:
     plain = WeightsError("'medium' could not be loaded ([Errno 2] No such file: '/srv/weights/medium/state.bin').")
     told = client_errors.to_client_error(plain)
     assert str(told) == "'medium' could not be loaded ([Errno 2] No such file: 'state.bin')."
@@ -33,7 +33,7 @@ def test_an_error_of_our_own_is_explained_without_paths() -> None:
         ("/srv/a.wav is neither wav/mp3 nor 4/4", "a.wav is neither wav/mp3 nor 4/4"),
     ],
 )
-def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
+def test_path_is_reduced_to_its_name(text: str, said: str) -> None:
     assert str(client_errors.to_client_error(WeightsError(text))) == said
 
 
@@ -51,7 +51,7 @@ def test_of_a_path_the_name_is_left(text: str, said: str) -> None:
         "https://hub.test/a/b/c",
     ],
 )
-def test_what_is_no_path_is_left_alone(text: str) -> None:
+def test_text_without_paths_is_unchanged(text: str) -> None:
     assert str(client_errors.to_client_error(WeightsError(text))) == text
 
 

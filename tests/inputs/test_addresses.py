@@ -25,7 +25,7 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_what_is_behind_our_doors_is_known(address: str) -> None:
+def test_private_addresses_are_not_public(address: str) -> None:
     assert not addresses.is_public(address)
 
 
@@ -38,7 +38,7 @@ def test_the_internet_is_public(address: str) -> None:
     "host",
     ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:7f00:1]", "0"],
 )
-def test_no_spelling_leads_behind_our_doors(
+def test_no_spelling_of_loopback_is_fetched(
     host: str, asked: list[tuple[str, str]], site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MUSICGEN_ALLOW_PRIVATE_URLS")
@@ -125,7 +125,7 @@ class https_server:
         self.server.server_close()
 
 
-def test_a_host_in_other_digits_is_checked_as_what_it_is(site: str, tmp_path: Path, monkeypatch: Any) -> None:
+def test_host_in_fullwidth_digits_is_normalised_before_the_check(site: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.delenv("MUSICGEN_ALLOW_PRIVATE_URLS")
     with pytest.raises(SourceError, match="not on the public internet"):
         fetching.fetch(f"http://１２７.0.0.1:{site.rpartition(':')[2]}/song.wav", tmp_path)

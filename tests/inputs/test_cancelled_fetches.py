@@ -55,7 +55,7 @@ def test_no_thread_outlives_its_request(kind: str, ended: str, tmp_path: Path, m
         patch.undo()
 
 
-def test_a_connection_that_is_not_made_yet_is_ended_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pending_connection_is_closed_at_the_deadline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
     monkeypatch.setattr(fetching, "DEADLINE", 0.3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
@@ -77,16 +77,14 @@ def is_fetching() -> bool:
     return any(thread.name == "fetch" for thread in threading.enumerate())
 
 
-def test_the_whole_transfer_has_a_deadline(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_transfer_has_a_deadline(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "DEADLINE", 0.3)
     with pytest.raises(SourceError, match="took more than 0 s"):
         fetching.fetch(f"{site}/drip", tmp_path)
     wait_until(lambda: not is_fetching())
 
 
-def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_late_response_after_a_cancel_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked, cleared = threading.Event(), threading.Event()
 
     class Late(Site):
@@ -112,7 +110,7 @@ def test_what_arrives_while_a_cancelled_request_is_cleared_away_leaves_no_file(
     with http_server(type("Watched", (Late,), {"asked": []})) as address, monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "join", cancelled)
         patch.setattr(os, "rmdir", rmdir_late)
-        with pytest.raises(KeyboardInterrupt), fetching.local({"input_audio": f"{address}/song.wav"}, FIELDS):
+        with pytest.raises(KeyboardInterrupt), fetching.local_files({"input_audio": f"{address}/song.wav"}, FIELDS):
             pass
         patch.undo()
     assert cleared.is_set()

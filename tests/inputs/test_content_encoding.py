@@ -14,7 +14,7 @@ from tests.support.website import LOUD
 @pytest.mark.parametrize(
     "name", ["gzip", "x-gzip", "members", "padded", "zlib", "raw", "chained", "twice", "none", "stored"]
 )
-def test_what_a_server_compressed_is_decompressed(name: str, site: str, tmp_path: Path) -> None:
+def test_compressed_body_is_decompressed(name: str, site: str, tmp_path: Path) -> None:
     assert fetching.fetch(f"{site}/coded/{name}", tmp_path).read_bytes() == LOUD
 
 
@@ -31,7 +31,7 @@ def test_what_a_server_compressed_is_decompressed(name: str, site: str, tmp_path
         ("nested-bomb", r"^the file is larger than 1 MiB\.$"),
     ],
 )
-def test_compressed_data_is_refused_for_what_is_wrong_with_it(
+def test_invalid_compressed_body_is_rejected_with_the_reason(
     name: str, sentence: str, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
@@ -39,7 +39,9 @@ def test_compressed_data_is_refused_for_what_is_wrong_with_it(
         fetching.fetch(f"{site}/coded/{name}", tmp_path)
 
 
-def test_a_bomb_is_not_unpacked_whole(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_not_fully_decompressed(
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
     gzip.compress(b"")
     tracemalloc.start()

@@ -77,7 +77,7 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_once_over_http(name: str, runner: Runner, song: Path, counted: Counter[str]) -> None:
+def test_http_request_decodes_once(name: str, runner: Runner, song: Path, counted: Counter[str]) -> None:
     with file_server(song.parent) as address:
         runner.run_request({"self": runner} | SHORT | ASKED[name] | {"input_audio": f"{address}/{song.name}"})
     assert counted == {"fetched": 1, "decoded": 1, "hashed": 1}
@@ -92,7 +92,7 @@ DROP_INS: list[tuple[str, Sequence[str]]] = [
 
 @pytest.mark.usefixtures("shell")
 @pytest.mark.parametrize(("system", "pairs"), DROP_INS)
-def test_once_by_the_command_line(system: str, pairs: Sequence[str], song: Path, counted: Counter[str]) -> None:
+def test_command_line_decodes_once(system: str, pairs: Sequence[str], song: Path, counted: Counter[str]) -> None:
     name = "music_input" if system == "musicgen_remixer" else "input_audio"
     words = [word for pair in (f"{name}=@{song}", *pairs) for word in ("-i", pair)]
     cli.main(["predict", "--as", system, *words, "-o", "clip.wav"])
@@ -100,20 +100,18 @@ def test_once_by_the_command_line(system: str, pairs: Sequence[str], song: Path,
     assert recipe.read(Path("clip.wav"))["input_audio_sha256"] == hashlib.sha256(song.read_bytes()).hexdigest()
 
 
-def test_what_is_decoded_already_stays(song: Path) -> None:
-    once = decoding.decoded({"input_audio": song, "prompt": "rock"}, FIELDS)
+def test_decoded_input_is_kept(song: Path) -> None:
+    once = decoding.decode_files({"input_audio": song, "prompt": "rock"}, FIELDS)
     assert isinstance(once["input_audio"], AudioInput) and once["prompt"] == "rock"
     assert (once["input_audio"].name, once["input_audio"].seconds) == ("song.wav", 0.5)
-    assert decoding.decoded(once, FIELDS)["input_audio"] is once["input_audio"]
+    assert decoding.decode_files(once, FIELDS)["input_audio"] is once["input_audio"]
 
 
 @pytest.mark.parametrize(("system", "name"), [(None, "input_audio"), ("musicgen_remixer", "music_input")])
-def test_a_file_that_is_no_audio_is_refused_by_the_name_of_its_input(
-    system: str | None, name: str, tmp_path: Path
-) -> None:
+def test_non_audio_error_names_the_input(system: str | None, name: str, tmp_path: Path) -> None:
     page = tmp_path / "song.wav"
     page.write_text("<html>not found</html>")
     with pytest.raises(RequestError) as refused:
-        decoding.decoded({name: page}, predictors.load(system).fields)
+        decoding.decode_files({name: page}, predictors.load(system).fields)
     [problem] = refused.value.problems
     assert problem.startswith(f"{name} cannot be used: the file is not audio that can be decoded but a web page")

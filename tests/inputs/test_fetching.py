@@ -63,12 +63,12 @@ def test_a_file_is_named_safely(site: str, path: str, name: str | None, tmp_path
         ("data:audio/wav;base64,==", "holds no data"),
     ],
 )
-def test_what_fails_is_said_in_a_sentence(site: str, address: str, sentence: str, tmp_path: Path) -> None:
+def test_fetch_failure_is_reported_in_a_sentence(site: str, address: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=sentence):
         fetching.fetch(address.replace("SITE", site), tmp_path)
 
 
-def test_the_size_is_counted_while_it_comes_in(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_limit_applies_during_the_transfer(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
     with pytest.raises(SourceError, match="larger than 1 MiB"):
         fetching.fetch(f"{site}/endless", tmp_path)
@@ -90,7 +90,7 @@ def test_the_size_is_counted_while_it_comes_in(site: str, tmp_path: Path, monkey
         ("encoded", "/a%20song.wav?x=%2F&y=a+b"),
     ],
 )
-def test_a_redirect_leads_where_a_browser_goes(
+def test_redirect_target_is_resolved_as_in_browsers(
     place: str, path: str, site: str, asked: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     assert fetching.fetch(f"{site}/to/{place}", tmp_path).read_bytes() == LOUD
@@ -104,7 +104,7 @@ def test_a_pasted_address_is_fetched(around: str, site: str, tmp_path: Path) -> 
     assert fetching.fetch(address, tmp_path).read_bytes() == LOUD
 
 
-def test_a_host_is_asked_by_its_name_in_ascii(
+def test_host_name_is_sent_in_ascii(
     site: str, asked: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved = named(monkeypatch, **{"xn--mnchen-3ya.test": "127.0.0.1", "xn--strae-oqa.test": "127.0.0.1"})
@@ -115,24 +115,24 @@ def test_a_host_is_asked_by_its_name_in_ascii(
     assert asked[0][0] == f"xn--mnchen-3ya.test:{port}"
 
 
-def test_inputs_get_files_for_the_time_of_the_request(site: str) -> None:
+def test_fetched_files_exist_during_the_request(site: str) -> None:
     inputs = {"prompt": "data:,rock", "input_audio": f"{site}/song.wav", "duration": 8}
-    with fetching.local(inputs, FIELDS) as found:
+    with fetching.local_files(inputs, FIELDS) as found:
         file = found["input_audio"]
         assert file.read_bytes() == LOUD
         assert found == inputs | {"input_audio": file}
     assert not file.parent.exists()
 
 
-def test_inputs_that_cannot_be_had_are_named(site: str) -> None:
+def test_unfetchable_input_is_named(site: str) -> None:
     with (
         pytest.raises(RequestError, match=r"^input_audio could not be fetched: the server answered with status 404\.$"),
-        fetching.local({"input_audio": f"{site}/missing"}, FIELDS),
+        fetching.local_files({"input_audio": f"{site}/missing"}, FIELDS),
     ):
         pass
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "file:///etc/passwd", "ftp://127.0.0.1/x", "", None, 5, Path("x")])
-def test_what_is_no_address_is_left_to_the_request(value: Any) -> None:
-    with fetching.local({"input_audio": value}, FIELDS) as found:
+def test_non_address_is_left_to_validation(value: Any) -> None:
+    with fetching.local_files({"input_audio": value}, FIELDS) as found:
         assert found == {"input_audio": value}

@@ -19,7 +19,7 @@ NUMBERS = {name: field for name, field in FIELDS.items() if field.kind in (int, 
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_are_held_to_their_bounds(name: str) -> None:
+def test_numbers_are_checked_against_their_bounds(name: str) -> None:
     field = NUMBERS[name]
     assert field.minimum is not None and field.maximum is not None
     for outside in (field.minimum - 1, field.maximum + 1, float("nan"), float("inf"), -float("inf"), 10**400):
@@ -43,7 +43,7 @@ def test_whole_numbers_must_be_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.choices])
-def test_choices_are_listed_when_missed(name: str) -> None:
+def test_invalid_choice_lists_the_allowed_ones(name: str) -> None:
     choices = FIELDS[name].choices
     assert choices is not None
     assert problems(prompt="jazz", **{name: "NOPE"}) == [f"{name} must be one of {', '.join(choices)}, not 'NOPE'."]
@@ -54,21 +54,21 @@ def test_flags_are_true_or_false(value: Any) -> None:
     assert "must be true or false" in problems(prompt="jazz", continuation=value)[0]
 
 
-def test_a_bare_string_is_no_file() -> None:
+def test_bare_string_is_not_a_file() -> None:
     assert problems(input_audio="/etc/passwd") == [
         "input_audio must be an http(s) URL or a data URI, not '/etc/passwd'."
     ]
 
 
-def test_unknown_inputs_are_named() -> None:
+def test_unknown_input_is_reported() -> None:
     assert problems(prompt="jazz", tempo=90) == ["There is no input 'tempo'."]
 
 
-def test_an_endless_prompt_is_refused() -> None:
+def test_overlong_prompt_is_rejected() -> None:
     assert problems(prompt="x" * 4001) == ["The prompt has 4001 characters; at most 4000 are allowed."]
 
 
-def test_every_text_is_measured_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_length_is_checked_before_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(_prompt: str) -> None:
         raise AssertionError("a text that is too long was read")
 
@@ -87,7 +87,7 @@ def test_every_text_is_measured_before_it_is_read(monkeypatch: pytest.MonkeyPatc
         assert f"The {name} has 2000000 characters; at most 4000 are allowed." in found
 
 
-def test_what_is_shown_of_a_value_is_short() -> None:
+def test_quoted_values_are_truncated() -> None:
     for value in ("x" * 2_000_000, 10**5000, b"x" * 5000):
         [sentence] = problems(prompt="jazz", duration=value)
         assert sentence.startswith("duration must be a number from 1 to 600, not ") and len(sentence) < 120
@@ -103,5 +103,5 @@ def test_what_is_shown_of_a_value_is_short() -> None:
         ({"task": "Loop"}, "not 'Loop' (did you mean 'loop'?)."),
     ],
 )
-def test_what_is_misspelt_is_named_with_what_it_may_mean(inputs: dict[str, Any], sentence: str) -> None:
+def test_misspelling_is_reported_with_a_suggestion(inputs: dict[str, Any], sentence: str) -> None:
     assert problems(**{"prompt": "jazz"} | inputs)[0].endswith(sentence)

@@ -21,7 +21,7 @@ def test_missing_and_null_inputs_take_their_defaults() -> None:
 
 
 @pytest.mark.parametrize("seed", [None, 0, -1])
-def test_an_open_seed_is_drawn_anew(seed: int | None) -> None:
+def test_open_seed_is_random(seed: int | None) -> None:
     assert resolve(prompt="jazz", seed=seed).seed != resolve(prompt="jazz", seed=seed).seed
 
 
@@ -45,11 +45,11 @@ def test_a_request_of_musicgen_custom_is_accepted_unchanged(song: AudioInput) ->
     assert (request.task, request.variations) == ("melody", 1)
 
 
-def test_the_sound_of_a_request_is_among_its_inputs_as_it_is(song: AudioInput) -> None:
+def test_as_inputs_contains_the_decoded_audio(song: AudioInput) -> None:
     assert resolve(input_audio=song).as_inputs()["input_audio"] is song
 
 
-def test_a_prompt_is_valid_text() -> None:
+def test_prompt_must_be_valid_unicode() -> None:
     assert "unpaired surrogates" in problems(prompt="jazz \ud83c")[0]
 
 
@@ -63,7 +63,7 @@ def test_every_problem_is_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e-39, 5e-324])
-def test_a_temperature_that_changes_nothing_is_0(temperature: float) -> None:
+def test_negligible_temperature_becomes_0(temperature: float) -> None:
     with notes.collected() as told:
         assert resolve(prompt="jazz", temperature=temperature).temperature == 0
     assert told == [f"temperature {temperature:g} is as good as 0: it always takes the likeliest token."]

@@ -13,7 +13,7 @@ from tests.support.sounds import recording
 
 
 @pytest.mark.parametrize("prompt", [None, "", "  \n"])
-def test_something_must_be_asked_for(prompt: str | None) -> None:
+def test_request_needs_a_prompt_or_audio(prompt: str | None) -> None:
     assert problems(prompt=prompt) == ["Give a prompt, input_audio, or both."]
 
 
@@ -40,7 +40,7 @@ def test_a_loop_takes_no_audio(song: AudioInput) -> None:
     assert problems(task="loop", bpm=120, input_audio=song)[0].startswith("Task 'loop' takes no input_audio")
 
 
-def test_a_loop_is_made_by_any_model() -> None:
+def test_any_model_can_make_a_loop() -> None:
     assert resolve(task="loop", bpm=120, model_version="small").model_version == "small"
 
 
@@ -53,7 +53,7 @@ def test_a_remix_needs_a_song_and_a_melody_model(song: AudioInput) -> None:
         GenerationRequest.from_inputs({"task": "remix", "input_audio": song}, ["small"])
 
 
-def test_a_remix_is_of_at_most_ten_minutes() -> None:
+def test_remix_input_is_at_most_ten_minutes() -> None:
     song = recording(601, 8000)
     assert problems(task="remix", input_audio=song) == [
         "The song to remix is 601 s long; at most 600 s are allowed: "
@@ -62,7 +62,7 @@ def test_a_remix_is_of_at_most_ten_minutes() -> None:
     assert resolve(task="remix", input_audio=song, continuation_start=1).continuation_start == 1
 
 
-def test_stems_are_those_of_a_remix(song: AudioInput) -> None:
+def test_only_a_remix_returns_stems(song: AudioInput) -> None:
     assert resolve(task="remix", input_audio=song, return_stems=True).return_stems
     assert problems(prompt="jazz", return_stems=True) == [
         "return_stems is for task 'remix', and task is 'text': leave it out."
@@ -74,12 +74,12 @@ def test_a_text_model_takes_no_melody(song: AudioInput) -> None:
     assert sentence.startswith("Model 'small' takes no melody: use one of melody, ")
 
 
-def test_an_absent_model_comes_with_the_command_that_fetches_it() -> None:
+def test_missing_model_is_reported_with_its_fetch_command() -> None:
     [sentence] = problems(prompt="jazz", model_version="large")
     assert sentence.endswith("run `python -m musicgen_service weights fetch large`.")
 
 
-def test_no_model_at_all_is_said() -> None:
+def test_lack_of_any_model_is_reported() -> None:
     with pytest.raises(RequestError, match="weights fetch small"):
         GenerationRequest.from_inputs({"prompt": "jazz"}, [])
 
@@ -109,7 +109,7 @@ def test_an_open_end_is_the_end_of_the_file(song: AudioInput, end: float | None)
     assert resolve(input_audio=song, continuation=True, continuation_end=end).continuation_end is None
 
 
-def test_an_end_is_not_otherwise_negative(song: AudioInput) -> None:
+def test_end_is_not_negative_except_minus_1(song: AudioInput) -> None:
     assert "must be -1" in problems(input_audio=song, continuation_end=-0.5)[0]
 
 
@@ -119,7 +119,7 @@ def test_a_continuation_is_longer_than_what_it_continues(song: AudioInput) -> No
     assert resolve(input_audio=song, continuation=True, duration=3, continuation_start=1).duration == 3
 
 
-def test_auto_takes_the_best_model_that_can() -> None:
+def test_auto_selects_the_best_capable_model() -> None:
     def chosen(*present: str, **inputs: Any) -> str:
         return GenerationRequest.from_inputs({"prompt": "jazz"} | inputs, list(present)).model_version
 
@@ -129,11 +129,11 @@ def test_auto_takes_the_best_model_that_can() -> None:
     assert chosen("demo") == "demo"
 
 
-def test_auto_for_a_melody_takes_a_melody_model(song: AudioInput) -> None:
+def test_auto_selects_a_melody_model_for_a_melody(song: AudioInput) -> None:
     request = GenerationRequest.from_inputs({"input_audio": song}, ["large", "melody", "demo"])
     assert request.model_version == "melody"
 
 
-def test_every_checkpoint_can_be_asked_for() -> None:
+def test_every_checkpoint_can_be_requested() -> None:
     for name in CHECKPOINTS:
         assert GenerationRequest.from_inputs({"prompt": "x", "model_version": name}, [name]).model_version == name

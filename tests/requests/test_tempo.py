@@ -256,7 +256,7 @@ REPEATED = [
 
 
 @pytest.mark.parametrize("text", REPEATED)
-def test_the_time_it_takes_is_proportional_to_the_length(text: str) -> None:
+def test_reading_time_is_linear_in_prompt_length(text: str) -> None:
     def seconds(length: int) -> float:
         prompt = (text * length)[:length]
         best = float("inf")

@@ -27,19 +27,19 @@ def test_a_loop_needs_a_tempo() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1.9, 20.1])
-def test_the_duration_of_a_loop_has_bounds_of_its_own(seconds: float) -> None:
+def test_loop_duration_has_its_own_bounds(seconds: float) -> None:
     assert problems(task="loop", bpm=120, prompt="jazz", duration=seconds) == [
         f"For task 'loop' duration is the longest that the loop may be, from 2 to 20 s, not {seconds} s."
     ]
 
 
-def test_at_least_one_beat_of_every_allowed_tempo_fits_every_allowed_loop() -> None:
+def test_every_allowed_loop_fits_a_beat_of_every_tempo() -> None:
     slowest = FIELDS["bpm"].minimum
     allowed = TASKS["loop"].duration
     assert slowest is not None and allowed is not None and 60 / slowest <= allowed[0]
 
 
-def test_bpm_joins_the_description_once() -> None:
+def test_bpm_is_added_to_the_description_once() -> None:
     assert resolve(prompt="jazz", bpm=92).description == "jazz, 92 bpm"
     assert resolve(prompt="jazz, 92 BPM", bpm=92).description == "jazz, 92 BPM"
     assert resolve(prompt="jazz").description == "jazz"
@@ -63,7 +63,7 @@ def test_bpm_and_prompt_do_not_contradict() -> None:
         ("120 BPM drum & bass at 87.5bpm", 87.5, "120 BPM drum & bass at 87.5bpm, 87.5 bpm"),
     ],
 )
-def test_the_model_reads_one_tempo(prompt: str, bpm: float, description: str) -> None:
+def test_description_contains_one_tempo(prompt: str, bpm: float, description: str) -> None:
     assert resolve(prompt=prompt, bpm=bpm).description == description
     assert resolve(task="loop", prompt=prompt, bpm=bpm).description == description
 
@@ -76,18 +76,18 @@ def test_the_model_reads_one_tempo(prompt: str, bpm: float, description: str) ->
         ("120 bpm, later 90 bpm", 100, "120 bpm and 90 bpm"),
     ],
 )
-def test_bpm_is_among_what_the_prompt_says(prompt: str, bpm: float, said: str) -> None:
+def test_bpm_must_match_the_tempo_of_the_prompt(prompt: str, bpm: float, said: str) -> None:
     assert problems(prompt=prompt, bpm=bpm) == [f"The prompt says {said} but bpm is {bpm:g}: leave one of them out."]
 
 
-def test_a_loop_of_a_range_has_its_middle() -> None:
+def test_loop_uses_the_middle_of_a_tempo_range() -> None:
     with notes.collected() as told:
         request = resolve(task="loop", prompt="120-131 bpm house")
     assert (request.bpm, request.description) == (125.5, "120-131 bpm house, 125.5 bpm")
     assert told == ["The prompt says 120 to 131 bpm; 125.5 bpm is used."]
 
 
-def test_a_loop_of_two_tempi_is_refused_and_other_music_is_told() -> None:
+def test_two_tempi_are_rejected_for_a_loop_and_noted_otherwise() -> None:
     prompt = "120 BPM drum & bass at 87.5bpm"
     assert problems(task="loop", prompt=prompt) == [
         "The prompt says 120 bpm and 87.5 bpm, and a loop has one tempo: say which with bpm."
@@ -98,5 +98,5 @@ def test_a_loop_of_two_tempi_is_refused_and_other_music_is_told() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["808 trap", "high bpm 90s rave", "4/4"])
-def test_a_number_is_no_tempo_of_a_loop(prompt: str) -> None:
+def test_plain_number_is_not_a_loop_tempo(prompt: str) -> None:
     assert "needs bpm" in problems(task="loop", prompt=prompt)[0]

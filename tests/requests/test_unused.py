@@ -50,7 +50,7 @@ def of_task(task: str, song: AudioInput) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_an_input_that_a_task_does_not_use_is_told(task: str, song: AudioInput) -> None:
+def test_input_unused_by_a_task_is_noted(task: str, song: AudioInput) -> None:
     assert told(**of_task(task, song)) == []
     assert set(TASKS[task].unused) <= set(OTHER)
     for name, value in OTHER.items():
@@ -74,11 +74,11 @@ def test_an_input_that_a_task_does_not_use_is_told(task: str, song: AudioInput) 
         ({"top_k": 250, "duration": 8.0, "temperature": 1}, []),
     ],
 )
-def test_inputs_that_cancel_each_other_are_told(inputs: dict[str, Any], sentences: list[str]) -> None:
+def test_inputs_overridden_by_others_are_noted(inputs: dict[str, Any], sentences: list[str]) -> None:
     assert told(prompt="jazz", **inputs) == sentences
 
 
-def test_variations_that_are_all_alike_are_told(song: AudioInput) -> None:
+def test_identical_variations_are_noted(song: AudioInput) -> None:
     inputs = {"task": "encode-decode", "input_audio": song, "variations": 2}
     assert told(**inputs) == ["variations of task 'encode-decode' are all alike without multi_band_diffusion."]
     assert told(**inputs, multi_band_diffusion=True) == []

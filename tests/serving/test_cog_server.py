@@ -37,7 +37,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def test_cog_is_not_told_of_kubernetes(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubernetes_variable_is_removed(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """It would write, and warn when it may not, at every health check."""
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
@@ -54,7 +54,7 @@ def test_cog_finds_the_schema_in_its_working_folder(handed: list[Any], tmp_path:
     assert "/predictions" in (tmp_path / ".cog" / "openapi_schema.json").read_text()
 
 
-def test_drain_seconds_are_the_settings(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drain_seconds_come_from_the_settings(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", "7.5")
     cog_server.serve("127.0.0.1", 0)
     assert handed[4] == 7.5
@@ -63,7 +63,7 @@ def test_drain_seconds_are_the_settings(handed: list[Any], monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "port"), [([], 5000), (["PORT=5702"], 5702), (["PORT=5702", "--port", "5703"], 5703)]
 )
-def test_the_port_is_given_or_that_of_the_environment(
+def test_port_comes_from_the_option_or_the_environment(
     arguments: list[str], port: int, handed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PORT", raising=False)
@@ -73,14 +73,14 @@ def test_the_port_is_given_or_that_of_the_environment(
     assert handed[0] == ("127.0.0.1", port)
 
 
-def test_the_probe_asks_at_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_uses_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PORT"} | {"PORT": str(free_port())}
     command = [sys.executable, "-m", "musicgen_service.probe", "live"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("no answer")
 
 
-def test_it_says_where_it_listens_once_it_does(tmp_path: Path) -> None:
+def test_address_is_logged_once_listening(tmp_path: Path) -> None:
     port = free_port()
     environment = os.environ | {"PORT": str(port), "TMPDIR": str(tmp_path), "MUSICGEN_MODELS": "demo"}
     with subprocess.Popen(SERVE, cwd=PROJECT, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -99,7 +99,7 @@ def refusal(temp: Path, *arguments: str) -> str:
     return done.stderr
 
 
-def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+def test_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         sentence = f"error: It is not possible to listen on 127.0.0.1:{port}: Address already in use.\n"
@@ -113,7 +113,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         (["--host", "nowhere.invalid"], "nowhere.invalid:5000: "),
     ],
 )
-def test_an_address_that_may_not_be_had_is_one_sentence(tmp_path: Path, arguments: list[str], reason: str) -> None:
+def test_unavailable_address_is_reported_in_one_sentence(tmp_path: Path, arguments: list[str], reason: str) -> None:
     told = refusal(tmp_path, *arguments)
     assert told.startswith(f"error: It is not possible to listen on {reason}") and told.count("\n") == 1
 

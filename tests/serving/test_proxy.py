@@ -12,7 +12,7 @@ from musicgen_service.serving.proxy import Proxy
 from tests.support.upstream import Upstream
 
 
-def test_a_request_and_its_reply_go_through_unchanged(client: httpx.Client, upstream: type[Upstream]) -> None:
+def test_request_and_response_are_forwarded_unchanged(client: httpx.Client, upstream: type[Upstream]) -> None:
     for _ in range(2):  # on one connection
         reply = client.post(
             "/predictions", json={"id": "Plain_1.a-b", "input": {"prompt": "ü"}}, headers={"Accept": "x"}
@@ -24,7 +24,7 @@ def test_a_request_and_its_reply_go_through_unchanged(client: httpx.Client, upst
     assert "Server" not in client.get("/").headers or "Python" not in client.get("/").headers["Server"]
 
 
-def test_an_input_that_is_null_is_left_out(client: httpx.Client, upstream: type[Upstream]) -> None:
+def test_null_input_is_removed(client: httpx.Client, upstream: type[Upstream]) -> None:
     inputs = {"prompt": "\ud800", "seed": None, "top_p": 0, "nested": {"seed": None}, "continuation": False}
     client.post("/predictions", content=json.dumps({"webhook": None, "input": inputs}))
     del inputs["seed"]
@@ -41,7 +41,7 @@ def test_an_input_that_is_null_is_left_out(client: httpx.Client, upstream: type[
         ("POST", "/predictions/abc/cancel"),
     ],
 )
-def test_what_is_let_through(client: httpx.Client, upstream: type[Upstream], method: str, path: str) -> None:
+def test_allowed_requests_are_forwarded(client: httpx.Client, upstream: type[Upstream], method: str, path: str) -> None:
     assert client.request(method, path).status_code == 200
     assert [(m, p) for m, p, _ in upstream.asked] == [(method, path)]
 
@@ -59,7 +59,7 @@ def test_what_is_let_through(client: httpx.Client, upstream: type[Upstream], met
         ("POST", "/predictions/../shutdown"),
     ],
 )
-def test_what_is_not(client: httpx.Client, upstream: type[Upstream], method: str, path: str) -> None:
+def test_other_requests_are_rejected(client: httpx.Client, upstream: type[Upstream], method: str, path: str) -> None:
     with_raw_path = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
     with_raw_path.request(method, path)
     assert with_raw_path.getresponse().status == 404
@@ -92,7 +92,7 @@ def test_an_id_must_be_plain(client: httpx.Client, upstream: type[Upstream], giv
         (5, "webhook must be an http(s) URL."),
     ],
 )
-def test_a_webhook_stays_outside(client: httpx.Client, upstream: type[Upstream], webhook: Any, sentence: str) -> None:
+def test_webhook_must_be_public(client: httpx.Client, upstream: type[Upstream], webhook: Any, sentence: str) -> None:
     reply = client.post("/predictions", json={"input": {}, "webhook": webhook})
     assert (reply.status_code, reply.json()["error"]) == (422, sentence)
     assert upstream.asked == []
@@ -107,9 +107,7 @@ def test_private_webhooks_may_be_allowed(
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"[" * 100_000])
-def test_a_body_that_is_no_request_is_cogs_to_refuse(
-    client: httpx.Client, upstream: type[Upstream], body: bytes
-) -> None:
+def test_body_that_is_not_a_request_is_left_to_cog(client: httpx.Client, upstream: type[Upstream], body: bytes) -> None:
     assert client.post("/predictions", content=body).status_code == 200
     assert upstream.asked[0][2] == body
 
@@ -146,7 +144,7 @@ def picky(served: Proxy) -> Proxy:
         ({"input": {"x" * 1_000_000: 1}}, "There is no input 'xxx"),
     ],
 )
-def test_what_is_misspelt_is_refused(
+def test_misspelling_is_rejected(
     body: dict[str, Any], sentence: str, client: httpx.Client, picky: Proxy, upstream: type[Upstream]
 ) -> None:
     reply = client.post("/predictions", json=body)
@@ -171,7 +169,7 @@ def test_no_more_than_ten_problems_are_listed(client: httpx.Client, picky: Proxy
         {},
     ],
 )
-def test_what_is_not_misspelt_is_handed_on(
+def test_correct_spelling_is_forwarded(
     body: dict[str, Any], client: httpx.Client, picky: Proxy, upstream: type[Upstream]
 ) -> None:
     assert client.post("/predictions", json=body).status_code == 200
@@ -179,7 +177,7 @@ def test_what_is_not_misspelt_is_handed_on(
     assert len(upstream.asked) == 2
 
 
-def test_json_without_a_type_is_json_unless_a_web_page_sends_it(client: httpx.Client, picky: Proxy) -> None:
+def test_untyped_body_is_json_unless_sent_by_a_web_page(client: httpx.Client, picky: Proxy) -> None:
     def types(**headers: str) -> str | None:
         reply = client.post("/predictions", content=b'{"input": {}}', headers=headers)
         return str(reply.json()["headers"].get("Content-Type"))
@@ -189,7 +187,9 @@ def test_json_without_a_type_is_json_unless_a_web_page_sends_it(client: httpx.Cl
     assert types(**{"Content-Type": "text/plain"}) == "text/plain"
 
 
-def test_an_error_is_said_once(client: httpx.Client, upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_prefix_is_not_repeated(
+    client: httpx.Client, upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failed(self: Upstream) -> None:
         body = b'{"error":"Prediction failed: Prediction failed: x","logs":"\\"error\\":\\"Prediction"}'
         self.send_response(200)

@@ -13,7 +13,7 @@ from tests.support.harness import wait_until
 from tests.support.upstream import Upstream
 
 
-def test_a_client_that_goes_away_ends_its_request(served: Proxy, upstream: type[Upstream]) -> None:
+def test_disconnect_cancels_the_request(served: Proxy, upstream: type[Upstream]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", served.server_port)
     connection.request("POST", "/predictions", b'{"input": "slow"}')
     wait_until(lambda: bool(upstream.asked))
@@ -23,7 +23,7 @@ def test_a_client_that_goes_away_ends_its_request(served: Proxy, upstream: type[
     wait_until(lambda: served.waiting == 0)
 
 
-def test_clients_beyond_the_limit_are_turned_away(upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_beyond_the_limit_are_disconnected(upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy, "MAX_CLIENTS", 2)
     server = Proxy(("127.0.0.1", 0), lambda: None)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -47,7 +47,7 @@ def test_clients_beyond_the_limit_are_turned_away(upstream: type[Upstream], monk
         thread.join()
 
 
-def test_without_a_server_behind_it_it_says_so() -> None:
+def test_missing_server_is_reported() -> None:
     server = Proxy(("127.0.0.1", 0), lambda: None)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -64,7 +64,7 @@ def test_without_a_server_behind_it_it_says_so() -> None:
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
-def test_a_server_that_breaks_down_in_a_request_is_said(connection: str) -> None:
+def test_server_crash_during_a_request_is_reported(connection: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as broken:
         threading.Thread(target=lambda: broken.accept()[0].close(), daemon=True).start()
         server = Proxy(("127.0.0.1", 0), lambda: broken.getsockname()[1])
@@ -80,7 +80,9 @@ def test_a_server_that_breaks_down_in_a_request_is_said(connection: str) -> None
             thread.join()
 
 
-def test_while_draining_nothing_new_is_taken_on(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
+def test_new_predictions_are_rejected_while_draining(
+    client: httpx.Client, served: Proxy, upstream: type[Upstream]
+) -> None:
     served.draining = True
     assert client.post("/predictions", json={}).status_code == 503
     assert client.get("/health-check").json() == {"status": "DRAINING"}
@@ -88,7 +90,7 @@ def test_while_draining_nothing_new_is_taken_on(client: httpx.Client, served: Pr
     assert [path for _, path, _ in upstream.asked] == ["/predictions/abc/cancel"]
 
 
-def test_what_is_given_up_is_told(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
+def test_cancelled_prediction_is_reported(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
     def give_up() -> None:
         wait_until(lambda: bool(upstream.asked))
         served.ended.set()
@@ -101,6 +103,6 @@ def test_what_is_given_up_is_told(client: httpx.Client, served: Proxy, upstream:
     assert upstream.hung_up.wait(60)
 
 
-def test_asynchronous_predictions_are_remembered(client: httpx.Client, served: Proxy) -> None:
+def test_asynchronous_prediction_ids_are_recorded(client: httpx.Client, served: Proxy) -> None:
     client.post("/predictions", json={}, headers={"Prefer": "respond-async"})
     assert list(served.running) == ["given"]

@@ -50,7 +50,7 @@ def told(server: Server) -> str:
     return server.log.read_text()
 
 
-def test_a_dead_server_is_started_again(server: Server) -> None:
+def test_crashed_server_is_restarted(server: Server) -> None:
     assert say(server, "die").status_code == 502
     wait_until(lambda: server.status() == "READY")
     assert say(server, "hello").json() == {"word": "hello"}
@@ -58,7 +58,7 @@ def test_a_dead_server_is_started_again(server: Server) -> None:
     assert not runs(int(told(server).partition("left behind: ")[2].split()[0]))
 
 
-def test_an_unhealthy_server_is_started_again(server: Server) -> None:
+def test_unhealthy_server_is_restarted(server: Server) -> None:
     before = pid(server)
     say(server, "ill")
     wait_until(lambda: server.status() == "READY")
@@ -69,7 +69,7 @@ def test_an_unhealthy_server_is_started_again(server: Server) -> None:
 LOSING = ["-c", SCRIPT.replace("command =", "supervisor.STUCK_AFTER = 0.5\ncommand ="), "--port"]
 
 
-def test_a_server_that_is_busy_with_nothing_is_started_again(tmp_path: Path) -> None:
+def test_server_busy_without_a_prediction_is_restarted(tmp_path: Path) -> None:
     with serving(LOSING, PROJECT, tmp_path / "temp") as server:
         before = pid(server)
         say(server, "lose")
@@ -80,7 +80,7 @@ def test_a_server_that_is_busy_with_nothing_is_started_again(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_a_long_prediction_is_not_taken_for_nothing(asynchronous: bool, tmp_path: Path) -> None:
+def test_long_prediction_does_not_cause_a_restart(asynchronous: bool, tmp_path: Path) -> None:
     with serving(LOSING, PROJECT, tmp_path / "temp") as server, ExitStack() as waiting:
         if asynchronous:
             assert say(server, "later", Prefer="respond-async").status_code == 202
@@ -94,20 +94,20 @@ def test_a_long_prediction_is_not_taken_for_nothing(asynchronous: bool, tmp_path
         assert (pid(server), server.status()) == (before, "BUSY")
 
 
-def test_a_lost_slot_does_not_hold_up_the_end(server: Server) -> None:
+def test_lost_slot_does_not_delay_shutdown(server: Server) -> None:
     say(server, "lose")
     assert server.stop() == 0
     assert "cancelling" not in told(server)
 
 
-def test_each_wait_is_longer(server: Server) -> None:
+def test_each_backoff_is_longer(server: Server) -> None:
     for wait in ("0.05", "0.1", "0.2", "0.4"):
         wait_until(lambda: server.status() == "READY")
         say(server, "die")
         wait_until(lambda wait=wait: f"again in {wait} s" in told(server))  # type: ignore[misc]
 
 
-def test_a_setup_that_failed_is_tried_again_until_its_weights_appear(tmp_path: Path) -> None:
+def test_failed_setup_is_retried_until_weights_appear(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     # A setup may take long before it fails: that is no service, so the waits get longer all the same.
     command = ["-c", SCRIPT.replace("command =", "supervisor.STABLE_AFTER = 0\ncommand ="), "--port"]
@@ -129,7 +129,7 @@ def test_a_setup_that_failed_is_tried_again_until_its_weights_appear(tmp_path: P
         assert "reason" not in server.client.get("/health-check").json()
 
 
-def test_while_a_setup_that_failed_is_tried_again_the_reason_stays(tmp_path: Path) -> None:
+def test_failure_reason_stays_during_a_retry(tmp_path: Path) -> None:
     # The server that is tried next takes long to answer.
     slow = SCRIPT.replace(
         '"-m", "tests.support.fake_cog"',
@@ -143,14 +143,14 @@ def test_while_a_setup_that_failed_is_tried_again_the_reason_stays(tmp_path: Pat
         assert "weights is empty." in say(server, "hello").json()["error"]
 
 
-def test_waits_double_up_to_a_minute() -> None:
+def test_backoff_doubles_up_to_a_minute() -> None:
     waits = [0.0]
     for _ in range(9):
         waits.append(supervisor.next_backoff(waits[-1]))
     assert waits[1:] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_told_to_end_it_lets_a_prediction_finish(server: Server) -> None:
+def test_shutdown_waits_for_a_prediction(server: Server) -> None:
     replies: list[httpx.Response] = []
     children = family(server)
     thread = threading.Thread(target=lambda: replies.append(say(server, "slow")))
@@ -166,7 +166,7 @@ def test_told_to_end_it_lets_a_prediction_finish(server: Server) -> None:
     assert children and not any(child.is_running() for child in children)
 
 
-def test_what_does_not_finish_in_time_is_given_up_and_says_so(server: Server) -> None:
+def test_prediction_is_cancelled_at_the_drain_deadline(server: Server) -> None:
     replies: list[httpx.Response] = []
     thread = threading.Thread(target=lambda: replies.append(say(server, "endless")))
     thread.start()
@@ -178,7 +178,7 @@ def test_what_does_not_finish_in_time_is_given_up_and_says_so(server: Server) ->
     assert "supervisor: cancelling the predictions that still run" in told(server)
 
 
-def test_an_asynchronous_prediction_that_does_not_finish_is_cancelled(server: Server) -> None:
+def test_asynchronous_prediction_is_cancelled_at_the_deadline(server: Server) -> None:
     assert say(server, "later", Prefer="respond-async").status_code == 202
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
@@ -186,7 +186,7 @@ def test_an_asynchronous_prediction_that_does_not_finish_is_cancelled(server: Se
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGABRT])
-def test_the_supervisors_death_ends_everything(server: Server, number: signal.Signals) -> None:
+def test_supervisor_crash_ends_all_processes(server: Server, number: signal.Signals) -> None:
     say(server, "breed")
     children = family(server)
     assert len(children) == 3  # the launcher, the server and its worker
@@ -195,7 +195,7 @@ def test_the_supervisors_death_ends_everything(server: Server, number: signal.Si
     wait_until(lambda: not any(runs(child.pid) for child in children))
 
 
-def test_the_servers_death_ends_its_worker(server: Server) -> None:
+def test_server_crash_ends_its_worker(server: Server) -> None:
     say(server, "breed")
     *_, cog, worker = family(server)
     cog.kill()
@@ -204,7 +204,7 @@ def test_the_servers_death_ends_its_worker(server: Server) -> None:
     assert "supervisor: the server ended with status 137" in told(server)
 
 
-def test_a_launcher_that_dies_takes_the_server_with_it(server: Server) -> None:
+def test_launcher_crash_ends_the_server(server: Server) -> None:
     say(server, "breed")
     launcher, *others = family(server)
     launcher.kill()
@@ -212,14 +212,14 @@ def test_a_launcher_that_dies_takes_the_server_with_it(server: Server) -> None:
     wait_until(lambda: server.status() == "READY")
 
 
-def test_a_terminal_that_goes_away_is_an_end_like_others(server: Server) -> None:
+def test_closed_terminal_stops_the_service(server: Server) -> None:
     children = family(server)
     server.process.send_signal(signal.SIGHUP)
     assert server.process.wait(60) == 0
     assert "supervisor: stopped" in told(server) and not any(runs(child.pid) for child in children)
 
 
-def test_under_nohup_it_goes_on(tmp_path: Path) -> None:
+def test_nohup_keeps_the_service_running(tmp_path: Path) -> None:
     ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + SCRIPT
     with serving(["-c", ignoring, "--port"], PROJECT, tmp_path / "temp") as server:
         server.process.send_signal(signal.SIGHUP)
@@ -227,7 +227,7 @@ def test_under_nohup_it_goes_on(tmp_path: Path) -> None:
         assert server.status() == "READY"
 
 
-def test_few_descriptors_mean_fewer_clients_and_not_the_end(tmp_path: Path) -> None:
+def test_client_limit_follows_the_descriptor_limit(tmp_path: Path) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n" + SCRIPT
     with serving(["-c", limited, "--port"], PROJECT, tmp_path / "temp") as server, ExitStack() as open_ones:
         before, host, port = pid(server), server.client.base_url.host, server.client.base_url.port or 0
@@ -246,7 +246,7 @@ def _answers(server: Server) -> bool:
         return False
 
 
-def test_a_temporary_folder_that_was_gone_is_used_again(server: Server, tmp_path: Path) -> None:
+def test_restored_temporary_folder_is_used_again(server: Server, tmp_path: Path) -> None:
     shutil.rmtree(server.temp)
     sentence = "The service's temporary folder is gone: try again when it is back."
     reply = say(server, "hello")
@@ -260,7 +260,7 @@ def test_a_temporary_folder_that_was_gone_is_used_again(server: Server, tmp_path
     assert say(server, "hello").json() == {"word": "hello"}
 
 
-def test_a_full_disk_is_said_and_service_goes_on_when_there_is_room(tmp_path: Path) -> None:
+def test_full_disk_is_reported_until_there_is_space(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "size=1m") as temp, serving(["-c", SCRIPT, "--port"], PROJECT, temp) as server:
         large = fill(temp)
         reply = say(server, "hello")
@@ -274,9 +274,7 @@ def test_a_full_disk_is_said_and_service_goes_on_when_there_is_room(tmp_path: Pa
         assert say(server, "hello").json() == {"word": "hello"}
 
 
-def test_a_full_disk_under_cogs_folder_is_said_before_a_slot_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_under_cogs_folder_is_reported_in_advance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with disk(tmp_path / "disk", "size=1m") as full:
         for folder in (full, full / "coglet" / "predictions"):
             monkeypatch.setattr(supervisor, "COG_FOLDER", folder)
@@ -289,6 +287,6 @@ def test_a_full_disk_under_cogs_folder_is_said_before_a_slot_is_lost(
     assert supervisor._folder_problem() == "The service may not write to its temporary folder."
 
 
-def test_an_idle_server_ends_at_once(server: Server) -> None:
+def test_idle_server_stops_immediately(server: Server) -> None:
     assert server.stop() == 0
     assert "supervisor: stopped" in told(server)

@@ -14,7 +14,7 @@ def test_the_tempo_of_a_song_is_read_from_its_caption(seed: int) -> None:
     assert read_tempo(without_tempo(song.caption)) is None
 
 
-def test_a_caption_is_whole_without_its_tempo() -> None:
+def test_caption_is_valid_without_its_tempo() -> None:
     assert without_tempo("90 bpm, lofi piano, a minor") == "lofi piano, a minor"
     assert without_tempo("lofi piano, 90 bpm, a minor") == "lofi piano, a minor"
     assert without_tempo("lofi piano, 90 bpm") == "lofi piano"

@@ -25,7 +25,7 @@ def test_the_same_seed_gives_the_same_song() -> None:
     assert not np.array_equal(first.audio, Synthesiser().song(8).audio)
 
 
-def test_audio_is_ten_seconds_of_mono_float32_that_does_not_clip() -> None:
+def test_audio_is_unclipped_mono_float32_of_ten_seconds() -> None:
     song = Synthesiser().song(1, 10.0)
     assert song.audio.dtype == np.float32
     assert song.audio.shape == (10 * SAMPLE_RATE,)

@@ -6,7 +6,7 @@ from demo.training import quantiser
 from demo.training.augmentation import corrupted_inputs
 
 
-def test_spans_are_replaced_by_another_clip_or_silence_and_bars_are_repeated() -> None:
+def test_spans_are_replaced_and_bars_repeated() -> None:
     bar = 133  # frames, at 90 bpm
     codes = torch.arange(500).expand(2, quantiser.CODEBOOKS, 500) + torch.tensor([0, 1000])[:, None, None]
     silence = torch.full((quantiser.CODEBOOKS,), 9999)

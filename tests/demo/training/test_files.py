@@ -17,7 +17,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
-def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+def test_new_folder_replaces_the_old_one(tmp_path: Path) -> None:
     for content in ("first", "second"):
         with written_whole(tmp_path / "folder") as partial:
             partial.mkdir()

@@ -26,7 +26,7 @@ def test_copy_heads_attend_to_the_frame_a_beat_ago(t5: Path, bpm: int) -> None:
 
 
 @pytest.mark.parametrize("bpm", [60, 90, 125, 170])
-def test_cycle_units_write_the_phase_of_one_two_and_four_bars(t5: Path, bpm: int) -> None:
+def test_cycle_units_write_bar_phases(t5: Path, bpm: int) -> None:
     torch.manual_seed(0)
     lm = create(t5)[0].eval()
     written: list[torch.Tensor] = []

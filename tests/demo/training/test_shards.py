@@ -32,7 +32,7 @@ def test_a_step_always_draws_the_same_batch(teacher: Quantiser, chroma: torch.nn
     assert len(list(tmp_path.glob("drums*.pt"))) == 4 and not list(tmp_path.glob("*.partial"))
 
 
-def test_a_writer_that_fails_is_not_waited_for(teacher: Quantiser, tmp_path: Path) -> None:
+def test_failed_writer_raises_instead_of_waiting(teacher: Quantiser, tmp_path: Path) -> None:
     not_a_chroma = SimpleNamespace()  # cannot be called
     shards = Shards(tmp_path, 4, 2)
     with (

@@ -79,20 +79,20 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, lis
     yield folder, [run(folder, words) for words in (*KILLED_AFTER, None)]
 
 
-def test_a_killed_training_goes_on_to_the_same_checkpoint(
+def test_killed_training_resumes_to_the_same_checkpoint(
     uninterrupted: Path, killed: tuple[Path, list[list[str]]]
 ) -> None:
     assert digests(killed[0] / "weights") == digests(uninterrupted / "weights")
 
 
-def test_what_was_done_is_not_done_again(killed: tuple[Path, list[list[str]]]) -> None:
+def test_finished_stages_are_skipped(killed: tuple[Path, list[list[str]]]) -> None:
     _, attempts = killed
     assert "going on from step 1 of 2" in attempts[2]  # the codec
     assert attempts[3].count("going on from step 1 of 2") == 1  # the language model
     assert not any("encoder" in line for line in attempts[3])
 
 
-def test_nothing_is_left_half_written(killed: tuple[Path, list[list[str]]]) -> None:
+def test_no_partial_files_remain(killed: tuple[Path, list[list[str]]]) -> None:
     folder, _ = killed
     assert not list(folder.rglob(f"*{PARTIAL}"))
 
@@ -104,12 +104,12 @@ def test_progress_names_stage_step_loss_and_time_left(killed: tuple[Path, list[l
     assert "MB" in printed[-1]
 
 
-def test_a_folder_of_another_recipe_is_refused(uninterrupted: Path) -> None:
+def test_folder_of_another_recipe_is_rejected(uninterrupted: Path) -> None:
     with pytest.raises(FolderError, match=r"begun with another recipe"):
         train(uninterrupted, Recipe(), "cpu")
 
 
-def test_two_trainings_in_one_folder_are_refused(uninterrupted: Path) -> None:
+def test_two_trainings_in_one_folder_are_rejected(uninterrupted: Path) -> None:
     from filelock import FileLock
 
     with FileLock(uninterrupted / "lock"), pytest.raises(FolderError, match=r"Another process trains"):

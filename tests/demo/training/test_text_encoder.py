@@ -15,7 +15,7 @@ def test_prompts_are_split_into_known_words(t5: Path) -> None:
     assert "<unk>" not in pieces
 
 
-def test_words_that_are_never_trained_take_the_nearest_words_embedding(t5: Path) -> None:
+def test_untrained_words_share_the_nearest_embedding(t5: Path) -> None:
     encoder, tokenizer = text_encoder.load(t5)
     text_encoder.share_embeddings(encoder, tokenizer)
     table = encoder.shared.weight
