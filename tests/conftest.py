@@ -1,4 +1,4 @@
-"""What tests share: a weights folder with random tiny checkpoints, built once per session, and a hub."""
+"""Fixtures: a weights folder with random tiny checkpoints, built once per session, and a hub."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ def store(weights: Path) -> WeightStore:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """An empty hub on this machine, in the place of the real one."""
+    """An empty local hub in place of the real one."""
     from huggingface_hub import constants
 
     with running() as hub:

@@ -1,4 +1,4 @@
-"""What `make container` builds from, without building it."""
+"""The input files of `make container`; nothing is built."""
 
 from pathlib import Path
 from typing import Any

@@ -132,9 +132,9 @@ def test_every_probe_runs_our_probe_command() -> None:
 
 def test_grace_period_exceeds_drain_time() -> None:
     environment = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
-    least = settings.load(environment).drain_seconds + supervisor.CANCEL_TIMEOUT + 10
-    assert POD["terminationGracePeriodSeconds"] >= least
-    assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= least
+    minimum = settings.load(environment).drain_seconds + supervisor.CANCEL_TIMEOUT + 10
+    assert POD["terminationGracePeriodSeconds"] >= minimum
+    assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= minimum
     assert COMPOSE["environment"]["MUSICGEN_DRAIN_SECONDS"] == environment["MUSICGEN_DRAIN_SECONDS"]
 
 

@@ -1,4 +1,4 @@
-"""What goes into the image, by the matcher of Docker's own client."""
+"""Contents of the image by .dockerignore, checked with the matcher of Docker's own client."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ PLACES = ("", "musicgen_service/", "musicgen_service/models/", "compat/", "weigh
 
 
 def kept(root: Path) -> set[str]:
-    """Files of a folder that the image would get."""
+    """The files of a folder that would be copied into the image."""
     # Docker sends .dockerignore to the builder, which copies it only where the patterns let it.
     sent = PatternMatcher(list(PATTERNS)).walk(str(root))
     return {path for path in sent if (root / path).is_file() and path != ".dockerignore"}

@@ -1,4 +1,4 @@
-"""Folders in the temporary folder: ours are marked and swept, whatever else lies there is left alone."""
+"""Temporary folders: ours are marked and removed, all others are kept."""
 
 import json
 import os
@@ -161,7 +161,7 @@ def test_no_folder_remains_when_it_cannot_be_locked(tmp_path: Path, monkeypatch:
 
 @contextmanager
 def disk(folder: Path, options: str) -> Iterator[Path]:
-    """A small file system of its own; skips where that may not be."""
+    """A small file system; skips where mounting is not permitted."""
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode:
         pytest.skip("nothing may be mounted here")
@@ -208,8 +208,8 @@ def test_lack_of_inodes_is_reported(tmp_path: Path) -> None:
         files = [small / str(number) for number in range(19)]
         for file in files:
             file.touch()
-        told = folders.problem(small)
-        assert told and told.startswith("The service's disk has no inodes left") and folders.is_full(small)
+        problem = folders.problem(small)
+        assert problem and problem.startswith("The service's disk has no inodes left") and folders.is_full(small)
         for file in files:
             file.unlink()
         assert folders.problem(small) is None

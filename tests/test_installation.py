@@ -37,7 +37,7 @@ def test_weights_folder_takes_precedence_over_shipped_weights(weights: Path, tmp
 
 @dataclass(frozen=True)
 class Installation:
-    """A wheel in an environment of its own, run in an empty folder."""
+    """A wheel installed in a separate environment and run in an empty folder."""
 
     environment: Path
     folder: Path
@@ -48,7 +48,7 @@ class Installation:
         return self.environment / "bin" / "python"
 
     def run(self, *command: str) -> str:
-        """What a command of the environment prints."""
+        """Run a command of the environment; returns its output."""
         done = subprocess.run(
             [self.environment / "bin" / command[0], *command[1:]],
             cwd=self.folder,

@@ -1,4 +1,4 @@
-"""No dependency under a licence that the project does not allow, and none that is not looked at."""
+"""Every dependency has a licence that the project allows."""
 
 import pytest
 

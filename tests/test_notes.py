@@ -1,4 +1,4 @@
-"""What is noted of a request reaches its own client, in its own words."""
+"""Notes reach the client of their request, with the client's names of inputs."""
 
 import threading
 from pathlib import Path
@@ -18,31 +18,31 @@ from tests.support.sounds import RATE, tone
 
 
 def test_notes_are_unique_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    with notes.collected() as told:
+    with notes.collected() as sentences:
         for sentence in ("b", "a", "b"):
             notes.note(sentence)
     notes.note("c")
-    assert told == ["b", "a"]
+    assert sentences == ["b", "a"]
     assert capsys.readouterr().err == "note: b\nnote: a\nnote: c\n"
 
 
 def test_concurrent_requests_have_separate_notes() -> None:
     both = threading.Barrier(2)
-    told: dict[str, list[str]] = {}
+    collected: dict[str, list[str]] = {}
 
     def request(name: str) -> None:
-        with notes.collected() as found:
+        with notes.collected() as sentences:
             both.wait(10)
             notes.note(name)
             both.wait(10)
-        told[name] = found
+        collected[name] = sentences
 
     threads = [threading.Thread(target=request, args=(name,)) for name in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert told == {"a": ["a"], "b": ["b"]}
+    assert collected == {"a": ["a"], "b": ["b"]}
 
 
 def test_validated_request_logs_no_notes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,28 +64,28 @@ def song(tmp_path: Path) -> Path:
     return path
 
 
-def told(service: MusicGenService, **inputs: Any) -> list[str]:
-    with notes.collected() as found:
+def notes_of(service: MusicGenService, **inputs: Any) -> list[str]:
+    with notes.collected() as sentences:
         service.generate(decode_files({"seed": 5, "duration": 1, "model_version": "small"} | inputs, FIELDS))
-    return found
+    return sentences
 
 
 def metrics(system: str | None, service: MusicGenService, **inputs: Any) -> dict[str, Any]:
-    """What a predictor says of a request that it carries out."""
+    """The metrics that a predictor records for a request."""
     predictor = predictors.load(system)
     predictor.service = service
-    said: dict[str, Any] = {}
-    predictor.record_metric = said.__setitem__
+    recorded: dict[str, Any] = {}
+    predictor.record_metric = recorded.__setitem__
     defaults = {name: field.default for name, field in predictor.fields.items()}
     predictor.run_request({"self": predictor} | defaults | inputs)
-    return said
+    return recorded
 
 
 def test_notes_are_in_the_metrics_when_there_are_some(service: MusicGenService) -> None:
     inputs = {"prompt": "rock", "model_version": "small", "duration": 1}
     assert set(metrics(None, service, **inputs)) == {"seed", "seeds"}
-    said = metrics(None, service, **inputs, chroma_coefficient=1.5)
-    assert said["notes"] == ["chroma_coefficient has no effect on task 'text'."]
+    recorded = metrics(None, service, **inputs, chroma_coefficient=1.5)
+    assert recorded["notes"] == ["chroma_coefficient has no effect on task 'text'."]
 
 
 def test_drop_ins_name_their_own_inputs(
@@ -98,16 +98,16 @@ def test_drop_ins_name_their_own_inputs(
         "duration has no effect on model_version 'encode-decode'.",
     ]
     predictor = predictors.load("musicgen_remixer")
-    with notes.collected(predictor.reword) as found:
+    with notes.collected(predictor.reword) as sentences:
         notes.note("No vocals were found in input_audio, so the remix is the new backing alone.")
-    assert found == ["No vocals were found in music_input, so the remix is the new backing alone."]
+    assert sentences == ["No vocals were found in music_input, so the remix is the new backing alone."]
 
 
 @pytest.mark.parametrize("task", ["encode-decode", "continuation", "melody"])
 def test_part_shorter_than_a_sample_is_rejected(task: str, service: MusicGenService, song: Path) -> None:
     model = "melody" if task == "melody" else "small"
     with pytest.raises(RequestError) as refused:
-        told(
+        notes_of(
             service,
             input_audio=song,
             task=task,
@@ -122,7 +122,7 @@ def test_part_shorter_than_a_sample_is_rejected(task: str, service: MusicGenServ
 
 
 def test_continuation_of_less_than_a_frame_is_noted(service: MusicGenService, song: Path) -> None:
-    assert told(service, input_audio=song, continuation=True, continuation_end=0.015) == [
+    assert notes_of(service, input_audio=song, continuation=True, continuation_end=0.015) == [
         "input_audio is shorter than 0.02 s, so the music does not go on from it."
     ]
 
@@ -133,15 +133,15 @@ def test_melody_that_is_silent_after_separation_is_noted(
     monkeypatch.setattr(
         "musicgen_service.analysis.stems.melodic", lambda audio, *_: type(audio)(0 * audio.samples, RATE)
     )
-    assert told(service, input_audio=song, model_version="melody") == [
+    assert notes_of(service, input_audio=song, model_version="melody") == [
         "input_audio has no effect: nothing of it is left when its melody is taken out and mixed to one channel."
     ]
 
 
 def test_text_beyond_the_text_encoder_is_noted(service: MusicGenService) -> None:
-    [sentence] = told(service, prompt="静かなピアノ")
+    [sentence] = notes_of(service, prompt="静かなピアノ")
     assert sentence.startswith("The text encoder of model 'small' knows none of the prompt's words")
-    [sentence] = told(service, prompt="rock " * 600)
+    [sentence] = notes_of(service, prompt="rock " * 600)
     assert "the text encoder reads 512: what comes after its first 2554 characters has no effect" in sentence
 
 

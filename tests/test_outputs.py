@@ -1,4 +1,4 @@
-"""Finished clips: kept until they are delivered, removed by age and by size, gone with a dead process."""
+"""Finished clips are kept until delivery, and removed by age, by size, and after the end of their process."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Clock:
-    """A clock that a test turns."""
+    """A clock set by the test."""
 
     now = 0.0
 
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def finished(outputs: Outputs, size: int = 1) -> Path:
-    """The file of a request that has ended."""
+    """The file of a finished request."""
     with outputs.folder() as folder:
         file = folder / "clip.wav"
         file.write_bytes(bytes(size))
@@ -111,7 +111,7 @@ def cog(tmp_path: Path) -> Path:
 
 
 def leave(folder: Path, *parts: str) -> Path:
-    """What Cog leaves of a prediction, long ago."""
+    """An old folder of a prediction as Cog leaves it."""
     for part in parts:
         (folder / part).mkdir(parents=True)
         (folder / part / "file").touch()

@@ -24,7 +24,7 @@ def pinned(*files: str) -> list[Pin]:
     return [pin for file in files for pin in pins.read(Path(file).read_text())]
 
 
-def wanted(*extras: str) -> list[Requirement]:
+def requirements_of(*extras: str) -> list[Requirement]:
     """What pyproject.toml asks for, everywhere: for the service, and for some extras."""
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     lists = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
@@ -56,14 +56,14 @@ def needed(roots: list[Requirement]) -> set[str]:
 )
 def test_pins_are_exactly_the_required_packages(files: list[str], extras: list[str]) -> None:
     have = {pin.name for pin in pinned(*files) if pin.holds(HERE)}
-    roots = wanted(*extras)
+    roots = requirements_of(*extras)
     # torch asks for what is in requirements-cuda.txt where it is built for CUDA.
     assert needed(roots) - {pin.name for pin in pinned("requirements-cuda.txt")} == have
 
 
 def test_direct_requirements_are_pinned_at_allowed_versions() -> None:
     versions = {pin.name: pin for pin in pinned("requirements.txt", "requirements-dev.txt")}
-    for requirement in wanted("dev"):
+    for requirement in requirements_of("dev"):
         pin = versions[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(pin.version), requirement
         for environment in pins.environments():

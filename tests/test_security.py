@@ -1,4 +1,4 @@
-"""Promises of SECURITY.md that code can be read for, and a checkpoint that attacks its reader."""
+"""Statements of SECURITY.md that can be checked in the code, and a malicious checkpoint."""
 
 import ast
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_no_command_is_run_through_a_shell() -> None:
 
 
 class Attack:
-    """Touches a file when it is restored."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, witness: Path) -> None:
         self.witness = witness

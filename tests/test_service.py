@@ -203,17 +203,17 @@ def test_missing_separator_is_reported_with_its_fetch_command(
 def test_beat_tracker_depends_on_the_weights_folder(
     service: MusicGenService, task: str, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[float | None] = []
+    tempi: list[float | None] = []
 
     def track(_samples: np.ndarray, _rate: int, tempo: float | None) -> BeatGrid:
-        asked.append(tempo)
+        tempi.append(tempo)
         return BeatGrid(120, np.arange(0, 4, 0.5), np.arange(0, 4, 2.0), 4, 1.0)
 
     monkeypatch.setattr(beat_tracking, "choose", lambda store, _device: track if store is service.store else None)
     monkeypatch.setattr(service._analysis, "_tracker", None)
     given = {"input_audio": song} if task == "remix" else {"duration": 2}
     made(service, task=task, prompt="rock", bpm=120, model_version="melody", **given)
-    assert asked == [120] * (2 if task == "remix" else 1)
+    assert tempi == [120] * (2 if task == "remix" else 1)
 
 
 def test_recipe_of_a_loop_variation_repeats_the_loop_up_to_it(service: MusicGenService) -> None:
@@ -240,7 +240,7 @@ def test_recipe_contains_the_checksum_of_input_audio(service: MusicGenService, s
 
 
 class Cancelled(BaseException):
-    """As Cog's: not an Exception, raised at any moment."""
+    """Like Cog's cancellation: not an Exception, raised at any point."""
 
 
 @pytest.mark.parametrize("when", [0.0, 0.5, 1.0])
@@ -285,8 +285,8 @@ def test_rejected_request_keeps_earlier_files(service: MusicGenService) -> None:
 
 def test_progress_is_reported_in_percent(service: MusicGenService, capsys: pytest.CaptureFixture[str]) -> None:
     made(service, prompt="rock", variations=2)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" %")]
-    assert told == [f"{percent} %" for percent in range(10, 101, 10)]
+    percentages = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" %")]
+    assert percentages == [f"{percent} %" for percent in range(10, 101, 10)]
 
 
 @pytest.mark.parametrize("seconds", [31, 45.3])

@@ -1,4 +1,4 @@
-"""The environment variables: what each may be, what is said of a wrong one, and that nothing else reads them."""
+"""The environment variables: allowed values, errors, and that no other module reads them."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""The shipped checkpoint through the whole service: what a newcomer hears first."""
+"""The shipped checkpoint through the complete service."""
 
 import itertools
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def service() -> Iterator[MusicGenService]:
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of synthesised music, from beyond the seeds that the checkpoint was trained on."""
+    """Two seconds of synthesised music with a seed outside the training set."""
     from demo.synth import Synthesiser
 
     path = tmp_path_factory.mktemp("song") / "song.wav"

@@ -1,4 +1,4 @@
-"""How torch's threads wait for one another, and how many there are."""
+"""Wait policy and number of torch's threads."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ os._exit(0)
 
 
 def run(command: list[str], *wrapper: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """A Python command in an environment that says nothing of threads but for `settings`."""
+    """Run a Python command in an environment without thread variables except `settings`."""
     threads = ("OMP_NUM_THREADS", *WAIT_POLICY)
     environment = {name: value for name, value in os.environ.items() if name not in threads} | settings
     return subprocess.run(
@@ -47,9 +47,9 @@ def test_the_wait_policy_is_set_before_torch_is_loaded(way: str, tmp_path: Path)
 
 
 def spin_counts(**settings: str) -> set[str]:
-    """What the OpenMP library that torch loads says of how long its threads spin."""
-    said = run(["-c", "import musicgen_service, torch"], OMP_DISPLAY_ENV="VERBOSE", **settings).stderr
-    return {line.partition("=")[2].strip(" '") for line in said.splitlines() if "GOMP_SPINCOUNT" in line}
+    """The spin counts that torch's OpenMP library reports."""
+    output = run(["-c", "import musicgen_service, torch"], OMP_DISPLAY_ENV="VERBOSE", **settings).stderr
+    return {line.partition("=")[2].strip(" '") for line in output.splitlines() if "GOMP_SPINCOUNT" in line}
 
 
 def test_threads_sleep_while_they_wait() -> None:
@@ -73,7 +73,7 @@ def test_threads_follow_the_affinity_mask() -> None:
 
 @pytest.fixture
 def one_processor() -> Iterator[Path]:
-    """A control group whose processes have the time of one processor."""
+    """A control group limited to the time of one processor."""
     group = CPU_CONTROLLER / f"musicgen-{uuid.uuid4().hex}"
     try:
         group.mkdir()

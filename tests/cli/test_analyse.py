@@ -1,4 +1,4 @@
-"""`analyse` and `recipe`: what they print, and what they say of files they cannot read."""
+"""The commands `analyse` and `recipe`: output, and errors for unreadable files."""
 
 import json
 from pathlib import Path
@@ -82,6 +82,6 @@ def test_usage_errors_are_reported_before_reading(
 
 def test_non_audio_file_is_reported(capsys: Capture) -> None:
     Path("notes.txt").write_text("la la la")
-    told = refusal(capsys, "analyse", "notes.txt", status=1)
-    assert told.startswith("error: notes.txt cannot be analysed: the file is not audio that can be decoded")
+    message = refusal(capsys, "analyse", "notes.txt", status=1)
+    assert message.startswith("error: notes.txt cannot be analysed: the file is not audio that can be decoded")
     assert refusal(capsys, "recipe", "notes.txt", status=1).startswith("error: notes.txt carries no recipe")

@@ -1,4 +1,4 @@
-"""Completion, asked of real shells: keys go to a terminal, and the line that comes of them is printed."""
+"""Completion in real shells: keys are sent to a terminal, and the resulting line is printed."""
 
 import os
 import pty
@@ -21,7 +21,7 @@ _START = {
 
 
 def lines_of(shell: str, keys: list[str], folder: Path) -> list[str]:
-    """What the keys make of a line, for each line."""
+    """Type keys in a shell; returns the resulting lines."""
     start, load = _START[shell]
     # A shell's own editor shows every key; what the lines became is written to a file instead.
     typed = [load.format(command=" ".join(COMMAND)), *(f"{line}{HOME}echo >>lines " for line in keys), "exit"]

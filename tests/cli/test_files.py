@@ -1,4 +1,4 @@
-"""Files as a user without rights sees them, and file systems that differ."""
+"""Files without permissions, and different file systems."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, without the rights that root has."""
+    """The current folder, without root's permissions."""
     monkeypatch.chdir(tmp_path)
     for path in (tmp_path, *list(tmp_path.parents)[:3]):
         if path != Path(path.anchor) and path.stat().st_uid == os.getuid():

@@ -1,4 +1,4 @@
-"""What help says, how fast it comes, and what is said to words that nobody knows."""
+"""Help texts, start-up time, and errors for unknown words."""
 
 import json
 import re
@@ -100,8 +100,8 @@ def test_commands_without_a_model_import_no_slow_library(command: str, others: t
 def test_without_a_command_help_is_shown(arguments: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
-    told = capsys.readouterr()
-    assert ended.value.code == 2 and told.out == "" and told.err.startswith("usage: ")
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and captured.out == "" and captured.err.startswith("usage: ")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_unknown_word_is_reported_in_one_sentence(command: str, sentence: str, c
 
 
 def test_unknown_checkpoint_is_reported_in_one_sentence(capsys: Capture) -> None:
-    told = refusal(capsys, "weights", "fetch", "stereo-melodi", status=1)
-    assert told.startswith(
+    message = refusal(capsys, "weights", "fetch", "stereo-melodi", status=1)
+    assert message.startswith(
         "error: 'stereo-melodi' is not a known checkpoint (did you mean 'stereo-melody'?): use one of"
     )

@@ -1,4 +1,4 @@
-"""`predict`: what it takes, where the clips go, and what it prints."""
+"""The command `predict`: inputs, output files, and printed results."""
 
 import json
 import shlex
@@ -106,14 +106,14 @@ def test_json_has_everything_and_nothing_else_is_printed(capsys: Capture, monkey
 
     monkeypatch.setattr(MusicGenService, "generate", generate)
     predict("rock", "--variations", "2", "-o", "a.mp3", "--json")
-    told = capsys.readouterr()
-    result = json.loads(told.out)
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
     assert [file["path"] for file in result["files"]] == ["a-01.mp3", "a-02.mp3"]
     assert [file["seconds"] for file in result["files"]] == [1.0, 1.0]
     assert [file["seed"] for file in result["files"]] == result["metrics"]["seeds"]
     assert result["files"][0]["recipe"]["prompt"] == "rock"
     assert result["metrics"]["predict_time"] > 0
-    assert "a library that prints" in told.err
+    assert "a library that prints" in captured.err
 
 
 def test_standard_output_gets_the_clip_and_nothing_else(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

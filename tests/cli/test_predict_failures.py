@@ -1,4 +1,4 @@
-"""What `predict` refuses, and what it leaves when it ends early."""
+"""Failures of `predict`: rejected command lines, and cleanup after an early end."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("shell")
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading a model is a mistake."""
+    """Fail if a model is loaded."""
 
     def load(_self: object) -> None:
         raise AssertionError("a model was loaded")
@@ -28,7 +28,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_by_requests(folder: Path) -> list[Path]:
-    """The sound files, finished or not, that are still among a process's temporary files."""
+    """The audio files, finished or not, that remain among a process's temporary files."""
     return list(folder.rglob("*.wav"))
 
 
@@ -120,8 +120,8 @@ def test_early_end_leaves_no_files(
         raise reason
 
     monkeypatch.setattr("musicgen_service.audio.encoding.write", write)
-    told = ending(capsys, lambda: predict("rock", "-o", "new/deep/clip.wav"), status)
-    assert told.startswith(sentence)
+    message = ending(capsys, lambda: predict("rock", "-o", "new/deep/clip.wav"), status)
+    assert message.startswith(sentence)
     assert found() == [] and left_by_requests(temporary) == []
 
 
@@ -130,10 +130,10 @@ def test_undeliverable_clip_is_kept(capsys: Capture, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("musicgen_service.cli.files.shutil.copyfile", copy)
-    told = ending(capsys, lambda: predict("rock", "-o", "new/clip.wav"), 1)
-    assert told.startswith("error: new/clip.wav could not be written: No space left on device; what was made is in ")
+    message = ending(capsys, lambda: predict("rock", "-o", "new/clip.wav"), 1)
+    assert message.startswith("error: new/clip.wav could not be written: No space left on device; what was made is in ")
     [kept] = left_by_requests(temporary)
-    assert told.endswith(f"{kept.parent}.") and soundfile.info(kept).frames == RATE
+    assert message.endswith(f"{kept.parent}.") and soundfile.info(kept).frames == RATE
     assert found() == []
 
 
@@ -145,8 +145,8 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(capsys: Capture, monke
         return original(self, inputs)
 
     monkeypatch.setattr(MusicGenService, "generate", generate)
-    told = ending(capsys, lambda: predict("rock", "-o", "clip.wav"), 1)
-    assert "clip.wav could not be written: File exists; what was made is in" in told
+    message = ending(capsys, lambda: predict("rock", "-o", "clip.wav"), 1)
+    assert "clip.wav could not be written: File exists; what was made is in" in message
     assert Path("clip.wav").read_text() == "somebody else's"
 
 

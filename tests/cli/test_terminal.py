@@ -1,4 +1,4 @@
-"""Terminals, pipes and signals, as the operating system has them."""
+"""Behaviour with real terminals, pipes and signals."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_log_contains_progress_lines(tmp_path: Path) -> None:
 
 
 def read_one_line(command: str) -> tuple[int, str, str]:
-    """Status and complaints of a command whose reader leaves after a line, and that line."""
+    """Run a command whose output is closed after one line; returns status, standard error and that line."""
     script = f"set -o pipefail; {' '.join(COMMAND)} {command} | head -n 1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment())
     return done.returncode, done.stdout, done.stderr

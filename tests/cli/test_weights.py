@@ -1,4 +1,4 @@
-"""`weights list`: a table for people and one for programs."""
+"""The command `weights list`: table and JSON."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`weights`: fetched into a folder, listed and verified there."""
+"""The command `weights`: fetching into a folder, listing and verifying."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the tests of the drop-ins share."""
+"""Fixtures for tests of the drop-ins."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support.sounds import recording
 
 @pytest.fixture
 def no_models_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The environment of a fresh container, with nothing in its weights folder."""
+    """The environment of a new container with an empty weights folder."""
     monkeypatch.setenv("MUSICGEN_MODELS", "")
     monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path / "weights"))
 

@@ -18,7 +18,7 @@ _TYPES = ("string", "integer", "number", "boolean", "None")
 
 @dataclass(frozen=True)
 class Row:
-    """An input as a page's table shows it; None is what it does not show."""
+    """An input as shown in a page's table; None where the table does not show a value."""
 
     name: str
     kind: str | None
@@ -36,12 +36,12 @@ class Page:
 
     rows: list[Row]
     inputs: dict[str, Any] | None
-    """The schema of the inputs, where the page has it."""
+    """The schema of the inputs, if the page contains it."""
     output: dict[str, Any]
 
 
 def read(system: str) -> Page:
-    """The page of a system."""
+    """Read the page of a system."""
     text = (FOLDER / f"{system}.txt").read_text()
     inputs, output = text.split("Output schema", 1)
     table, brace, raw = inputs.partition("\n{\n")
@@ -62,7 +62,7 @@ def _rows(table: str) -> list[Row]:
 
 
 def _rows_of_lines(text: str) -> list[Row]:
-    """A table without bars: name, type and the rest, each on lines of their own."""
+    """Parse a table without bars: name, type and the rest, each on separate lines."""
     lines = [line for line in text.splitlines() if line]
     starts = [index - 1 for index, line in enumerate(lines) if line.split()[0] in _TYPES and len(line.split()) <= 2]
     rows = []

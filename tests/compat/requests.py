@@ -1,4 +1,4 @@
-"""Requests that drop-ins make of their inputs, in a container that has every released checkpoint."""
+"""Requests resolved by drop-ins, in a container with every released checkpoint."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from musicgen_service.requests.request import GenerationRequest
 PRESENT = [name for name in CHECKPOINTS if name != "demo"]
 
 
-def settled(system: str, present: list[str] = PRESENT, /, **inputs: Any) -> GenerationRequest:
-    """What a system's inputs, with a prompt if they have none, amount to."""
+def resolve(system: str, present: list[str] = PRESENT, /, **inputs: Any) -> GenerationRequest:
+    """Resolve a system's inputs to a request, adding a prompt if there is none."""
     return predictors.load(system).resolve({"prompt": "rock"} | inputs, present)
 
 
 def problems(system: str, present: list[str] = PRESENT, /, **inputs: Any) -> list[str]:
-    """What is wrong with a system's inputs."""
+    """The problems with a system's inputs."""
     with pytest.raises(RequestError) as refused:
-        settled(system, present, **inputs)
+        resolve(system, present, **inputs)
     return refused.value.problems

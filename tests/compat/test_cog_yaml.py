@@ -1,4 +1,4 @@
-"""The cog.yaml files, the root's and the drop-ins': as their template has them, and as Cog takes them."""
+"""The cog.yaml files of the root and the drop-ins: generated from the template, and valid for Cog."""
 
 import json
 import re
@@ -19,7 +19,7 @@ REFUSED = re.compile(
     r"(PATH|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV|PYTHONUNBUFFERED|LIBRARY_PATH|HF_ENDPOINT|HF_HUB_ENABLE_HF_TRANSFER"
     r"|(R8|REPLICATE|CUDA|NVIDIA|NV|PGET|KUBERNETES)_.*)"
 )
-"""Variables that Cog does not let a cog.yaml set (`environmentVariableDenyList` in its pkg/config/env.go)."""
+"""Variables that Cog forbids in a cog.yaml (`environmentVariableDenyList` in its pkg/config/env.go)."""
 every_file = pytest.mark.parametrize("file", FILES, ids=str)
 
 

@@ -34,8 +34,8 @@ def test_inputs_are_those_of_the_system() -> None:
 def test_output_name_selects_a_format_of_the_system(capsys: Capture) -> None:
     predict("meta_musicgen", "prompt=rock", "duration=1", output="clip.mp3")
     assert soundfile.info("clip.mp3").format == "MP3"
-    told = refused(capsys, "meta_musicgen", "prompt=rock", output="clip.flac", status=2)
-    assert told == "error: -o clip.flac has the extension .flac: end the name in .wav or .mp3, or in / for a folder."
+    message = refused(capsys, "meta_musicgen", "prompt=rock", output="clip.flac", status=2)
+    assert message == "error: -o clip.flac has the extension .flac: end the name in .wav or .mp3, or in / for a folder."
 
 
 def test_a_systems_inputs_are_options_too() -> None:
@@ -44,20 +44,20 @@ def test_a_systems_inputs_are_options_too() -> None:
 
 
 def test_a_mistake_is_one_sentence(capsys: Capture) -> None:
-    told = refused(capsys, "m3maker", "bpm=90", status=2)
-    assert "There is no input 'bpm': use some of model_version, prompt," in told
-    told = refused(capsys, "meta_musicgen", "prompt=a", "duration=31")
-    assert "duration must be a whole number up to 30, not 31." in told
-    told = refused(capsys, "m3maker", "prompt=a", "model_version=large")
-    assert "'large' is not in the weights folder" in told
+    message = refused(capsys, "m3maker", "bpm=90", status=2)
+    assert "There is no input 'bpm': use some of model_version, prompt," in message
+    message = refused(capsys, "meta_musicgen", "prompt=a", "duration=31")
+    assert "duration must be a whole number up to 30, not 31." in message
+    message = refused(capsys, "m3maker", "prompt=a", "model_version=large")
+    assert "'large' is not in the weights folder" in message
     assert "weights fetch medium" in refused(capsys, "musicgen_looper", "prompt=a")
     assert refused(capsys, "musicgen_remixer", "prompt=a") == "error: Task 'remix' needs music_input."
     assert "There is no option '--bpm'" in refusal(capsys, "predict", "a", "--bpm", "90", "--as=m3maker")
 
 
 def test_unknown_system_is_rejected(capsys: Capture) -> None:
-    told = refusal(capsys, "serve", "--as", "riffusion")
-    assert told == f"error: --as must be one of {', '.join(predictors.names())}, not 'riffusion'."
+    message = refusal(capsys, "serve", "--as", "riffusion")
+    assert message == f"error: --as must be one of {', '.join(predictors.names())}, not 'riffusion'."
 
 
 def test_serve_starts_the_drop_in(monkeypatch: pytest.MonkeyPatch) -> None:

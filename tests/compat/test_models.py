@@ -1,4 +1,4 @@
-"""Which checkpoint plays what a client asks of a model."""
+"""The checkpoint used for each requested model."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from compat.dropin import DropIn
 from musicgen_service import predictors
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.store import WeightsError
-from tests.compat.requests import problems, settled
+from tests.compat.requests import problems, resolve
 
 pytestmark = pytest.mark.usefixtures("no_models_chosen")
 
@@ -29,9 +29,9 @@ def test_demo_replaces_every_model_with_a_log_message(
             given["input_audio"] = song
         if system == "musicgen_remixer":
             given["music_input"] = song
-        assert settled(system, ["demo"], **given).model_version == "demo"
-        told = capsys.readouterr().err
-        assert f"this is NOT '{'melody' if model == 'encode-decode' else model}'" in told
+        assert resolve(system, ["demo"], **given).model_version == "demo"
+        log = capsys.readouterr().err
+        assert f"this is NOT '{'melody' if model == 'encode-decode' else model}'" in log
 
 
 @pytest.mark.parametrize("system", predictors.names())

@@ -1,4 +1,4 @@
-"""The schemas the drop-ins publish against the reference pages; `pytest -s` shows the table of differences."""
+"""Published schemas of the drop-ins compared with the reference pages; `pytest -s` shows the table of differences."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ ABSENT = "absent"
 
 
 class Difference(NamedTuple):
-    """A line of the table: what a schema has where, on the page and here."""
+    """A row of the table: a location in the schema, and its value on the page and here."""
 
     system: str
     field: str
@@ -33,7 +33,7 @@ def published(system: str) -> dict[str, Any]:
 
 
 def resolved(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The inputs in their order, with enumerations put in place, as the pages show them."""
+    """The inputs in order, with enumerations resolved, as shown on the pages."""
     entries = {}
     for name, entry in schemas["Input"]["properties"].items():
         own = {key: value for key, value in entry.items() if key != "allOf"}
@@ -42,7 +42,7 @@ def resolved(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def shown(row: Row, order: int, like: dict[str, Any]) -> dict[str, Any]:
-    """A table's row as a schema; what a table does not show is taken from `like`."""
+    """A table's row as a schema; values not shown in the table come from `like`."""
     is_enum = "enum" in like if row.is_enum is None else row.is_enum
     entry: dict[str, Any] = {"x-order": order, "description": row.description, "type": row.kind or like.get("type")}
     entry["title"] = row.name if is_enum else row.name.replace("_", " ").title()
@@ -67,7 +67,7 @@ def reference(page: Page, ours: dict[str, dict[str, Any]]) -> dict[str, dict[str
 
 
 def differences(system: str) -> list[Difference]:
-    """All that differs between a reference page and what its drop-in publishes."""
+    """All differences between a reference page and the schema published by its drop-in."""
     page, schemas = pages.read(system), published(system)
     ours = resolved(schemas)
     pairs: list[tuple[str, Any, Any]] = [("inputs in order", {"names": [*reference(page, ours)]}, {"names": [*ours]})]
@@ -82,7 +82,7 @@ def differences(system: str) -> list[Difference]:
 
 
 def documented() -> set[Difference]:
-    """The lines of the table in compat/README.md."""
+    """The rows of the table in compat/README.md."""
     section = Path("compat/README.md").read_text().split("## What Cog cannot express")[1].split("\n## ")[0]
     lines = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in section.splitlines() if line[:3] == "| `"]
     return {

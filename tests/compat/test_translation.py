@@ -1,4 +1,4 @@
-"""What each drop-in makes of its inputs, before anything is generated."""
+"""Translation of each drop-in's inputs to a request."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import compat
 from musicgen_service import predictors
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.serving import schema
-from tests.compat.requests import problems, settled
+from tests.compat.requests import problems, resolve
 
 NEW_SECONDS, TOTAL = ["meta_musicgen", "m3maker"], "musicgen_custom"
 
@@ -27,43 +27,43 @@ PARTS: list[tuple[dict[str, Any], float]] = [
 ]
 
 
-@pytest.mark.parametrize(("times", "heard"), PARTS)
+@pytest.mark.parametrize(("times", "seconds"), PARTS)
 @pytest.mark.parametrize("system", NEW_SECONDS)
 def test_duration_counts_from_the_end_of_the_prompt(
-    system: str, times: dict[str, Any], heard: float, song: AudioInput
+    system: str, times: dict[str, Any], seconds: float, song: AudioInput
 ) -> None:
-    request = settled(system, input_audio=song, continuation=True, duration=7, **times)
-    assert (request.task, request.duration) == ("continuation", 7 + heard)
+    request = resolve(system, input_audio=song, continuation=True, duration=7, **times)
+    assert (request.task, request.duration) == ("continuation", 7 + seconds)
 
 
 @pytest.mark.parametrize("system", NEW_SECONDS)
 def test_duration_is_the_total_without_a_continuation(system: str, song: AudioInput) -> None:
-    assert settled(system, duration=7).duration == settled(system, input_audio=song, duration=7).duration == 7
+    assert resolve(system, duration=7).duration == resolve(system, input_audio=song, duration=7).duration == 7
 
 
 @pytest.mark.parametrize("system", [*NEW_SECONDS, TOTAL])
 def test_part_of_a_melody_can_be_used(system: str, song: AudioInput) -> None:
-    request = settled(system, input_audio=song, model_version="melody", continuation_start=1, duration=2)
+    request = resolve(system, input_audio=song, model_version="melody", continuation_start=1, duration=2)
     assert (request.task, request.continuation_start, request.duration) == ("melody", 1, 2)
 
 
 def test_duration_of_musicgen_custom_is_the_total(song: AudioInput) -> None:
-    assert settled(TOTAL, input_audio=song, continuation=True, duration=7).duration == 7
+    assert resolve(TOTAL, input_audio=song, continuation=True, duration=7).duration == 7
 
 
 def test_m3maker_makes_a_minute_of_new_music_after_any_prompt(song: AudioInput) -> None:
-    assert settled("m3maker", duration=60).duration == 60
-    assert settled("m3maker", input_audio=song, continuation=True, duration=60).duration == 61.5
+    assert resolve("m3maker", duration=60).duration == 60
+    assert resolve("m3maker", input_audio=song, continuation=True, duration=60).duration == 61.5
     assert problems("m3maker", duration=61) == ["duration must be a whole number up to 60, not 61."]
 
 
 def test_meta_musicgen_can_exceed_the_window_with_its_prompt(song: AudioInput) -> None:
-    assert settled("meta_musicgen", input_audio=song, continuation=True, duration=30).duration == 31.5
+    assert resolve("meta_musicgen", input_audio=song, continuation=True, duration=30).duration == 31.5
 
 
 @pytest.mark.parametrize("system", NEW_SECONDS)
 def test_encode_decode_uses_the_complete_audio(system: str, song: AudioInput) -> None:
-    request = settled(
+    request = resolve(
         system,
         model_version="encode-decode",
         input_audio=song,
@@ -80,7 +80,7 @@ def test_encode_decode_uses_the_complete_audio(system: str, song: AudioInput) ->
 
 def test_encode_decode_uses_large_without_melody(song: AudioInput, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("musicgen_service.models.store.WeightStore.present", lambda _: ["large"])
-    request = settled("meta_musicgen", model_version="encode-decode", input_audio=song)
+    request = resolve("meta_musicgen", model_version="encode-decode", input_audio=song)
     assert request.model_version == "large"
 
 
@@ -88,21 +88,21 @@ def test_encode_decode_uses_large_without_melody(song: AudioInput, monkeypatch: 
 def test_open_seed_is_random(system: str, song: AudioInput) -> None:
     given = {"music_input": song} if system == "musicgen_remixer" else {}
     for seed in ({}, {"seed": None}, {"seed": 0}, {"seed": -1}):
-        first, second = (settled(system, **given, **seed).seed for _ in range(2))
+        first, second = (resolve(system, **given, **seed).seed for _ in range(2))
         assert first != second and min(first, second) > 0
-    assert settled(system, **given, seed=5).seed == 5
+    assert resolve(system, **given, seed=5).seed == 5
 
 
 def test_a_loop_is_at_most_max_duration_long() -> None:
-    request = settled("musicgen_looper", max_duration=5, bpm=87.5)
+    request = resolve("musicgen_looper", max_duration=5, bpm=87.5)
     assert (request.task, request.duration, request.bpm, request.variations) == ("loop", 5, 87.5, 4)
     assert request.model_version == "medium"
 
 
 def test_a_loop_has_the_tempo_that_its_prompt_names() -> None:
-    assert settled("musicgen_looper", prompt="house").bpm == 140
-    assert settled("musicgen_looper", prompt="house, 100 bpm").bpm == 100
-    assert settled("musicgen_looper", prompt="house, 100 bpm", bpm=100).bpm == 100
+    assert resolve("musicgen_looper", prompt="house").bpm == 140
+    assert resolve("musicgen_looper", prompt="house, 100 bpm").bpm == 100
+    assert resolve("musicgen_looper", prompt="house, 100 bpm", bpm=100).bpm == 100
     assert "leave one of them out" in problems("musicgen_looper", prompt="house, 100 bpm", bpm=120)[0]
 
 
@@ -121,7 +121,7 @@ def test_a_loop_has_the_tempo_that_its_prompt_names() -> None:
     ],
 )
 def test_looper_uses_the_tempo_of_the_prompt(prompt: str, bpm: float, description: str) -> None:
-    request = settled("musicgen_looper", prompt=prompt)
+    request = resolve("musicgen_looper", prompt=prompt)
     assert (request.bpm, request.description) == (bpm, description)
 
 
@@ -130,11 +130,11 @@ def test_looper_rejects_two_tempi() -> None:
     assert problems("musicgen_looper", prompt=prompt) == [
         "The prompt says 120 bpm and 87.5 bpm, and a loop has one tempo: say which with bpm."
     ]
-    assert settled("musicgen_looper", prompt=prompt, bpm=120).bpm == 120
+    assert resolve("musicgen_looper", prompt=prompt, bpm=120).bpm == 120
 
 
 def test_remix_uses_music_input(song: AudioInput) -> None:
-    request = settled("musicgen_remixer", music_input=song, chroma_coefficient=2, beat_sync_threshold=1.1)
+    request = resolve("musicgen_remixer", music_input=song, chroma_coefficient=2, beat_sync_threshold=1.1)
     assert (request.task, request.model_version, request.input_audio) == ("remix", "melody", song)
     assert (request.chroma_coefficient, request.beat_sync_threshold) == (2, 1.1)
 
@@ -167,7 +167,7 @@ def test_defaults_are_those_published(system: str) -> None:
 
 
 def test_whole_numbers_may_come_as_floats() -> None:
-    assert settled("meta_musicgen", duration=8.0, top_k=100.0).top_k == 100
+    assert resolve("meta_musicgen", duration=8.0, top_k=100.0).top_k == 100
 
 
 def test_new_drop_in_is_one_module_and_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +178,6 @@ def test_new_drop_in_is_one_module_and_one_yaml(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(predictors, "PROJECT", tmp_path)
     monkeypatch.setattr(compat, "__path__", [*compat.__path__, str(tmp_path / "compat")])
     assert predictors.names() == ["sixth"]
-    assert settled("sixth", duration=90).duration == 90
+    assert resolve("sixth", duration=90).duration == 90
     duration = schema.build(predictors.predictor("sixth"))["components"]["schemas"]["Input"]["properties"]["duration"]
     assert duration["maximum"] == 90

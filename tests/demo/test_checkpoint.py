@@ -1,4 +1,4 @@
-"""The shipped checkpoint: small, whole, and able to play."""
+"""The shipped checkpoint: size, format, and generation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The labelled music stands by itself: nothing in it imports the training that learns from it."""
+"""The synthesiser does not depend on the training code."""
 
 import ast
 from pathlib import Path

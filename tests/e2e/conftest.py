@@ -1,4 +1,4 @@
-"""One real server for all tests that do not end it, and one in the place of each system of compat/."""
+"""Fixtures: one real server for all tests that do not stop it, and one for each drop-in."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def server(folder_to_serve: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="session")
 def song_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stereo recording at 44.1 kHz: a chord on the left, drums on the right."""
+    """A stereo recording at 44.1 kHz with a chord on the left and drums on the right."""
     path = tmp_path_factory.mktemp("song") / "song.wav"
     left, right = (sound(SONG_SECONDS, rate=44_100)[0] for sound in (tone, drums))
     soundfile.write(path, np.stack([left, right], axis=1), 44_100)
@@ -54,7 +54,7 @@ def song(song_file: Path) -> str:
 
 @dataclass(frozen=True)
 class Served:
-    """A server in a system's place."""
+    """A server with a drop-in for a system."""
 
     system: str
     server: Server
@@ -73,7 +73,7 @@ def demo_weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def served(
     request: pytest.FixtureRequest, demo_weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """The server that `serve --as` starts, where the demo checkpoint plays every model.
+    """The server that `serve --as` starts, with the demo checkpoint in place of every model.
 
     pytest runs all tests of one before it starts the next.
     """

@@ -1,4 +1,4 @@
-"""Many mixed predictions from several clients: `python -m tests.e2e.soak [COUNT] [CLIENTS] [SEED]`.
+"""Load test with mixed predictions from several clients: `python -m tests.e2e.soak [COUNT] [CLIENTS] [SEED]`.
 
 A fifth of them are invalid and a tenth are cancelled. Every reply is held to what its request must get, and the server
 to what it may keep: no more memory after the first predictions, no thread, no file descriptor and no file beyond the
@@ -30,17 +30,17 @@ from tests.support.sounds import RATE, tone
 FORMATS = ("wav", "mp3", "flac", "ogg")
 MODELS = ("small", "melody", "stereo-small", "stereo-melody")
 WARM_UP = 50
-"""Predictions after which memory has reached its level: every model is loaded by then."""
+"""Predictions after which memory should be stable, as every model has been loaded."""
 GROWTH = 0.05
 SONG = 1.0
-"""Seconds of the audio that predictions are given."""
+"""Seconds of input audio."""
 IDLE = 4
 """Threads and connections that come and go with the load; a leak is one for each prediction."""
 
 
 @dataclass
 class Footprint:
-    """What a server and its children hold."""
+    """Resources of a server and its children."""
 
     memory: int
     threads: int
@@ -48,7 +48,7 @@ class Footprint:
 
     @classmethod
     def of(cls, server: Server) -> "Footprint":
-        """Measured when the server is idle."""
+        """Measure an idle server."""
         family = [psutil.Process(server.process.pid)]
         family += family[0].children(recursive=True)
         return cls(
@@ -60,7 +60,7 @@ class Footprint:
 
 @dataclass
 class Outcome:
-    """What came of all predictions."""
+    """Results of all predictions."""
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Outcome:
     late: Footprint | None = None
 
     def problems(self) -> list[str]:
-        """Everything that should not be."""
+        """Every unexpected result."""
         found = list(self.wrong)
         if self.early and self.late:
             if self.late.memory > self.early.memory * (1 + GROWTH):
@@ -82,7 +82,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ask:
-    """One prediction: its inputs, and what must come of it."""
+    """One prediction: its inputs and the expected result."""
 
     inputs: dict[str, Any]
     expected: str
@@ -134,7 +134,7 @@ def _ask(rng: random.Random, number: int, song: str) -> Ask:
 
 
 def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WARM_UP) -> Outcome:
-    """Send them all, `clients` at a time, and hold every reply and the server to account."""
+    """Send all predictions, `clients` at a time, and check every response and the server."""
     outcome, lock = Outcome(), threading.Lock()
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder) / "song.wav"
@@ -162,7 +162,7 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
 
 
 def _answer(server: Server, ask: Ask) -> tuple[str, str]:
-    """What a prediction came to, and what is wrong with that."""
+    """Send a prediction; returns its status, and a problem if the response is wrong."""
     name = f"soak-{uuid.uuid4()}"
     with httpx.Client(base_url=server.client.base_url, timeout=TIMEOUT) as client:
         cancel = threading.Thread(target=_cancel, args=(server, name)) if ask.expected == "canceled" else None
@@ -209,7 +209,7 @@ def _fault(reply: dict[str, Any], name: str, ask: Ask) -> str:
 
 
 def main() -> None:
-    """Run as the command line says; exits with 1 when something is wrong."""
+    """Parse the command line and run; exits with 1 on a problem."""
     numbers = [int(word) for word in sys.argv[1:]]
     count, clients, seed = [*numbers, *(300, 8, 0)[len(numbers) :]]
     with tempfile.TemporaryDirectory() as folder:

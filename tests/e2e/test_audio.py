@@ -1,4 +1,4 @@
-"""Every path and format over HTTP: what comes back is a file that plays, of the right length and level."""
+"""Every path and format over HTTP: the response is a playable file of the right length and level."""
 
 import json
 from pathlib import Path

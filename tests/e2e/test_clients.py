@@ -1,4 +1,4 @@
-"""The platform's own Python client, and plain HTTP with a webhook, in the place of each system."""
+"""The platform's own Python client, and plain HTTP with a webhook, against each drop-in."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ SHORT: dict[str, dict[str, Any]] = {
 
 
 def client(server: Server) -> Client:
-    """The client as its documentation has it, but for the transport."""
+    """The client as in its documentation, except for the transport."""
     return Client(api_token="none", transport=CogTransport(str(server.client.base_url)))
 
 

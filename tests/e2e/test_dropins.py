@@ -1,4 +1,4 @@
-"""Recorded requests of the five systems (tests/data/requests), posted to the server in each one's place."""
+"""Recorded requests of the five systems (tests/data/requests), posted to each drop-in."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ MP3_TOLERANCE = 0.06
 
 
 def recorded(system: str) -> list[dict[str, Any]]:
-    """A system's requests, each with what its reply must be like."""
+    """A system's recorded requests, each with the expected form of the response."""
     requests: list[dict[str, Any]] = json.loads((FOLDER / f"{system}.json").read_text())
     return requests
 
@@ -74,7 +74,7 @@ def check_output(output: Any, expected: dict[str, Any]) -> None:
 
 
 def check_file(clip: Clip, expected: dict[str, Any], seconds: float) -> None:
-    """Whether a file is as recorded; a wav to the sample."""
+    """Whether a file has the recorded length and channels; a wav to the sample."""
     assert (clip.mime, clip.channels, clip.rate) == (expected["mime"], expected["channels"], RATE)
     tolerance = 0 if "wav" in clip.mime else MP3_TOLERANCE * RATE
     assert abs(len(clip.samples) - round(seconds * RATE)) <= tolerance

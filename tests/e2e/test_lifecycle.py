@@ -19,14 +19,14 @@ def is_free(server: Server) -> bool:
 
 
 def begin(server: Server) -> int:
-    """Wait until the server is free, and return how long its log is."""
+    """Wait until the server is free; returns the length of its log."""
     wait_until(lambda: is_free(server))
     return len(server.log.read_text())
 
 
-def wait_for(task: str, server: Server, told: int) -> None:
-    """Wait until a request for the task has been taken up, as the log beyond `told` says."""
-    wait_until(lambda: f"task {task}" in server.log.read_text()[told:])
+def wait_for(task: str, server: Server, start: int) -> None:
+    """Wait until the log after position `start` shows that a request for the task has started."""
+    wait_until(lambda: f"task {task}" in server.log.read_text()[start:])
 
 
 def test_cancelled_request_ends_within_a_second(server: Server, song: str) -> None:
@@ -35,10 +35,10 @@ def test_cancelled_request_ends_within_a_second(server: Server, song: str) -> No
     def long_request() -> None:
         replies.append(server.post({"id": "long", "input": LONG | {"input_audio": song, "continuation": True}}).json())
 
-    told = begin(server)
+    start = begin(server)
     before = server.files()
     with in_background(long_request):
-        wait_for("continuation", server, told)
+        wait_for("continuation", server, start)
         cancelled = time.monotonic()
         assert server.client.post("/predictions/long/cancel").status_code == 200
         wait_until(lambda: is_free(server))
@@ -53,22 +53,22 @@ def test_cancelling_an_unknown_prediction_is_not_found(server: Server) -> None:
 
 
 def test_disconnect_cancels_the_request(server: Server) -> None:
-    told = begin(server)
+    start = begin(server)
     body = json.dumps({"input": LONG})
     head = f"POST /predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     url = server.client.base_url
     with socket.create_connection((url.host, url.port or 0)) as connection:
         connection.sendall(f"{head}\r\n\r\n{body}".encode())
-        wait_for("text", server, told)
+        wait_for("text", server, start)
     wait_until(lambda: is_free(server))
     assert server.make(**SHORT)
 
 
 def test_second_concurrent_client_must_retry(server: Server) -> None:
-    told = begin(server)
+    start = begin(server)
     replies: list[httpx.Response] = []
     with in_background(lambda: replies.append(server.post({"id": "first", "input": LONG}))):
-        wait_for("text", server, told)
+        wait_for("text", server, start)
         second = server.post({"input": SHORT})
         assert second.status_code == 409
         assert "At capacity" in second.json()["error"]

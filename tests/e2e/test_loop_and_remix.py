@@ -1,4 +1,4 @@
-"""Loops and remixes over HTTP with the shipped checkpoint: exact in every format, reproducible, never a stack trace."""
+"""Loops and remixes over HTTP with the shipped checkpoint: exact length in every format, reproducible, clear errors."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A server that ends and starts again, and one that has no schema file."""
+"""Restarting a server, and running it without a schema file."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ SHORT = {"prompt": "rock", "model_version": "small", "duration": 1}
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the predictor and no `.cog/openapi_schema.json`, as a server by hand may have it."""
+    """A folder with the predictor and no `.cog/openapi_schema.json`, as for a manually started server."""
     folder = tmp_path_factory.mktemp("bare")
     for name in ("predict.py", "musicgen_service"):
         (folder / name).symlink_to(PROJECT / name)
@@ -28,7 +28,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(weights: Path, bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Starts Cog's server in that folder; each time with the same temporary folder."""
+    """Start Cog's server in that folder, each time with the same temporary folder."""
     settings = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
@@ -79,18 +79,18 @@ def test_null_input_takes_its_default_without_a_schema_file(server: Server) -> N
 
 
 def test_manually_started_server_fetches_no_private_address(server: Server) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     class Private(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_error(404)
 
     with http_server(Private) as address:
         reply = server.predict(**SHORT, input_audio=f"{address}/song.wav")
     assert reply["status"] == "failed"
     assert "input_audio could not be fetched: its host is not on the public internet." in reply["error"]
-    assert asked == []
+    assert requested == []
 
 
 def test_server_stops_on_a_signal_and_starts_again(server: Server, start: Start) -> None:
@@ -133,5 +133,5 @@ def test_library_output_goes_to_server_log_only(start: Start, bare: Path) -> Non
         reply = server.predict(**SHORT)
         log = server.log.read_text()
     assert reply["status"] == "succeeded" and "task text, model small" in reply["logs"]
-    for said in ("from python", "from a library", "from one with a handler of its own"):
-        assert said in log and said not in reply["logs"]
+    for text in ("from python", "from a library", "from one with a handler of its own"):
+        assert text in log and text not in reply["logs"]

@@ -1,4 +1,4 @@
-"""What is refused, how that is said, and that the server goes on."""
+"""Rejected requests and their errors; the server keeps working."""
 
 import json
 from pathlib import Path

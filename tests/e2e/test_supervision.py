@@ -1,4 +1,4 @@
-"""The real server under its supervisor: a worker that dies, predictions under way at the end, many clients at once."""
+"""The real server under its supervisor: a crashed worker, running predictions at shutdown, many concurrent clients."""
 
 import shutil
 import signal
@@ -23,7 +23,7 @@ LONG = SHORT | {"duration": 600}
 
 @pytest.fixture
 def own_server(weights: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server that a test may break."""
+    """A server for one test, which may break it."""
     command = ["-m", "musicgen_service", "serve", "--port"]
     settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small", "MUSICGEN_DRAIN_SECONDS": "60"}
     with serving(command, PROJECT, tmp_path / "temp", **settings) as running:

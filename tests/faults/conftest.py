@@ -1,4 +1,4 @@
-"""A predictor with weights of its own, which tests may damage, and a song for it."""
+"""Fixtures: a predictor with its own weights, which tests may damage, and a song for it."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.sounds import RATE, tone
 
 @pytest.fixture(scope="module")
 def own_weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy that a test may damage."""
+    """A copy of the weights that a test may damage."""
     return Path(shutil.copytree(weights, tmp_path_factory.mktemp("own") / "weights"))
 
 

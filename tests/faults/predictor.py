@@ -1,4 +1,4 @@
-"""The service in process, as the tests of its faults use it."""
+"""The service in process, for the fault tests."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
 
 
 class Predictor(ServiceRunner):
-    """The service as Cog sees it, without what Cog declares."""
+    """The service as a Cog runner, without declared inputs."""
 
     def record_metric(self, *_arguments: Any, **_options: Any) -> None:
-        """Outside a prediction there is nobody to tell."""
+        """Ignore metrics: there is no prediction."""
 
 
 def run(predictor: Predictor, **inputs: Any) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A request that is cancelled, wherever it is, ends and leaves nothing; the next is served."""
+"""A cancelled request ends at any stage and leaves no files; the next one is served."""
 
 import subprocess
 import threading
@@ -52,7 +52,7 @@ def test_cancel_at_any_stage_leaves_no_files(
 
 
 def announcing(function: Callable[..., Any], reached: threading.Event, lingering: bool) -> Callable[..., Any]:
-    """The same function, which says when it has been called, and may wait to be cancelled."""
+    """Wrap a function so that it signals its call, and optionally waits to be cancelled."""
 
     def announced(*arguments: Any, **options: Any) -> Any:
         reached.set()
@@ -64,11 +64,11 @@ def announcing(function: Callable[..., Any], reached: threading.Event, lingering
 
 
 def test_cancel_ends_a_download(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, over = threading.Event(), threading.Event()
+    requested, over = threading.Event(), threading.Event()
 
     class Silent(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.set()
+            requested.set()
             over.wait(TIMEOUT)
 
         def log_message(self, format: str, *args: object) -> None:
@@ -76,7 +76,7 @@ def test_cancel_ends_a_download(predictor: Predictor, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with http_server(Silent) as address:
-        ended = cancelled_when(asked, lambda: run(predictor, input_audio=f"{address}/song.wav", continuation=True))
+        ended = cancelled_when(requested, lambda: run(predictor, input_audio=f"{address}/song.wav", continuation=True))
         assert isinstance(ended, Cancelled)
         assert not list(tmp_path.rglob("*"))
         over.set()

@@ -1,4 +1,4 @@
-"""What breaks on the way: a traceback in the log, no file left, and the next request is served."""
+"""Failures during a request: a traceback in the log, no files left, and the next request is served."""
 
 import gc
 import shutil
@@ -112,11 +112,11 @@ def test_full_disk(
         obstacles = [temp / str(number) for number in range(10)]
         for obstacle in obstacles if "inodes" in options else ():
             obstacle.touch()
-        with pytest.raises(client_errors.ServiceError, match=f"^The service('s)? {sentence}") as told:
+        with pytest.raises(client_errors.ServiceError, match=f"^The service('s)? {sentence}") as raised:
             run(predictor, duration=30, output_format=output_format)
-        assert str(told.value).endswith(": try again later.")
+        assert str(raised.value).endswith(": try again later.")
         # Its traceback holds on to pydub's temporary file, which takes up room as long as it is open.
-        del told
+        del raised
         gc.collect()
         assert files_of(predictor) == set()
         for obstacle in obstacles:
@@ -185,9 +185,9 @@ def test_checkpoint_damaged_while_running(damage: str, predictor: Predictor, own
             case "overwritten":
                 file.write_bytes(bytes(file.stat().st_size))
         predictor.service._models.clear()  # what is in memory goes on to be used
-        with pytest.raises((RequestError, client_errors.ServiceError), match="stereo-small") as told:
+        with pytest.raises((RequestError, client_errors.ServiceError), match="stereo-small") as raised:
             run(predictor, model_version="stereo-small")
-        assert "weights fetch stereo-small" in str(told.value) and str(own_weights) not in str(told.value)
+        assert "weights fetch stereo-small" in str(raised.value) and str(own_weights) not in str(raised.value)
         assert run(predictor)
         if damage == "deleted":
             assert run(predictor, model_version="auto")  # takes another

@@ -1,4 +1,4 @@
-"""The health check makes music, and gets in nobody's way."""
+"""The health check generates music, and does not disturb requests."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a user is told of an error: one sentence, without paths."""
+"""Error messages for users: one sentence, without paths."""
 
 import errno
 
@@ -14,12 +14,12 @@ from musicgen_service.requests.errors import RequestError
 
 def test_service_errors_contain_no_paths() -> None:
     plain = WeightsError("'medium' could not be loaded ([Errno 2] No such file: '/srv/weights/medium/state.bin').")
-    told = client_errors.to_client_error(plain)
-    assert str(told) == "'medium' could not be loaded ([Errno 2] No such file: 'state.bin')."
+    client_error = client_errors.to_client_error(plain)
+    assert str(client_error) == "'medium' could not be loaded ([Errno 2] No such file: 'state.bin')."
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("cannot read /secret", "cannot read secret"),
         ("(/secret): denied", "(secret): denied"),
@@ -33,8 +33,8 @@ def test_service_errors_contain_no_paths() -> None:
         ("/srv/a.wav is neither wav/mp3 nor 4/4", "a.wav is neither wav/mp3 nor 4/4"),
     ],
 )
-def test_path_is_reduced_to_its_name(text: str, said: str) -> None:
-    assert str(client_errors.to_client_error(WeightsError(text))) == said
+def test_path_is_reduced_to_its_name(text: str, expected: str) -> None:
+    assert str(client_errors.to_client_error(WeightsError(text))) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_text_without_paths_is_unchanged(text: str) -> None:
     ],
 )
 def test_every_error_is_one_sentence(error: Exception, sentence: str) -> None:
-    told = str(client_errors.to_client_error(error))
-    assert sentence in told and "\n" not in told and "/srv" not in told
+    client_error = str(client_errors.to_client_error(error))
+    assert sentence in client_error and "\n" not in client_error and "/srv" not in client_error

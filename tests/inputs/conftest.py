@@ -1,4 +1,4 @@
-"""What tests of fetching share."""
+"""Fixtures for tests of fetching."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ from tests.support.website import Site
 
 
 @pytest.fixture
-def asked() -> list[tuple[str, str]]:
+def requests() -> list[tuple[str, str]]:
     return []
 
 
 @pytest.fixture
-def site(asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def site(requests: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
-    with http_server(type("Watched", (Site,), {"asked": asked})) as address:
+    with http_server(type("Watched", (Site,), {"requests": requests})) as address:
         yield address

@@ -1,4 +1,4 @@
-"""Private addresses are refused, however they are written."""
+"""Private addresses are rejected in every notation."""
 
 import shutil
 import socket
@@ -39,12 +39,12 @@ def test_the_internet_is_public(address: str) -> None:
     ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:7f00:1]", "0"],
 )
 def test_no_spelling_of_loopback_is_fetched(
-    host: str, asked: list[tuple[str, str]], site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: str, requests: list[tuple[str, str]], site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MUSICGEN_ALLOW_PRIVATE_URLS")
     with pytest.raises(SourceError, match=r"^its host is not on the public internet\.$"):
         fetching.fetch(f"http://{host}:{site.rpartition(':')[2]}/song.wav", tmp_path)
-    assert asked == [] and list(tmp_path.iterdir()) == []
+    assert requests == [] and list(tmp_path.iterdir()) == []
 
 
 def test_a_host_with_one_private_address_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,14 +55,14 @@ def test_a_host_with_one_private_address_is_refused(tmp_path: Path, monkeypatch:
 
 
 def test_a_redirect_is_checked_as_its_own_address(
-    site: str, asked: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: str, requests: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MUSICGEN_ALLOW_PRIVATE_URLS")
     monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
     port = site.rpartition(":")[2]
     with pytest.raises(SourceError, match="not on the public internet"):
         fetching.fetch(f"{site}/redirect/http://127.0.0.2:{port}/song.wav", tmp_path)
-    assert [path for _, path in asked] == [f"/redirect/http://127.0.0.2:{port}/song.wav"]
+    assert [path for _, path in requests] == [f"/redirect/http://127.0.0.2:{port}/song.wav"]
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/"])
@@ -71,20 +71,20 @@ def test_a_redirect_stays_on_the_web(site: str, target: str, tmp_path: Path) -> 
         fetching.fetch(f"{site}/redirect/{target}", tmp_path)
 
 
-def test_redirects_come_to_an_end(site: str, asked: list[tuple[str, str]], tmp_path: Path) -> None:
+def test_redirects_come_to_an_end(site: str, requests: list[tuple[str, str]], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="redirected more than 5 times"):
         fetching.fetch(f"{site}/redirect//redirect//redirect//redirect//redirect//redirect//song.wav", tmp_path)
-    assert len(asked) == 6
+    assert len(requests) == 6
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(
-    site: str, asked: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: str, requests: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved = named(monkeypatch, **{"music.test": "127.0.0.1"})
     port = site.rpartition(":")[2]
     fetching.fetch(f"http://music.test:{port}/song.wav", tmp_path)
-    assert asked == [(f"music.test:{port}", "/song.wav")]
-    assert resolved.count("music.test") == 1  # a second answer, which may be another, is never asked for
+    assert requests == [(f"music.test:{port}", "/song.wav")]
+    assert resolved.count("music.test") == 1  # a second answer, which may be another, is never requests for
 
 
 def test_a_certificate_is_checked_against_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +108,10 @@ def test_a_certificate_is_checked_against_the_name(tmp_path: Path, monkeypatch: 
 
 
 class https_server:
-    """The site with a certificate; gives its port."""
+    """The site over TLS; yields its port."""
 
     def __init__(self, key: Path, certificate: Path) -> None:
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Secure", (Site,), {"asked": []}))
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Secure", (Site,), {"requests": []}))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)

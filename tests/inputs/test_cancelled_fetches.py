@@ -1,4 +1,4 @@
-"""A fetch ends with its request, whatever it waits for, and leaves nothing."""
+"""A fetch ends with its request in every state, and leaves no files."""
 
 import os
 import socket
@@ -27,22 +27,22 @@ WAITING = {
 @pytest.mark.parametrize("ended", ["cancelled", "late"])
 @pytest.mark.parametrize("kind", WAITING)
 def test_no_thread_outlives_its_request(kind: str, ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = threading.Event()
+    requests = threading.Event()
 
     class Slow(Site):
         def do_GET(self) -> None:
-            asked.set()
+            requests.set()
             self.wfile.write(WAITING[kind])
             while True:  # until the other side hangs up
                 time.sleep(0.02)
                 self.wfile.write(WAITING[kind] if "continue" in kind else b"x")
 
     def cancelled(*_arguments: Any) -> None:
-        assert asked.wait(TIMEOUT)
+        assert requests.wait(TIMEOUT)
         raise KeyboardInterrupt
 
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
-    with http_server(type("Watched", (Slow,), {"asked": []})) as address, monkeypatch.context() as patch:
+    with http_server(type("Watched", (Slow,), {"requests": []})) as address, monkeypatch.context() as patch:
         if ended == "cancelled":
             patch.setattr(threading.Thread, "join", cancelled)
         else:
@@ -85,29 +85,29 @@ def test_complete_transfer_has_a_deadline(site: str, tmp_path: Path, monkeypatch
 
 
 def test_late_response_after_a_cancel_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked, cleared = threading.Event(), threading.Event()
+    requests, cleared = threading.Event(), threading.Event()
 
     class Late(Site):
         def do_GET(self) -> None:
-            asked.set()
+            requests.set()
             cleared.wait(TIMEOUT)
             super().do_GET()
 
     def cancelled(*_arguments: Any) -> None:
-        assert asked.wait(TIMEOUT)
+        assert requests.wait(TIMEOUT)
         raise KeyboardInterrupt
 
     rmdir = os.rmdir
 
     def rmdir_late(*arguments: Any, **options: Any) -> None:
-        """The folder's files have been removed by now."""
+        """Called after the folder's files have been removed."""
         cleared.set()
         wait_until(lambda: not is_fetching())
         rmdir(*arguments, **options)
 
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with http_server(type("Watched", (Late,), {"asked": []})) as address, monkeypatch.context() as patch:
+    with http_server(type("Watched", (Late,), {"requests": []})) as address, monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "join", cancelled)
         patch.setattr(os, "rmdir", rmdir_late)
         with pytest.raises(KeyboardInterrupt), fetching.local_files({"input_audio": f"{address}/song.wav"}, FIELDS):

@@ -1,4 +1,4 @@
-"""Bodies that a server compressed."""
+"""Decompression of response bodies."""
 
 import gzip
 import tracemalloc

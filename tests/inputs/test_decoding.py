@@ -1,4 +1,4 @@
-"""A client's file is fetched, decoded and hashed once, whatever is made of it."""
+"""A client's file is fetched, decoded and hashed only once per request."""
 
 import hashlib
 from collections import Counter
@@ -31,7 +31,7 @@ def song(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often a file was fetched, decoded and hashed."""
+    """Counts of fetches, decodings and hashes of files."""
     counts: Counter[str] = Counter()
 
     def count(owner: object, name: str, what: str) -> None:
@@ -50,10 +50,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 class Runner(ServiceRunner):
-    """The service as Cog sees it, without what Cog declares."""
+    """The service as a Cog runner, without declared inputs."""
 
     def record_metric(self, *_arguments: Any, **_options: Any) -> None:
-        """Outside a prediction there is nobody to tell."""
+        """Ignore metrics: there is no prediction."""
 
 
 @pytest.fixture(scope="module")

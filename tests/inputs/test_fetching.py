@@ -1,4 +1,4 @@
-"""Files come from where they may, in the amount and time they may, and from nowhere else."""
+"""Fetching from http(s) addresses and data URIs: limits, errors, redirects and file names."""
 
 import base64
 from pathlib import Path
@@ -91,10 +91,10 @@ def test_size_limit_applies_during_the_transfer(site: str, tmp_path: Path, monke
     ],
 )
 def test_redirect_target_is_resolved_as_in_browsers(
-    place: str, path: str, site: str, asked: list[tuple[str, str]], tmp_path: Path
+    place: str, path: str, site: str, requests: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     assert fetching.fetch(f"{site}/to/{place}", tmp_path).read_bytes() == LOUD
-    assert [asked_for for _, asked_for in asked] == [f"/to/{place}", path]
+    assert [asked_for for _, asked_for in requests] == [f"/to/{place}", path]
 
 
 @pytest.mark.parametrize("around", ["{} ", " {}", "\n{}\r\n", "\u00a0{}\ufeff"])
@@ -105,14 +105,14 @@ def test_a_pasted_address_is_fetched(around: str, site: str, tmp_path: Path) -> 
 
 
 def test_host_name_is_sent_in_ascii(
-    site: str, asked: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: str, requests: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved = named(monkeypatch, **{"xn--mnchen-3ya.test": "127.0.0.1", "xn--strae-oqa.test": "127.0.0.1"})
     port = site.rpartition(":")[2]
     fetching.fetch(f"http://MÜNCHEN.test:{port}/song.wav", tmp_path)
     fetching.fetch(f"http://straße.test:{port}/straße.wav", tmp_path)
     assert {"xn--mnchen-3ya.test", "xn--strae-oqa.test"} <= set(resolved)
-    assert asked[0][0] == f"xn--mnchen-3ya.test:{port}"
+    assert requests[0][0] == f"xn--mnchen-3ya.test:{port}"
 
 
 def test_fetched_files_exist_during_the_request(site: str) -> None:

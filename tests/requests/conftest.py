@@ -1,4 +1,4 @@
-"""What tests of requests share."""
+"""Fixtures for tests of requests."""
 
 import pytest
 

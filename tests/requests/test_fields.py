@@ -1,4 +1,4 @@
-"""Every input by itself: its type, its bounds, and what is said of a wrong one."""
+"""Validation of single inputs: types, bounds and error messages."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""A request that is complete: what is chosen in place of what was left open."""
+"""Complete requests: defaults and choices for open inputs."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_every_problem_is_reported_at_once() -> None:
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e-39, 5e-324])
 def test_negligible_temperature_becomes_0(temperature: float) -> None:
-    with notes.collected() as told:
+    with notes.collected() as sentences:
         assert resolve(prompt="jazz", temperature=temperature).temperature == 0
-    assert told == [f"temperature {temperature:g} is as good as 0: it always takes the likeliest token."]
+    assert sentences == [f"temperature {temperature:g} is as good as 0: it always takes the likeliest token."]
     assert resolve(prompt="jazz", temperature=0.01).temperature == 0.01

@@ -1,4 +1,4 @@
-"""The rules between inputs, each with its sentence."""
+"""Rules between inputs, and their error messages."""
 
 from typing import Any
 

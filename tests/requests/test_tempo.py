@@ -1,4 +1,4 @@
-"""What tempo a prompt names, and that finding it takes no longer than reading it."""
+"""Tempi named in prompts, and the time it takes to find them."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The tempo of a request: bpm, the prompt, and a loop that needs one."""
+"""The tempo of a request: bpm, the prompt, and loops, which need one."""
 
 import pytest
 
@@ -69,22 +69,22 @@ def test_description_contains_one_tempo(prompt: str, bpm: float, description: st
 
 
 @pytest.mark.parametrize(
-    ("prompt", "bpm", "said"),
+    ("prompt", "bpm", "tempi"),
     [
         ("tempo 124", 140, "124 bpm"),
         ("120-130 bpm house", 150, "120 to 130 bpm"),
         ("120 bpm, later 90 bpm", 100, "120 bpm and 90 bpm"),
     ],
 )
-def test_bpm_must_match_the_tempo_of_the_prompt(prompt: str, bpm: float, said: str) -> None:
-    assert problems(prompt=prompt, bpm=bpm) == [f"The prompt says {said} but bpm is {bpm:g}: leave one of them out."]
+def test_bpm_must_match_the_tempo_of_the_prompt(prompt: str, bpm: float, tempi: str) -> None:
+    assert problems(prompt=prompt, bpm=bpm) == [f"The prompt says {tempi} but bpm is {bpm:g}: leave one of them out."]
 
 
 def test_loop_uses_the_middle_of_a_tempo_range() -> None:
-    with notes.collected() as told:
+    with notes.collected() as sentences:
         request = resolve(task="loop", prompt="120-131 bpm house")
     assert (request.bpm, request.description) == (125.5, "120-131 bpm house, 125.5 bpm")
-    assert told == ["The prompt says 120 to 131 bpm; 125.5 bpm is used."]
+    assert sentences == ["The prompt says 120 to 131 bpm; 125.5 bpm is used."]
 
 
 def test_two_tempi_are_rejected_for_a_loop_and_noted_otherwise() -> None:
@@ -92,9 +92,9 @@ def test_two_tempi_are_rejected_for_a_loop_and_noted_otherwise() -> None:
     assert problems(task="loop", prompt=prompt) == [
         "The prompt says 120 bpm and 87.5 bpm, and a loop has one tempo: say which with bpm."
     ]
-    with notes.collected() as told:
+    with notes.collected() as sentences:
         assert resolve(prompt=prompt).description == prompt
-    assert told == ["The prompt says 120 bpm and 87.5 bpm, and the music may follow any of them."]
+    assert sentences == ["The prompt says 120 bpm and 87.5 bpm, and the music may follow any of them."]
 
 
 @pytest.mark.parametrize("prompt", ["808 trap", "high bpm 90s rave", "4/4"])

@@ -1,4 +1,4 @@
-"""An input without effect is told."""
+"""Notes on inputs without effect."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ def song() -> AudioInput:
     return recording(3, 8000)
 
 
-def told(**inputs: Any) -> list[str]:
-    with notes.collected() as found:
+def notes_of(**inputs: Any) -> list[str]:
+    with notes.collected() as sentences:
         GenerationRequest.from_inputs(inputs, ["small", "stereo-melody"])
-    return found
+    return sentences
 
 
 OTHER = {
@@ -39,7 +39,7 @@ OTHER = {
 
 
 def of_task(task: str, song: AudioInput) -> dict[str, Any]:
-    """A request that the task allows and that leaves all else open."""
+    """A minimal valid request for a task."""
     match task:
         case "text":
             return {"task": task, "prompt": "jazz"}
@@ -51,14 +51,14 @@ def of_task(task: str, song: AudioInput) -> dict[str, Any]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_input_unused_by_a_task_is_noted(task: str, song: AudioInput) -> None:
-    assert told(**of_task(task, song)) == []
+    assert notes_of(**of_task(task, song)) == []
     assert set(TASKS[task].unused) <= set(OTHER)
     for name, value in OTHER.items():
-        found = told(**{**of_task(task, song), name: value})
+        sentences = notes_of(**{**of_task(task, song), name: value})
         expected = [f"{name} has no effect on task '{task}'."] if name in TASKS[task].unused else []
         if (task, name) == ("continuation", "classifier_free_guidance"):
             expected = ["classifier_free_guidance has no effect without a prompt."]
-        assert found == expected
+        assert sentences == expected
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_input_unused_by_a_task_is_noted(task: str, song: AudioInput) -> None:
     ],
 )
 def test_inputs_overridden_by_others_are_noted(inputs: dict[str, Any], sentences: list[str]) -> None:
-    assert told(prompt="jazz", **inputs) == sentences
+    assert notes_of(prompt="jazz", **inputs) == sentences
 
 
 def test_identical_variations_are_noted(song: AudioInput) -> None:
     inputs = {"task": "encode-decode", "input_audio": song, "variations": 2}
-    assert told(**inputs) == ["variations of task 'encode-decode' are all alike without multi_band_diffusion."]
-    assert told(**inputs, multi_band_diffusion=True) == []
+    assert notes_of(**inputs) == ["variations of task 'encode-decode' are all alike without multi_band_diffusion."]
+    assert notes_of(**inputs, multi_band_diffusion=True) == []

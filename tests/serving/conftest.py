@@ -1,4 +1,4 @@
-"""A proxy and the server behind it."""
+"""Fixtures: a proxy and its upstream server."""
 
 import threading
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from tests.support.upstream import Upstream
 
 @pytest.fixture
 def upstream() -> Iterator[type[Upstream]]:
-    events = {"go_on": threading.Event(), "hung_up": threading.Event()}
-    kind: type[Upstream] = type("Watched", (Upstream,), {"asked": [], **events})
+    events = {"resume": threading.Event(), "disconnected": threading.Event()}
+    kind: type[Upstream] = type("Watched", (Upstream,), {"requests": [], **events})
     yield kind
-    kind.go_on.set()
+    kind.resume.set()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What `serve` hands Cog's server, where it listens, and what it says when it may not."""
+"""The command `serve`: arguments for the supervisor, listening address, and errors."""
 
 import os
 import signal
@@ -20,8 +20,8 @@ SERVE = [sys.executable, "-m", "musicgen_service", "serve"]
 
 
 @pytest.fixture
-def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the supervisor is made with, instead of one that runs."""
+def constructor_arguments(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The constructor arguments of the supervisor, which is replaced."""
     found: list[Any] = []
 
     class Recorder:
@@ -37,40 +37,42 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def test_kubernetes_variable_is_removed(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would write, and warn when it may not, at every health check."""
+def test_kubernetes_variable_is_removed(constructor_arguments: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variable Cog would write at every health check, and warn when it cannot."""
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
     cog_server.serve("127.0.0.1", 0)
-    environment: Mapping[str, str] = handed[2]
+    environment: Mapping[str, str] = constructor_arguments[2]
     assert "KUBERNETES_SERVICE_HOST" not in environment and environment["MUSICGEN_MODELS"] == "demo"
 
 
-def test_cog_finds_the_schema_in_its_working_folder(handed: list[Any], tmp_path: Path) -> None:
+def test_cog_finds_the_schema_in_its_working_folder(constructor_arguments: list[Any], tmp_path: Path) -> None:
     cog_server.serve("127.0.0.1", 0, "m3maker")
-    prepare_folder: Callable[[Path], object] = handed[3]
+    prepare_folder: Callable[[Path], object] = constructor_arguments[3]
     prepare_folder(tmp_path)
-    assert "m3maker" in handed[2]["COG_PREDICT_TYPE_STUB"]
+    assert "m3maker" in constructor_arguments[2]["COG_PREDICT_TYPE_STUB"]
     assert "/predictions" in (tmp_path / ".cog" / "openapi_schema.json").read_text()
 
 
-def test_drain_seconds_come_from_the_settings(handed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drain_seconds_come_from_the_settings(
+    constructor_arguments: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", "7.5")
     cog_server.serve("127.0.0.1", 0)
-    assert handed[4] == 7.5
+    assert constructor_arguments[4] == 7.5
 
 
 @pytest.mark.parametrize(
     ("arguments", "port"), [([], 5000), (["PORT=5702"], 5702), (["PORT=5702", "--port", "5703"], 5703)]
 )
 def test_port_comes_from_the_option_or_the_environment(
-    arguments: list[str], port: int, handed: list[Any], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], port: int, constructor_arguments: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PORT", raising=False)
     if arguments:
         monkeypatch.setenv(*arguments[0].split("="))
     cli.main(["serve", *arguments[1:]])
-    assert handed[0] == ("127.0.0.1", port)
+    assert constructor_arguments[0] == ("127.0.0.1", port)
 
 
 def test_probe_uses_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +116,8 @@ def test_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_unavailable_address_is_reported_in_one_sentence(tmp_path: Path, arguments: list[str], reason: str) -> None:
-    told = refusal(tmp_path, *arguments)
-    assert told.startswith(f"error: It is not possible to listen on {reason}") and told.count("\n") == 1
+    message = refusal(tmp_path, *arguments)
+    assert message.startswith(f"error: It is not possible to listen on {reason}") and message.count("\n") == 1
 
 
 CLONE_COMMANDS = (
@@ -130,7 +132,7 @@ CLONE_COMMANDS = (
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_clone_in_the_temporary_folder_survives_every_command(tmp_path: Path) -> None:
-    """Its name is that of the project, and so were once the folders that the service cleared at its start."""
+    """The clone has the project's name, a prefix of folders that the service once removed at its start."""
     clone, work = tmp_path / "musicgen-service", tmp_path / "work"
     work.mkdir()
     subprocess.run(["git", "init", "-q", clone], check=True)

@@ -1,4 +1,4 @@
-"""What the proxy forwards to Cog's server, and what it refuses."""
+"""Requests that the proxy forwards to Cog's server, and those it rejects."""
 
 import http.client
 import json
@@ -19,8 +19,8 @@ def test_request_and_response_are_forwarded_unchanged(client: httpx.Client, upst
         )
         assert reply.status_code == 200 and len(reply.json()["long"]) == 200_000
         assert reply.json()["headers"]["Accept"] == "x"
-    assert {(method, path) for method, path, _ in upstream.asked} == {("POST", "/predictions")}
-    assert json.loads(upstream.asked[0][2]) == {"id": "Plain_1.a-b", "input": {"prompt": "ü"}}
+    assert {(method, path) for method, path, _ in upstream.requests} == {("POST", "/predictions")}
+    assert json.loads(upstream.requests[0][2]) == {"id": "Plain_1.a-b", "input": {"prompt": "ü"}}
     assert "Server" not in client.get("/").headers or "Python" not in client.get("/").headers["Server"]
 
 
@@ -28,7 +28,7 @@ def test_null_input_is_removed(client: httpx.Client, upstream: type[Upstream]) -
     inputs = {"prompt": "\ud800", "seed": None, "top_p": 0, "nested": {"seed": None}, "continuation": False}
     client.post("/predictions", content=json.dumps({"webhook": None, "input": inputs}))
     del inputs["seed"]
-    assert json.loads(upstream.asked[0][2]) == {"webhook": None, "input": inputs}
+    assert json.loads(upstream.requests[0][2]) == {"webhook": None, "input": inputs}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_null_input_is_removed(client: httpx.Client, upstream: type[Upstream]) -
 )
 def test_allowed_requests_are_forwarded(client: httpx.Client, upstream: type[Upstream], method: str, path: str) -> None:
     assert client.request(method, path).status_code == 200
-    assert [(m, p) for m, p, _ in upstream.asked] == [(method, path)]
+    assert [(m, p) for m, p, _ in upstream.requests] == [(method, path)]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_other_requests_are_rejected(client: httpx.Client, upstream: type[Upstre
     with_raw_path.request(method, path)
     assert with_raw_path.getresponse().status == 404
     with_raw_path.close()
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 BAD_IDS = ["../../x", "..", ".hidden", "a/b", "a\\b", "a b", "a\n", "", "-x", "ä", "x" * 129, "a\0b", "%2e%2e"]
@@ -79,7 +79,7 @@ def test_an_id_must_be_plain(client: httpx.Client, upstream: type[Upstream], giv
     assert [(reply.status_code, reply.json()["error"][:10]) for reply in replies] == [(422, "id must be")] * len(
         replies
     )
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_an_id_must_be_plain(client: httpx.Client, upstream: type[Upstream], giv
 def test_webhook_must_be_public(client: httpx.Client, upstream: type[Upstream], webhook: Any, sentence: str) -> None:
     reply = client.post("/predictions", json={"input": {}, "webhook": webhook})
     assert (reply.status_code, reply.json()["error"]) == (422, sentence)
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 def test_private_webhooks_may_be_allowed(
@@ -103,13 +103,13 @@ def test_private_webhooks_may_be_allowed(
 ) -> None:
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
     assert client.post("/predictions", json={"input": {}, "webhook": "http://127.0.0.1:1/x"}).status_code == 200
-    assert len(upstream.asked) == 1
+    assert len(upstream.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"5", b"[" * 100_000])
 def test_body_that_is_not_a_request_is_left_to_cog(client: httpx.Client, upstream: type[Upstream], body: bytes) -> None:
     assert client.post("/predictions", content=body).status_code == 200
-    assert upstream.asked[0][2] == body
+    assert upstream.requests[0][2] == body
 
 
 def test_a_body_has_a_length_within_the_limit(
@@ -123,12 +123,12 @@ def test_a_body_has_a_length_within_the_limit(
     connection.endheaders()
     assert connection.getresponse().status == 413  # before a byte of it was sent
     connection.close()
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 @pytest.fixture
 def picky(served: Proxy) -> Proxy:
-    """The proxy of a predictor whose inputs are known."""
+    """A proxy with a known set of inputs."""
     served.inputs = {"prompt": (), "model_version": ("small", "stereo-large")}
     return served
 
@@ -151,7 +151,7 @@ def test_misspelling_is_rejected(
     assert reply.status_code == 422
     [detail] = reply.json()["detail"]
     assert sentence in detail["msg"] and reply.json()["error"] == detail["msg"]
-    assert len(reply.content) < 1000 and upstream.asked == []
+    assert len(reply.content) < 1000 and upstream.requests == []
 
 
 def test_no_more_than_ten_problems_are_listed(client: httpx.Client, picky: Proxy) -> None:
@@ -174,7 +174,7 @@ def test_correct_spelling_is_forwarded(
 ) -> None:
     assert client.post("/predictions", json=body).status_code == 200
     assert client.put("/predictions/a", json=body).status_code == 200
-    assert len(upstream.asked) == 2
+    assert len(upstream.requests) == 2
 
 
 def test_untyped_body_is_json_unless_sent_by_a_web_page(client: httpx.Client, picky: Proxy) -> None:

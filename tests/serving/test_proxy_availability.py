@@ -1,4 +1,4 @@
-"""What the proxy answers while Cog's server starts, fails, or stops."""
+"""Responses of the proxy while Cog's server starts, fails, or stops."""
 
 import http.client
 import socket
@@ -16,10 +16,10 @@ from tests.support.upstream import Upstream
 def test_disconnect_cancels_the_request(served: Proxy, upstream: type[Upstream]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", served.server_port)
     connection.request("POST", "/predictions", b'{"input": "slow"}')
-    wait_until(lambda: bool(upstream.asked))
+    wait_until(lambda: bool(upstream.requests))
     assert served.waiting == 1
     connection.close()
-    assert upstream.hung_up.wait(60)
+    assert upstream.disconnected.wait(60)
     wait_until(lambda: served.waiting == 0)
 
 
@@ -87,12 +87,12 @@ def test_new_predictions_are_rejected_while_draining(
     assert client.post("/predictions", json={}).status_code == 503
     assert client.get("/health-check").json() == {"status": "DRAINING"}
     assert client.post("/predictions/abc/cancel").status_code == 200
-    assert [path for _, path, _ in upstream.asked] == ["/predictions/abc/cancel"]
+    assert [path for _, path, _ in upstream.requests] == ["/predictions/abc/cancel"]
 
 
 def test_cancelled_prediction_is_reported(client: httpx.Client, served: Proxy, upstream: type[Upstream]) -> None:
     def give_up() -> None:
-        wait_until(lambda: bool(upstream.asked))
+        wait_until(lambda: bool(upstream.requests))
         served.ended.set()
 
     thread = threading.Thread(target=give_up)
@@ -100,7 +100,7 @@ def test_cancelled_prediction_is_reported(client: httpx.Client, served: Proxy, u
     reply = client.post("/predictions", json={"input": "slow"})
     thread.join()
     assert reply.status_code == 503 and "gave this prediction up" in reply.json()["error"]
-    assert upstream.hung_up.wait(60)
+    assert upstream.disconnected.wait(60)
 
 
 def test_asynchronous_prediction_ids_are_recorded(client: httpx.Client, served: Proxy) -> None:

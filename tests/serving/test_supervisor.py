@@ -1,4 +1,4 @@
-"""The supervisor with a server in Cog's place: restarts, back-off, draining, and what it says of them."""
+"""The supervisor with a fake Cog server: restarts, backoff, draining and log messages."""
 
 import shutil
 import signal
@@ -46,24 +46,24 @@ def family(server: Server) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children(recursive=True)
 
 
-def told(server: Server) -> str:
+def log_of(server: Server) -> str:
     return server.log.read_text()
 
 
 def test_crashed_server_is_restarted(server: Server) -> None:
-    assert say(server, "die").status_code == 502
+    assert say(server, "crash").status_code == 502
     wait_until(lambda: server.status() == "READY")
     assert say(server, "hello").json() == {"word": "hello"}
-    assert "supervisor: the server ended with status 3; starting it again in 0.05 s" in told(server)
-    assert not runs(int(told(server).partition("left behind: ")[2].split()[0]))
+    assert "supervisor: the server ended with status 3; starting it again in 0.05 s" in log_of(server)
+    assert not runs(int(log_of(server).partition("left behind: ")[2].split()[0]))
 
 
 def test_unhealthy_server_is_restarted(server: Server) -> None:
     before = pid(server)
-    say(server, "ill")
+    say(server, "unhealthy")
     wait_until(lambda: server.status() == "READY")
     assert pid(server) != before and not psutil.pid_exists(before)
-    assert "supervisor: the server is UNHEALTHY; starting it again" in told(server)
+    assert "supervisor: the server is UNHEALTHY; starting it again" in log_of(server)
 
 
 LOSING = ["-c", SCRIPT.replace("command =", "supervisor.STUCK_AFTER = 0.5\ncommand ="), "--port"]
@@ -72,11 +72,11 @@ LOSING = ["-c", SCRIPT.replace("command =", "supervisor.STUCK_AFTER = 0.5\ncomma
 def test_server_busy_without_a_prediction_is_restarted(tmp_path: Path) -> None:
     with serving(LOSING, PROJECT, tmp_path / "temp") as server:
         before = pid(server)
-        say(server, "lose")
+        say(server, "stuck")
         assert server.status() == "BUSY"
         wait_until(lambda: server.status() == "READY")
         assert pid(server) != before
-        assert "supervisor: the server is busy without a prediction; starting it again" in told(server)
+        assert "supervisor: the server is busy without a prediction; starting it again" in log_of(server)
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
@@ -95,16 +95,16 @@ def test_long_prediction_does_not_cause_a_restart(asynchronous: bool, tmp_path: 
 
 
 def test_lost_slot_does_not_delay_shutdown(server: Server) -> None:
-    say(server, "lose")
+    say(server, "stuck")
     assert server.stop() == 0
-    assert "cancelling" not in told(server)
+    assert "cancelling" not in log_of(server)
 
 
 def test_each_backoff_is_longer(server: Server) -> None:
     for wait in ("0.05", "0.1", "0.2", "0.4"):
         wait_until(lambda: server.status() == "READY")
-        say(server, "die")
-        wait_until(lambda wait=wait: f"again in {wait} s" in told(server))  # type: ignore[misc]
+        say(server, "crash")
+        wait_until(lambda wait=wait: f"again in {wait} s" in log_of(server))  # type: ignore[misc]
 
 
 def test_failed_setup_is_retried_until_weights_appear(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_failed_setup_is_retried_until_weights_appear(tmp_path: Path) -> None:
     with serving(command, PROJECT, tmp_path / "temp", status="SETUP_FAILED", WEIGHTS=str(weights)) as server:
         for wait in ("0.05", "0.1", "0.2", "0.4", "0.8", "1.6", "3.2"):
             sentence = f"supervisor: the server is SETUP_FAILED; starting it again in {wait} s"
-            wait_until(lambda sentence=sentence: sentence in told(server))  # type: ignore[misc]
+            wait_until(lambda sentence=sentence: sentence in log_of(server))  # type: ignore[misc]
         # Until then it goes on to say what is wrong.
         assert server.status() == "SETUP_FAILED"
         health = server.client.get("/health-check").json()
@@ -162,7 +162,7 @@ def test_shutdown_waits_for_a_prediction(server: Server) -> None:
     thread.join()
     assert replies[0].json() == {"word": "slow"}
     assert server.process.wait(60) == 0
-    assert "predictions have 2 s to finish" in told(server) and "cancelling" not in told(server)
+    assert "predictions have 2 s to finish" in log_of(server) and "cancelling" not in log_of(server)
     assert children and not any(child.is_running() for child in children)
 
 
@@ -175,19 +175,19 @@ def test_prediction_is_cancelled_at_the_drain_deadline(server: Server) -> None:
     thread.join()
     assert replies[0].status_code == 503 and "gave this prediction up" in replies[0].json()["error"]
     assert server.process.wait(60) == 0
-    assert "supervisor: cancelling the predictions that still run" in told(server)
+    assert "supervisor: cancelling the predictions that still run" in log_of(server)
 
 
 def test_asynchronous_prediction_is_cancelled_at_the_deadline(server: Server) -> None:
     assert say(server, "later", Prefer="respond-async").status_code == 202
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
-    assert "cancelled /predictions/later/cancel" in told(server)
+    assert "cancelled /predictions/later/cancel" in log_of(server)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGABRT])
 def test_supervisor_crash_ends_all_processes(server: Server, number: signal.Signals) -> None:
-    say(server, "breed")
+    say(server, "spawn")
     children = family(server)
     assert len(children) == 3  # the launcher, the server and its worker
     server.process.send_signal(number)
@@ -196,16 +196,16 @@ def test_supervisor_crash_ends_all_processes(server: Server, number: signal.Sign
 
 
 def test_server_crash_ends_its_worker(server: Server) -> None:
-    say(server, "breed")
+    say(server, "spawn")
     *_, cog, worker = family(server)
     cog.kill()
     wait_until(lambda: not runs(worker.pid))
     wait_until(lambda: server.status() == "READY")
-    assert "supervisor: the server ended with status 137" in told(server)
+    assert "supervisor: the server ended with status 137" in log_of(server)
 
 
 def test_launcher_crash_ends_the_server(server: Server) -> None:
-    say(server, "breed")
+    say(server, "spawn")
     launcher, *others = family(server)
     launcher.kill()
     wait_until(lambda: not any(runs(child.pid) for child in others))
@@ -216,7 +216,7 @@ def test_closed_terminal_stops_the_service(server: Server) -> None:
     children = family(server)
     server.process.send_signal(signal.SIGHUP)
     assert server.process.wait(60) == 0
-    assert "supervisor: stopped" in told(server) and not any(runs(child.pid) for child in children)
+    assert "supervisor: stopped" in log_of(server) and not any(runs(child.pid) for child in children)
 
 
 def test_nohup_keeps_the_service_running(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_client_limit_follows_the_descriptor_limit(tmp_path: Path) -> None:
         time.sleep(3)
         open_ones.close()
         wait_until(lambda: _answers(server))
-        assert pid(server) == before and "starting it again" not in told(server)
+        assert pid(server) == before and "starting it again" not in log_of(server)
 
 
 def _answers(server: Server) -> bool:
@@ -280,8 +280,7 @@ def test_full_disk_under_cogs_folder_is_reported_in_advance(tmp_path: Path, monk
             monkeypatch.setattr(supervisor, "COG_FOLDER", folder)
             assert supervisor._folder_problem() is None
         fill(full)
-        told = supervisor._folder_problem()
-        assert told == "The service has no room left to write files: try again later."
+        assert supervisor._folder_problem() == "The service has no room left to write files: try again later."
     (tmp_path / "file").touch()
     monkeypatch.setattr(supervisor, "COG_FOLDER", tmp_path / "file" / "predictions")
     assert supervisor._folder_problem() == "The service may not write to its temporary folder."
@@ -289,4 +288,4 @@ def test_full_disk_under_cogs_folder_is_reported_in_advance(tmp_path: Path, monk
 
 def test_idle_server_stops_immediately(server: Server) -> None:
     assert server.stop() == 0
-    assert "supervisor: stopped" in told(server)
+    assert "supervisor: stopped" in log_of(server)

@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: small checkpoints, sounds, servers, stand-ins."""
+"""Support for tests and benchmarks: small checkpoints, sounds, servers, fakes."""

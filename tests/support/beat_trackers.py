@@ -1,4 +1,4 @@
-"""Checkpoints of Beat This! as its authors publish them: one at random, and one whose beats are known."""
+"""Checkpoints of Beat This! in the published format: one with random weights, and one with known output."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def random_network() -> BeatThis:
 
 
 def listening_network() -> BeatThis:
-    """Hears a beat wherever sound sets in, and a downbeat where high sound does.
+    """Detects a beat at every onset, and a downbeat at onsets of high sounds.
 
     Of each layer one channel is used: the difference of two frames, and then means of neighbouring bands.
     """
@@ -68,7 +68,7 @@ def save(network: BeatThis, weights: Path, **hyperparameters: Any) -> Path:
 
 
 def save_listening(weights: Path) -> Path:
-    """The checkpoint that hears `ticks`."""
+    """Write the checkpoint that detects `ticks`."""
     return save(listening_network(), weights, **_LISTENING)
 
 

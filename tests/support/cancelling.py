@@ -1,4 +1,4 @@
-"""Cancels work as Cog does."""
+"""Cancellation as Cog does it."""
 
 import ctypes
 import threading
@@ -9,11 +9,11 @@ from tests.support.harness import TIMEOUT
 
 
 class Cancelled(BaseException):
-    """As Cog's: not an Exception, raised in the thread of the request at any moment."""
+    """Like Cog's: not an Exception, raised in the thread of the request at any point."""
 
 
 def cancelled_when(reached: threading.Event, work: Callable[[], Any]) -> BaseException | None:
-    """Do the work in a thread, cancel it as Cog does once it has got that far; what it ended with."""
+    """Run `work` in a thread and cancel it as Cog does once `reached` is set; returns the exception it ended with."""
     ended: list[BaseException] = []
 
     def target() -> None:

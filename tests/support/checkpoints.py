@@ -173,7 +173,7 @@ def build_diffusion(weights: Path, codec_dimension: int = 32) -> None:
 
 
 def build_separator(weights: Path) -> None:
-    """A Demucs in the hub's format: one random HTDemucs with four sources."""
+    """A Demucs checkpoint in the hub's format: one random HTDemucs with four sources."""
     from demucs.htdemucs import HTDemucs
 
     sources = ["drums", "bass", "other", "vocals"]

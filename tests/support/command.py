@@ -14,5 +14,5 @@ def predict(*arguments: str) -> None:
 
 
 def found() -> list[str]:
-    """All files and folders here, hidden ones too."""
+    """All files and folders in the current folder, including hidden ones."""
     return sorted(str(path) for path in Path().rglob("*"))

@@ -1,4 +1,4 @@
-"""Files whose headers say nothing, or the wrong thing, of their length: recorded, streamed, joined and cut off."""
+"""Files whose headers give no length or a wrong one: streamed, joined and truncated files."""
 
 import struct
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from tests.support.sounds import tone
 
 SECONDS = 1.5
 SOURCES = {"mono": (1, 44_100), "other": (1, 44_100), "slow": (1, 22_050), "stereo": (2, 48_000), "phone": (1, 8_000)}
-"""Recordings to make files of: channels and rate."""
+"""Channels and sample rate of the recordings."""
 
 
 class Workshop:
-    """A folder with recordings, and files made of them."""
+    """A folder with recordings, and functions that make files from them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class Workshop:
 
 
 def by_ffmpeg(path: Path) -> float:
-    """Seconds of sound that ffmpeg finds in a file."""
+    """Seconds of audio that ffmpeg decodes from a file."""
     return (
         len(ffmpeg.run(["-i", str(path), "-map", "0:a:0", "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1"])) / 16_000
     )
@@ -70,7 +70,7 @@ def cut(content: bytes) -> bytes:
 
 
 def tagged(content: bytes, size: int, footer: bool = False) -> bytes:
-    """A file behind an ID3 tag with a picture of that size."""
+    """A file after an ID3 tag with a picture of that size."""
     frame = b"APIC" + struct.pack(">I", size) + b"\0\0" + b"\xff\xd8\xff" + bytes(size - 3)
     length = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
     end = b"3DI\4\0\x10" + length if footer else b""

@@ -1,4 +1,4 @@
-"""Files that are not music, or lie about being it: name -> (content, what the refusal says)."""
+"""Files that are not audio or are malformed: name -> (content, pattern of the error message)."""
 
 import io
 import random
@@ -30,7 +30,7 @@ def wav(
     claimed: int | None = None,
     frame: int | None = None,
 ) -> bytes:
-    """A wav file whose header says what it is told to say."""
+    """A wav file with a chosen header."""
     frame = channels * bits // 8 if frame is None else frame
     form = struct.pack("<HHIIHH", tag, channels % 65_536, rate, rate * frame % 2**32, frame % 65_536, bits)
     size = len(data) if claimed is None else claimed
@@ -85,7 +85,7 @@ def bomb(container: str, subtype: str) -> bytes:
 
 @cache
 def bad() -> dict[str, tuple[bytes, str]]:
-    """Every file, with what its refusal must match."""
+    """Every file, with the pattern that its error must match."""
     return truncated() | lies() | samples() | bombs() | disguises() | other_kinds()
 
 
@@ -198,7 +198,7 @@ def disguises() -> dict[str, tuple[bytes, str]]:
 
 
 def other_kinds() -> dict[str, tuple[bytes, str]]:
-    """What is known by name, and not accepted."""
+    """Formats that are recognised but not accepted."""
     made = {
         "AC-3": transcoded("ac3", "ac3"),
         "DTS": transcoded("dts", "dca"),
@@ -230,7 +230,7 @@ def other_kinds() -> dict[str, tuple[bytes, str]]:
 
 @cache
 def silent_video() -> bytes:
-    """A second of red, and no sound."""
+    """A second of red video without sound."""
     with TemporaryDirectory() as folder:
         target = Path(folder) / "red.mp4"
         ffmpeg.run(["-f", "lavfi", "-i", "color=red:s=64x64:d=1", str(target)])
@@ -260,7 +260,7 @@ def referring(mov: bytes, path: str) -> bytes:
 
 @cache
 def odd() -> dict[str, bytes]:
-    """Files that lie or exaggerate and can be read all the same."""
+    """Files with wrong headers that can be read nevertheless."""
     picture = b"\xff\xd8\xff" + bytes(50_000)
     frame = b"\3image/jpeg\0\3\0" + picture
     tag = b"APIC" + struct.pack(">I", len(frame)) + b"\0\0" + frame

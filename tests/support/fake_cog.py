@@ -1,4 +1,5 @@
-"""A server in Cog's place. `POST /predictions` tells it what to do: `die`, `breed`, `ill`, `lose`, `slow`, `later`.
+"""A fake Cog server. The body of `POST /predictions` selects what it does: `crash`, `spawn`, `unhealthy`, `stuck`,
+`slow`, `later`, `endless`.
 
 Its setup fails as long as there is no file where `WEIGHTS` says there should be one.
 """
@@ -22,9 +23,9 @@ class Cog(BaseHTTPRequestHandler):
         self._reply(200, {"status": status, "pid": os.getpid(), "setup": setup if status == "SETUP_FAILED" else {}})
 
     def do_PUT(self) -> None:
-        """As Cog answers the PUT of a prediction that runs, and of another one whose input is not allowed."""
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert not isinstance(asked["input"], dict)
+        """Answer as Cog does for a running prediction, and for a new one with an invalid input."""
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert not isinstance(request["input"], dict)
         name = self.path.rpartition("/")[2]
         if name in running:
             return self._reply(202, {"id": name, "status": "processing"})
@@ -37,28 +38,28 @@ class Cog(BaseHTTPRequestHandler):
             status = "READY"
             print(f"cancelled {self.path}", flush=True)
             return self._reply(200, {})
-        word = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        if word == "die":
+        command = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        if command == "crash":
             print(f"left behind: {subprocess.Popen(['sleep', '600']).pid}", flush=True)
             os._exit(3)
-        if word == "breed":
+        if command == "spawn":
             subprocess.Popen(["sleep", "600"])
-        if word == "ill":
+        if command == "unhealthy":
             status = "UNHEALTHY"
-        if word == "lose":
+        if command == "stuck":
             status = "BUSY"
-        if word == "later":
+        if command == "later":
             status = "BUSY"
             running.add("later")
             return self._reply(202, {"id": "later"})
-        if word == "slow":
+        if command == "slow":
             status = "BUSY"
             time.sleep(1)
             status = "READY"
-        if word == "endless":
+        if command == "endless":
             status = "BUSY"
             time.sleep(600)
-        return self._reply(200, {"word": word})
+        return self._reply(200, {"word": command})
 
     def _reply(self, code: int, content: object) -> None:
         body = json.dumps(content).encode()

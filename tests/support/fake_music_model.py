@@ -1,4 +1,4 @@
-"""A model whose music is known: its tokens are samples, and the synthesiser plays what it generates."""
+"""A fake model with known output: its tokens are samples, and the synthesiser generates the music."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class FakeMusicModel:
         return tokens.reshape(self.channels, HOP, -1).permute(0, 2, 1).flatten(1) / 32767
 
     def generate_tokens(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
-        """Plays what each request asks for, after its prompt."""
+        """Generate the music of each request, after its prefix."""
         self.asked.append(list(requests))
         made = []
         for request in requests:
@@ -80,13 +80,13 @@ class FakeMusicModel:
 
 @dataclass(frozen=True)
 class FakeAnalysis:
-    """An `AnalysisTools` of functions; what a test does not give must not be asked for."""
+    """An `AnalysisTools` made of functions; those not given must not be called."""
 
     split: Callable[[Audio], tuple[Audio, Audio]]
     track: BeatTracker
 
     def melody(self, audio: Audio) -> Audio:
-        """The audio as it is."""
+        """Return the audio unchanged."""
         return audio
 
 
@@ -97,7 +97,7 @@ def job_for(
     track: BeatTracker = beats.track,
     **inputs: Any,
 ) -> Job:
-    """A request, as a path is given it."""
+    """Create a job for a generation path."""
     values = {name: spec.default for name, spec in FIELDS.items()} | {"seed": 5} | inputs
 
     def nothing(audio: Audio) -> Any:
@@ -114,6 +114,6 @@ def job_for(
 
 
 def jump_at_the_seam(loop: np.ndarray) -> float:
-    """From a loop's last sample to its first, as a share of the 99.9th percentile of its other steps."""
+    """Step from a loop's last sample to its first, relative to the 99.9th percentile of its other steps."""
     steps = np.abs(np.diff(loop, axis=1))
     return float(np.abs(loop[:, 0] - loop[:, -1]).max() / np.quantile(steps, 0.999))

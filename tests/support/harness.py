@@ -1,4 +1,4 @@
-"""Starts the real server and talks to it over HTTP, as a client would."""
+"""Starts the real server, and sends requests to it as a client does."""
 
 import base64
 import io
@@ -28,9 +28,9 @@ from musicgen_service.serving.schema import SCHEMA_FILE
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {"OMP_NUM_THREADS": "1", "MUSICGEN_ALLOW_PRIVATE_URLS": "1"}
-"""Of every server: the files that tests offer are on the loopback interface."""
+"""Settings of every server: tests serve files on the loopback interface."""
 TIMEOUT = 120.0
-"""Seconds after which a wait is a failure; a busy machine needs some."""
+"""Seconds after which a wait fails, generous for a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Server:
         return [Clip.from_uri(uri) for uri in reply["output"]]
 
     def status(self) -> str:
-        """What the server says of its health."""
+        """The status that the server reports."""
         return str(self.client.get("/health-check").json()["status"])
 
     def files(self) -> list[Path]:
@@ -94,7 +94,7 @@ class Server:
         return [path for path in self.temp.rglob("*") if path.is_file() and path.name not in own]
 
     def stop(self) -> int:
-        """End the server as an operator would, and return its exit status."""
+        """Stop the server as an operator would; returns its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(TIMEOUT)
 
@@ -162,7 +162,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process goes on; one that has ended may still be listed, until its parent takes note."""
+    """Whether a process is running; an ended one may still be listed until its parent has waited for it."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -170,7 +170,7 @@ def runs(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses."""
+    """An unused port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -178,7 +178,7 @@ def free_port() -> int:
 
 @contextmanager
 def in_background(work: Callable[[], None]) -> Iterator[None]:
-    """Do the work beside the block; the block ends when both have."""
+    """Run `work` in a thread alongside the block; the block ends when both have."""
     thread = threading.Thread(target=work)
     thread.start()
     try:
@@ -189,7 +189,7 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def file_server(folder: Path) -> Iterator[str]:
-    """Serves the files of a folder; gives its address."""
+    """Serve the files of a folder; yields the address."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -201,7 +201,7 @@ def file_server(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def http_server(handler: Any) -> Iterator[str]:
-    """A server on the loopback interface; gives its address."""
+    """Run a server on the loopback interface; yields its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -215,7 +215,7 @@ def http_server(handler: Any) -> Iterator[str]:
 
 @contextmanager
 def webhook() -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """What to add to a request so that its end is reported here, and the list in which the report appears.
+    """Yield webhook inputs for a request, and the list that receives the webhook's content.
 
     Other reports are left out: they may overtake each other.
     """

@@ -1,4 +1,4 @@
-"""What stands between the platform's Python client and a Cog server: the platform's routes on top of Cog's.
+"""A transport for the platform's Python client that maps the platform's routes to those of a Cog server.
 
 The client knows `/v1/predictions`, `/v1/models/OWNER/NAME/predictions` and `.../versions/ID`; Cog has
 `/predictions` and `/openapi.json`, and its replies lack `model` and `version`, without which the client cannot
@@ -24,7 +24,7 @@ class CogTransport(httpx.BaseTransport):
         self._cog = httpx.Client(base_url=address, timeout=None)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Cog's answer in the platform's form."""
+        """Convert Cog's response to the platform's format."""
         path = request.url.path
         if request.method == "POST" and (found := _PREDICTIONS.fullmatch(path)):
             body = json.loads(request.read())

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub on this machine, which can be told to fail."""
+"""A local fake of the Hugging Face hub with configurable failures."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ from pathlib import Path
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 CODEC = {"config.json": b"{}\n", "model.safetensors": b"codec" * 1000}
-"""Files of a repository that is quickly fetched."""
+"""Files of a small repository."""
 _LARGE = (".bin", ".th", ".safetensors")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request for the content of a file, and from which byte on."""
+    """A request for the content of a file, and its first byte."""
 
     file: str
     start: int
@@ -26,7 +26,7 @@ class Asked:
 
 @dataclass
 class Hub:
-    """What the stand-in holds and how it behaves.
+    """Content and behaviour of the fake hub.
 
     Attributes
     ----------
@@ -58,13 +58,13 @@ class Hub:
         self.repositories[repository] = {file.name: file.read_bytes() for file in folder.iterdir()}
 
     def recover(self) -> None:
-        """Work again, and forget what was asked."""
+        """Remove all failures and recorded requests."""
         for switches in (self.break_at, self.stall_at, self.corrupt, self.status, self.asked):
             switches.clear()
         self.recovered.set()
 
     def information(self, repository: str) -> dict[str, object]:
-        """What the hub tells of a repository when asked for the metadata of its files."""
+        """The hub's response to a request for the metadata of a repository's files."""
         siblings = []
         for name, content in self.repositories[repository].items():
             entry: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": git_digest(content)}
@@ -76,13 +76,13 @@ class Hub:
 
 
 def git_digest(content: bytes) -> str:
-    """The name that git gives to content."""
+    """The git blob hash of content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @contextmanager
 def running() -> Iterator[Hub]:
-    """An empty hub that answers at its `url` until the block ends."""
+    """Run an empty hub at its `url` for the duration of the block."""
     hub = Hub()
 
     class Handler(_Handler):
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = self.path.partition("?")[0]
         if match := re.fullmatch(r"/api/models/(.+?)(/revision/[^/]+)?", path):
-            self._tell(match[1])
+            self._send_information(match[1])
         elif match := re.fullmatch(r"/(.+)/resolve/[^/]+/([^/]+)", path):
             self._resolve(match[1], match[2])
         elif match := re.fullmatch(r"/cdn/(.+)/([^/]+)", path):
@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_error(404)
 
-    def _tell(self, repository: str) -> None:
+    def _send_information(self, repository: str) -> None:
         if repository in self.hub.status:
             self.send_error(self.hub.status[repository])
         elif repository not in self.hub.repositories:
@@ -159,16 +159,16 @@ class _Handler(BaseHTTPRequestHandler):
         if name in hub.status:
             self.send_error(hub.status[name])
             return
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(wanted[1]) if wanted else 0
+        byte_range = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(byte_range[1]) if byte_range else 0
         if name in hub.whole:
-            wanted, start = None, 0
+            byte_range, start = None, 0
         if self.command == "GET":
             hub.asked.append(Asked(name, start))
         if name in hub.corrupt:
             content = content[:-1] + bytes([content[-1] ^ 1])
-        self.send_response(206 if wanted else 200)
-        if wanted:
+        self.send_response(206 if byte_range else 200)
+        if byte_range:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", f'"{git_digest(content)}"')

@@ -1,4 +1,4 @@
-"""Licences of what is installed: `python -m tests.support.licences` fails on one that is not permissive."""
+"""Licences of installed packages: `python -m tests.support.licences` fails on one that is not permissive."""
 
 import re
 import sys
@@ -34,7 +34,7 @@ def found() -> dict[str, str]:
 
 
 def licence(package: Distribution) -> str:
-    """What a package says of its licence, in one line."""
+    """A package's licence according to its metadata, in one line."""
     metadata = package.metadata
     expression = metadata["License-Expression"]
     if expression:
@@ -47,7 +47,7 @@ def licence(package: Distribution) -> str:
 
 
 def objections(licences: dict[str, str]) -> list[str]:
-    """The packages that may not be used, with the reason."""
+    """The packages with a forbidden licence, with the reason."""
     wrong = []
     for name, text in licences.items():
         # Where there is a choice between licences, one that is permissive will do.

@@ -1,4 +1,4 @@
-"""Names that resolve to chosen addresses."""
+"""Fake name resolution."""
 
 import socket
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 
 def named(monkeypatch: pytest.MonkeyPatch, **hosts: str) -> list[str]:
-    """Names for addresses; every resolution of a name is recorded."""
+    """Resolve names to given addresses; returns the list of names resolved."""
     resolved: list[str] = []
     real = socket.getaddrinfo
 

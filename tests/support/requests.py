@@ -1,4 +1,4 @@
-"""Requests of the tests: resolved, or refused with sentences."""
+"""Resolve requests for tests, or return their problems."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What tests of commands share: running one, here or in a process of its own."""
+"""Running commands in tests, in process or in a separate process."""
 
 import os
 import sys
@@ -14,22 +14,22 @@ COMMAND = (sys.executable, "-m", "musicgen_service")
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
-    """The one sentence with which a command ends."""
+    """Run a command that must fail; returns its error message."""
     return ending(capsys, lambda: cli.main(list(arguments)), status)
 
 
 def ending(capsys: pytest.CaptureFixture[str], run: Callable[[], None], status: int) -> str:
-    """The last line that what is run says on standard error; it must exit with that status and print nothing else."""
+    """Call `run`, which must exit with `status` and no output; returns the last line of standard error."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         run()
-    told, code = capsys.readouterr(), ended.value.code
+    captured, code = capsys.readouterr(), ended.value.code
     if isinstance(code, str):  # Python itself prints it as it ends
-        told, code = told._replace(err=f"{told.err}{code}\n"), 1
-    assert (code, told.out) == (status, "")
-    return str(told.err.splitlines()[-1]) if told.err else ""
+        captured, code = captured._replace(err=f"{captured.err}{code}\n"), 1
+    assert (code, captured.out) == (status, "")
+    return str(captured.err.splitlines()[-1]) if captured.err else ""
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, in which the package is found from any folder."""
+    """This process's environment, with the package importable from any folder."""
     return {**os.environ, "PYTHONPATH": str(PROJECT)}

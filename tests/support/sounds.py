@@ -16,7 +16,7 @@ def tone(seconds: float, channels: int = 1, rate: int = RATE, amplitude: float =
 
 
 def recording(seconds: float, rate: int = RATE) -> AudioInput:
-    """A client's file with a chord in it, decoded."""
+    """A decoded input file with a chord."""
     return AudioInput(tone(seconds, rate=rate), rate, "song.wav", "0" * 64)
 
 

@@ -1,4 +1,4 @@
-"""A reading of a predictor as Cog's build does it: from the source, by literals alone.
+"""Reads a predictor's schema as Cog's build does: from the source, by literals alone.
 
 `cog build` never imports the predictor. Whatever is not a plain literal it drops, garbles or refuses;
 here it is refused, so that a test can say where.
@@ -18,7 +18,7 @@ _BOUNDS = {"ge": "minimum", "le": "maximum"}
 
 
 class Trap(Exception):
-    """Something that Cog's static parser would drop, garble or refuse."""
+    """Code that Cog's static parser would drop, misread or reject."""
 
 
 def read(source: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tokens of one clip, for tests that need no more of a generator."""
+"""Generation of one clip's tokens for tests."""
 
 import torch
 

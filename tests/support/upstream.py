@@ -1,4 +1,4 @@
-"""A server in the place of Cog's, behind a proxy."""
+"""A fake Cog server for tests of the proxy."""
 
 import json
 import socket
@@ -7,22 +7,22 @@ from http.server import BaseHTTPRequestHandler
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """In Cog's place: says what it was asked."""
+    """Records requests, and echoes their headers."""
 
     protocol_version = "HTTP/1.1"
-    asked: list[tuple[str, str, bytes]]
-    go_on: threading.Event
-    hung_up: threading.Event
+    requests: list[tuple[str, str, bytes]]
+    resume: threading.Event
+    disconnected: threading.Event
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.asked.append((self.command, self.path, body))
+        self.requests.append((self.command, self.path, body))
         if b"slow" in body:
             self.connection.settimeout(0.05)
-            while not self.go_on.is_set():
+            while not self.resume.is_set():
                 try:
                     if not self.connection.recv(1, socket.MSG_PEEK):
-                        self.hung_up.set()
+                        self.disconnected.set()
                         return
                 except TimeoutError:
                     continue

@@ -1,4 +1,4 @@
-"""A web site with every trick that tests of fetching need."""
+"""A web site with the special cases that tests of fetching need."""
 
 import gzip
 import time
@@ -17,7 +17,7 @@ LOCATIONS = {
     "fragment": b"/song.wav#t=3",
     "encoded": b"/a%20song.wav?x=%2F&y=a+b",
 }
-"""Where redirects lead, as bytes of the header."""
+"""Targets of redirects, as bytes of the header."""
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -45,16 +45,16 @@ BODIES = {
     "bomb": ("gzip", gzip.compress(bytes(50 * 2**20))),
     "nested-bomb": ("gzip, gzip", gzip.compress(gzip.compress(bytes(50 * 2**20)) + bytes(50 * 2**20))),
 }
-"""Codings and what they are said of."""
+"""Bodies and their Content-Encoding headers."""
 
 
 class Site(BaseHTTPRequestHandler):
-    """A web site with every trick."""
+    """A web site with special cases."""
 
-    asked: list[tuple[str, str]]
+    requests: list[tuple[str, str]]
 
     def do_GET(self) -> None:
-        self.asked.append((self.headers["Host"], self.path))
+        self.requests.append((self.headers["Host"], self.path))
         match self.path.split("/")[1:]:
             case ["redirect", *rest]:
                 self.send_response(302)

@@ -1,4 +1,4 @@
-"""Songs that are measured with are never trained on."""
+"""Songs for evaluation are never used for training."""
 
 from demo import fit_metre
 from demo.synth import seeds

@@ -13,7 +13,7 @@ from demo.synth.timbres import TIMBRES, add_note
 
 
 def energy_rise(song: Song, stem: str, time: float) -> float:
-    """How much louder a stem is in the 30 ms after a time than in the 30 ms before it."""
+    """Ratio of a stem's level in the 30 ms after a time to that in the 30 ms before."""
     audio, at, span = song.stems[stem], round(time * SAMPLE_RATE), round(0.03 * SAMPLE_RATE)
     return float((audio[at : at + span] ** 2).sum() - (audio[max(0, at - span) : at] ** 2).sum())
 
@@ -78,8 +78,8 @@ def test_melody_notes_have_the_pitch_of_their_labels() -> None:
     song = Synthesiser().song(2, lead="flute", bpm=70)
     for note in song.melody:
         if note.end - note.start > 0.4:
-            heard = song.stems["lead"][round(note.start * SAMPLE_RATE) : round(note.end * SAMPLE_RATE)]
-            spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)), 2**17))
+            note_audio = song.stems["lead"][round(note.start * SAMPLE_RATE) : round(note.end * SAMPLE_RATE)]
+            spectrum = np.abs(np.fft.rfft(note_audio * np.hanning(len(note_audio)), 2**17))
             frequency = np.argmax(spectrum) * SAMPLE_RATE / 2**17
             assert abs(69 + 12 * np.log2(frequency / 440) - note.midi) < 0.3
 

@@ -1,4 +1,4 @@
-"""What the tests of training share: a small quantiser, and a text encoder before any training."""
+"""Fixtures for tests of training: a small quantiser, and an untrained text encoder."""
 
 from pathlib import Path
 

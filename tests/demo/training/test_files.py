@@ -1,4 +1,4 @@
-"""Files of a training folder are whole or not there."""
+"""Files of a training folder are written atomically."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Codes of drums and of tones, and what is decoded from them."""
+"""Codes of drums and of tones, and their decoding."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What the language model attends to, and writes, before any training."""
+"""Attention and feed-forward outputs of the untrained language model."""
 
 from pathlib import Path
 
@@ -41,5 +41,5 @@ def test_cycle_units_write_bar_phases(t5: Path, bpm: int) -> None:
         if bars == 1 and bpm > 100:  # too fast for a sum of slow sinusoids
             continue
         phase = 2 * torch.pi * frames * bpm / (4 * 3000 * bars)
-        for column, wanted in ((cycle, torch.cos(phase)), (cycle + len(rhythm_init.BAR_CYCLES), torch.sin(phase))):
-            assert torch.corrcoef(torch.stack([cycles[:, column], wanted]))[0, 1] > 0.9
+        for column, expected in ((cycle, torch.cos(phase)), (cycle + len(rhythm_init.BAR_CYCLES), torch.sin(phase))):
+            assert torch.corrcoef(torch.stack([cycles[:, column], expected]))[0, 1] > 0.9

@@ -1,4 +1,4 @@
-"""Shards of songs: written by a process that ends with its parent, drawn in the same batches every time."""
+"""Shards of songs: deterministic batches, and the process that writes them."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Training in miniature, from nothing: killed in every stage, it goes on to the same checkpoint."""
+"""The quick recipe from the start: killed in every stage, training resumes to the same checkpoint."""
 
 import hashlib
 import os
@@ -37,11 +37,11 @@ from demo.training.stages import train
 train(Path({{folder!r}}), {MINIATURE!r}, "cpu")
 """
 KILLED_AFTER = ("[1/4] quantiser", "on held-back clips", "on held-back songs")
-"""The lines after which training is killed, each later than the one before: the last two follow a checkpoint."""
+"""The output lines after which training is killed, in order; the last two follow a checkpoint."""
 
 
 def run(folder: Path, until: str | None = None) -> list[str]:
-    """Train in a process of its own, which is killed as soon as it has printed `until`; returns all that it printed."""
+    """Train in a separate process, killed as soon as it has printed `until`; returns its output."""
     command = [sys.executable, "-u", "-c", TRAIN.format(folder=str(folder))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
@@ -74,7 +74,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[list[str]]]]:
-    """A folder whose training was killed again and again before it went through, and what each attempt printed."""
+    """A folder whose training was killed repeatedly before it completed, and the output of each attempt."""
     folder = tmp_path_factory.mktemp("killed")
     yield folder, [run(folder, words) for words in (*KILLED_AFTER, None)]
 
