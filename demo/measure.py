@@ -12,13 +12,13 @@ from musicgen_service.analysis.key import key as read_key
 
 Array = NDArray[np.float32]
 _HOP = 320  # samples between measurements of onsets: 10 ms
-_CHROMA_WINDOW = 8192  # samples: tells semitones apart down to 65 Hz
+_CHROMA_WINDOW = 8192  # samples: resolves semitones down to 65 Hz
 _SILENCE = -50  # dB below full scale; the quietest second of 30 held-back songs is at -24 dB
 _NOISE = 0.3  # spectral flatness, which is 0.56 of white noise and below 0.001 of songs
 
 
 def chroma(audio: Array) -> Array:
-    """Strength of each pitch class over time, ``[12, frames]``, fine enough for low chords."""
+    """Strength of each pitch class over time, ``[12, frames]``, with a resolution for low chords."""
     return librosa.feature.chroma_stft(y=audio, sr=SAMPLE_RATE, n_fft=_CHROMA_WINDOW, tuning=0.0)
 
 
@@ -46,7 +46,7 @@ def onset_correlation(first: Array, second: Array) -> float:
 
 
 def onset_energy(audio: Array) -> float:
-    """Abrupt energy above 5 kHz relative to all energy (dB): hits have it, held notes do not."""
+    """Energy of rises above 5 kHz relative to total energy (dB): high for drum hits, low for held notes."""
     power = np.abs(librosa.stft(audio, n_fft=1024, hop_length=_HOP)) ** 2
     high = power[160:].sum(0)  # above 5 kHz
     rises = np.maximum(0, np.diff(high))
@@ -64,7 +64,7 @@ def key(audio: Array) -> str:
 
 
 def longest_chord(audio: Array) -> float:
-    """Share of a clip that its most frequent chord takes up: near 1 for a drone."""
+    """Share of a clip's duration with its most frequent chord: near 1 for a drone."""
     seconds: dict[str, float] = {}
     for segment in recognise(audio, SAMPLE_RATE):
         seconds[segment.label] = seconds.get(segment.label, 0.0) + segment.end - segment.start
@@ -72,15 +72,15 @@ def longest_chord(audio: Array) -> float:
 
 
 def relative_key(name: str) -> str:
-    """The key with the same notes: A minor for C major, and back."""
+    """The relative key: A minor for C major, and vice versa."""
     tonic, mode = name.split()
     step, other = (9, "minor") if mode == "major" else (3, "major")
     return f"{NOTE_NAMES[(NOTE_NAMES.index(tonic) + step) % 12]} {other}"
 
 
 def collapsed(audio: Array) -> str | None:
-    """Why a clip is no music: "silence" where a whole second is 50 dB below full scale, "noise" where its spectrum is
-    flat; None if it is fine."""
+    """Detect a clip without music: "silence" if a full second is 50 dB below full scale, "noise" if its spectrum is
+    flat; otherwise None."""
     seconds = audio[: len(audio) // SAMPLE_RATE * SAMPLE_RATE].reshape(-1, SAMPLE_RATE)
     if (np.sqrt((seconds**2).mean(1)) < 10 ** (_SILENCE / 20)).any():
         return "silence"

@@ -1,4 +1,4 @@
-"""Draws the spectrograms in demo/README.md: songs, what the codec makes of them, and what the model makes of prompts.
+"""Draws the spectrograms in demo/README.md: songs before and after the codec, and clips generated from prompts.
 
 python -m demo.pictures --weights weights --out demo/pictures
 """
@@ -31,7 +31,7 @@ PROMPTS = (
 
 
 def draw(clips: dict[str, NDArray[np.float32]], path: Path) -> None:
-    """One spectrogram under the other, each with its title."""
+    """Draw spectrograms in rows, each with its title."""
     figure, axes = pyplot.subplots(len(clips), 1, figsize=(9, 1.9 * len(clips)), layout="constrained")
     for axis, (title, audio) in zip(axes, clips.items(), strict=True):
         decibels = librosa.amplitude_to_db(np.abs(librosa.stft(audio, n_fft=2048, hop_length=256)), ref=30)
@@ -56,7 +56,7 @@ def round_trips(model: MusicGenModel) -> dict[str, NDArray[np.float32]]:
 
 
 def prompted(model: MusicGenModel) -> dict[str, NDArray[np.float32]]:
-    """What the model plays for each of PROMPTS, seed 0."""
+    """Generate a clip for each of PROMPTS with seed 0."""
     clips = {}
     for prompt in PROMPTS:
         generator = torch.Generator(model.device).manual_seed(0)
@@ -67,7 +67,7 @@ def prompted(model: MusicGenModel) -> dict[str, NDArray[np.float32]]:
 
 
 def main() -> None:
-    """Reads the command line and draws."""
+    """Parse the command line and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=Path("weights"))
     parser.add_argument("--checkpoint", default="demo")

@@ -1,4 +1,4 @@
-"""Captions: the same facts in the many ways people put them, and the tempo of a caption read back."""
+"""Captions: varied descriptions of songs, and parsing of their tempo."""
 
 import re
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _TEMPO = re.compile(r"(\d+(?:\.\d+)?) bpm")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a caption may say about a song."""
+    """The facts that a caption may state about a song."""
 
     bpm: float
     key: str
@@ -45,12 +45,12 @@ class Facts:
 
 
 def speed_word(bpm: float) -> str:
-    """The word that people use for a tempo."""
+    """The common word for a tempo."""
     return "slow" if bpm < 85 else "fast" if bpm >= 135 else "upbeat" if bpm >= 115 else "mid-tempo"
 
 
 def write(facts: Facts, random: np.random.Generator) -> str:
-    """A caption of `facts`: always tempo and drums, mostly key, style and instrument, in varied words and order."""
+    """Write a caption: always tempo and drums, mostly key, style and instrument, in varied words and order."""
 
     def pick(words: tuple[str, ...]) -> str:
         return words[int(random.integers(len(words)))]
@@ -79,7 +79,7 @@ def write(facts: Facts, random: np.random.Generator) -> str:
 
 
 def write_for_drums(bpm: float, style: str, random: np.random.Generator) -> str:
-    """A caption for a song's drums alone."""
+    """Write a caption for a song's drums alone."""
     words = ONLY_DRUMS_WORDS[int(random.integers(len(ONLY_DRUMS_WORDS)))]
     parts = [f"{style} {words}", f"{bpm:g} bpm"]
     random.shuffle(parts)
@@ -87,16 +87,16 @@ def write_for_drums(bpm: float, style: str, random: np.random.Generator) -> str:
 
 
 def read_tempo(caption: str) -> float | None:
-    """Beats per minute that a caption states, None where it states none."""
+    """Parse the beats per minute in a caption; None if it states no tempo."""
     match = _TEMPO.search(caption)
     return float(match[1]) if match else None
 
 
 def with_tempo(caption: str, bpm: float) -> str:
-    """A caption with its tempo replaced; one without a tempo stays as it is."""
+    """Replace the tempo of a caption; one without a tempo is unchanged."""
     return _TEMPO.sub(f"{bpm:g} bpm", caption)
 
 
 def without_tempo(caption: str) -> str:
-    """A caption with its tempo left out."""
+    """Remove the tempo from a caption."""
     return re.sub(rf"(, )?{_TEMPO.pattern}(, )?", ", ", caption).strip(", ")

@@ -1,4 +1,4 @@
-"""Drum kits: kick, snare, hat and tom, made from fixed noise so that a hit always sounds the same."""
+"""Drum kits: kick, snare, hat and tom, made from fixed noise so that equal hits have equal samples."""
 
 from functools import cache
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a synthesised song is: audio and its ground truth."""
+"""A synthesised song: audio and its ground truth."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +10,7 @@ Audio = NDArray[np.float32]
 
 
 class Note(NamedTuple):
-    """One note: when it sounds (seconds) and its MIDI number."""
+    """One note: start and end (seconds) and its MIDI number."""
 
     start: float
     end: float
@@ -18,7 +18,7 @@ class Note(NamedTuple):
 
 
 class Chord(NamedTuple):
-    """One chord: when it holds (seconds) and its label as mir_eval writes it ("A:min")."""
+    """One chord: start and end (seconds) and its label in mir_eval's notation ("A:min")."""
 
     start: float
     end: float

@@ -1,11 +1,11 @@
-"""Train the demo checkpoint from nothing, or go on where training stopped.
+"""Train the demo checkpoint from scratch, or resume where training stopped.
 
     python -m demo.training            # the full recipe: hours on two cores
-    python -m demo.training --quick    # minutes and no music, to test the pipeline
-    python -m bench.compare build/demo-training/weights    # the result beside the shipped checkpoint
+    python -m demo.training --quick    # minutes; tests the pipeline, but yields no music
+    python -m bench.compare build/demo-training/weights    # compares the result with the shipped checkpoint
 
-It may be interrupted at any time, even killed: the same command goes on from the last checkpoint. The shipped
-weights are not touched; the result is a weights folder, which MUSICGEN_WEIGHTS may name.
+It may be interrupted or killed at any time: the same command resumes from the last checkpoint. The shipped weights
+are not modified; the result is a weights folder for MUSICGEN_WEIGHTS.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The demo codec: audiocraft's EncodecModel, with start values that plain training would take hours to reach."""
+"""The demo codec: audiocraft's EncodecModel, with an initialisation that plain training would take hours to reach."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from demo.training.oscillator_init import initialise_oscillators
 from demo.training.quantiser import CODEBOOK_SIZE, LATENT_DIMENSION, Quantiser
 from musicgen_service.models.audiocraft_adapter import build_codec
 
-Codec = Any  # audiocraft carries no types
+Codec = Any  # audiocraft has no type annotations
 
 
 def config() -> DictConfig:
@@ -21,7 +21,7 @@ def config() -> DictConfig:
 
 
 def create(quantiser: Quantiser, drums: Tensor, others: Tensor) -> Codec:
-    """A new codec with the quantiser's codebooks, its layers scaled on clips ``[batch, samples]``."""
+    """Create a codec with the quantiser's codebooks, and layers scaled on clips ``[batch, samples]``."""
     codec: Codec = build_codec(config())
     for layer, codebook in zip(codec.quantizer.vq.layers, quantiser.codebooks, strict=True):
         layer._codebook.embed.copy_(codebook)
@@ -32,15 +32,15 @@ def create(quantiser: Quantiser, drums: Tensor, others: Tensor) -> Codec:
     initialise_oscillators(lstm, quantiser)
     _scale_layers(codec.encoder, (drums + others)[:, None], inner=1.0, last=1.0)
     codes = quantiser.encode(quantiser.latent(drums, others))
-    # The decoder stays where an ELU is nearly linear, so that it begins as a linear sum of the tones; clips have a
-    # standard deviation of about 0.1.
+    # Small values keep the decoder where an ELU is nearly linear, so that it starts as a linear sum of the tones; clips
+    # have a standard deviation of about 0.1.
     _scale_layers(codec.decoder, quantiser.decode(codes).transpose(1, 2), inner=0.3, last=0.1, skip=1)
     return codec
 
 
 @torch.no_grad()
 def _pass_latent_through(convolution: Any) -> None:
-    """Let the decoder's first convolution pass the latent through in its last channels, where the LSTM expects it."""
+    """Make the decoder's first convolution copy the latent to its last channels, where the LSTM expects it."""
     weight = torch.empty(convolution.weight.shape).normal_(std=1e-4)
     weight[-LATENT_DIMENSION:] = 0
     weight[range(-LATENT_DIMENSION, 0), range(LATENT_DIMENSION), weight.shape[-1] // 2] = 1
@@ -53,13 +53,13 @@ def _pass_latent_through(convolution: Any) -> None:
 def _scale_layers(network: nn.Module, example: Tensor, inner: float, last: float, skip: int = 0) -> None:
     """Scale every convolution's output on `example` to a standard deviation and zero mean.
 
-    With torch's default start values the outputs shrink 100-fold and training stalls (a data-dependent initialisation
+    With torch's default initialisation the outputs shrink 100-fold and training stalls (a data-dependent initialisation
     as in Mishkin and Matas, "All you need is a good init", 2016).
 
     Parameters
     ----------
     inner, last : the standard deviation of all layers but the last, and of the last
-    skip : how many layers from the first stay as they are
+    skip : number of first layers that are not scaled
     """
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)]
 

@@ -1,4 +1,4 @@
-"""What the codec and the language model have learned, measured on held-back songs while they train."""
+"""Evaluation of the codec and the language model on held-back songs during training."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from demo.training.quantiser import CODEBOOKS, Quantiser
 from demo.training.shards import make_shard
 from demo.training.songs import TEMPI, codec_clips
 
-CODEC_CLIPS, CODEC_SECONDS = 8, 6.0  # an evaluation takes a few seconds, of the minutes between two
+CODEC_CLIPS, CODEC_SECONDS = 8, 6.0  # an evaluation takes a few seconds, every few minutes
 SONGS, SONG_SECONDS = 24, 10.0
 TONES = slice(1, CODEBOOKS)  # the codebooks of tones; the first is of drums
 
@@ -26,7 +26,7 @@ Figures = dict[str, float | list[float]]
 
 
 class CodecEvaluation:
-    """How close the codec's latents, codes and sound are to what they should be."""
+    """Accuracy of the codec's latents, codes and audio."""
 
     def __init__(self, teacher: Quantiser, clips: int = CODEC_CLIPS) -> None:
         device = teacher.mean.device
@@ -37,7 +37,7 @@ class CodecEvaluation:
 
     @torch.no_grad()
     def __call__(self, codec: Any) -> Figures:
-        """Relative error of the latent, share of the teacher's codes by codebook, and how close the round trip is."""
+        """Relative error of the latent, share of correct codes by codebook, and accuracy of the round trip."""
         codec.eval()
         latent = codec.encoder(self.clips[:, None]).transpose(1, 2)
         codes, _ = codec.encode(self.clips[:, None])
@@ -55,11 +55,11 @@ class CodecEvaluation:
 
 
 class ConditioningEvaluation:
-    """Losses on songs as they are, and by how much they rise with a wrong tempo, wrong drums, a wrong key, no melody.
+    """Losses on songs, and their increase with a wrong tempo, wrong drums, a wrong key, or no melody.
 
-    A condition that the model ignores can be wrong at no loss, so these gaps show that it begins to be followed long
-    before that can be heard. Tempo and drums are looked for in the drums' codebook and its hits, key and melody in the
-    codebooks of tones.
+    A wrong condition does not increase the loss if the model ignores it, so these gaps show that a condition has an
+    effect long before it is audible. Tempo and drums are evaluated on the drums' codebook and its hits, key and melody
+    on the codebooks of tones.
     """
 
     def __init__(self, quantiser: Quantiser, chroma: torch.nn.Module, songs: int = SONGS) -> None:
@@ -68,7 +68,7 @@ class ConditioningEvaluation:
 
     @torch.no_grad()
     def __call__(self, lm: Any) -> Figures:
-        """Cross-entropy by codebook and of hits, and what wrong conditions add to it (nats)."""
+        """Cross-entropy by codebook and of hits, and its increase with wrong conditions (nats)."""
         training = lm.training
         lm.eval()
         codes = self.shard.codes.long().to(lm.emb[0].weight.device)
@@ -81,9 +81,9 @@ class ConditioningEvaluation:
 
         true = loss()
         gaps = {
-            "wrong tempo": (loss(_another_tempo) - true)[0],
-            "wrong drums": (loss(_drums_flipped) - true)[CODEBOOKS],
-            "wrong key": (loss(_another_key) - true)[TONES].mean(),
+            "wrong tempo": (loss(_shift_tempo) - true)[0],
+            "wrong drums": (loss(_flip_drums) - true)[CODEBOOKS],
+            "wrong key": (loss(_transpose_key) - true)[TONES].mean(),
             "no melody": (loss(given=no_melodies) - true)[TONES].mean(),
         }
         lm.train(training)
@@ -93,21 +93,21 @@ class ConditioningEvaluation:
         }
 
 
-def _drums_flipped(caption: str) -> str:
-    """A caption that denies its drums, or has some."""
+def _flip_drums(caption: str) -> str:
+    """The caption with "no drums" replaced by drums, or vice versa."""
     if "no drums" in caption:
         return caption.replace("no drums", "with drums")
     return re.sub(r"with (soft |hard )?drums", "no drums", caption)
 
 
-def _another_tempo(caption: str) -> str:
-    """Nine of TEMPI (45 bpm) faster, with the slowest coming after the fastest."""
+def _shift_tempo(caption: str) -> str:
+    """Shift the tempo by nine of TEMPI (45 bpm), wrapping around."""
     bpm = read_tempo(caption)
     return caption if bpm is None else with_tempo(caption, TEMPI[(TEMPI.index(round(bpm)) + 9) % len(TEMPI)])
 
 
-def _another_key(caption: str) -> str:
-    """Six semitones off, the farthest there is."""
+def _transpose_key(caption: str) -> str:
+    """Transpose the key by six semitones, the largest distance."""
 
     def moved(match: re.Match[str]) -> str:
         names = [name.lower() for name in NOTE_NAMES]

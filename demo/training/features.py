@@ -17,15 +17,15 @@ from demo.synth import FRAME, SAMPLE_RATE
 LOW_TONES, HIGH_TONES = range(33, 57), range(57, 105)
 """MIDI numbers, from the lowest bass note to the highest partial that `demo.synth` plays."""
 LOW_WINDOW, HIGH_WINDOW = 6144, 3072
-"""Samples: as long as it takes to tell neighbouring semitones apart, hence the longer one below 220 Hz. Longer
-windows blur the attack of notes."""
-BAND_WINDOW = FRAME  # samples: drums are measured frame by frame, as a hit lasts only a few
+"""Samples: long enough to resolve neighbouring semitones, hence the longer one below 220 Hz. Longer windows blur the
+attack of notes."""
+BAND_WINDOW = FRAME  # samples: drums are measured frame by frame, as a hit lasts only a few frames
 DECIMATION = 4  # tones are measured at 8 kHz, which holds the highest (3.3 kHz) and costs a quarter
 BANDS = 24
 LEAKAGE = 0.003
-"""Gain of everything else in the drums' bands. Without it, half of all frames (no drum sounds) would be one and the
-same code; -50 dB stays far below the softest hit."""
-KNEE = 0.004  # amplitude (-48 dB) where the scale turns from linear to logarithmic: what is below is hardly audible
+"""Gain of everything else in the drums' bands. Without it, half of all frames (those without drums) would have the same
+code; -50 dB stays far below the softest hit."""
+KNEE = 0.004  # amplitude (-48 dB) where the scale turns from linear to logarithmic: anything lower is hardly audible
 GROUPS = (BANDS, 22, 22, 28)
 """Sizes of the groups of features that share a codebook: the drums' bands, then tones from low to high."""
 FEATURES = sum(GROUPS)
@@ -89,9 +89,9 @@ def _bands(audio: Tensor) -> Tensor:
 
 
 def features(drums: Tensor, others: Tensor) -> Tensor:
-    """The drums of clips and everything else in them to ``[batch, frames, FEATURES]``.
+    """Compute the features ``[batch, frames, FEATURES]`` of clips, given as drums and everything else.
 
-    Both are ``[batch, samples]`` at 32 kHz; a tail shorter than a frame is left out.
+    Both are ``[batch, samples]`` at 32 kHz; a remainder shorter than a frame is ignored.
     """
     drums, others = (audio[:, : audio.shape[-1] // FRAME * FRAME] for audio in (drums, others))
     parts = (_bands(drums + LEAKAGE * others), *_tones(others))

@@ -1,4 +1,4 @@
-"""The files of a training folder: each appears under its name only when it is whole."""
+"""Atomic writing of the files in a training folder."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write a file or folder to, which takes the name `path` when the block ends without an error."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for a file or folder, which is renamed to `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
     yield partial
@@ -23,7 +23,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what an interrupted training was still writing."""
+    """Remove files and folders that an interrupted training left unfinished."""
     for path in sorted(folder.rglob(f"*{PARTIAL}")):
         if path.is_dir():
             shutil.rmtree(path)
@@ -33,11 +33,11 @@ def remove_partial(folder: Path) -> None:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values, readable by `torch.load(path, weights_only=True)`."""
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         torch.save(state, partial)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote."""
+    """Read a file written by `save`."""
     state: dict[str, Any] = torch.load(path, weights_only=True)
     return state

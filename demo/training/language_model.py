@@ -19,7 +19,7 @@ WIDTH, HEADS, LAYERS = 320, 8, 4
 """As large as a checkpoint of 20 MB with the codec allows."""
 GUIDANCE_SCALE = 3.0  # audiocraft's default
 OPENING_FRAMES = 50
-"""The first second, which only the prompt can decide; what follows mostly continues what came before."""
+"""The first second, which only the prompt determines; later frames mostly continue earlier ones."""
 
 
 def config(text_encoder: str, finetune: bool) -> DictConfig:
@@ -27,8 +27,8 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
 
     Parameters
     ----------
-    text_encoder : the T5's folder; "t5" in the exported checkpoint, whose own subfolder it is
-    finetune : whether T5 is trained along, and so belongs to the model's parameters
+    text_encoder : the T5's folder; "t5" for the subfolder of the exported checkpoint
+    finetune : whether T5 is trained too, and so belongs to the model's parameters
     """
     return configs.language_model(
         {
@@ -59,13 +59,13 @@ def config(text_encoder: str, finetune: bool) -> DictConfig:
 
 
 def create(text_encoder: Path) -> tuple[Any, dict[str, Tensor]]:
-    """A new model with T5 among its parameters, and the masks that `initialise_rhythm` returns."""
+    """Create a model with T5 among its parameters; also returns the masks of `initialise_rhythm`."""
     lm = build_lm(config(str(text_encoder), finetune=True))
     return lm, initialise_rhythm(lm)
 
 
 def _null_melody(steps: int) -> Tensor:
-    """What the melody prefix holds when there is no melody: the chroma of silence, whose loudest bin is the first."""
+    """The melody prefix without a melody: the chroma of silence, whose maximum is the first bin."""
     return torch.zeros(steps, dtype=torch.long)
 
 
@@ -93,18 +93,18 @@ def token_losses(
 ) -> Tensor:
     """Cross-entropies in nats, of each codebook and of whether a drum sounds: ``[2, CODEBOOKS + 1]``.
 
-    That a drum sounds counts by itself, since one hit too many is heard, and one quiet code for another is not.
+    Whether a drum sounds is a separate loss, since an extra hit is audible, and a confusion of quiet codes is not.
 
-    The first row is of the predictions, the second of what is sampled from, which is guided: it is measured on the
-    first clip, if the last one is its copy without conditions. Guidance magnifies how two predictions differ, even in
-    codes that neither expects, so they have to be trained together.
+    The first row is for the predictions, the second for the guided predictions used in sampling: it is computed on the
+    first clip, if the last one is its copy without conditions. Guidance amplifies the difference of two predictions,
+    even for codes that both consider unlikely, so they have to be trained together.
 
     Parameters
     ----------
     codes : the targets, ``[batch, CODEBOOKS, frames]``
-    drum_codes : which of the first codebook's codes have a drum in them, bool ``[CODEBOOK_SIZE]``
-    opening_weight : how often the first OPENING_FRAMES count
-    inputs : what the targets are predicted from, if not `codes` themselves
+    drum_codes : mask of the first codebook's codes that contain a drum, bool ``[CODEBOOK_SIZE]``
+    opening_weight : weight of the first OPENING_FRAMES
+    inputs : the inputs to predict the targets from, if not `codes` themselves
     """
     with half_precision(codes.device.type):
         output = lm.compute_predictions(codes if inputs is None else inputs, [], tensors)
@@ -124,7 +124,7 @@ def token_losses(
 
 
 def _cross_entropies(logits: Tensor, codes: Tensor, drum_codes: Tensor) -> Tensor:
-    """Of every code, and of whether a drum sounds, ``[batch, CODEBOOKS + 1, frames]``."""
+    """Cross-entropy of every code, and of whether a drum sounds, ``[batch, CODEBOOKS + 1, frames]``."""
     scores = logits.log_softmax(-1)
     each = -scores.gather(-1, codes[..., None])[..., 0]
     first = scores[:, 0]

@@ -9,11 +9,11 @@ from torch import Tensor
 from demo.synth import FRAME, SAMPLE_RATE
 
 _MEL_SCALES = ((256, 24), (512, 48), (1024, 80), (2048, 96))
-"""Windows in samples and mel bands: the short ones place a hit in time, the long ones tell notes apart."""
+"""Windows in samples and mel bands: short windows locate a hit in time, long ones resolve notes."""
 _FINE_WINDOW = 4096  # samples: resolves a note from the 50 Hz sidebands around it, which mel bands average away
 _FLOOR = 1e-4  # power below which differences of log spectra do not count
 _ONSET_WINDOW, _ONSET_BANDS, _ONSET_RANGE = 2048, 128, 8.0
-"""As in `librosa.onset.onset_strength`: samples, mel bands, and powers of ten below the loudest."""
+"""As in `librosa.onset.onset_strength`: samples, mel bands, and dynamic range in powers of ten."""
 
 
 @cache
@@ -29,8 +29,8 @@ def _power(audio: Tensor, window: int) -> Tensor:
 def spectral_loss(audio: Tensor, target: Tensor) -> Tensor:
     """Mean distance of mel spectra at four scales, log and linear, and of a fine log spectrum up to 4 kHz.
 
-    Both are ``[batch, samples]``. The weights were set by hand and not searched: log spectra lead, as the ear hears
-    ratios.
+    Both are ``[batch, samples]``. The weights were set by hand and not searched: log spectra dominate, as hearing
+    is logarithmic.
     """
     total = torch.zeros((), device=audio.device)
     for window, bands in _MEL_SCALES:
@@ -43,7 +43,7 @@ def spectral_loss(audio: Tensor, target: Tensor) -> Tensor:
 
 
 def band_onsets(audio: Tensor) -> Tensor:
-    """How much each mel band rises from frame to frame, ``[batch, bands, frames - 1]`` in decibels / 10.
+    """Rise of each mel band from frame to frame, ``[batch, bands, frames - 1]`` in decibels / 10.
 
     Its mean over bands is the onset envelope of `librosa.onset.onset_strength`, one value for each codec frame.
     """
@@ -55,7 +55,7 @@ def band_onsets(audio: Tensor) -> Tensor:
 
 
 def onset_loss(audio: Tensor, target: Tensor) -> Tensor:
-    """How much the onsets of clips ``[batch, samples]`` differ: by band, and as 1 - correlation of their envelopes."""
+    """Difference of the onsets of clips ``[batch, samples]``: by band, and as 1 - correlation of their envelopes."""
     ours, theirs = band_onsets(audio), band_onsets(target)
     a, b = (rises.mean(1) - rises.mean((1, 2))[:, None] for rises in (ours, theirs))
     correlation = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1) + 1e-12).sqrt()

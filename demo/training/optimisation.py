@@ -9,7 +9,7 @@ from musicgen_service.engine.precision import multiplies_bf16
 
 
 def half_precision(device: str) -> torch.autocast:
-    """Computes in bfloat16 within a `with` block; in float32 on a processor that would only emulate bfloat16."""
+    """A context that computes in bfloat16; in float32 on a processor that only emulates bfloat16."""
     return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" or multiplies_bf16())
 
 
@@ -18,22 +18,22 @@ def learning_rate(peak: float, step: int, steps: int, warm_up: int) -> float:
     return peak * min(1, (step + 1) / warm_up) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
 
 
-def average_in(average: dict[str, Tensor], model: torch.nn.Module, decay: float) -> None:
-    """Move an exponential average of a model's weights on by a step."""
+def update_average(average: dict[str, Tensor], model: torch.nn.Module, decay: float) -> None:
+    """Update an exponential average of a model's weights."""
     for name, value in model.state_dict().items():
         if value.is_floating_point():
             average[name].lerp_(value, 1 - decay)
 
 
 class ReducedRate:
-    """Lets some of a model's weights learn at a share of the optimiser's rate.
+    """Applies a fraction of the learning rate to some of a model's weights.
 
-    Adam moves every weight by about the learning rate, however small its gradient: at the full rate, start values that
-    hold knowledge would be lost within a hundred steps.
+    Adam changes every weight by about the learning rate, however small its gradient: at the full rate, carefully
+    initialised weights would be lost within a hundred steps.
 
     Parameters
     ----------
-    masks : by parameter name, which of its weights learn more slowly, bool like the parameter
+    masks : by parameter name, the weights with the reduced rate, bool of the parameter's shape
     """
 
     def __init__(self, model: torch.nn.Module, masks: dict[str, Tensor], share: float) -> None:
@@ -43,7 +43,7 @@ class ReducedRate:
 
     @torch.no_grad()
     def step(self, optimiser: torch.optim.Optimizer) -> None:
-        """A step of the optimiser, of which the slow weights take their share."""
+        """Run a step of the optimiser, and apply only `share` of it to the masked weights."""
         before = [parameter.clone() for parameter, _ in self.slow]
         optimiser.step()
         for (parameter, mask), old in zip(self.slow, before, strict=True):

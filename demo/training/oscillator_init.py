@@ -1,10 +1,10 @@
-"""Start values that let the decoder hold a pitch: an LSTM whose first layer is a bank of oscillators.
+"""Initialises the decoder's LSTM as a bank of oscillators, so that it can sustain a pitch.
 
-Convolutions cannot tell one frame of a held note from the next: from phase-free codes they make sound that repeats
-every 20 ms, a 50 Hz buzz in place of the note. An LSTM has state. So its first layer starts as (and stays) a bank of
-oscillators, a pair of cells for each semitone, which rotate by that tone's phase advance per frame; the second
-layer's output gates set how loud each one is. Both are set here from the codec's own quantiser, and the rest of the
-decoder is trained from there.
+Convolutions cannot distinguish one frame of a held note from the next: from phase-free codes they produce audio that
+repeats every 20 ms, a 50 Hz buzz in place of the note. An LSTM has state. So its first layer is initialised as (and
+remains) a bank of oscillators, a pair of cells for each semitone, which rotate by that tone's phase advance per frame;
+the second layer's output gates set the loudness of each one. Both are set here from the codec's own quantiser; the rest
+of the decoder is trained.
 
 Layout of the first layer's cells: pairs of oscillators, then the started cell, then a copy of the latent.
 """
@@ -22,12 +22,12 @@ from demo.training.quantiser import LATENT_DIMENSION, Quantiser
 
 TONES = range(LOW_TONES[0], HIGH_TONES[-1] + 1)
 OSCILLATORS = len(TONES)
-STARTED_CELL = 2 * OSCILLATORS  # 0 before the first frame, saturated ever after
+STARTED_CELL = 2 * OSCILLATORS  # 0 before the first frame, saturated afterwards
 LATENT_CELLS = STARTED_CELL + 1  # the first of the cells that pass the latent on to the second layer
 AMPLITUDE = 0.3  # of the oscillators: small enough for tanh to be nearly linear, so that they stay sinusoids
 GATE_OPEN, GATE_CLOSED = 8.0, -8.0  # biases at which a sigmoid is 1 or 0 to three digits
-OTHER_SCALE = 0.2  # of all weights that are not set here: they begin as small disturbances
-LATENT_SCALE = 0.4  # of the passed-on latent in standard deviations: within tanh's nearly linear range
+OTHER_SCALE = 0.2  # of all weights not set here: they start as small perturbations
+LATENT_SCALE = 0.4  # of the copied latent in standard deviations: within tanh's nearly linear range
 GATE_GAIN = 8.0  # opens a gate to 0.9 for a tone of amplitude 1, and in proportion for soft ones
 
 
@@ -43,19 +43,19 @@ def _simulate(angle: NDArray[np.float64], gain: float, steps: int) -> NDArray[np
 
 
 def calibrated_angles(gain: float) -> NDArray[np.float64]:
-    """Radians per frame to rotate by, for the oscillators to keep each tone's true frequency in spite of tanh."""
+    """Rotation in radians per frame with which the oscillators keep each tone's frequency in spite of tanh."""
     frequency = 440 * 2 ** ((np.array(TONES) - 69) / 12)
-    wanted = 2 * np.pi * frequency * FRAME / SAMPLE_RATE
-    angle = wanted.copy()
+    target = 2 * np.pi * frequency * FRAME / SAMPLE_RATE
+    angle = target.copy()
     for _ in range(6):  # fixed-point iterations; six leave 6e-5 rad per frame, 0.06 rad over the longest clip
         states = _simulate(angle, gain, 1000)
-        error = np.angle((states[1:] / states[:-1]) * np.exp(-1j * wanted)).mean(0)
+        error = np.angle((states[1:] / states[:-1]) * np.exp(-1j * target)).mean(0)
         angle -= error
     return angle
 
 
 def _gates(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """An LSTM parameter's rows: input gate, forget gate, candidate, output gate."""
+    """Split an LSTM parameter's rows: input gate, forget gate, candidate, output gate."""
     first, second, third, fourth = matrix.chunk(4)
     return first, second, third, fourth
 
@@ -95,7 +95,7 @@ def _set_oscillators(lstm: Any, spread: Tensor) -> None:
 
 
 def _set_loudness_gates(lstm: Any, quantiser: Quantiser, spread: Tensor) -> None:
-    """Second layer: output gates open as far as the tone is loud; their sigmoid undoes the features' logarithm."""
+    """Second layer: output gates follow the loudness of the tone; their sigmoid inverts the features' logarithm."""
     weight = _gates(lstm.weight_ih_l1)
     biases = _gates(lstm.bias_ih_l1)
     to_features = torch.linalg.pinv(quantiser.components)  # [FEATURES, LATENT_DIMENSION]

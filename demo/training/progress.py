@@ -1,4 +1,4 @@
-"""What a training loop prints: step, losses, speed and the time that is left."""
+"""Progress output of a training loop: step, losses, speed and remaining time."""
 
 import time
 from collections import deque
@@ -12,7 +12,7 @@ class Progress:
 
     Parameters
     ----------
-    first, steps : the step that training starts from or goes on from, and how many there are in all
+    first, steps : the step that training starts or resumes from, and the total number of steps
     labels : names of the losses
     """
 
@@ -24,7 +24,7 @@ class Progress:
             print(f"going on from step {first} of {steps}", flush=True)
 
     def step(self, done: int, losses: ArrayLike) -> None:
-        """Take note of a step; `done` counts those done so far, this one included."""
+        """Record a step; `done` is the number of steps done, this one included."""
         self.recent.append(np.asarray(losses, np.float64))
         if done % self.every and done != self.steps:
             return
@@ -36,7 +36,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "45 s", "12 min", "3 h 20 min"."""
+    """Format seconds as "45 s", "12 min" or "3 h 20 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

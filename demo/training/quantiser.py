@@ -1,9 +1,9 @@
 """The codec's teacher: one codebook for the drums, three for the tones from low to high.
 
-In EnCodec's residual quantiser every codebook refines the one before, so each code says a little of everything, and a
-bar of drums comes back in other codes under every new chord. Here each codebook is zero outside its own dimensions of
-the latent: the same format, but what repeats in the music repeats in the codes, and a small language model can learn
-it.
+In EnCodec's residual quantiser every codebook refines the one before, so each code depends on all of the sound, and a
+repeated bar of drums has different codes under every new chord. Here each codebook is zero outside its own dimensions
+of the latent: the format is the same, but repetition in the music is repetition in the codes, which a small language
+model can learn.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ GROUP_DIMENSION = 16
 LATENT_DIMENSION = CODEBOOKS * GROUP_DIMENSION
 FITTED_FRAMES = 60_000  # about 120 for each code; bounds the time that k-means takes
 PCA_FRAMES = 20_000  # bounds the time and memory of the decomposition
-KMEANS_ITERATIONS = 25
+KMEANS_ITERATIONS = 25  # at most
 DRUM_LEVEL = 0.05
-"""Mean of the drums' features above which a drum sounds; what leaks in from the rest stays below 0.04."""
+"""Mean of the drums' features above which there is a drum; leakage from other instruments stays below 0.04."""
 
 
 @dataclass
@@ -43,25 +43,25 @@ class Quantiser:
     codebooks: Tensor
 
     def to(self, device: str) -> "Quantiser":
-        """The same on another device."""
+        """Copy to another device."""
         return Quantiser(self.mean.to(device), self.components.to(device), self.codebooks.to(device))
 
     def latent(self, drums: Tensor, others: Tensor) -> Tensor:
-        """Drums and everything else in clips ``[batch, samples]`` to ``[batch, frames, LATENT_DIMENSION]``."""
+        """Compute latents ``[batch, frames, LATENT_DIMENSION]`` of drums and everything else ``[batch, samples]``."""
         return (features(drums, others) - self.mean) @ self.components.T
 
     def encode(self, latent: Tensor) -> Tensor:
-        """``[batch, frames, LATENT_DIMENSION]`` to codes ``[batch, CODEBOOKS, frames]``."""
+        """Quantise latents ``[batch, frames, LATENT_DIMENSION]`` to codes ``[batch, CODEBOOKS, frames]``."""
         groups = zip(torch.split(latent, GROUP_DIMENSION, dim=-1), self._own_dimensions(), strict=True)
         codes = [torch.cdist(group.flatten(0, 1), book).argmin(1).view(group.shape[:-1]) for group, book in groups]
         return torch.stack(codes, 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes ``[batch, CODEBOOKS, frames]`` to latents ``[batch, frames, LATENT_DIMENSION]``."""
+        """Convert codes ``[batch, CODEBOOKS, frames]`` to latents ``[batch, frames, LATENT_DIMENSION]``."""
         return torch.stack([book[codes[:, k]] for k, book in enumerate(self.codebooks)]).sum(0)
 
     def drum_codes(self) -> Tensor:
-        """Which codes of the first codebook have a drum in them, bool ``[CODEBOOK_SIZE]``."""
+        """Mask of the first codebook's codes that contain a drum, bool ``[CODEBOOK_SIZE]``."""
         bands = self.codebooks[0] @ torch.linalg.pinv(self.components).T + self.mean
         return bands[:, : GROUPS[0]].mean(1) > DRUM_LEVEL
 
@@ -87,9 +87,9 @@ def fit(frames: Tensor, iterations: int = KMEANS_ITERATIONS, seed: int = 0) -> Q
         projected = group @ directions[:GROUP_DIMENSION].T
         own, scale, first = slice(k * GROUP_DIMENSION, (k + 1) * GROUP_DIMENSION), projected.std(), sum(GROUPS[:k])
         components[own, first : first + GROUPS[k]] = directions[:GROUP_DIMENSION] / scale
-        # Drums are silent half of the time: centres drawn evenly would mostly be silence, and stay there. Tones are
-        # spread more evenly; k-means++ would take twice as long and use fewer of the codes (383 of 512 in held-back
-        # songs for 428).
+        # Drums are silent half of the time: uniformly drawn centres would mostly be, and remain, silence. Tones are
+        # distributed more evenly; k-means++ would take twice as long and use fewer of the codes (383 of 512 in
+        # held-back songs for 428).
         init = "k-means++" if k == 0 else "random"
         clusters = KMeans(CODEBOOK_SIZE, init=init, n_init=1, max_iter=iterations, random_state=seed)
         means = clusters.fit(projected / scale)

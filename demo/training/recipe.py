@@ -1,4 +1,4 @@
-"""How much is done of everything: the full recipe, and a quick one that tests the pipeline."""
+"""Amounts of data and training: the full recipe, and a quick one that tests the pipeline."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ class Recipe:
 
     Attributes
     ----------
-    quantiser_clips : 6 s clips that the quantiser is fitted to
+    quantiser_clips : 6 s clips used to fit the quantiser
     codec_steps, language_model_steps : optimiser steps
     shards, shard_songs : shards of songs for the language model, and 10 s songs in each
-    report_every, checkpoint_every : steps from one line of progress, and from one checkpoint, to the next
-    evaluated_songs : held-back songs that are measured with each checkpoint
+    report_every, checkpoint_every : steps between lines of progress, and between checkpoints
+    evaluated_songs : held-back songs for the evaluation at each checkpoint
     """
 
     quantiser_clips: int = 900
@@ -28,7 +28,7 @@ class Recipe:
 
 FULL = Recipe()
 """As many steps as the shipped weights took in all. With 250 shards, the last is first used after 9,520 steps, and a
-song is heard six times on average."""
+song is used six times on average."""
 QUICK = Recipe(
     quantiser_clips=60,
     codec_steps=30,
@@ -38,4 +38,4 @@ QUICK = Recipe(
     checkpoint_every=20,
     evaluated_songs=6,
 )
-"""Minutes, and no music: shows that every stage works."""
+"""Takes minutes and yields no music: tests that every stage works."""

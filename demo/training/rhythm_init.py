@@ -1,15 +1,15 @@
-"""Start values that give the language model rhythm, melody and keywords before any training.
+"""Initialises the language model's weights for rhythm, melody and keywords.
 
 A small transformer learns to continue a texture in minutes, but in hours it does not learn that "90 bpm" means "as 33
-frames ago": that is the product of a word and a position. The product can be written down. Positional embeddings are
-sinusoids, so moving a position by a lag is a rotation; a feed-forward layer can hold one rotation for each tempo, and
-the tempo's word can select which. All that is set here are start values: training goes on from them, at a lower rate.
+frames ago": that is the product of a word and a position. The product can be set directly. Positional embeddings are
+sinusoids, so shifting a position by a lag is a rotation; a feed-forward layer can hold one rotation for each tempo, and
+the tempo's word can select it. These are only initial values: training continues from them, at a lower rate.
 
 Layer 0, attention: head 0 retrieves the tempo's word; head 1 attends to the step of the given melody that sounds now;
 heads 2 to 4 retrieve the words of KEYWORDS.
 Layer 0, feed-forward: units gated by the tempo write the position of a beat ago, and the phase of cycles of one, two
-and four bars: chords change with the bar, and a model that does not know when a bar ends stays on one chord.
-Layer 1, attention: heads attend to that position and copy its codes. Feed-forward: moves it on to a bar ago.
+and four bars: chords change with the bar, and a model without the position in the bar stays on one chord.
+Layer 1, attention: heads attend to that position and copy its codes. Feed-forward: moves it to a bar ago.
 Layer 2, attention: heads copy the codes from there.
 """
 
@@ -32,21 +32,21 @@ MELODY_STRIDE = 4096 / FRAME  # frames for each step of the melody prefix: the h
 PREFIX = 157 + 11  # positions before the first frame: the melody, and the words of a prompt of usual length
 BAR_CYCLES = (1, 2, 4)  # lengths in bars of the cycles whose phase is written: bar, pair of bars, four-bar progression
 FITTED_FRAMES = 700
-"""How long, from the start, the phase of the cycles is right: longer would take larger weights, which amplify noise."""
+"""Frames, from the start, for which cycle phases are fitted: more would need larger weights, which amplify noise."""
 
-# Gains were set by hand, until the heads of the untrained model attended where they should; they were not searched.
+# Gains were set by hand so that the heads of the untrained model attend as intended; they were not searched.
 _WORD_GAIN, _POINTER_GAIN = 2.4, 1.6  # how strongly words and positions are written into the residual stream
-_CODE_GAIN = 5.0  # codes as loud as positions, which audiocraft's embeddings are not
-_REPEAT_GAIN = 0.25  # how far every code is at first expected to come again: most do
+_CODE_GAIN = 5.0  # makes codes as large as positions; audiocraft's embeddings are smaller
+_REPEAT_GAIN = 0.25  # initial preference for repeating a code, as most codes repeat
 _COPY_GAIN = 0.5  # of the codes copied from a beat or a bar ago
-_ATTENTION_LOGIT = 40.0  # at the position that a head attends to, and falling off around it
+_ATTENTION_LOGIT = 40.0  # at the position that a head attends to, decreasing around it
 
 
 class ChannelLayout:
-    """Which channels of the residual stream hold what.
+    """Assignment of the channels of the residual stream.
 
-    Positions are [cosines | sines], fastest first. The slowest hardly change over a clip, so their channels are free
-    to carry words and pointers.
+    Positions are [cosines | sines], fastest first. The slowest hardly change over a clip, so their channels are used
+    for words and pointers.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class ChannelLayout:
     pointer : [cosines, sines] of the position to copy codes from
     melody : indices of frequencies, slower than MELODY_FREQUENCIES by MELODY_STRIDE
     cycles : cosines and then sines of BAR_CYCLES
-    number_mark, keyword_marks : on words, whose own positions matter to nothing
+    number_mark, keyword_marks : marks of words, whose positions are not used
     """
 
     def __init__(self, width: int) -> None:
@@ -87,11 +87,11 @@ def _rotation(frequencies: Tensor, shift: float) -> Tensor:
 
 @torch.no_grad()
 def initialise_rhythm(lm: Any) -> dict[str, Tensor]:
-    """Set start values of a new language model of at least 3 layers.
+    """Initialise a new language model of at least 3 layers.
 
     Returns
     -------
-    by parameter name, which of its weights were set or could disturb those that were, bool like the parameter
+    by parameter name, a mask of the weights that were set or interact with those, bool of the parameter's shape
     """
     before = {name: parameter.clone() for name, parameter in lm.named_parameters()}
     layers, width = lm.transformer.layers, lm.dim
@@ -123,13 +123,13 @@ def initialise_rhythm(lm: Any) -> dict[str, Tensor]:
 
 
 def _initialise_codes(lm: Any, channels: ChannelLayout) -> list[int]:
-    """Embed codes as loudly as positions, and expect each to come again, which most do.
+    """Scale embeddings of codes like positions, and prefer repetition, as most codes repeat.
 
-    Their embeddings leave reserved channels at zero, so that they do not disturb what those hold.
+    Their embeddings are zero in reserved channels, so that they do not interfere with those.
 
     Returns
     -------
-    the other channels, which hold the codes
+    the other channels, which encode the codes
     """
     reserved = {*channels.tempo, *channels.pointer, *channels.constant, *channels.of(POINTER_FREQUENCIES)}
     reserved |= {*channels.of(channels.melody), *channels.of(MELODY_FREQUENCIES), *channels.keyword_marks}
@@ -162,7 +162,7 @@ def _head(layer: Any, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _set_retrieval_head(
     layer: Any, head: int, channels: ChannelLayout, mark: int, sharpness: float, copied: list[int], gain: float
 ) -> None:
-    """Let every frame attend to the word marked in channel `mark` and copy some of its channels, times `gain`."""
+    """Make every frame attend to the word marked in channel `mark` and copy some of its channels, times `gain`."""
     query, key, value, output = _head(layer, head)
     for weight in (query, key, value, output):
         weight.zero_()
@@ -214,14 +214,14 @@ def _set_gated_units(
     gate: float,
     scale: float,
 ) -> None:
-    """Let the feed-forward write weighted sums of positional channels where the prompt's tempo is TEMPI[tempo].
+    """Make the feed-forward write weighted sums of positional channels if the prompt's tempo is TEMPI[tempo].
 
     Parameters
     ----------
     first : the first of the hidden units: one for each sum, and one that subtracts what opening the others adds
     sums : weights of [cosines, sines] of every fourth frequency from the first, ``[sums, positions]``
     written : the channels that the sums are written to
-    gate, scale : how far the word opens the units, and how large the sums are within them
+    gate, scale : how far the word opens the units, and the scale of the sums within them
     """
     inner, outer = layer.linear1.weight.data, layer.linear2.weight.data
     last = first + len(sums)
@@ -236,18 +236,18 @@ def _set_gated_units(
 
 
 def _set_pointer_units(layer: Any, channels: ChannelLayout, previous: float, beats: float) -> None:
-    """Let the feed-forward write the position `beats` beats ago, in place of that `previous` beats ago."""
+    """Make the feed-forward write the position `beats` beats ago, in place of that `previous` beats ago."""
     frequencies = channels.frequencies[list(POINTER_FREQUENCIES)]
     for tempo, bpm in enumerate(TEMPI):
         beat = FRAMES_PER_MINUTE / bpm
-        wanted = _rotation(frequencies, 1 - beats * beat)
-        present = _rotation(frequencies, 1 - previous * beat) if previous else torch.zeros_like(wanted)
-        first = tempo * (len(wanted) + 1)
-        _set_gated_units(layer, channels, tempo, first, wanted - present, channels.pointer, gate=1.0, scale=0.5)
+        target = _rotation(frequencies, 1 - beats * beat)
+        present = _rotation(frequencies, 1 - previous * beat) if previous else torch.zeros_like(target)
+        first = tempo * (len(target) + 1)
+        _set_gated_units(layer, channels, tempo, first, target - present, channels.pointer, gate=1.0, scale=0.5)
 
 
 def _set_cycle_units(layer: Any, channels: ChannelLayout) -> None:
-    """Let the feed-forward write the phase of BAR_CYCLES at the prompt's tempo, with its last hidden units."""
+    """Make the feed-forward write the phase of BAR_CYCLES at the prompt's tempo, with its last hidden units."""
     written = list(channels.cycles)
     size = len(written) + 1
     start = layer.linear1.out_features - size * len(TEMPI)
@@ -260,7 +260,7 @@ def _cycle_weights(channels: ChannelLayout, bpm: float) -> Tensor:
     """Weights ``[2 * len(BAR_CYCLES), 2n]`` that sum [cosines, sines] of positions to those of the cycles' phases.
 
     A sum of sinusoids can follow one of another frequency for a limited time: the best for FITTED_FRAMES are found by
-    least squares, with a small penalty on large weights, which would amplify what disturbs the positions. (Above
+    least squares, with a small penalty on large weights, which would amplify noise in the positions. (Above
     130 bpm the shortest cycle is lost.)
     """
     frequencies = channels.frequencies[list(range(0, channels.melody.stop, 4))].double()
@@ -268,13 +268,13 @@ def _cycle_weights(channels: ChannelLayout, bpm: float) -> Tensor:
     phase = (frame[:, None] + PREFIX) * frequencies
     positions = torch.cat([torch.cos(phase), torch.sin(phase)], 1)
     cycles = 2 * math.pi * frame[:, None] * bpm / FRAMES_PER_MINUTE / BEATS_PER_BAR / torch.tensor(BAR_CYCLES)
-    wanted = torch.cat([torch.cos(cycles), torch.sin(cycles)], 1)
+    target = torch.cat([torch.cos(cycles), torch.sin(cycles)], 1)
     penalty = torch.eye(positions.shape[1])
-    return torch.linalg.solve(positions.T @ positions + penalty, positions.T @ wanted).T.float()
+    return torch.linalg.solve(positions.T @ positions + penalty, positions.T @ target).T.float()
 
 
 def _set_copy_heads(layer: Any, channels: ChannelLayout, codes: list[int]) -> None:
-    """Let heads attend to the position that the pointer holds and copy its codes, each head some of their channels."""
+    """Make heads attend to the position in the pointer and copy its codes, each head some of their channels."""
     size = layer.self_attn.embed_dim // layer.self_attn.num_heads
     gain = (_ATTENTION_LOGIT / size / _POINTER_GAIN) ** 0.5 * size**0.25
     for head in range(len(codes) // size):

@@ -1,4 +1,4 @@
-"""The language model's songs on disk: encoded in shards, written by a process of its own, drawn in batches."""
+"""The language model's training data: songs encoded in shards, written by a separate process, drawn in batches."""
 
 import musicgen_service.models.audiocraft_imports  # noqa: F401  # isort: skip  (before a writer is given its chroma)
 import multiprocessing
@@ -22,18 +22,18 @@ from demo.training.songs import FRAME_RATE, language_song
 SHARD_SECONDS = (10.0, 10.0, 10.0, 20.0)
 """Lengths of the songs in every four shards: mostly short ones, which are more varied for the same number of frames;
 the long ones teach the positions after 10 s."""
-DRUM_SHARDS = 12  # at most: drums alone vary little
+DRUM_SHARDS = 12  # at most: clips of drums alone vary little
 FIRST_SHARDS, STEPS_PER_SHARD = 12, 40
-"""Shards that the first steps draw from, and steps until one more is used. Songs are made while it trains, so that it
-starts at once; a core makes a shard in less time than 40 steps take."""
+"""Shards that the first steps draw from, and steps until one more is used. Songs are synthesised during training, which
+can so start at once; a core makes a shard in less time than 40 steps take."""
 BATCH_FRAMES = 2000  # of clips of one length: four of 10 s or two of 20 s
 LONG_BATCHES = 0.2  # share of batches of 20 s clips
 DRUMS_FIRST, DRUMS_LAST, DRUM_STEPS = 0.5, 0.1, 800
-"""Share of clips that are drums alone at first and at last, and the step at which the first share would be used up: a
-curriculum, as tempo is easiest to learn from drums alone."""
+"""Share of clips of drums alone at the start and at the minimum, and the step at which the linear decrease would reach
+0: a curriculum, as tempo is easiest to learn from drums alone."""
 LEAD_MELODIES = 0.6
-"""Share of melodies taken from the lead; the others are taken from the whole mix, as the service takes the chroma of
-whatever it is given."""
+"""Share of melodies taken from the lead; the others are taken from the full mix, as the service takes the chroma of
+any input audio."""
 NO_TEXT, NO_TEMPO, NO_MELODY, NO_CONDITION = 0.1, 0.08, 0.45, 0.3
 """Shares of clips without one condition, or without any. Guidance needs the last; with 10 % instead of 30 %, music that
 goes on without a prompt thinned out and fell silent."""
@@ -47,7 +47,7 @@ class Shard:
     ----------
     codes : ``[songs, CODEBOOKS, frames]``
     lead, mix : pitch class of every step of the melody prefix, ``[songs, steps]``, of the lead (or the chords
-        where there is no lead) and of the whole mix
+        where there is no lead) and of the full mix
     captions : one for each song
     """
 
@@ -66,7 +66,7 @@ def make_shard(
     seconds: float,
     drums_alone: bool = False,
 ) -> Shard:
-    """Synthesise songs, or their drums alone, and encode them with the teacher's codes.
+    """Synthesise songs, or their drums alone, and encode them with the quantiser.
 
     Parameters
     ----------
@@ -100,11 +100,11 @@ class Shards:
         self.drum_count = min(DRUM_SHARDS, count)
 
     def path(self, index: int, drums_alone: bool = False) -> Path:
-        """Where a shard is, or will be."""
+        """The path of a shard, whether it exists yet or not."""
         return self.folder / f"{'drums' if drums_alone else 'songs'}{index:04d}.pt"
 
     def write(self, quantiser: Quantiser, chroma: torch.nn.Module) -> None:
-        """Write all shards, those of drums first, but for those that are there."""
+        """Write all missing shards, those of drums first."""
         for drums_alone, count in ((True, self.drum_count), (False, self.count)):
             for index in range(count):
                 path = self.path(index, drums_alone)
@@ -117,7 +117,7 @@ class Shards:
 
 
 class ShardWriter:
-    """A process that writes shards for as long as the block lasts and this process lives."""
+    """A process that writes shards until the block or the parent process ends."""
 
     def __init__(self, shards: Shards, quantiser: Quantiser, chroma: torch.nn.Module) -> None:
         # Spawned, as a fork of a process in which torch has threads may hang.
@@ -135,12 +135,12 @@ class ShardWriter:
         remove_partial(self.shards.folder)
 
     def wait_for(self, path: Path) -> Shard:
-        """A shard, once it is written.
+        """Wait until a shard has been written, and load it.
 
         Raises
         ------
         RuntimeError
-            When the process has failed, and it never will be.
+            When the writing process has failed.
         """
         while not path.exists():
             if self.process.exitcode:
@@ -150,21 +150,21 @@ class ShardWriter:
 
 
 def _write(shards: Shards, quantiser: Quantiser, chroma: torch.nn.Module) -> None:
-    """What the writer's process runs. It ends with its parent, even one that was killed."""
+    """Main function of the writer's process. It ends with its parent, even if that is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
-    torch.set_num_threads(1)  # the other cores train
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    torch.set_num_threads(1)  # the other cores are used for training
     shards.write(quantiser, chroma)
 
 
 class BatchSampler:
-    """Draws the batch of a step from the shards that this step may see: the same step always draws the same batch."""
+    """Draws the batch of a step from the shards available at that step; the same step always draws the same batch."""
 
     def __init__(self, shards: Shards, writer: ShardWriter) -> None:
         self.shards, self.writer = shards, writer

@@ -1,4 +1,4 @@
-"""The stages of training, one after the other in one folder; stages that are done are skipped."""
+"""Runs the stages of training in sequence in one folder; finished stages are skipped."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from demo.training import train_codec, train_language_model
 from demo.training.export import export
-from demo.training.files import remove_partial, written_whole
+from demo.training.files import atomic_write, remove_partial
 from demo.training.progress import duration
 from demo.training.recipe import Recipe
 
@@ -20,10 +20,10 @@ class FolderError(RuntimeError):
 
 
 def train(folder: Path, recipe: Recipe, device: str) -> None:
-    """Train the demo checkpoint in `folder`, going on from whatever is there.
+    """Train the demo checkpoint in `folder`, resuming from its current state.
 
-    The folder then holds `weights/demo`, the checkpoint, beside what training needs to go on: the quantiser, the songs'
-    shards, and the state of both networks.
+    The folder then contains the checkpoint `weights/demo`, and the state for resuming: the quantiser, the songs'
+    shards, and both networks with their optimisers.
 
     Raises
     ------
@@ -53,10 +53,10 @@ def train(folder: Path, recipe: Recipe, device: str) -> None:
 
 
 def _check_recipe(folder: Path, recipe: Recipe) -> None:
-    """Note the recipe of a new folder; refuse one that was begun with another, whose parts would not fit."""
+    """Record the recipe of a new folder; reject a folder with another recipe, whose parts would not fit."""
     path = folder / "recipe.json"
     if not path.exists():
-        with written_whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(json.dumps(asdict(recipe), indent=1))
     elif json.loads(path.read_text()) != asdict(recipe):
         raise FolderError(f"{folder} was begun with another recipe ({path}): choose another --folder.")

@@ -15,19 +15,19 @@ from demo.synth.styles import NOTE_NAMES, STYLES
 from demo.training.songs import TEMPI
 
 WIDTH = 128
-NUMBERS = tuple(range(40, 241))  # words that are taken for a tempo
+NUMBERS = tuple(range(40, 241))  # words that denote a tempo
 KEYWORDS = (tuple(name.lower() for name in NOTE_NAMES), ("major", "minor"), ("no", "without", "drumless"))
-"""Groups of words that say most about the notes and the drums: `rhythm_init` has a head attend to each of them."""
+"""Groups of words that matter most for the notes and the drums: in `rhythm_init` a head attends to each of them."""
 NUMBER_MARK = len(TEMPI)
 """The dimension of embeddings that marks a number. Those before it are one-hot over TEMPI; those after it mark
 KEYWORDS."""
 MARK = 4.0
-"""Of one-hots and marks: far above the other embeddings, whose standard deviation is 0.5, so that attention that looks
-for a mark finds it."""
-END_MARK = 2.0  # keyword marks of the end of a prompt: what is attended to where a prompt has no such word
+"""Value of one-hots and marks: far above the other embeddings, whose standard deviation is 0.5, so that attention can
+select a marked word."""
+END_MARK = 2.0  # keyword mark of the end of a prompt: attended to where a prompt has no such word
 RESIDUAL_SCALE = 0.3  # of the blocks' output weights, so that the marks pass through T5 nearly unchanged at first
 _SPACE = "\u2581"
-# Words that captions do not use, and the nearest word that they do use.
+# Words that captions do not contain, and the nearest word that they contain.
 _SYNONYMS = {
     "lo-fi": "lofi", "chillhop": "lofi", "hip-hop": "hop", "rap": "hop", "trap": "hop", "edm": "house",
     "disco": "house", "funk": "house", "electro": "techno", "trance": "techno", "electronic": "techno",
@@ -39,13 +39,13 @@ _SYNONYMS = {
     "vibraphone": "mallets", "xylophone": "mallets", "chimes": "bells", "trumpet": "synth",
     "saxophone": "flute", "quick": "fast", "calmer": "calm", "tempo": "bpm",
 }  # fmt: skip
-# Words that say nothing of the music: they take the embedding of ",".
+# Words without musical meaning: they share the embedding of ",".
 _NEUTRAL_WORDS = """an and the in at of for to very time rhythm groove music song track tune clip melody chords bass
 drum instrumental some sharp flat loud quietly 4/4 like nice good beautiful"""
 
 
 def _caption_words() -> list[str]:
-    """Every word that captions use, each once."""
+    """Every word in captions, each once."""
     phrases = ["bpm major minor slow upbeat fast mid-tempo waltz 3/4", *STYLES, *NO_DRUMS_WORDS, *ONLY_DRUMS_WORDS]
     for options in (*INSTRUMENT_WORDS.values(), *DRUM_WORDS.values(), *(style.words for style in STYLES.values())):
         phrases += options
@@ -53,7 +53,7 @@ def _caption_words() -> list[str]:
 
 
 def _forms(word: str) -> dict[str, None]:
-    """The ways people capitalise a word, the word itself first."""
+    """Common capitalisations of a word, the word itself first."""
     return dict.fromkeys((word, word.capitalize(), word.upper()))
 
 
@@ -92,8 +92,8 @@ def write_tokenizer(folder: Path) -> None:
 def write_encoder(folder: Path, seed: int = 0) -> None:
     """Write a new T5 beside its tokenizer, with embeddings that mark tempi and KEYWORDS.
 
-    Each of TEMPI has a dimension of its own, which all numbers nearest to it share, so a tempo is known by its word
-    before any training. `rhythm_init` builds on that.
+    Each of TEMPI has a dimension of its own, which all numbers nearest to it share, so the word
+    identifies the tempo before any training. `rhythm_init` relies on that.
     """
     torch.manual_seed(seed)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -134,7 +134,7 @@ def _mark_keywords(table: Tensor, tokenizer: Tokenizer) -> None:
 
 
 def share_embeddings(encoder: T5EncoderModel, tokenizer: Tokenizer) -> None:
-    """Give words that training did not meet the embedding of the nearest one that it did: tempi, capitals, synonyms."""
+    """Copy the embedding of the nearest trained word to untrained words: tempi, capitalisations, synonyms."""
     same = {_SPACE + str(number): _SPACE + str(nearest_tempo(number)) for number in NUMBERS}
     same |= dict.fromkeys(_forms("bpm"), _SPACE + "bpm")
     for word in _caption_words():
@@ -151,5 +151,5 @@ def share_embeddings(encoder: T5EncoderModel, tokenizer: Tokenizer) -> None:
 
 
 def load(folder: Path) -> tuple[T5EncoderModel, Tokenizer]:
-    """The encoder and the tokenizer of a folder."""
+    """Load the encoder and the tokenizer of a folder."""
     return T5EncoderModel.from_pretrained(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""Fits the quantiser, then trains the codec: its encoder to give the quantiser's latents, its decoder to sound them."""
+"""Fits the quantiser, then trains the codec: encoder to the quantiser's latents, decoder from latents to audio."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ from demo.training.songs import codec_clips, language_song
 
 BATCH, SECONDS = 6, 2.0  # set by hand, for steps of about a second on two cores
 FITTED_SECONDS = 6.0
-FITTED_AT_ONCE = 10  # clips of either kind whose features are held in memory
+CLIPS_AT_ONCE = 10  # clips of either kind whose features are in memory at once
 ENCODER_RATE, DECODER_RATE = 1.5e-3, 2e-3  # peaks, set by hand and not searched
 BETAS = (0.8, 0.99)  # AdamW's, as usual for waveform decoders (HiFi-GAN, Kong et al. 2020)
 WARM_UP = 30  # steps
 LATENT_WEIGHT = 4.0  # of the encoder's distance from the teacher's latents, beside the decoder's loss
 TUNING = 0.4
-"""Share of the steps in which the decoder mainly matches waveforms, which it can, as the tones of songs run as freely
-as its oscillators. That brings it in tune; spectra and onsets, in the other steps, are closer to what is heard."""
+"""Share of the steps in which the decoder mainly matches waveforms, which is possible because the phases of songs'
+tones advance like those of its oscillators. This tunes it; spectra and onsets, in the other steps, are closer to
+perception."""
 TEACHER_SHARE = 3
 """One clip in this many is decoded from the teacher's latents, as the language model will use the decoder, the others
 from the encoder's, as a continuation or a round trip does."""
@@ -38,22 +39,22 @@ reaching the encoder, 1,500 more steps gave 0.915."""
 
 
 def fit_quantiser(folder: Path, recipe: Recipe) -> Quantiser:
-    """The quantiser of `folder`, fitted first if there is none: to clips of any kind and songs, half of each."""
+    """Load the quantiser of `folder`, or fit it to clips and songs, half of each, if there is none."""
     path = folder / "quantiser.pt"
     if not path.exists():
         frames = []
-        for first in range(seeds.QUANTISER, seeds.QUANTISER + recipe.quantiser_clips, 2 * FITTED_AT_ONCE):
-            songs = [language_song(seed, FITTED_SECONDS) for seed in range(first, first + FITTED_AT_ONCE)]
+        for first in range(seeds.QUANTISER, seeds.QUANTISER + recipe.quantiser_clips, 2 * CLIPS_AT_ONCE):
+            songs = [language_song(seed, FITTED_SECONDS) for seed in range(first, first + CLIPS_AT_ONCE)]
             drums = torch.from_numpy(np.stack([song.stems["drums"] for song in songs]))
             audio = torch.from_numpy(np.stack([song.audio for song in songs]))
-            clips = codec_clips(first, FITTED_AT_ONCE, FITTED_SECONDS)
+            clips = codec_clips(first, CLIPS_AT_ONCE, FITTED_SECONDS)
             frames += [features(*clips), features(drums, audio - drums)]
         save(path, vars(quantiser.fit(torch.cat(frames).flatten(0, 1))))
     return Quantiser(**load(path))
 
 
 def decoder_loss(codec: Codec, latent: Tensor, audio: Tensor, in_tune: bool) -> Tensor:
-    """Waveform error first, until the decoder's tones are in tune, then mainly spectra. `latent` is quantised."""
+    """Waveform error until the decoder's tones are in tune, then mainly spectra. `latent` is quantised."""
     with half_precision(audio.device.type):
         decoded = codec.decoder(latent.transpose(1, 2))
     decoded = decoded.float()[:, 0, : audio.shape[-1]]
@@ -75,13 +76,13 @@ def step_losses(codec: Codec, teacher: Quantiser, step: int, in_tune: bool, devi
     decoded_from = torch.where(from_teacher, target, latent)
     with torch.no_grad():
         quantised = teacher.decode(teacher.encode(decoded_from))
-    if in_tune:  # the encoder learns from what becomes of its codes, too (straight through: Bengio et al. 2013)
+    if in_tune:  # the encoder also learns from the decoded codes (straight-through estimator: Bengio et al. 2013)
         quantised = decoded_from + (quantised - decoded_from).detach()
     return (latent - target).square().mean(), decoder_loss(codec, quantised, audio, in_tune)
 
 
 def train(folder: Path, recipe: Recipe, device: str) -> None:
-    """Train the codec of `folder` for `recipe.codec_steps` steps, going on from its checkpoint if there is one."""
+    """Train the codec of `folder` for `recipe.codec_steps` steps, resuming from its checkpoint if there is one."""
     steps, checkpoint = recipe.codec_steps, folder / "codec.pt"
     saved: dict[str, Any] = load(checkpoint) if checkpoint.exists() else {"step": 0}
     if saved["step"] >= steps:
@@ -92,7 +93,7 @@ def train(folder: Path, recipe: Recipe, device: str) -> None:
     teacher = teacher.to(device)
     lstm = next(module for module in codec.decoder.modules() if isinstance(module, nn.LSTM))
     for name, parameter in lstm.named_parameters():
-        parameter.requires_grad_(not name.endswith("l0"))  # the oscillators stay as they are
+        parameter.requires_grad_(not name.endswith("l0"))  # the oscillators are not trained
     decoder = [parameter for parameter in codec.decoder.parameters() if parameter.requires_grad]
     encoder = list(codec.encoder.parameters())
     optimiser = torch.optim.AdamW(

@@ -1,4 +1,4 @@
-"""Trains the language model, and the T5 that encodes its text, on the teacher's codes of ever new songs."""
+"""Trains the language model, and the T5 that encodes its text, on the quantiser's codes of new songs."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -10,9 +10,9 @@ from torch import Tensor
 from demo.training import text_encoder
 from demo.training.augmentation import corrupted_inputs
 from demo.training.evaluation import ConditioningEvaluation
-from demo.training.files import load, save, written_whole
+from demo.training.files import atomic_write, load, save
 from demo.training.language_model import conditions, create, token_losses
-from demo.training.optimisation import ReducedRate, average_in, learning_rate
+from demo.training.optimisation import ReducedRate, learning_rate, update_average
 from demo.training.progress import Progress
 from demo.training.quantiser import Quantiser
 from demo.training.recipe import Recipe
@@ -22,27 +22,27 @@ PEAK_RATE = 1.2e-3  # set by hand and not searched, as are the next two
 BETAS, WEIGHT_DECAY = (0.9, 0.95), 0.05
 WARM_UP = 60  # steps
 INITIALISED_RATE = 0.03
-"""Share of the learning rate for T5 and the start values of `rhythm_init`. At 0.3 the tempo was forgotten within 75
-steps; at 0.03 a wrong tempo costs ever more."""
+"""Fraction of the learning rate for T5 and the weights set by `rhythm_init`. At 0.3 the tempo was forgotten within 75
+steps; at 0.03 the cost of a wrong tempo keeps growing."""
 AVERAGING = 0.998  # decay of the averaged weights that are exported: the mean of about the last 500 steps
 OPENING_WEIGHT = 5.0
-"""How often a clip's first second counts. Without this and without corrupted inputs, a wrong key cost half a nat in the
-first second; with both, 4 to 5."""
+"""Weight of a clip's first second in the loss. Without this and without corrupted inputs, a wrong key cost half a nat
+in the first second; with both, 4 to 5."""
 LOSS_WEIGHTS = (0.4, 0.2, 0.2, 0.2, 3.0)
-"""Of the codebooks and of hits. Drums carry the tempo, so theirs counts double; hits count most, as one too many is
-heard."""
+"""Weights of the codebooks and of hits. Drums determine the tempo, so theirs counts double; hits count most, as a
+single extra hit is audible."""
 GUIDED_WEIGHT = 0.25
-"""Of the losses of guided predictions, which are measured on one clip of a batch. In songs without drums, guidance made
-hits 2.6 % of all frames from 0.9 %; 400 steps of this left 0.03 %."""
+"""Weight of the losses of guided predictions, which are computed on one clip of a batch. In songs without drums,
+guidance made hits 2.6 % of all frames from 0.9 %; 400 steps of this left 0.03 %."""
 
 
 def training_loss(
     lm: Any, sampler: BatchSampler, step: int, drum_codes: Tensor, silence: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The loss to train on at a step, and the `token_losses` it is made of."""
+    """The training loss of a step, and the `token_losses` it consists of."""
     codes, captions, melodies = sampler.batch(step)
     codes = codes.to(drum_codes.device)
-    # The first clip comes again without conditions, for the guided prediction.
+    # The first clip is repeated without conditions, for the guided prediction.
     tensors = conditions(lm, [*captions, None], [*melodies, None])
     inputs = corrupted_inputs(codes, captions, silence, step)
     codes, inputs = (torch.cat([clips, clips[:1]]) for clips in (codes, inputs))
@@ -53,9 +53,9 @@ def training_loss(
 
 
 def train(folder: Path, recipe: Recipe, device: str) -> None:
-    """Train the language model of `folder`, going on from its checkpoint if there is one.
+    """Train the language model of `folder`, resuming from its checkpoint if there is one.
 
-    The folder has the quantiser; a process of its own writes the songs' shards there.
+    The folder contains the quantiser; a separate process writes the songs' shards there.
     """
     steps, checkpoint = recipe.language_model_steps, folder / "language_model.pt"
     saved: dict[str, Any] = load(checkpoint) if checkpoint.exists() else {"step": 0}
@@ -64,12 +64,12 @@ def train(folder: Path, recipe: Recipe, device: str) -> None:
     torch.manual_seed(0)
     quantiser = Quantiser(**load(folder / "quantiser.pt"))
     if not (folder / "t5").exists():
-        with written_whole(folder / "t5") as encoder:
+        with atomic_write(folder / "t5") as encoder:
             text_encoder.write_tokenizer(encoder)
             text_encoder.write_encoder(encoder)
     lm, masks = create(folder / "t5")
     conditioners = lm.condition_provider.conditioners
-    chroma = deepcopy(conditioners["self_wav"].chroma)  # stays on the processor, where songs are made
+    chroma = deepcopy(conditioners["self_wav"].chroma)  # stays on the CPU, where songs are synthesised
     lm = lm.to(device).train()
     conditioners["description"].device = device  # where its tokens go
     reduced_rate = ReducedRate(lm, masks, INITIALISED_RATE)
@@ -94,8 +94,8 @@ def train(folder: Path, recipe: Recipe, device: str) -> None:
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
             reduced_rate.step(optimiser)
-            # Shorter at first, so that the start values are soon averaged out.
-            average_in(average, lm, min(AVERAGING, (step + 1) / (step + 20)))
+            # A shorter average at first, so that the initial weights are soon averaged out.
+            update_average(average, lm, min(AVERAGING, (step + 1) / (step + 20)))
             progress.step(step + 1, each.flatten().cpu())
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == steps:
                 state = {"model": lm.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
