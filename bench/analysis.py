@@ -1,8 +1,8 @@
 """Accuracy of beat, key and chord analysis, measured on synthesised songs not used for fitting.
 
 Songs are in every style and start at any point; half have no drums, half have a tempo drawn evenly from 60 to
-180 bpm instead of their style's, and one in eight is in 3/4. Beats are compared over the full clip: unlike
-in mir_eval's default, the first five seconds are included.
+180 bpm instead of their style's, and one in eight is in 3/4. Beats are compared over the full clip: mir_eval's
+convention of leaving out the first five seconds is not followed.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Import layering, and what the project's files promise each other."""
+"""Import layering, and consistency of the project's files."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md, taken at its word: three changes are made to a copy of the project, each in the files of its row."""
+"""CONTRIBUTING.md is accurate: three changes are made to a copy of the project, each in the files of its row."""
 
 import os
 import re
@@ -34,9 +34,9 @@ CHANGES = {what: paths(files) for what, files, _ in rows("To change X, touch the
 
 
 @pytest.mark.parametrize("heading", ["Where things are", "To change X, touch these files", "Where to find it"])
-def test_what_is_named_is_there(heading: str) -> None:
+def test_named_paths_exist(heading: str) -> None:
     named = [path for cells in rows(heading) for cell in cells for path in paths(cell)]
-    # A file that a change adds has a folder.
+    # For a file that a change adds, the folder must exist.
     missing = [path for path in named if not (PROJECT / re.sub(r"[^/]*NAME.*", "", path)).exists()]
     assert named and not missing
 
@@ -46,17 +46,17 @@ def test_every_change_names_its_files() -> None:
 
 
 @pytest.mark.parametrize(("what", "where"), rows("Where to find it"))
-def test_it_is_where_the_table_says(what: str, where: str) -> None:
+def test_names_are_defined_where_the_table_says(what: str, where: str) -> None:
     for path, name in re.findall(r"`([\w/.]+\.py)`, `(\w+)`", where):
         assert re.search(rf"^(def {name}\(|{name}\b.* = )", (PROJECT / path).read_text(), re.MULTILINE), (path, name)
 
 
 class Copy:
-    """A copy of the project to make a change in.
+    """A copy of the project for a change.
 
     Parameters
     ----------
-    folder : where it is made
+    folder : destination of the copy
     """
 
     COPIED = ("compat", "deploy", "docs", "musicgen_service", "tests")
@@ -73,7 +73,7 @@ class Copy:
             (folder / name).symlink_to(PROJECT / name)
 
     def replace(self, path: str, *changes: tuple[str, str]) -> None:
-        """Put texts in the place of others, each of which must be in the file once."""
+        """Replace texts, each of which must occur in the file once."""
         text = (self.folder / path).read_text()
         for old, new in changes:
             assert text.count(old) == 1, f"{path}: {old!r}"
@@ -85,7 +85,7 @@ class Copy:
         self.changed.add(path)
 
     def run(self, *arguments: str) -> str:
-        """What `python -m ARGUMENTS` prints in the copy; it must succeed."""
+        """Run `python -m ARGUMENTS` in the copy, which must succeed; returns its output."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {"MUSICGEN_MODELS": "demo", "OMP_NUM_THREADS": "1"}
         environment.pop("MUSICGEN_WEIGHTS", None)
@@ -95,14 +95,14 @@ class Copy:
         return done.stdout
 
     def predict(self, *arguments: str) -> np.ndarray:
-        """The samples [samples, channels] of the file that `predict ... -o` makes."""
+        """Run `predict ... -o FILE`; returns the samples [samples, channels] of the file."""
         self.run("musicgen_service", "predict", "rock", *arguments)
         samples, rate = soundfile.read(self.folder / arguments[arguments.index("-o") + 1], always_2d=True)
         assert rate == RATE
         return np.asarray(samples)
 
     def passes(self, *tests: str) -> None:
-        """Demand that the project's own tests hold in the copy."""
+        """Run tests of the project in the copy; they must pass."""
         self.run("pytest", "-p", "no:cacheprovider", "-n", "0", *tests)
 
 
@@ -113,7 +113,7 @@ def copy(tmp_path: Path) -> Copy:
 
 INPUTS_AGREE = (
     "tests/test_predict.py",
-    "tests/test_docs.py::test_what_inputs_mean_is_said_of_every_input_with_its_default",
+    "tests/test_docs.py::test_every_input_is_documented_with_its_default",
 )
 
 
@@ -160,7 +160,7 @@ def test_an_input_is_added(copy: Copy) -> None:
 
 @pytest.mark.slow
 def test_a_drop_in_is_added(copy: Copy) -> None:
-    """One like `musicgen_custom`, whose clips last a second unless a client says otherwise."""
+    """A copy of `musicgen_custom` with a default duration of one second."""
 
     def copied(path: str, *changes: tuple[str, str]) -> None:
         copy.write(path.replace("musicgen_custom", "short"), (PROJECT / path).read_text())
@@ -170,9 +170,9 @@ def test_a_drop_in_is_added(copy: Copy) -> None:
     copied("tests/data/systems/musicgen_custom.txt", ("\n8\n|", "\n1\n|"), ('"default": 8,', '"default": 1,'))
     copied("tests/data/requests/musicgen_custom.json")
     copy.replace("deploy/cog_yaml.py", ("_REFERENCES = {\n", '_REFERENCES = {\n    "short": "somebody/short",\n'))
-    told = "`prompt`, `input_audio`, `continuation_end`, `seed` | nullable | absent | True |"
-    theirs = f"| `musicgen_custom` | {told}"
-    copy.replace("compat/README.md", (theirs, f"{theirs}\n| `short` | {told}"))
+    cells = "`prompt`, `input_audio`, `continuation_end`, `seed` | nullable | absent | True |"
+    original_row = f"| `musicgen_custom` | {cells}"
+    copy.replace("compat/README.md", (original_row, f"{original_row}\n| `short` | {cells}"))
     assert copy.changed == {path.replace("NAME", "short") for path in CHANGES["a drop-in"]}
     copy.run("deploy.cog_yaml")
     assert (copy.folder / "compat/short/cog.yaml").read_text().endswith('run: "compat/short.py:Predictor"\n')

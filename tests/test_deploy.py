@@ -1,4 +1,4 @@
-"""The files under deploy/ against what the service does; nothing here needs Kubernetes or Docker."""
+"""The files under deploy/ match the service; no test needs Kubernetes or Docker."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The documentation site: built without a network or a warning, complete, and with nothing from elsewhere."""
+"""The documentation site: builds without a network and without warnings, is complete, and loads nothing external."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from deploy.docs.pages import place, relinked
+from deploy.docs.pages import rewrite_links, site_path
 from musicgen_service import predictors
 from musicgen_service.cli.main import COMMANDS
 from musicgen_service.requests.fields import FIELDS
@@ -27,7 +27,7 @@ LOADING = {("img", "src"), ("script", "src"), ("link", "href"), ("iframe", "src"
 
 
 class Page(HTMLParser):
-    """What a page of the site refers to, and the places in it that others can refer to."""
+    """The links of a page, and the anchors in it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ def pages(site: Path) -> dict[Path, Page]:
     return {path: Page(path.read_text()) for path in site.rglob("*.html")}
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+def test_nothing_external_is_loaded(site: Path, pages: dict[Path, Page]) -> None:
     assert [load for page in pages.values() for load in page.loads if ELSEWHERE.match(load)] == []
     for sheet in site.rglob("*.css"):
         assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", sheet.read_text()), sheet
 
 
-def test_every_link_within_the_site_leads_somewhere(site: Path, pages: dict[Path, Page]) -> None:
+def test_internal_links_resolve(site: Path, pages: dict[Path, Page]) -> None:
     dead = []
     for path, page in pages.items():
         if path.name == "404.html":
@@ -85,8 +85,8 @@ def test_every_link_within_the_site_leads_somewhere(site: Path, pages: dict[Path
     assert dead == []
 
 
-def test_lists_and_tables_are_seen_as_such(site: Path) -> None:
-    """A forge takes a list or a table right after a line of text, where MkDocs takes it for more of that text."""
+def test_lists_and_tables_are_rendered(site: Path) -> None:
+    """Code hosts render a list or a table right after a line of text; MkDocs would treat it as part of that text."""
     for page in site.rglob("*.html"):
         paragraphs = re.findall(r"<p>(.*?)</p>", page.read_text(), re.DOTALL)
         assert [text for text in paragraphs if re.search(r"^(- |\d\. |\|)", text, re.MULTILINE)] == [], page
@@ -110,7 +110,7 @@ def test_the_command_line_has_the_help_of_every_command(site: Path) -> None:
         assert f"usage: python -m musicgen_service {command}" in text
 
 
-def test_what_inputs_mean_is_said_of_every_input_with_its_default() -> None:
+def test_every_input_is_documented_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|", Path("docs/inputs.md").read_text(), re.MULTILINE)
     assert [name for name, *_ in rows] == list(FIELDS)
     for name, default, allowed in rows:
@@ -127,13 +127,13 @@ def test_the_readme_is_short() -> None:
     assert len(Path("README.md").read_text().splitlines()) <= 120
 
 
-def test_links_lead_to_the_places_of_pages_and_copies() -> None:
+def test_links_are_rewritten_for_pages_and_copies() -> None:
     text = "[a](../README.md#x) [b](speed.md) [c](../bench/speed.py) ![d](pictures/loop.png) [e](https://example.com)"
-    assert relinked(text, Path("docs/inputs.md")) == (
+    assert rewrite_links(text, Path("docs/inputs.md")) == (
         "[a](index.md#x) [b](speed.md) [c](files/bench/speed.py.txt) ![d](pictures/loop.png) [e](https://example.com)"
     )
     assert (
-        relinked("[a](docs/inputs.md)", Path("bench/README.md")) == "[a](docs/inputs.md)"
+        rewrite_links("[a](docs/inputs.md)", Path("bench/README.md")) == "[a](docs/inputs.md)"
     )  # MkDocs says it is missing
-    assert relinked("```\n[a](../README.md)\n```", Path("docs/inputs.md")) == "```\n[a](../README.md)\n```"
-    assert place(Path("demo/pictures/codec.png")) == Path("files/demo/pictures/codec.png")
+    assert rewrite_links("```\n[a](../README.md)\n```", Path("docs/inputs.md")) == "```\n[a](../README.md)\n```"
+    assert site_path(Path("demo/pictures/codec.png")) == Path("files/demo/pictures/codec.png")

@@ -1,4 +1,4 @@
-"""The pins: complete, hashed, what is installed, and what pyproject.toml asks for. Nothing here asks an index."""
+"""The pins: complete, hashed, installed, and consistent with pyproject.toml. No package index is queried."""
 
 import re
 import subprocess
@@ -36,7 +36,7 @@ def applies(requirement: Requirement, environment: dict[str, str]) -> bool:
 
 
 def needed(roots: list[Requirement]) -> set[str]:
-    """Names of all that some requirements need on this Python, by the metadata of what is installed."""
+    """Names of all transitive dependencies on this Python, by the metadata of installed packages."""
     todo = [requirement for requirement in roots if applies(requirement, HERE)]
     names: set[str] = set()
     seen: set[str] = set()

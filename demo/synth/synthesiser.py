@@ -241,7 +241,8 @@ def _compose(
     beats_per_bar: int | None,
     bars_per_chord: float,
 ) -> tuple[_Score, dict[str, str]]:
-    """Draw a song's composition. Every draw is made whatever is given, so that a fixed choice changes no other."""
+    """Draw a song's composition. Every draw is made even if its value is given, so that a fixed choice changes no
+    other."""
 
     def pick(options: tuple) -> object:
         return options[int(random.integers(len(options)))]

@@ -1,4 +1,4 @@
-"""What MusicGen's checkpoints are configured with (`xp.cfg`), and audiocraft builds networks from."""
+"""Configurations of MusicGen's checkpoints (`xp.cfg`), from which audiocraft builds networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -107,7 +107,7 @@ def language_model(values: Mapping[str, Any]) -> DictConfig:
 
     Parameters
     ----------
-    values : what is its own: size, codebooks, conditioners; merged into the shared ones
+    values : its specific values, such as size, codebooks and conditioners; merged into the shared ones
     """
     merged = OmegaConf.merge(_LANGUAGE_MODEL, values)
     assert isinstance(merged, DictConfig)
@@ -123,17 +123,17 @@ def codec(filters: int, dimension: int, codebook_size: int, seanet: Mapping[str,
     dimension : of a frame's latent vector
     seanet : further options of its encoder and decoder
     """
-    own = {
+    specific = {
         "seanet": {"n_filters": filters, "dimension": dimension, **(seanet or {})},
         "rvq": {"bins": codebook_size},
     }
-    merged = OmegaConf.merge(_CODEC, own)
+    merged = OmegaConf.merge(_CODEC, specific)
     assert isinstance(merged, DictConfig)
     return merged
 
 
 def chroma(match_length: bool) -> dict[str, Any]:
-    """The conditioner of melodies, as the melody checkpoints have it.
+    """The melody conditioner, as in the melody checkpoints.
 
     Parameters
     ----------

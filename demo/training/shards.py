@@ -35,8 +35,8 @@ LEAD_MELODIES = 0.6
 """Share of melodies taken from the lead; the others are taken from the full mix, as the service takes the chroma of
 any input audio."""
 NO_TEXT, NO_TEMPO, NO_MELODY, NO_CONDITION = 0.1, 0.08, 0.45, 0.3
-"""Shares of clips without one condition, or without any. Guidance needs the last; with 10 % instead of 30 %, music that
-goes on without a prompt thinned out and fell silent."""
+"""Shares of clips without one condition, or without any. Guidance needs the last; with 10 % instead of 30 %, music
+continued without a prompt thinned out and fell silent."""
 
 
 @dataclass

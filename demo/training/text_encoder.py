@@ -92,7 +92,7 @@ def write_tokenizer(folder: Path) -> None:
 def write_encoder(folder: Path, seed: int = 0) -> None:
     """Write a new T5 beside its tokenizer, with embeddings that mark tempi and KEYWORDS.
 
-    Each of TEMPI has a dimension of its own, which all numbers nearest to it share, so the word
+    Each of TEMPI has its own dimension, which all numbers nearest to it share, so the word
     identifies the tempo before any training. `rhythm_init` relies on that.
     """
     torch.manual_seed(seed)
@@ -126,7 +126,7 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
 
 
 def _mark_keywords(table: Tensor, tokenizer: Tokenizer) -> None:
-    """Mark the words of KEYWORDS, each group in a dimension of its own, and the end of a prompt half as much."""
+    """Mark the words of KEYWORDS, each group in its own dimension, and the end of a prompt half as much."""
     for dimension, words in enumerate(KEYWORDS, NUMBER_MARK + 1):
         table[:, dimension] = 0
         table[tokenizer.token_to_id("</s>"), dimension] = END_MARK

@@ -9,14 +9,14 @@ from deploy.docs.pages import gather
 from musicgen_service.predictors import PROJECT
 
 SOURCE = PROJECT / "build" / "docs-source"
-"""What MkDocs reads: every page, complete; mkdocs.yml names it too."""
+"""The input of MkDocs: every page in its final form; also configured in mkdocs.yml."""
 
 
 def main() -> None:
-    """Gather the pages and have MkDocs make the site of them; exits with its status, which a warning makes 1."""
+    """Gather the pages and build the site with MkDocs; exits with its status, which is 1 on any warning."""
     site = Path(sys.argv[1] if sys.argv[1:] else PROJECT / "build" / "docs").resolve()
     gather(SOURCE)
-    # Material for MkDocs prints a notice of three paragraphs about MkDocs 2.0, which its version range keeps out.
+    # Material for MkDocs prints a notice of three paragraphs about MkDocs 2.0, which its version range excludes.
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "true"}
     # Without --quiet, under which warnings are neither shown nor counted.
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean", "--site-dir", str(site)]

@@ -1,4 +1,4 @@
-"""The reference of the HTTP interface, from the schemas that the service publishes."""
+"""The HTTP reference, generated from the published schemas."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _TYPES = {"string": "text", "integer": "whole number", "number": "number", "bool
 
 
 def inputs() -> str:
-    """The inputs and the output of every predictor, in Markdown: our own first, then the drop-ins."""
+    """Format the inputs and the output of every predictor as Markdown: our own first, then the drop-ins."""
     return "\n\n".join(_predictor(name) for name in (None, *predictors.names()))
 
 
@@ -67,5 +67,5 @@ def _output(output: dict[str, Any]) -> str:
 
 
 def _escaped(cell: str) -> str:
-    """Text that neither ends its cell nor begins a tag."""
+    """Escape a table cell for Markdown and HTML."""
     return cell.replace("|", "\\|").replace("<", "&lt;")

@@ -53,7 +53,7 @@ def writable_targets(targets: Sequence[Path], *, force: bool) -> Iterator[None]:
         yield
     except BaseException:
         for folder in reversed(created):
-            # Fails when not empty: another program uses it by now.
+            # Fails when not empty: another program uses the folder.
             with suppress(OSError):
                 folder.rmdir()
         raise

@@ -59,7 +59,7 @@ def local_files(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> Itera
 def fetch(address: str, folder: Path) -> Path:
     """Fetch an http(s) address or a data URI into `folder`.
 
-    The work is done in a thread of its own, because a name server or a slow peer cannot be interrupted and a
+    The work is done in a separate thread, because a name server or a slow peer cannot be interrupted and a
     cancelled request must end at once. That thread creates no file: an abandoned thread could create it after the
     folder has been cleared.
     """

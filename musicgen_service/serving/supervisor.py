@@ -55,7 +55,7 @@ def next_backoff(wait: float) -> float:
 
 
 class Supervisor:
-    """One Cog server behind a proxy.
+    """Runs one Cog server and a proxy for its clients.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A request imports what it needs: no audiocraft, and nothing that takes long for what the request does not do."""
+"""A request imports only what it needs: no audiocraft, and no slow library that it does not use."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ finally:
 
 
 def predict(folder: Path, *arguments: str, absent: tuple[str, ...] = ()) -> set[str]:
-    """Make a clip with the shipped checkpoint in another process: the modules that it imported."""
+    """Make a clip with the shipped checkpoint in another process; returns the modules that it imported."""
     words = ["predict", "lofi piano, 90 bpm", "-o", "clip.wav", "--duration", "5", "--seed", "1", *arguments]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, " ".join(absent), *words],
@@ -47,7 +47,7 @@ def predict(folder: Path, *arguments: str, absent: tuple[str, ...] = ()) -> set[
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_a_text_request_waits_for_no_library_that_it_does_not_use(tmp_path: Path) -> None:
+def test_text_request_imports_no_slow_library(tmp_path: Path) -> None:
     imported = predict(tmp_path)
     assert "musicgen_service.models.encodec" in imported
     slow = {*ABSENT, "librosa", "numba", "sklearn", "matplotlib", "sympy", "torch._dynamo", "torch.distributed.tensor"}
@@ -65,7 +65,7 @@ def test_a_text_request_waits_for_no_library_that_it_does_not_use(tmp_path: Path
     ],
     ids=["melody", "continuation", "loop"],
 )
-def test_every_other_task_of_the_engine_does_without_audiocraft(tmp_path: Path, arguments: list[str]) -> None:
+def test_other_tasks_do_not_need_audiocraft(tmp_path: Path, arguments: list[str]) -> None:
     soundfile.write(tmp_path / "song.wav", tone(3)[0], RATE)
     predict(tmp_path, *arguments, absent=ABSENT)
 
@@ -77,7 +77,9 @@ def without_audiocraft(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_audiocraft")
-def test_what_needs_audiocraft_says_how_to_install_it(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_audiocraft_is_reported_with_its_install_command(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     cpu = torch.device("cpu")
