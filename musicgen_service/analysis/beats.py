@@ -8,7 +8,7 @@ import numpy as np
 from musicgen_service.analysis import metre, pulse
 from musicgen_service.analysis.envelopes import FRAME_RATE, envelopes, mono
 
-SHORTEST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 _MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3])  # of the envelopes, in which pulses are sought
 _EDGE = 0.03  # seconds
 ENOUGH = 8  # beats; fewer may follow each other evenly by chance
@@ -55,7 +55,7 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
     """
     audio = mono(samples, sample_rate)
     seconds = np.shape(samples)[-1] / sample_rate
-    if seconds < SHORTEST_SECONDS or not audio.any():
+    if seconds < MIN_SECONDS or not audio.any():
         return BeatGrid()
     rows = envelopes(audio)
     found = pulses(rows, tempo)

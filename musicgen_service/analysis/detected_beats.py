@@ -11,7 +11,7 @@ _STEADY = 0.2
 """By which share of the usual one the time between steady beats differs, at most."""
 
 
-class HeardBeats(NamedTuple):
+class DetectedBeats(NamedTuple):
     """What a network hears.
 
     Attributes
@@ -26,7 +26,7 @@ class HeardBeats(NamedTuple):
     probability: float
 
 
-def to_grid(heard: HeardBeats) -> BeatGrid | None:
+def to_grid(heard: DetectedBeats) -> BeatGrid | None:
     """The grid of what was heard; None where there is too little for one.
 
     A network hears each beat by itself, to a frame of 20 ms or so. Here each is moved to the line through its
