@@ -1,4 +1,4 @@
-"""Trained models that analyse recordings, each loaded on first use."""
+"""The trained models that listen to recordings, each loaded when it is first needed."""
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from musicgen_service.notes import note
 
 
 class AnalysisModels:
-    """The `AnalysisTools` backed by trained models.
+    """An `AnalysisTools`.
 
     Parameters
     ----------
-    store : holds their weights
-    device : where they run
+    store : has their weights
+    device : where they work
     """
 
     def __init__(self, store: WeightStore, device: torch.device) -> None:
@@ -29,7 +29,7 @@ class AnalysisModels:
         self._tracker: BeatTracker | None = None
 
     def melody(self, audio: Audio) -> Audio:
-        """See `AnalysisTools.melody`; returns the recording unchanged when the separator's weights are missing."""
+        """See `AnalysisTools.melody`; the recording as it is where there is no separator."""
         if not self._store.has(SEPARATOR):
             note(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix.")
             return audio
@@ -46,7 +46,7 @@ class AnalysisModels:
         return self._tracker(samples, rate, tempo)
 
     def clear(self) -> None:
-        """Free the loaded models."""
+        """Free them."""
         self._separator = self._tracker = None
 
     def _loaded_separator(self) -> DemucsSeparator:

@@ -43,7 +43,7 @@ def test_a_systems_inputs_are_options_too() -> None:
     assert recipe.read(Path("clip.wav"))["prompt"] == "rock"
 
 
-def test_a_mistake_is_one_sentence(capsys: Capture) -> None:
+def test_error_is_one_sentence(capsys: Capture) -> None:
     told = refused(capsys, "m3maker", "bpm=90", status=2)
     assert "There is no input 'bpm': use some of model_version, prompt," in told
     told = refused(capsys, "meta_musicgen", "prompt=a", "duration=31")
