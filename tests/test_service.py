@@ -269,7 +269,7 @@ def test_running_out_of_memory_frees_the_models_and_goes_on(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(job.Job, "sound", fail)
+        patch.setattr(job.Job, "decode_tokens", fail)
         with pytest.raises(torch.OutOfMemoryError):
             made(service, prompt="rock")
     assert service._models.names() == []
