@@ -269,7 +269,7 @@ def test_service_frees_models_and_recovers_from_out_of_memory(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(job.Job, "sound", fail)
+        patch.setattr(job.Job, "decode_tokens", fail)
         with pytest.raises(torch.OutOfMemoryError):
             made(service, prompt="rock")
     assert service._models.names() == []

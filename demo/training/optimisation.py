@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from musicgen_service.engine.precision import multiplies_bf16
+from musicgen_service.engine.precision import supports_bf16
 
 
 def half_precision(device: str) -> torch.autocast:
     """A context that computes in bfloat16; in float32 on a processor that only emulates bfloat16."""
-    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" or multiplies_bf16())
+    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" or supports_bf16())
 
 
 def learning_rate(peak: float, step: int, steps: int, warm_up: int) -> float:

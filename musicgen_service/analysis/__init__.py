@@ -1,1 +1,1 @@
-"""What a recording holds: stems, beats, chords. Arrays in, arrays out."""
+"""Analysis of recordings: stems, beats, chords, key. Arrays in, arrays out."""

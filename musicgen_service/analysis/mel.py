@@ -1,23 +1,23 @@
-"""Spectra on the mel scale, equal to librosa's, whose import takes longer than most of what is measured with them."""
+"""Mel spectra, equal to librosa's, whose import takes longer than most analyses that use them."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 _LINEAR_HZ = 200 / 3
-"""Width of a mel up to `_CORNER_HZ`, above which a mel is a factor (Slaney's scale)."""
+"""Width of a mel up to `_CORNER_HZ`; above it, the scale is logarithmic (Slaney's scale)."""
 _CORNER_HZ = 1000.0
 _FACTOR = np.log(6.4) / 27
 _BLOCK = 4096
-"""Frames that are transformed at once: a long recording's do not fit in memory together."""
+"""Frames transformed at a time: all frames of a long recording would not fit in memory."""
 
 
 def magnitudes(samples: np.ndarray, window: int, hop: int) -> np.ndarray:
-    """The spectrum under a Hann window, frame by frame.
+    """Compute the magnitude spectrum with a Hann window, frame by frame.
 
     Parameters
     ----------
-    samples : float32 [..., samples], padded by silence: frame i is centred at sample `i * hop`
-    window, hop : samples of a frame, and from frame to frame
+    samples : float32 [..., samples], zero-padded: frame i is centred at sample `i * hop`
+    window, hop : samples per frame, and between frames
 
     Returns
     -------
@@ -27,7 +27,7 @@ def magnitudes(samples: np.ndarray, window: int, hop: int) -> np.ndarray:
     padded = np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(half, half)])
     frames = sliding_window_view(padded, window, axis=-1)[..., ::hop, :]
     hann = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, window + 1))[:-1]
-    # In the order of librosa's, which decides how sums over it are rounded.
+    # In the same memory order as librosa's, which determines how sums over it are rounded.
     spectrum = np.empty((*samples.shape[:-1], half + 1, frames.shape[-2]), np.float32, order="F")
     for start in range(0, frames.shape[-2], _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -37,7 +37,7 @@ def magnitudes(samples: np.ndarray, window: int, hop: int) -> np.ndarray:
 
 
 def powers(samples: np.ndarray, rate: int, window: int, hop: int, bands: int, highest: float) -> np.ndarray:
-    """The power in each band from 0 Hz to `highest`: float32 [..., bands, frames]; see `magnitudes` and `filters`."""
+    """Compute the power per band from 0 Hz to `highest`: float32 [..., bands, frames]; see `magnitudes`, `filters`."""
     power = magnitudes(samples, window, hop) ** 2.0
     triangles = filters(rate, window, bands, 0.0, highest)
     result: np.ndarray = np.einsum("...ft,mf->...mt", power, triangles, optimize=True)
@@ -45,13 +45,13 @@ def powers(samples: np.ndarray, rate: int, window: int, hop: int, bands: int, hi
 
 
 def filters(rate: int, window: int, bands: int, lowest: float, highest: float) -> np.ndarray:
-    """Triangles of height 1, each from the one before to the one after: float32 [bands, 1 + window // 2].
+    """Compute triangular filters of height 1, each overlapping its neighbours: float32 [bands, 1 + window // 2].
 
     Parameters
     ----------
     rate : samples per second
     window : samples of the spectrum's frames
-    lowest, highest : Hz where the first begins and the last ends
+    lowest, highest : Hz where the first filter begins and the last one ends
     """
     corners = frequencies(bands + 2, lowest, highest)
     widths = np.diff(corners)[:, None]
@@ -61,7 +61,7 @@ def filters(rate: int, window: int, bands: int, lowest: float, highest: float) -
 
 
 def frequencies(count: int, lowest: float, highest: float) -> np.ndarray:
-    """Frequencies in Hz that are equally far from each other on the mel scale: float [count]."""
+    """Compute frequencies in Hz that are equally spaced on the mel scale: float [count]."""
     mels = np.linspace(_to_mel(lowest), _to_mel(highest), count)
     above = mels - _CORNER_HZ / _LINEAR_HZ
     return np.where(above >= 0, _CORNER_HZ * np.exp(_FACTOR * above), _LINEAR_HZ * mels)

@@ -1,25 +1,25 @@
-"""Which of many possible beats and bars a listener hears: each reading of a recording gets a score."""
+"""Choice among the possible beats and bars of a recording: each reading gets a score, and the best one is used."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its parts load when they are first used
+import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 
 Array = NDArray[np.float64]
 METRES = (4, 3)
-_NEAR = 5  # frames within which an onset counts as on a place
+_NEAR = 5  # frames within which an onset counts towards a metrical position
 _CEILING = 8.0
 PLACES = {
     4: np.array([0, 5, 3, 5, 2, 5, 4, 5, 1, 5, 4, 5, 2, 5, 4, 5]),
     3: np.array([0, 3, 2, 3, 1, 3, 2, 3, 1, 3, 2, 3]),
 }
-"""The kind of place of each quarter of a beat in a bar. In 4/4: first beat, third, second and fourth, the half beat
+"""The class of each quarter-beat position in a bar. In 4/4: first beat, third, second and fourth, the half beat
 after the first, other half beats, other quarters. In 3/4: first beat, others, half beats, quarters."""
 KINDS = {metre: int(places.max()) + 2 for metre, places in PLACES.items()}
-"""Kinds of places, and one more: the first beats of every other bar, for a chord may last two bars."""
+"""Number of position classes, plus one for the first beats of every other bar, since a chord may last two bars."""
 
 # Fitted by demo/fit_metre.py on synthesised songs. Columns: onsets low, mid, high, changes of harmony and of bass.
 WEIGHTS = {
@@ -47,19 +47,19 @@ WEIGHTS = {
 # Octaves from 110 bpm, their square, being in 3/4, octaves when in 3/4, regularity of the pulse.
 REST_WEIGHTS = np.array([1.10, -2.22, -1.19, 1.03, 9.74])
 _EXPECTED, _EXPECTED_OCTAVES = 8.0, 0.04
-"""What an expected tempo adds to the score of a reading at it, and how near (in octaves) it must be."""
+"""Score that an expected tempo adds to a reading at that tempo, and the width of the tolerance in octaves."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to hear a recording.
+    """One interpretation of the beats and bars of a recording.
 
     Attributes
     ----------
     beats : fractional frames, from one beat before the recording to one after
     beats_per_bar : 4 or 3
-    first_downbeat : index of one of the first beats
-    regularity : of the pulse the beats are taken from
+    first_downbeat : index of the first downbeat among the beats
+    regularity : of the pulse that the beats come from
     """
 
     beats: Array
@@ -69,22 +69,22 @@ class Reading:
 
     @property
     def tempo(self) -> float:
-        """Beats a minute."""
+        """Beats per minute."""
         return float(60 * FRAME_RATE / np.median(np.diff(self.beats)))
 
 
 def readings(pulses: list[tuple[Array, float]]) -> list[Reading]:
-    """All readings of pulses (ticks, regularity): on the ticks or between them, in each metre, from each beat."""
-    found = []
+    """List all readings of pulses (ticks, regularity): on or between the ticks, in each metre, from each beat."""
+    result = []
     for ticks, regularity in pulses:
         extended = np.concatenate([[2 * ticks[0] - ticks[1]], ticks, [2 * ticks[-1] - ticks[-2]]])
         for beats in (extended, (extended[:-1] + extended[1:]) / 2):
-            found += [Reading(beats, m, d, regularity) for m in METRES for d in range(m)]
-    return found
+            result += [Reading(beats, m, d, regularity) for m in METRES for d in range(m)]
+    return result
 
 
 def evidence(rows: Array, reading: Reading) -> Array:
-    """What speaks for and against a reading: mean of each band at each kind of place, ``[features]``."""
+    """Compute the features of a reading: the mean of each band at each class of position, ``[features]``."""
     frames = rows.shape[1]
     count = len(reading.beats)
     quarters = np.interp(np.arange(4 * count - 3) / 4, np.arange(count), reading.beats)
@@ -94,7 +94,7 @@ def evidence(rows: Array, reading: Reading) -> Array:
     places, number = PLACES[reading.beats_per_bar], KINDS[reading.beats_per_bar]
     place = (np.arange(len(quarters)) - 4 * reading.first_downbeat)[inside]
     at, kinds = at[inside], places[place % len(places)]
-    # First beats are of a second kind too, which is that of odd bars or of even ones, whichever has more.
+    # First beats also belong to a second class: that of odd or of even bars, whichever has more.
     first = kinds == 0
     at = np.concatenate([at, at[first]])
     kinds = np.concatenate([kinds, number - 1 + place[first] // len(places) % 2])
@@ -109,18 +109,18 @@ def evidence(rows: Array, reading: Reading) -> Array:
 
 
 def widened(rows: Array) -> Array:
-    """Envelopes in which an onset counts for the frames around it too."""
+    """Widen envelopes, so that an onset also counts for the frames around it."""
     return scipy.ndimage.maximum_filter1d(rows, _NEAR, axis=1)
 
 
 def best(rows: Array, pulses: list[tuple[Array, float]], tempo: float | None) -> Reading:
-    """The most plausible reading of a recording.
+    """Choose the most plausible reading of a recording.
 
     Parameters
     ----------
     rows : ``[BANDS, frames]`` from `envelopes`
     pulses : one or more of (ticks, regularity)
-    tempo : what is expected, if anything is
+    tempo : the expected tempo, if any
     """
     rows = widened(rows)
     weights = np.concatenate([*(WEIGHTS[m].ravel() for m in METRES), REST_WEIGHTS])

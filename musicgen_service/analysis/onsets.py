@@ -1,4 +1,4 @@
-"""How strongly something new sets in, at each moment of a recording."""
+"""Onset strength of a recording over time."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ _WINDOW_SECONDS = 0.032
 _BANDS = 80
 _HIGHEST = 12_000.0
 _RANGE = 1e-6
-"""What is 60 dB below the loudest counts as silence."""
+"""Power ratio (-60 dB) to the loudest sample below which sound counts as silence."""
 _NEAR_HOPS = 3
-"""Hops before and after a moment in which the flux of what sets in there shows."""
+"""Hops before and after an onset within which its flux appears."""
 
 
 def flux(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Spectral flux: by how many decibels each mel band grows from frame to frame, on average over bands.
+    """Compute the spectral flux: the rise of each mel band in decibels from frame to frame, averaged over bands.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def flux(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def peaks(samples: np.ndarray, rate: int, places: Sequence[int]) -> np.ndarray:
-    """The highest flux around each of the given sample positions, each framed from that position on."""
+    """Return the highest flux around each of the given sample positions, with frames aligned to that position."""
     hop, window = round(HOP_SECONDS * rate), round(_WINDOW_SECONDS * rate)
     reach = (_NEAR_HOPS + 1) * hop + window
     mono = np.pad(samples.mean(axis=0), reach)
@@ -44,7 +44,7 @@ def peaks(samples: np.ndarray, rate: int, places: Sequence[int]) -> np.ndarray:
 
 
 def _flux(mono: np.ndarray, rate: int, loudest: float) -> np.ndarray:
-    """Flux [..., frames] of [..., samples]."""
+    """Compute the flux [..., frames] of [..., samples]."""
     hop, window = round(HOP_SECONDS * rate), round(_WINDOW_SECONDS * rate)
     highest = min(rate / 2, _HIGHEST)
     power = mel.powers(mono, rate, window, hop, _BANDS, highest)

@@ -1,17 +1,17 @@
-"""How loud each semitone is over time, and the triads that semitones make."""
+"""Level of each semitone over time, and triad templates."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 LOWEST, SEMITONES = 33, 60  # MIDI: 55 Hz to 1.7 kHz
-PITCH_RATE = 22_050 / 512  # frames a second
+PITCH_RATE = 22_050 / 512  # frames per second
 NOTE_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 Array = NDArray[np.float64]
 
 
 def _triads() -> Array:
-    """Unit pitch-class vectors ``[24, 12]``: C to B major, then C to B minor."""
+    """Build unit pitch-class vectors ``[24, 12]``: C to B major, then C to B minor."""
     shapes = np.zeros((2, 12))
     shapes[0, [0, 4, 7]] = shapes[1, [0, 3, 7]] = 3**-0.5
     return np.array([np.roll(shape, root) for shape in shapes for root in range(12)])
@@ -21,11 +21,11 @@ TRIADS = _triads()
 
 
 def levels(audio: NDArray[np.float32], rate: int) -> Array:
-    """Logarithmic level of each semitone from LOWEST, ``[SEMITONES, frames]``, of ``[samples]`` at 22,050 Hz.
+    """Compute the logarithmic level of each semitone from LOWEST, ``[SEMITONES, frames]``, of 22,050 Hz ``[samples]``.
 
-    Measured at three bins a semitone, so that music tuned a little off concert pitch is heard as well.
+    Measured with three bins per semitone, so that music tuned slightly off concert pitch is covered as well.
     """
-    # Imported here: it takes a second, and few requests listen to pitches.
+    # Imported here: the import takes a second, and few requests need pitches.
     import librosa
 
     bins = librosa.cqt(
@@ -43,7 +43,7 @@ def levels(audio: NDArray[np.float32], rate: int) -> Array:
 
 
 def fold(semitones: Array) -> Array:
-    """Pitch classes ``[12, frames]``, C first, of semitone levels ``[SEMITONES, frames]`` from LOWEST."""
+    """Fold semitone levels ``[SEMITONES, frames]`` from LOWEST to pitch classes ``[12, frames]``, C first."""
     classes = np.zeros((12, semitones.shape[1]))
     np.add.at(classes, (LOWEST + np.arange(len(semitones))) % 12, semitones)
     return classes

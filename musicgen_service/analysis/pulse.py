@@ -1,4 +1,4 @@
-"""Pulses: trains of regular or slowly drifting ticks that fit the onsets of a recording."""
+"""Pulses: sequences of regular or slowly drifting ticks that match the onsets of a recording."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,20 +6,20 @@ from numpy.typing import NDArray
 from musicgen_service.analysis.envelopes import FRAME_RATE
 
 Array = NDArray[np.float64]
-SLOWEST, FASTEST = 38.0, 330.0  # ticks a minute
+MIN_TEMPO, MAX_TEMPO = 38.0, 330.0  # ticks per minute
 CANDIDATES = 10
-_STEPS = 72  # tempi to an octave
-_TEMPI = SLOWEST * 2 ** (np.arange(0, np.log2(FASTEST / SLOWEST), 1 / _STEPS))
+_STEPS = 72  # tempi per octave
+_TEMPI = MIN_TEMPO * 2 ** (np.arange(0, np.log2(MAX_TEMPO / MIN_TEMPO), 1 / _STEPS))
 _MULTIPLES = 8
-_SAME = 0.01  # periods closer than this are one
-_SEARCH = 0.02  # how far from a bin of _TEMPI the exact period may be
+_SAME = 0.01  # relative difference below which two periods count as the same
+_SEARCH = 0.02  # relative search range of the exact period around a bin of _TEMPI
 _AROUND = 3  # frames on either side of a tick whose onsets belong to it
-_TIGHTNESS = 300.0  # of dynamic programming: how much a tick may not deviate from the period
-_DRIFT_GAIN = 1.5  # how much better ticks must be met by drifting before the tempo counts as unsteady
+_TIGHTNESS = 300.0  # of dynamic programming: penalty for deviating from the period
+_DRIFT_GAIN = 1.5  # how much stronger the onsets at drifting ticks must be before the tempo counts as drifting
 
 
 def regularity(onsets: Array) -> Array:
-    """How well onsets repeat at each of _TEMPI: mean autocorrelation (-1..1) at the period's multiples."""
+    """Regularity of onsets at each of _TEMPI: mean autocorrelation (-1..1) at multiples of the period."""
     frames = len(onsets)
     spectrum = np.fft.rfft(onsets - onsets.mean(), 2 * frames)
     correlation = np.fft.irfft(np.abs(spectrum) ** 2)[:frames]
@@ -32,77 +32,76 @@ def regularity(onsets: Array) -> Array:
 
 
 def periods(onsets: Array, tempo: float | None = None) -> list[tuple[float, float]]:
-    """Candidate periods (frames) with their regularity, best first.
+    """Find candidate periods (frames) with their regularity, best first.
 
     Parameters
     ----------
     onsets : ``[frames]``
-    tempo : also a candidate when given, with its half and double
+    tempo : an additional candidate, together with its half and double; or None
     """
     score = regularity(onsets)
     peaks = np.flatnonzero((score[1:-1] >= score[:-2]) & (score[1:-1] > score[2:])) + 1
     peaks = peaks[np.argsort(-score[peaks])][:CANDIDATES]
     tempi = [*_TEMPI[peaks], *([tempo / 2, tempo, 2 * tempo] if tempo else [])]
-    precise = _Spectrum(onsets)
-    found: list[tuple[float, float]] = []
+    spectrum = _Spectrum(onsets)
+    candidates: list[tuple[float, float]] = []
     for candidate in tempi:
-        if SLOWEST <= candidate <= FASTEST and 60 * FRAME_RATE / candidate < 0.75 * len(onsets):
-            period = precise.period_near(60 * FRAME_RATE / candidate)
-            if all(abs(np.log(period / other)) > _SAME for other, _ in found):
-                found.append((period, float(np.interp(60 * FRAME_RATE / period, _TEMPI, score))))
-    return found
+        if MIN_TEMPO <= candidate <= MAX_TEMPO and 60 * FRAME_RATE / candidate < 0.75 * len(onsets):
+            period = spectrum.period_near(60 * FRAME_RATE / candidate)
+            if all(abs(np.log(period / other)) > _SAME for other, _ in candidates):
+                candidates.append((period, float(np.interp(60 * FRAME_RATE / period, _TEMPI, score))))
+    return candidates
 
 
 class _Spectrum:
-    """The onsets' spectrum, oversampled, to read exact periods from."""
+    """Oversampled spectrum of the onsets, used to refine periods."""
 
     def __init__(self, onsets: Array) -> None:
         self.size = 16 * len(onsets)
         self.magnitude = np.abs(np.fft.rfft(onsets - onsets.mean(), self.size))
 
     def period_near(self, period: float) -> float:
-        """The period at which a tick and its subdivisions by 2 and 4 are strongest together."""
-        tried = period * np.linspace(1 - _SEARCH, 1 + _SEARCH, 161)
-        bins = self.size / tried
+        """Find the period at which a tick and its subdivisions by 2 and 4 are strongest together."""
+        periods = period * np.linspace(1 - _SEARCH, 1 + _SEARCH, 161)
+        bins = self.size / periods
         total = sum(np.interp(k * bins, np.arange(len(self.magnitude)), self.magnitude) for k in (1, 2, 4))
-        return float(tried[np.argmax(total)])
+        return float(periods[np.argmax(total)])
 
 
 def ticks(onsets: Array, period: float) -> Array:
-    """Times (fractional frames) of a pulse through the whole recording: a regular grid, or drifting where it drifts."""
+    """Compute the times (fractional frames) of a pulse through the recording: a regular or a drifting grid."""
     frames = len(onsets)
     offsets = np.arange(0, period, 0.5)
     grids = offsets[:, None] + period * np.arange(int(frames / period) + 1)
     inside = grids < frames
-    met = np.where(inside, np.interp(grids, np.arange(frames), onsets), 0).sum(axis=1) / np.maximum(
-        inside.sum(axis=1), 1
-    )
-    best = int(np.argmax(met))
+    strength = np.where(inside, np.interp(grids, np.arange(frames), onsets), 0).sum(axis=1)
+    strength = strength / np.maximum(inside.sum(axis=1), 1)
+    best = int(np.argmax(strength))
     grid = _straight(onsets, grids[best][inside[best]])
     if frames < 16 * period:
         return grid
     drifting = _follow(onsets, period)
-    return smooth(drifting, 4) if onsets[drifting].mean() > _DRIFT_GAIN * met[best] else grid
+    return smooth(drifting, 4) if onsets[drifting].mean() > _DRIFT_GAIN * strength[best] else grid
 
 
 def _straight(onsets: Array, grid: Array) -> Array:
-    """The even grid that is nearest to the onsets around a grid's ticks, by weighted least squares."""
+    """Fit an even grid to the onsets around a grid's ticks, by weighted least squares."""
     index, around = np.arange(len(grid)), np.arange(-_AROUND, _AROUND + 1)
     if len(grid) < 3:
         return grid
     for _ in range(2):
-        places = np.round(grid).astype(int)[:, None] + around
-        inside = (places >= 0) & (places < len(onsets))
-        strengths = np.where(inside, onsets[np.clip(places, 0, len(onsets) - 1)], 0)
+        positions = np.round(grid).astype(int)[:, None] + around
+        inside = (positions >= 0) & (positions < len(onsets))
+        strengths = np.where(inside, onsets[np.clip(positions, 0, len(onsets) - 1)], 0)
         weights = strengths.sum(axis=1) + 1e-6
-        centres = ((strengths * places).sum(axis=1) + 1e-6 * grid) / weights
+        centres = ((strengths * positions).sum(axis=1) + 1e-6 * grid) / weights
         slope, first = np.polyfit(index, centres, 1, w=np.sqrt(weights))
         grid = first + slope * index
     return grid
 
 
 def _follow(onsets: Array, period: float) -> NDArray[np.int64]:
-    """Ticks by dynamic programming (Ellis, JNMR 2007): on onsets, and evenly spaced."""
+    """Find ticks by dynamic programming (Ellis, JNMR 2007), which balances onset strength and even spacing."""
     strengths = onsets / max(float(onsets.std()), 1e-9)
     shortest, longest = round(0.8 * period), round(1.25 * period)
     cost = _TIGHTNESS * np.log(np.arange(longest, shortest - 1, -1) / period) ** 2
@@ -120,6 +119,6 @@ def _follow(onsets: Array, period: float) -> NDArray[np.int64]:
 
 
 def smooth(path: NDArray[np.int64] | Array, width: int) -> Array:
-    """Ticks without the jitter of single onsets: each from a line through its `width` neighbours on either side."""
+    """Smooth ticks: each is taken from a line through its `width` neighbours on either side."""
     padded = np.concatenate([2 * path[0] - path[width:0:-1], path, 2 * path[-1] - path[-2 : -width - 2 : -1]])
     return np.convolve(padded, np.full(2 * width + 1, 1 / (2 * width + 1)), "valid")

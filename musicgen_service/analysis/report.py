@@ -1,4 +1,4 @@
-"""All that is read from a recording, in words and as a picture."""
+"""Analysis report of a recording, as text, data and plot."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
 PICTURES = (".png", ".svg", ".pdf")
-_UNSURE = 0.15  # a pulse below this confidence is likely none
+_LOW_CONFIDENCE = 0.15  # below this, there is probably no pulse
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was read from `audio`; `key` comes with its confidence."""
+    """Results of analysing `audio`; `key` comes with its confidence."""
 
     audio: Audio
     grid: beats.BeatGrid
@@ -31,7 +31,7 @@ class Report:
 
     @property
     def data(self) -> dict[str, Any]:
-        """All of it, in types that JSON has; times in seconds, None for what was not found."""
+        """The report in JSON types; times in seconds, None for anything that was not found."""
         grid, (name, confidence) = self.grid, self.key
         has_beats = len(grid.beats) > 0
         return {
@@ -53,7 +53,7 @@ class Report:
         grid, (name, confidence) = self.grid, self.key
         lines = [f"length      {self.audio.seconds:.2f} s"]
         if len(grid.beats):
-            doubt = "; there may be no beat at all" if grid.confidence < _UNSURE else ""
+            doubt = "; there may be no beat at all" if grid.confidence < _LOW_CONFIDENCE else ""
             lines.append(f"tempo       {grid.tempo:.2f} bpm (confidence {grid.confidence:.2f}{doubt})")
             bars = f"{len(grid.downbeats)} bars in {grid.beats_per_bar}/4"
             bars += f", the first at {grid.downbeats[0]:.2f} s" if len(grid.downbeats) else ""
@@ -69,16 +69,16 @@ class Report:
 
 
 def analyse(audio: Audio, track: beats.BeatTracker) -> Report:
-    """Reads tempo, beats, key, chords and loudness."""
+    """Determine tempo, beats, key, chords and loudness."""
     grid = track(audio.mono, audio.rate, None)
-    found = chords.recognise(audio.mono, audio.rate, grid)
+    segments = chords.recognise(audio.mono, audio.rate, grid)
     loudness = integrated_loudness(audio.samples, audio.rate)
-    return Report(audio, grid, found, key.of_chords(found), loudness)
+    return Report(audio, grid, segments, key.of_chords(segments), loudness)
 
 
 def plot(report: Report, path: Path) -> None:
-    """Draws the waveform with the beat grid over it and the chords under it; `path` ends in one of PICTURES."""
-    # Loaded only here: it takes a second that nothing else should wait for.
+    """Plot the waveform with the beat grid, and the chords below it; `path` ends in one of PICTURES."""
+    # Imported here: the import takes a second, and nothing else needs it.
     from matplotlib.figure import Figure
 
     audio, seconds = report.audio, report.audio.seconds

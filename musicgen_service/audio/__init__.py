@@ -1,1 +1,1 @@
-"""Files to arrays and back, and their loudness."""
+"""Audio files to arrays and back, and signal processing on arrays."""

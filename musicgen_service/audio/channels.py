@@ -1,11 +1,11 @@
-"""From any number of channels to two, and from two to one."""
+"""Downmixing: any number of channels to stereo, and stereo to mono."""
 
 import numpy as np
 
 from musicgen_service.notes import note
 
 _HALF_POWER = 2**-0.5
-# What each speaker adds to the left and to the right (ITU-R BS.775-4, annex 4: centre and surrounds at -3 dB, a
+# Gains of each speaker to the left and to the right (ITU-R BS.775-4, annex 4: centre and surrounds at -3 dB, a
 # surround for both sides at -6 dB in each; the low-frequency effects are left out), by its bit in a
 # WAVEFORMATEXTENSIBLE's mask. The first channel is the one with the lowest bit.
 _SPEAKERS = {
@@ -22,21 +22,21 @@ _SPEAKERS = {
     0x400: (0.0, _HALF_POWER),  # side right
 }
 _OTHER_SPEAKER = (0.5, 0.5)
-"""Those above one's head, and whatever else there may be."""
-_USUAL_MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}
-"""Of so many channels in a file that does not name them: the assignment of FLAC (RFC 9639, section 9.1.3) and wav."""
+"""Gains of height speakers and any others."""
+_DEFAULT_MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}
+"""Mask by number of channels, for files that do not name them: the assignment of FLAC (RFC 9639, 9.1.3) and wav."""
 
 _SILENT_SIDE_DB = 40.0
-"""A side this much quieter than the other has nothing of its own to add."""
+"""A side this much quieter than the other counts as silent."""
 _CANCELLED = 0.1
-"""Of the louder side's power: what is left of less than this has cancelled out."""
-_MOST_CANCELLED = 0.2
-"""Share of the sound that may cancel out unnoticed: wide stereo loses a little here and there."""
+"""Share of the louder side's power; a band whose mean has less has cancelled out."""
+_MAX_CANCELLED = 0.2
+"""Share of the sound that may cancel out: wide stereo always loses a little."""
 _AUDIBLE = 1e-4
-"""Of the loudest moment's power."""
+"""Share of the maximum power above which a band counts as audible."""
 _FRAME, _SEGMENT = 0.1, 1.0
-"""Seconds of a spectrum, and of what is judged as one."""
-_LOWEST = 60.0
+"""Seconds per spectrum, and per segment that is compared."""
+_LOWEST_EDGE = 60.0
 """Hz: the upper edge of the lowest band; the others are octaves."""
 
 
@@ -46,7 +46,7 @@ def to_stereo(block: np.ndarray, mask: int) -> np.ndarray:
     Parameters
     ----------
     block : float32 array [frames, channels]
-    mask : which speakers they are for, as in a WAVEFORMATEXTENSIBLE; 0 when the file does not say
+    mask : speakers of the channels, as in a WAVEFORMATEXTENSIBLE; 0 when the file does not name them
 
     Returns
     -------
@@ -56,16 +56,16 @@ def to_stereo(block: np.ndarray, mask: int) -> np.ndarray:
     if channels <= 2:
         return block
     if mask.bit_count() != channels:
-        mask = _USUAL_MASKS[channels]
+        mask = _DEFAULT_MASKS[channels]
     bits = [1 << place for place in range(32) if mask >> place & 1]
     return block @ np.array([_SPEAKERS.get(bit, _OTHER_SPEAKER) for bit in bits], np.float32)
 
 
 def to_mono(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Mix one or two channels down to one: their mean, unless that loses something.
+    """Mix one or two channels down to one: their mean, unless the sides cancel out.
 
-    Where a side is silent the other one counts alone, at its own level. Where the sides cancel out, the louder one
-    counts alone, and the client is told.
+    Where one side is silent, the other is used alone, at its own level. Where the sides cancel out, the louder one
+    is used alone, with a note to the client.
 
     Parameters
     ----------
@@ -82,17 +82,17 @@ def to_mono(samples: np.ndarray, rate: int) -> np.ndarray:
     louder = samples[int(np.argmax(powers))]
     if min(powers) <= max(powers) * 10 ** (-_SILENT_SIDE_DB / 10):
         return louder
-    if cancelled_share(samples, rate) > _MOST_CANCELLED:
+    if cancelled_share(samples, rate) > _MAX_CANCELLED:
         note("The two sides of the audio cancel out when they are mixed to mono, so the louder one is used alone.")
         return louder
     return samples.mean(axis=0)
 
 
 def cancelled_share(samples: np.ndarray, rate: int) -> float:
-    """How much of two channels [2, samples] is lost in their mean, from 0 to 1.
+    """Share of two channels [2, samples] that cancels out in their mean, from 0 to 1.
 
-    Octave by octave and second by second the power of the mean is compared with that of the louder side: a bass may
-    cancel out and the rest not, or one part of a song and the rest not.
+    The power of the mean is compared with that of the louder side, octave by octave and second by second, because the
+    bass alone may cancel out, or one part of a song.
     """
     length = min(2 ** round(np.log2(_FRAME * rate)), samples.shape[1])
     per_segment = max(1, round(_SEGMENT * rate / length))
@@ -112,13 +112,13 @@ def cancelled_share(samples: np.ndarray, rate: int) -> float:
 
 
 def _powers(spectra: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The power of spectra [frames, bins] in each band."""
+    """Compute the power of spectra [frames, bins] in each band."""
     power = (spectra.real**2 + spectra.imag**2).sum(axis=0)
     return np.add.reduceat(power, edges)
 
 
 def _octaves(rate: int, length: int) -> np.ndarray:
-    """The first bin of each band in a spectrum of `length` samples."""
-    count = max(1, int(np.log2(rate / 2 / _LOWEST)))
-    bins = np.round(_LOWEST * 2.0 ** np.arange(count) * length / rate).astype(int)
+    """Return the first bin of each band in a spectrum of `length` samples."""
+    count = max(1, int(np.log2(rate / 2 / _LOWEST_EDGE)))
+    bins = np.round(_LOWEST_EDGE * 2.0 ** np.arange(count) * length / rate).astype(int)
     return np.unique(np.concatenate([[0], bins[(bins > 0) & (bins <= length // 2)]]))

@@ -1,4 +1,4 @@
-"""A child process that is fed, waited for, and ended with all that it has started when the request is cancelled."""
+"""Running a child process with input and output; a cancelled request kills it together with its own children."""
 
 import os
 import selectors
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 _POLL_INTERVAL = 0.05
-"""Seconds between two looks whether the request was cancelled."""
-_PIECE = 2**18
-"""Bytes sent or received at once, at most."""
+"""Seconds between checks for a cancelled request."""
+_CHUNK = 2**18
+"""Maximum bytes sent or received at a time."""
 
 
 def run(command: Sequence[str], data: memoryview) -> subprocess.CompletedProcess[bytes]:
-    """Run a command with `data` as its standard input; a cancel ends it and its children before it is passed on.
+    """Run a command with `data` as its standard input; a cancel kills it and its children and is then re-raised.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def run(command: Sequence[str], data: memoryview) -> subprocess.CompletedProcess
     outcome: list[subprocess.CompletedProcess[bytes] | Exception] = []
     cancelled, done = threading.Event(), threading.Event()
 
-    def attend() -> None:
+    def work() -> None:
         try:
             outcome.append(_run(command, data, cancelled))
         except Exception as error:
@@ -33,16 +33,16 @@ def run(command: Sequence[str], data: memoryview) -> subprocess.CompletedProcess
         finally:
             done.set()
 
-    # A cancel is raised in the thread of the request at any moment, even between the start of a process and the line
-    # that remembers it; in a thread of its own the process is never without its handle.
-    thread = threading.Thread(target=attend, name="child", daemon=True)
+    # A cancel can be raised in the request's thread at any moment, even between the start of a process and the
+    # assignment of its handle. In a separate thread, the handle cannot be lost.
+    thread = threading.Thread(target=work, name="child", daemon=True)
     try:
         thread.start()
         while not done.wait(_POLL_INTERVAL):
             pass
     except BaseException:
         cancelled.set()
-        # The cancel may have come before the thread was there.
+        # The cancel may have been raised before the thread was started.
         while not done.wait(_POLL_INTERVAL) and thread.ident is not None:
             pass
         raise
@@ -53,9 +53,9 @@ def run(command: Sequence[str], data: memoryview) -> subprocess.CompletedProcess
 
 
 def _run(command: Sequence[str], data: memoryview, cancelled: threading.Event) -> subprocess.CompletedProcess[bytes]:
-    # Not `Popen.communicate`: given a timeout, it forgets in its second call what was to be sent.
+    # Not `Popen.communicate`: after a timeout, a second call does not send the remaining input.
     pipe, received = subprocess.PIPE, {"stdout": b"", "stderr": b""}
-    # In a session of its own, so that it and its children are a group that can be ended as one.
+    # In its own session, so that it and its children are one process group that can be killed together.
     with (
         selectors.DefaultSelector() as selector,
         subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process,
@@ -75,16 +75,16 @@ def _run(command: Sequence[str], data: memoryview, cancelled: threading.Event) -
                     if not data:
                         selector.unregister(process.stdin)
                         process.stdin.close()
-                elif piece := os.read(key.fd, _PIECE):
-                    received[key.data] += piece
+                elif chunk := os.read(key.fd, _CHUNK):
+                    received[key.data] += chunk
                 else:
                     selector.unregister(key.fileobj)
     return subprocess.CompletedProcess(command, process.returncode, **received)
 
 
 def _sent(pipe: int, data: memoryview) -> int:
-    """How many bytes need no longer be sent to a pipe, which takes what it has room for."""
+    """Write as much as a pipe accepts; return the number of bytes that need not be sent again."""
     try:
-        return os.write(pipe, data[:_PIECE])
+        return os.write(pipe, data[:_CHUNK])
     except BrokenPipeError:
-        return len(data)  # nobody reads them any more
+        return len(data)  # the reader has closed the pipe

@@ -1,12 +1,12 @@
 """The two decoders: libsndfile for PCM, ffmpeg for everything else.
 
-libsndfile reads the headers of PCM files best: samples of 20 bits in words of 32, big-endian wav, aiff from a pipe. It
-decodes hardly anything here that is compressed, because it stops at the length that a header claims or that it has
-guessed, and it decodes in this process. Where it finds no sample, the size in the header may be wrong, and ffmpeg
-decides. An Ogg with a single page of sound is left to it, because ffmpeg misses the end of such a one by 3 ms.
+libsndfile reads the headers of PCM files best: 20-bit samples in 32-bit words, big-endian wav, aiff from a pipe. It is
+used for hardly any compressed format, because it stops at the length that a header claims or that it has guessed, and
+because it decodes in this process. Where it finds no samples, the size in the header may be wrong, and ffmpeg decides.
+It also decodes an Ogg file with a single page of sound, because ffmpeg misses the end of such a file by 3 ms.
 
-ffmpeg works in a process of its own. It reads the file as its standard input and can open nothing else, whatever that
-file refers to, and it writes to a pipe, so that no decoded copy lies on a disk.
+ffmpeg runs in a separate process. It reads the file as its standard input and can open nothing else, whatever that
+file refers to, and it writes to a pipe, so that no decoded copy is stored on disk.
 """
 
 import mmap
@@ -37,7 +37,7 @@ _DECODERS = ",".join(
 _BLOCK = 65_536
 """Frames that libsndfile decodes at a time."""
 _EXTENSIBLE = 0xFFFE
-"""A wav format that names its speakers."""
+"""Tag of the wav format that names its speakers."""
 
 
 class AudioError(ValueError):
@@ -45,13 +45,13 @@ class AudioError(ValueError):
 
 
 class Part(Protocol):
-    """A stretch of sound in which nothing changes.
+    """A part of a file with constant sample rate and channels.
 
     Attributes
     ----------
     rate : samples per second
-    channels : how many there are; more than can be used, maybe
-    mask : which speakers they are for, as in a WAVEFORMATEXTENSIBLE; 0 when that is not known
+    channels : number of channels, not yet checked against the limits
+    mask : speakers of the channels, as in a WAVEFORMATEXTENSIBLE; 0 when unknown
     """
 
     rate: int
@@ -59,28 +59,28 @@ class Part(Protocol):
     mask: int
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The samples as float32 arrays [frames, channels]; raises `AudioError` when the data are damaged."""
+        """Yield the samples as float32 arrays [frames, channels]; raises `AudioError` when the data are damaged."""
 
 
 def parts(path: Path, file: BinaryIO, content: mmap.mmap) -> Generator[Part]:
-    """Decode a file, given as its path, open, and mapped; close the generator to end the decoding.
+    """Decode a file, given by its path, open file and memory map; closing the generator stops the decoding.
 
     Raises
     ------
     AudioError
-        When it is of no accepted kind.
+        When the format is not accepted.
     """
     start = _after_tags(content)
     magic = content[start : start + 4]
     exact = magic in _PCM_MAGIC or (magic == ogg.MAGIC and ogg.has_one_page_of_sound(content))
-    if exact and (sound := _opened(path)):
+    if exact and (sound := _open_sndfile(path)):
         with sound:
-            yield _Read(sound, _speakers(content, start))
+            yield _SndfilePart(sound, _speakers(content, start))
         return
     spans = (ogg.links(content) if magic == ogg.MAGIC else None) or [(start, len(content))]
     rate = None
     for number, span in enumerate(spans):
-        with closing(_Piped(file, content, span, rate)) as part:
+        with closing(_FfmpegPart(file, content, span, rate)) as part:
             try:
                 part.open()
             except AudioError:
@@ -93,7 +93,7 @@ def parts(path: Path, file: BinaryIO, content: mmap.mmap) -> Generator[Part]:
 
 
 def _after_tags(content: mmap.mmap) -> int:
-    """Where a file of a kind that ID3 tags do not belong to begins behind them; else 0, ffmpeg knows its way."""
+    """Return the offset after misplaced ID3 tags in PCM and Ogg files; 0 for other formats, where ffmpeg skips them."""
     position = 0
     while content[position : position + 3] == b"ID3" and position + 10 <= len(content):
         size = 0
@@ -103,8 +103,8 @@ def _after_tags(content: mmap.mmap) -> int:
     return position if content[position : position + 4] in (*_PCM_MAGIC, ogg.MAGIC) else 0
 
 
-def _opened(path: Path) -> soundfile.SoundFile | None:
-    """The file as libsndfile sees it, when that is what it is for."""
+def _open_sndfile(path: Path) -> soundfile.SoundFile | None:
+    """Open a file with libsndfile, if it is one that libsndfile should decode."""
     try:
         sound = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, RuntimeError):
@@ -117,7 +117,7 @@ def _opened(path: Path) -> soundfile.SoundFile | None:
 
 
 def _speakers(content: mmap.mmap, start: int) -> int:
-    """The speakers that a wav file names, which libsndfile does not tell."""
+    """Read the speaker mask of a wav file, which libsndfile does not expose."""
     form = content.find(b"fmt ", start, start + 2**16)
     header = 24 if content[start : start + 4] == b"riff" else 8
     if form < 0 or form + header + 24 > len(content):
@@ -126,8 +126,8 @@ def _speakers(content: mmap.mmap, start: int) -> int:
     return mask if tag == _EXTENSIBLE else 0
 
 
-class _Read:
-    """What libsndfile makes of a file."""
+class _SndfilePart:
+    """A file decoded by libsndfile."""
 
     def __init__(self, sound: soundfile.SoundFile, mask: int) -> None:
         self._sound = sound
@@ -145,34 +145,34 @@ class _Read:
         return block
 
 
-class _Piped:
-    """What ffmpeg makes of a stretch of a file: a wav stream of float32 samples.
+class _FfmpegPart:
+    """A part of a file decoded by ffmpeg to a wav stream of float32 samples.
 
     Parameters
     ----------
-    span : the bytes where it begins and ends
-    rate : what to convert it to; its own, if None
+    span : its first byte and its end
+    rate : sample rate to convert it to; None to keep its own
     """
 
     def __init__(self, file: BinaryIO, content: mmap.mmap, span: tuple[int, int], rate: int | None) -> None:
         self._content, self._span = content, span
         first, last = span
-        whole = span == (0, len(content))
-        source = "fd:" if whole else f"subfile,,start,{first},end,{last},,:fd:"
+        is_complete_file = span == (0, len(content))
+        source = "fd:" if is_complete_file else f"subfile,,start,{first},end,{last},,:fd:"
         options = ["-threads", "1", "-format_whitelist", _DEMUXERS, "-codec_whitelist", _DECODERS]
-        # Without this it would guess what channels without names are for; the guess is ours.
+        # Without this, ffmpeg would guess the layout of unnamed channels; `channels` does that here.
         options += ["-guess_layout_max", "0", "-i", source, "-map", "0:a:0", "-map_metadata", "-1"]
         options += ["-ar", str(rate)] if rate else []
         options += ["-c:a", "pcm_f32le", "-fflags", "+bitexact", "-f", "wav", "pipe:1"]
-        protocols = "fd,pipe" if whole else "subfile,fd,pipe"
-        os.lseek(file.fileno(), 0, os.SEEK_SET)  # where the decoder of another part has left it
+        protocols = "fd,pipe" if is_complete_file else "subfile,fd,pipe"
+        os.lseek(file.fileno(), 0, os.SEEK_SET)  # the decoder of another part has moved the position
         self._program = ffmpeg.Program(options, protocols=protocols, source=file)
         self._output = self._program.output()
-        self._rest = b""
+        self._buffered = b""
         self.rate = self.channels = self.mask = 0
 
     def open(self) -> None:
-        """Start, and read the header."""
+        """Start ffmpeg and read the header of its output."""
         head = b""
         try:
             while len(head) < 20 or len(head) < 28 + int.from_bytes(head[16:20], "little"):
@@ -181,40 +181,40 @@ class _Piped:
             raise self._refusal() from None
         tag, self.channels, self.rate = struct.unpack_from("<HHI", head, 20)
         self.mask = int.from_bytes(head[40:44], "little") if tag == _EXTENSIBLE else 0
-        self._rest = head[28 + int.from_bytes(head[16:20], "little") :]
+        self._buffered = head[28 + int.from_bytes(head[16:20], "little") :]
 
     def blocks(self) -> Iterator[np.ndarray]:
         frames = 0
         try:
             while True:
-                whole = len(self._rest) - len(self._rest) % (4 * self.channels)
-                if whole:
-                    block = np.frombuffer(self._rest[:whole], "<f4").reshape(-1, self.channels)
+                size = len(self._buffered) - len(self._buffered) % (4 * self.channels)
+                if size:
+                    block = np.frombuffer(self._buffered[:size], "<f4").reshape(-1, self.channels)
                     frames += len(block)
                     yield block
-                self._rest = self._rest[whole:] + next(self._output)
+                self._buffered = self._buffered[size:] + next(self._output)
         except StopIteration:
             pass
         except ffmpeg.FfmpegError as error:
             if error.stopped:
                 raise AudioError(f"the audio file takes more than {ffmpeg.TIMEOUT:.0f} s to decode.") from None
             raise AudioError("the audio file is damaged.") from None
-        if frames < _flac_frames(self._content, self._span[0]) and "[flac" in self._program.complaints:
+        if frames < _flac_frames(self._content, self._span[0]) and "[flac" in self._program.error_output:
             raise AudioError("the audio file is damaged.")
 
     def close(self) -> None:
-        """End it."""
+        """Stop ffmpeg."""
         self._output.close()
 
     def _refusal(self) -> AudioError:
         head = self._content[self._span[0] : self._span[0] + 1024]
-        return AudioError(kinds.refusal(head, self._program.complaints))
+        return AudioError(kinds.refusal(head, self._program.error_output))
 
 
 def _flac_frames(content: mmap.mmap, start: int) -> int:
-    """The samples of each channel that a FLAC file says it has, in 36 bits of its header (RFC 9639, section 8.2).
+    """Read the number of samples per channel from 36 bits of a FLAC header (RFC 9639, section 8.2).
 
-    What checks its own data may be held to its word: if it has less, and some could not be decoded, it is damaged.
+    FLAC has checksums, so its header can be trusted: a file with fewer samples and decoding errors is damaged.
     """
     if content[start : start + 4] != b"fLaC":
         return 0

@@ -1,4 +1,4 @@
-"""Arrays to files: wav and flac and ogg by libsndfile, mp3 by pydub and ffmpeg."""
+"""Writing arrays to files: wav, flac and ogg with libsndfile, mp3 with pydub and ffmpeg."""
 
 import errno
 import json
@@ -23,36 +23,36 @@ _MP3_EXPORT = Path(__file__).with_name("mp3_export.py")
 
 
 class EncodingError(RuntimeError):
-    """The file could not be written whole; nothing is left of it."""
+    """The file could not be written completely; the partial file was removed."""
 
 
 class _Mp3Error(RuntimeError):
-    """The mp3 encoder failed; the message is its whole output, paths included."""
+    """The mp3 encoder failed; the message is its complete output, including paths."""
 
 
 def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
-    """Write a clip to `path`; its suffix says the format. A file appears only when it is complete.
+    """Write a clip to `path`, in the format of its suffix. The file appears only when it is complete.
 
     Parameters
     ----------
     samples : float32 array [channels, samples] within ±1; stored as 16-bit integers before coding
     rate : samples per second
-    tags : `title`, `comment` and `software`, written in the format's own way
+    tags : `title`, `comment` and `software`, written as the format's own tags
 
     Raises
     ------
     EncodingError
-        When the disk is full, the folder cannot be written, or the encoder fails.
+        When the disk is full, the folder is not writable, or the encoder fails.
     """
     pcm = to_int16(samples)
     unfinished = path.with_name(f".{path.name}")
     try:
-        with _full_disk_named(path.parent):
+        with _report_full_disk(path.parent):
             if path.suffix == ".mp3":
                 _write_mp3(pcm, rate, unfinished, tags)
             else:
                 _write_sndfile(pcm, rate, unfinished, path.suffix[1:], tags)
-            # A full disk may go unnoticed until the file is read.
+            # A full disk may only show when the file is read back.
             if soundfile.info(unfinished).frames != len(pcm):
                 raise OSError("it did not arrive whole")
         unfinished.replace(path)
@@ -67,12 +67,12 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> N
 
 
 def seconds(path: Path) -> float:
-    """Length of a file that `write` wrote, which has compared it with the header that says so."""
+    """Length of a file written by `write`, which has verified the header that this reads."""
     return float(soundfile.info(path).duration)
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Float [channels, samples] within ±1 to int16 [samples, channels]."""
+    """Convert float [channels, samples] within ±1 to int16 [samples, channels]."""
     return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").T.copy()
 
 
@@ -80,7 +80,7 @@ def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags:
     options = {"compression_level": _OGG_QUALITY} if container == "ogg" else {"subtype": "PCM_16"}
     with soundfile.SoundFile(path, "w", rate, pcm.shape[1], format=container.upper(), **options) as file:
         file.title, file.comment, file.software = tags["title"], tags["comment"], tags["software"]
-        # By the second: libsndfile's Vorbis encoder crashes on long stereo buffers.
+        # One second at a time: libsndfile's Vorbis encoder crashes on long stereo buffers.
         for start in range(0, len(pcm), rate):
             file.write(pcm[start : start + rate])
 
@@ -88,12 +88,12 @@ def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags:
 def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
     metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
     samples = pcm.reshape(-1).view(np.uint8).data
-    # The disk is looked at while pydub's temporary files are there still.
+    # The disk is checked while pydub's temporary files still exist.
     with (
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch,
-        _full_disk_named(path.parent),
+        _report_full_disk(path.parent),
     ):
-        # -P: the script finds pydub where the service does, and none of the modules beside it.
+        # -P: the script must find pydub, but not the modules in its own folder.
         command = [sys.executable, "-P", str(_MP3_EXPORT), ffmpeg.path(), str(rate), str(pcm.shape[1])]
         command += [str(len(samples)), MP3_BITRATE, str(path), scratch, json.dumps(metadata)]
         done = child.run(command, samples)
@@ -105,8 +105,8 @@ def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> 
 
 
 @contextmanager
-def _full_disk_named(folder: Path) -> Iterator[None]:
-    """Have an encoder that failed for want of room say so: libsndfile and ffmpeg keep the reason to themselves."""
+def _report_full_disk(folder: Path) -> Iterator[None]:
+    """Turn an encoder's error on a full disk into that of a full disk: libsndfile and ffmpeg do not give the reason."""
     try:
         yield
     except (OSError, soundfile.SoundFileError, _Mp3Error) as error:

@@ -1,12 +1,12 @@
-"""Names for what cannot be used, so that a refusal says more than that it is none of the right things."""
+"""Recognition of unsupported files, so that the error can name what the file is."""
 
 import re
 
 NO_AUDIO = "the file is not audio that can be decoded"
 ACCEPTED = "wav, aiff, mp3, flac, ogg, m4a, webm"
 
-# Where in a file, what stands there, and what that makes it. Sources: each format's specification, and Gary Kessler's
-# table of file signatures.
+# Offset in the file, signature, and name of the format. Sources: each format's specification, and Gary Kessler's table
+# of file signatures.
 _OTHER_AUDIO = (
     (0, rb"MAC ", "Monkey's Audio"),
     (0, rb"wvpk", "WavPack"),
@@ -52,21 +52,21 @@ _CODECS = {
     "wmapro": "WMA Pro",
     "wmavoice": "WMA Voice",
 }
-"""What ffmpeg's short names stand for, where they do not speak for themselves."""
+"""Readable names of ffmpeg's codecs, where the short names are not self-explanatory."""
 
 
 def not_accepted(kind: str) -> str:
-    """The sentence that refuses audio of a kind that nobody needs."""
+    """Error sentence for audio in a format that is not accepted."""
     return f"audio of the kind {kind} is not accepted; use wav, flac or mp3."
 
 
-def refusal(head: bytes, complaints: str) -> str:
-    """Why a file cannot be used, in one sentence.
+def refusal(head: bytes, error_output: str) -> str:
+    """Explain in one sentence why a file cannot be used.
 
     Parameters
     ----------
     head : its first kilobyte
-    complaints : what ffmpeg said of it
+    error_output : ffmpeg's error output for it
     """
     for offset, pattern, kind in _OTHER_AUDIO:
         if re.match(pattern, head[offset:], re.DOTALL):
@@ -74,11 +74,11 @@ def refusal(head: bytes, complaints: str) -> str:
     for offset, pattern, kind in _NO_AUDIO:
         if re.match(pattern, head[offset:], re.DOTALL):
             return f"{NO_AUDIO} but {kind}; use {ACCEPTED}."
-    if "matches no streams" in complaints:
+    if "matches no streams" in error_output:
         return f"{NO_AUDIO}: it has no sound track."
-    if "moov atom not found" in complaints:
+    if "moov atom not found" in error_output:
         return "the audio file is damaged: its end is missing."
-    # The last one: others are of tracks that nobody asked for, such as cover art.
-    if codecs := re.findall(r"Codec \((\w+)\) not on whitelist", complaints):
+    # The last one: earlier ones concern other tracks, such as cover art.
+    if codecs := re.findall(r"Codec \((\w+)\) not on whitelist", error_output):
         return not_accepted(_CODECS.get(codecs[-1], codecs[-1]))
     return f"{NO_AUDIO} ({ACCEPTED})."

@@ -1,7 +1,7 @@
 """The four normalisation strategies of the reference systems.
 
 Sources: ITU-R BS.1770-4 for loudness (measured by pyloudnorm); audiocraft's `normalize_audio` for
-what each strategy means.
+the definition of each strategy.
 """
 
 from collections.abc import Callable
@@ -13,21 +13,21 @@ TARGET_LUFS = -14.0
 PEAK_DB = -1.0
 RMS_DB = -18.0
 SILENCE_RMS = 2e-3
-"""Below this a clip is left as it is: raising it to full loudness would only raise noise."""
+"""A clip below this is not normalised, which would only amplify noise."""
 
 _TOLERANCE_LU = 0.02
 _MAX_ROUNDS = 12
 _MAX_CORRECTION_DB = 12.0
-"""A clip that clamping leaves quieter than this could make up for is more noise than music: it stays quieter."""
+"""Maximum extra gain to compensate for clamping; a clip that needs more is mostly noise and stays quieter."""
 
 
 def clamp(samples: np.ndarray, _rate: int) -> np.ndarray:
-    """Cut off what exceeds ±1."""
+    """Clamp samples to ±1."""
     return np.clip(samples, -1.0, 1.0)
 
 
 Bound = Callable[[np.ndarray, int], np.ndarray]
-"""Keeps samples [channels, samples] at a rate within ±1."""
+"""Limits samples [channels, samples] at a rate to ±1."""
 
 
 def normalise(samples: np.ndarray, rate: int, strategy: str, bound: Bound = clamp) -> np.ndarray:
@@ -39,7 +39,7 @@ def normalise(samples: np.ndarray, rate: int, strategy: str, bound: Bound = clam
     rate : samples per second
     strategy : `loudness` (-14 LUFS), `peak` (-1 dBFS), `rms` (-18 dBFS of the mono mix) or `clip`
         (only limit to -1 dBFS)
-    bound : what happens to peaks that `loudness` or `rms` would raise beyond ±1
+    bound : applied to peaks that `loudness` or `rms` would raise beyond ±1
 
     Returns
     -------
@@ -60,7 +60,7 @@ def normalise(samples: np.ndarray, rate: int, strategy: str, bound: Bound = clam
 
 
 def integrated_loudness(samples: np.ndarray, rate: int) -> float:
-    """Loudness of a clip [channels, samples] in LUFS; minus infinity for silence."""
+    """Measure the loudness of a clip [channels, samples] in LUFS; minus infinity for silence."""
     # The standard's gating block is 0.4 s; a shorter clip is measured as one block of its own length.
     block = min(0.4, samples.shape[1] / rate)
     meter = pyloudnorm.Meter(rate, block_size=block)
@@ -68,18 +68,18 @@ def integrated_loudness(samples: np.ndarray, rate: int) -> float:
 
 
 def to_loudness(samples: np.ndarray, rate: int, target: float = TARGET_LUFS, bound: Bound = clamp) -> np.ndarray:
-    """Bring a clip [channels, samples] to a loudness in LUFS, within ±1; one that is silent stays so."""
+    """Bring a clip [channels, samples] to a loudness in LUFS, within ±1; a silent clip stays silent."""
     measured = integrated_loudness(samples, rate)
     if _rms(samples) < SILENCE_RMS or not np.isfinite(measured) or not np.isfinite(target):
         return bound(samples, rate)
-    gain_db = wanted_db = target - measured
+    gain_db = nominal_db = target - measured
     result = bound(samples * np.float32(amplitude(gain_db)), rate)
     for _ in range(_MAX_ROUNDS):
-        # Clamping takes some loudness away again, so the gain is raised until what is left measures right.
+        # Clamping reduces the loudness, so the gain is raised until the result has the target loudness.
         error = target - integrated_loudness(result, rate)
-        if abs(error) <= _TOLERANCE_LU or gain_db >= wanted_db + _MAX_CORRECTION_DB:
+        if abs(error) <= _TOLERANCE_LU or gain_db >= nominal_db + _MAX_CORRECTION_DB:
             break
-        gain_db = min(gain_db + error, wanted_db + _MAX_CORRECTION_DB)
+        gain_db = min(gain_db + error, nominal_db + _MAX_CORRECTION_DB)
         result = bound(samples * np.float32(amplitude(gain_db)), rate)
     return result
 
@@ -90,5 +90,5 @@ def _rms(samples: np.ndarray) -> float:
 
 
 def amplitude(decibels: float) -> float:
-    """The factor that so many decibels are."""
+    """Convert decibels to an amplitude factor."""
     return float(10.0 ** (decibels / 20.0))

@@ -1,73 +1,73 @@
-"""Putting a voice in front of a new backing."""
+"""Mixing vocals with a new backing."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its parts load when they are first used
+import scipy  # submodules are imported on first use
 
 from musicgen_service.audio import loudness
 
 _CEILING = loudness.amplitude(loudness.PEAK_DB)
 _LOOK_AHEAD = 0.01
-"""Seconds over which the limiter turns down before a peak, and up after it."""
-_HEARD_LU = 35.0
-"""Vocals this much quieter than the rest are what a separator leaves where nobody sings."""
+"""Seconds over which the limiter reduces the gain before a peak and restores it afterwards."""
+_RESIDUE_LU = 35.0
+"""Vocals this much quieter than the rest are residue of the separator in music without vocals."""
 
 
 @dataclass(frozen=True)
 class Mix:
-    """A mix and its two parts at the level they have in it: float32 arrays [channels, samples] below -1 dB."""
+    """A mix and its two parts at their level in the mix: float32 arrays [channels, samples] below -1 dB."""
 
-    whole: np.ndarray
+    full: np.ndarray
     backing: np.ndarray
     vocals: np.ndarray
 
 
-def fitted(samples: np.ndarray, length: int) -> np.ndarray:
-    """A clip [channels, samples] cut to a length, or filled up with silence."""
+def fit_length(samples: np.ndarray, length: int) -> np.ndarray:
+    """Cut a clip [channels, samples] to a length, or pad it with silence."""
     return np.pad(samples[:, :length], [(0, 0), (0, max(0, length - samples.shape[1]))])
 
 
-def is_heard(voice: np.ndarray, rest: np.ndarray, rate: int) -> bool:
-    """Whether there are vocals, and not only what a separator leaves of the rest."""
-    level = loudness.integrated_loudness(voice, rate)
-    return bool(np.isfinite(level) and level > loudness.integrated_loudness(rest, rate) - _HEARD_LU)
+def has_vocals(vocals: np.ndarray, rest: np.ndarray, rate: int) -> bool:
+    """Whether separated vocals contain more than the separator's residue of the rest."""
+    level = loudness.integrated_loudness(vocals, rate)
+    return bool(np.isfinite(level) and level > loudness.integrated_loudness(rest, rate) - _RESIDUE_LU)
 
 
 def mix(backing: np.ndarray, vocals: np.ndarray, replaced: np.ndarray, rate: int, strategy: str) -> Mix:
-    """Put vocals in front of a backing that is as loud as what it replaces.
+    """Mix vocals with a backing, which is brought to the loudness of what it replaces.
 
     Parameters
     ----------
     backing, vocals, replaced : float32 arrays [channels, samples] of the same shape
     rate : samples per second
-    strategy : of `loudness.normalise`, for the mix; a limiter keeps it below -1 dB where that would clip it
+    strategy : of `loudness.normalise`, for the mix; a limiter keeps peaks below -1 dB
     """
     backing = backing * np.float32(_gain(backing, replaced, vocals, rate))
-    plain = backing + vocals
-    whole = loudness.normalise(plain, rate, strategy, limit)
-    before, after = (loudness.integrated_loudness(sound, rate) for sound in (plain, whole))
+    total = backing + vocals
+    full = loudness.normalise(total, rate, strategy, limit)
+    before, after = (loudness.integrated_loudness(sound, rate) for sound in (total, full))
     gain = np.float32(loudness.amplitude(after - before)) if np.isfinite(after - before) else np.float32(1)
-    return Mix(whole, limit(backing * gain, rate), limit(vocals * gain, rate))
+    return Mix(full, limit(backing * gain, rate), limit(vocals * gain, rate))
 
 
 def limit(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Turn a clip [channels, samples] down, smoothly and in all channels alike, where it exceeds -1 dB."""
+    """Limit a clip [channels, samples] to -1 dB, with the same smooth gain in all channels."""
     peaks = np.abs(samples).max(axis=0)
     if peaks.max(initial=0.0) <= _CEILING:
         return samples
     needed = np.minimum(1.0, _CEILING / np.maximum(peaks, _CEILING))
     reach = round(_LOOK_AHEAD * rate) | 1
-    # Each value of the moving average lies below every needed gain within reach, so no peak gets through.
+    # Each value of the moving average is below every needed gain within reach, so no peak exceeds the limit.
     gain = scipy.ndimage.uniform_filter1d(scipy.ndimage.minimum_filter1d(needed, reach), reach)
     return (samples * gain).astype(np.float32)
 
 
 def _gain(backing: np.ndarray, replaced: np.ndarray, vocals: np.ndarray, rate: int) -> float:
-    """What makes the backing as loud as what it replaces; as the vocals, where they were alone."""
+    """Gain that makes the backing as loud as what it replaces, or as the vocals where that is silent."""
     own = loudness.integrated_loudness(backing, rate)
     for sound in (replaced, vocals):
-        wanted = loudness.integrated_loudness(sound, rate)
-        if np.isfinite(own) and np.isfinite(wanted):
-            return loudness.amplitude(wanted - own)
+        target = loudness.integrated_loudness(sound, rate)
+        if np.isfinite(own) and np.isfinite(target):
+            return loudness.amplitude(target - own)
     return 1.0

@@ -1,10 +1,10 @@
-"""Writes one mp3 with pydub, as a program of its own: samples on standard input, the rest as arguments.
+"""Program that writes one mp3 with pydub: samples on standard input, everything else as arguments.
 
-pydub puts its temporary files into the process's one temporary folder, leaves them behind when it fails, and runs an
-ffmpeg that nobody else can end. In a process of its own, none of that touches the requests side by side. It imports
-nothing of the service, so that it starts in a few hundredths of a second.
+pydub puts its temporary files into the process-wide temporary folder, does not delete them when it fails, and runs an
+ffmpeg that cannot be killed from outside. In a separate process, none of that affects concurrent requests. The program
+imports nothing of the service, so that it starts in a few hundredths of a second.
 
-An error of the operating system is told by its number on standard output, one of the encoder on standard error.
+It reports an operating system error as its number on standard output, and an encoder error on standard error.
 """
 
 import json
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 
 with warnings.catch_warnings():
-    # pydub looks for a system ffmpeg as it is imported and warns; it is told of the packaged one below.
+    # pydub looks for a system ffmpeg on import and warns; the packaged one is set below.
     warnings.simplefilter("ignore")
     from pydub import AudioSegment
     from pydub.exceptions import CouldntEncodeError
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         pcm = sys.stdin.buffer.read()
         if len(pcm) != int(size):
-            return 1  # the service has ended meanwhile
+            return 1  # the service has exited in the meantime
         segment = AudioSegment(data=pcm, sample_width=2, frame_rate=int(rate), channels=int(channels))
         segment.export(target, format="mp3", bitrate=bitrate, tags=json.loads(tags)).close()
     except OSError as error:

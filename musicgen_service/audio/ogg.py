@@ -1,4 +1,4 @@
-"""What an Ogg file consists of (RFC 3533): pages, and links, which are what is a file of its own in a chained one."""
+"""Structure of Ogg files (RFC 3533): pages, and the links of a chained file, each a complete stream of its own."""
 
 import mmap
 import re
@@ -6,29 +6,29 @@ from itertools import pairwise
 
 MAGIC = b"OggS"
 _PAGE = re.compile(rb"OggS\0(.)(.{8})", re.DOTALL)
-"""How a page begins: its flags, and how many samples have ended when it ends."""
-_BEGINS = 2
-"""Of a page's flags: it is the first of its stream."""
+"""Start of a page: its flags, and its granule position (the number of samples that end with it)."""
+_FIRST_PAGE = 2
+"""Page flag: the first page of its stream."""
 _NO_SAMPLES = (bytes(8), b"\xff" * 8)
-"""A page of headers, and one that is all within one packet."""
+"""Granule positions of a header page, and of a page on which no packet ends."""
 
 
 def links(content: mmap.mmap) -> list[tuple[int, int]]:
-    """Where each link begins and ends; each has its own headers, sample rate and channels.
+    """Find the start and end of each link; each has its own headers, sample rate and channels.
 
-    A link begins where streams begin and none just did: streams that are played together begin together. Most files
-    have one link; recorded radio streams have one for each song.
+    A link begins at the first page of a stream whose preceding page is not one too, because streams that are played
+    together begin together. Most files have one link; recorded radio streams have one for each song.
     """
-    starts, begun = [], False
+    starts, previous_is_first = [], False
     for page in _PAGE.finditer(content):
-        begins = bool(page[1][0] & _BEGINS)
-        if begins and not begun:
+        is_first = bool(page[1][0] & _FIRST_PAGE)
+        if is_first and not previous_is_first:
             starts.append(page.start())
-        begun = begins
+        previous_is_first = is_first
     return list(pairwise([*starts, len(content)]))
 
 
 def has_one_page_of_sound(content: mmap.mmap) -> bool:
-    """Whether all its sound is in a single page."""
+    """Whether a file has all of its sound in a single page."""
     with_sound = (page for page in _PAGE.finditer(content) if page[2] not in _NO_SAMPLES)
     return next(with_sound, None) is not None and next(with_sound, None) is None

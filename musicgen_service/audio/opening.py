@@ -1,8 +1,8 @@
-"""Where hostile audio stops: what may be decoded, and how much of it.
+"""Opening of audio files from untrusted sources, with limits on the decoded audio.
 
-A header's word is taken for nothing. Lengths are counted while decoding, block by block, so that a small
-file that decodes to gigabytes costs no more than the limits below; formats are taken from a list of those
-that music comes in, because a decoder that nobody needs is only a risk. The decoders are in `decoders`.
+Header values are not trusted. Lengths are counted while decoding, block by block, so that a small file
+that decodes to gigabytes costs no more than the limits below. Only formats in common use for music are
+accepted, because every further decoder is a risk. The decoders are in `decoders`.
 """
 
 import mmap
@@ -20,21 +20,21 @@ from musicgen_service.audio.decoders import AudioError as AudioError
 
 MAX_SECONDS = 15 * 60
 MAX_BYTES = 256 * 2**20
-"""Of decoded float32 samples: a file may claim a sample rate at which any length is short."""
+"""Maximum size of the decoded float32 samples: at a high enough sample rate, any number of samples is short."""
 MAX_CHANNELS = 8
 MIN_RATE, MAX_RATE = 8_000, 192_000
 DEADLINE = 120.0
-"""Seconds that decoding may take."""
+"""Maximum seconds of decoding."""
 
 _PROTECTED = re.compile(rb"stsd.{12}(drms|enca)", re.DOTALL)
-"""A sample description of an encrypted track (ISO/IEC 14496-12, 8.5.2); decoders make noise of it."""
+"""Sample description of an encrypted track (ISO/IEC 14496-12, 8.5.2), which decoders would turn into noise."""
 
 
 class Decoder:
-    """An open audio file that is within the limits so far.
+    """An open audio file whose decoding is limited.
 
-    A file may have parts, such as the links of a chained Ogg; they all get the sample rate and the number of channels
-    of the first.
+    A file may have several parts, such as the links of a chained Ogg; all are converted to the sample rate and the
+    number of channels of the first.
 
     Attributes
     ----------
@@ -44,21 +44,21 @@ class Decoder:
 
     def __init__(self, parts: Iterator[decoders.Part]) -> None:
         self._parts = parts
-        self._first = _usable(next(parts))
+        self._first = _check_limits(next(parts))
         self.rate = self._first.rate
         self.channels = min(2, self._first.channels)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The samples as float32 arrays [frames, channels], all finite; more than two channels mixed may exceed ±1.
+        """Yield the samples as finite float32 arrays [frames, channels]; a downmix may exceed ±1.
 
         Raises
         ------
         AudioError
-            As soon as a limit is passed, a sample is not a number, or the data are damaged; at the end
-            when there was not one sample.
+            As soon as a limit is exceeded, a sample is not finite, or the data are damaged; at the end
+            when there were no samples.
         """
         frames, size, end = 0, 0, time.monotonic() + DEADLINE
-        for part in chain([self._first], map(_usable, self._parts)):
+        for part in chain([self._first], map(_check_limits, self._parts)):
             for block in part.blocks():
                 frames, size = frames + len(block), size + 4 * block.size
                 if frames > MAX_SECONDS * self.rate:
@@ -70,17 +70,17 @@ class Decoder:
                     raise AudioError("the audio file holds samples that are not numbers.")
                 if time.monotonic() > end:
                     raise AudioError(f"the audio file takes more than {DEADLINE:.0f} s to decode.")
-                yield self._like_the_first(mixed)
+                yield self._match_first(mixed)
         if frames == 0:
             raise AudioError("the audio file holds no sound.")
 
-    def _like_the_first(self, block: np.ndarray) -> np.ndarray:
+    def _match_first(self, block: np.ndarray) -> np.ndarray:
         if block.shape[1] == self.channels:
             return block
         return block.mean(axis=1, keepdims=True) if self.channels == 1 else np.repeat(block, 2, axis=1)
 
 
-def _usable(part: decoders.Part) -> decoders.Part:
+def _check_limits(part: decoders.Part) -> decoders.Part:
     if not 1 <= part.channels <= MAX_CHANNELS:
         raise AudioError(f"the audio file has {part.channels} channels; 1 to {MAX_CHANNELS} are allowed.")
     if not MIN_RATE <= part.rate <= MAX_RATE:
@@ -90,7 +90,7 @@ def _usable(part: decoders.Part) -> decoders.Part:
 
 @contextmanager
 def decoder(path: Path) -> Iterator[Decoder]:
-    """Open a file of any accepted kind; raises `AudioError` for others."""
+    """Open a file of any accepted format; raises `AudioError` for others."""
     if path.stat().st_size == 0:
         raise AudioError(kinds.refusal(b"", ""))
     with path.open("rb", buffering=0) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

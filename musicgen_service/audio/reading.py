@@ -1,4 +1,4 @@
-"""Audio files of any common kind to float arrays."""
+"""Reading audio files of any common format into float arrays."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import soxr
 from musicgen_service.audio import channels, opening
 from musicgen_service.audio.opening import AudioError as AudioError
 
-SILENCE = 1e-4
-"""Peak (-80 dB) below which there is nothing to hear."""
+SILENCE_PEAK = 1e-4
+"""Peak (-80 dB) below which audio counts as silent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +35,22 @@ class Audio:
 
     @cached_property
     def mono(self) -> np.ndarray:
-        """Both channels mixed: float32 array [samples]; see `channels.to_mono` for sides that cancel out."""
+        """Mono mix: float32 array [samples]; see `channels.to_mono` for sides that cancel out."""
         return channels.to_mono(self.samples, self.rate)
 
     @property
     def is_silent(self) -> bool:
-        """Whether there is nothing to hear in it once it is mixed to mono."""
-        return _peak(self.mono) < SILENCE
+        """Whether the mono mix is silent."""
+        return _peak(self.mono) < SILENCE_PEAK
 
     def slice(self, start: float, end: float | None) -> "Audio":
-        """The part between `start` and `end` seconds (None: to the end), end clamped to the length."""
+        """Return the part between `start` and `end` seconds (None: to the end); `end` is clamped to the length."""
         first = int(start * self.rate)
         last = None if end is None else int(end * self.rate)
         return Audio(self.samples[:, first:last], self.rate)
 
     def convert(self, rate: int, channels: int) -> "Audio":
-        """The same sound at another sample rate and with one or two channels: down by `mono`, up by doubling."""
+        """Convert to another sample rate and one or two channels: down by `mono`, up by duplicating the channel."""
         samples = self.samples
         if channels == 1:
             samples = self.mono[None]
@@ -76,14 +76,14 @@ class AudioInput(Audio):
 
 
 def read(path: Path) -> Audio:
-    """Decode a file of any accepted kind (see `opening`), without a constant offset and scaled to ±1.
+    """Decode a file of any accepted format (see `opening`), remove the DC offset and scale it to ±1.
 
     Raises
     ------
     AudioError
-        When it is not audio, is empty, or is beyond the limits of `opening`.
+        When it is not audio, is empty, or exceeds the limits of `opening`.
     """
-    # It grows in place, so that a long file is in memory once.
+    # The array grows in place, so that a long file is in memory only once.
     content = bytearray()
     with opening.decoder(path) as decoder:
         for block in decoder.blocks():

@@ -1,4 +1,4 @@
-"""How a clip was made, kept in the file's own tags.
+"""Recipes: the inputs with which a clip was made, stored in the file's own tags.
 
 The recipe is one JSON object in the comment tag.
 """
@@ -20,25 +20,25 @@ _TITLE_LENGTH = 100
 
 
 class RecipeError(ValueError):
-    """The file carries no recipe of this service."""
+    """The file contains no recipe of this service."""
 
 
 def tags(inputs: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a clip made from these inputs."""
+    """Build the tags of a clip made from these inputs."""
     words = " ".join((inputs.get("prompt") or "").split())
     title = "".join(character for character in words if character.isprintable())[:_TITLE_LENGTH] or inputs["task"]
-    # As UTF-8, not escaped: a wav file holds no more than 32 KB here.
+    # As unescaped UTF-8: a wav file can hold no more than 32 KB here.
     comment = json.dumps({_MARK: __version__, **inputs}, ensure_ascii=False)
     return {"title": title, "comment": comment, "software": f"musicgen-service {__version__}"}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The inputs, and the version, with which a file was made.
+    """Read the inputs with which a file was made, and the version of the service.
 
     Raises
     ------
     RecipeError
-        When there is no such file or it was not made by this service.
+        When the file does not exist or was not made by this service.
     """
     if not path.is_file():
         raise RecipeError(f"There is no file {path}.")
@@ -53,17 +53,17 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
-    """The command of a POSIX shell that makes the clip again; the audio file, if any, must be the same one.
+    """Build the POSIX shell command that makes the clip again; an input audio file must be unchanged.
 
     Parameters
     ----------
-    python : what starts the interpreter
-    output : where the clip is to go
+    python : command that starts the interpreter
+    output : path of the new clip
 
     Raises
     ------
     RecipeError
-        When the recipe holds what no command line can carry.
+        When the recipe contains a NUL character, which a command line cannot contain.
     """
     words = [python, "-m", "musicgen_service", "predict"]
     for name, value in recipe.items():
@@ -81,7 +81,7 @@ def _as_argument(name: str, value: Any) -> str:
         return f"@{value}"
     if isinstance(value, bool):
         return json.dumps(value)
-    # A text that starts with @ would be read from a file.
+    # A value that starts with @ would be read from a file.
     return f"@{value}" if str(value).startswith("@") else str(value)
 
 
@@ -94,7 +94,7 @@ def _sndfile_comment(path: Path) -> str:
 
 
 def _ffmpeg_comment(path: Path) -> str:
-    """For an mp3, and for a wav whose comment is longer than the 2 KB that libsndfile reads."""
+    """Read the comment of an mp3, or of a wav whose comment exceeds the 2 KB that libsndfile reads."""
     try:
         text = ffmpeg.run(["-i", str(path.resolve()), "-f", "ffmetadata", "pipe:1"]).decode()
     except ffmpeg.FfmpegError:

@@ -1,4 +1,4 @@
-"""Time-stretching without a change of pitch, exact to the sample (Signalsmith Stretch, by python-stretch)."""
+"""Sample-exact time-stretching without a change of pitch (Signalsmith Stretch, through python-stretch)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,15 +7,15 @@ import numpy as np
 from python_stretch.Signalsmith import Stretch
 
 _SEED = 0
-"""Of the stretcher's own dither: the same sound always gives the same result."""
+"""Seed of the stretcher's dither, fixed so that the same sound always gives the same result."""
 _CONTEXT = 0.1
-"""Seconds heard on either side of a piece: the stretcher's blocks (0.12 s) are blurred at the edges of its input."""
+"""Seconds of context on either side of a segment: the stretcher's blocks (0.12 s) blur the edges of its input."""
 _FADE = 0.01
-"""Seconds over which one piece gives way to the next, ending where the next begins."""
+"""Seconds of the crossfade between segments, ending where the next segment begins."""
 
 
 def stretch(samples: np.ndarray, rate: int, length: int) -> np.ndarray:
-    """Stretch or squeeze a clip to an exact length; a clip of that length stays as it is.
+    """Stretch or compress a clip to an exact length; a clip of that length is returned unchanged.
 
     Parameters
     ----------
@@ -33,35 +33,35 @@ def stretch(samples: np.ndarray, rate: int, length: int) -> np.ndarray:
     stretcher.preset(samples.shape[0], rate)
     stretcher.setTimeFactor(samples.shape[1] / length)
     result = np.asarray(stretcher.process(np.ascontiguousarray(samples, dtype=np.float32)))
-    # It rounds the length in single precision, so that a sample may be missing or too many.
+    # The stretcher rounds the length in single precision, which can be off by a sample.
     return np.pad(result, [(0, 0), (0, max(0, length - result.shape[1]))])[:, :length]
 
 
 def warp(samples: np.ndarray, rate: int, sources: Sequence[int], targets: Sequence[int]) -> np.ndarray:
-    """Move points of a clip to other points, stretching evenly between them.
+    """Move points of a clip to other positions, stretching evenly between them.
 
     Parameters
     ----------
     samples : float32 array [channels, samples]
     rate : samples per second
     sources : ascending sample positions
-    targets : where they go, ascending; the last is the result's length, and before the first there is silence
+    targets : their new positions, ascending; the last is the result's length, and before the first there is silence
 
     Returns
     -------
     float32 array [channels, targets[-1]]
     """
     result = np.zeros((samples.shape[0], targets[-1]), np.float32)
-    context, longest_fade = round(_CONTEXT * rate), round(_FADE * rate)
+    context, max_fade = round(_CONTEXT * rate), round(_FADE * rate)
     for (start, end), (begin, stop) in zip(pairwise(sources), pairwise(targets), strict=True):
         factor = (stop - begin) / (end - start)
         first, last = max(0, start - context), min(samples.shape[1], end + context)
-        piece = stretch(samples[:, first:last], rate, round((last - first) * factor))
+        segment = stretch(samples[:, first:last], rate, round((last - first) * factor))
         offset = round((start - first) * factor)
-        fade = min(longest_fade, offset, begin)
-        piece = piece[:, offset - fade : offset + stop - begin].copy()
+        fade = min(max_fade, offset, begin)
+        segment = segment[:, offset - fade : offset + stop - begin].copy()
         ramp = np.linspace(0, 1, fade, endpoint=False, dtype=np.float32)
         result[:, begin - fade : begin] *= 1 - ramp
-        piece[:, :fade] *= ramp
-        result[:, begin - fade : begin - fade + piece.shape[1]] += piece
+        segment[:, :fade] *= ramp
+        result[:, begin - fade : begin - fade + segment.shape[1]] += segment
     return result

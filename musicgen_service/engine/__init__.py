@@ -1,1 +1,1 @@
-"""Token generation: tensors only, nothing of requests."""
+"""Token generation. Works on tensors only and knows nothing about requests."""

@@ -1,7 +1,7 @@
-"""Attention of the decoder: in a prefill, in a step on a CPU, and in a step on a GPU.
+"""Attention backends of the decoder: for prefill, for a step on a CPU, and for a step on a GPU.
 
 The decoder works on rows [rows, dim]. A step has two rows per slot, the conditional one first; a prefill has all
-positions of one slot's conditional row, then all of its unconditional row.
+positions of one slot's conditional row, then all positions of its unconditional row.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from musicgen_service.engine.cache import KeyValueCache
 
 
 class Attention(Protocol):
-    """Attention of some rows, layer by layer."""
+    """Self- and cross-attention of a batch of rows, layer by layer."""
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        """Store the keys and values of rows [rows, 3 * dim] (queries, keys, values), and attend: [rows, dim]."""
+        """Store the keys and values of rows [rows, 3 * dim] (queries, keys, values) and attend: [rows, dim]."""
         ...
 
     def text_rows(self, x: torch.Tensor) -> torch.Tensor:
-        """The rows that attend to text, as a view of `x`.
+        """Return the rows that attend to text, as a view of `x`.
 
-        Without a negative text that of an unconditional row is zero, and so is its effect.
+        Without a negative text, the text of an unconditional row is all zeros and has no effect.
         """
         ...
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """Attend to the text, `text_rows` only: [rows, dim] to [rows, dim]."""
+        """Attend to the text, for `text_rows` only: [rows, dim] to [rows, dim]."""
         ...
 
 
 class PrefillAttention:
-    """All known positions of one slot at once.
+    """Prefill: all known positions of one slot at once.
 
     Parameters
     ----------
-    cache, text : keys and values of the sequence, and of its texts (None for models without cross-attention)
-    text_lengths : positions of the text of each row that has one
+    cache, text : keys and values of the sequence and of its texts (None for models without cross-attention)
+    text_lengths : number of text positions of each row that has a text
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class PrefillAttention:
 
 
 class PerSlotAttention:
-    """A step on a CPU: one call for each slot, over exactly its own positions.
+    """A step on a CPU: one call per slot, over exactly that slot's positions.
 
-    torch splits the work of one call by its whole batch, which changes the order of sums, so only calls
-    of one slot each give numbers that do not depend on the neighbours.
+    torch splits the work of a call according to its batch size, which changes the order of summation. Only one call
+    per slot makes a slot's results independent of its neighbours.
 
     Parameters
     ----------
-    lengths : positions of each slot, this step's included; 0 for a slot that is idle
-    text_lengths : positions of the texts of each slot, for each row that has one
+    lengths : number of positions of each slot, including this step's; 0 for an idle slot
+    text_lengths : for each slot, the number of text positions of each row that has a text
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class PerSlotAttention:
     ) -> None:
         self._shape = cache.shape
         self._active = [slot for slot, length in enumerate(lengths) if length]
-        self._make = torch.empty_like if all(lengths) else torch.zeros_like
+        self._allocate = torch.empty_like if all(lengths) else torch.zeros_like
         self._targets = {slot: cache.position_views(slot, lengths[slot] - 1) for slot in self._active}
         self._keys_values = {slot: cache.views(slot, lengths[slot]) for slot in self._active}
         self._texts = {slot: _views_by_row(text, slot, text_lengths[slot]) for slot in self._active} if text else {}
@@ -103,7 +103,7 @@ class PerSlotAttention:
         """See `Attention`."""
         shape = self._shape
         split = projected.view(-1, shape.rows, 3, shape.heads, 1, shape.width)
-        out = self._make(split[:, :, 0])
+        out = self._allocate(split[:, :, 0])
         for slot in self._active:
             self._targets[slot][layer].copy_(split[slot, :, 1:, :, 0])
             keys, values = self._keys_values[slot]
@@ -125,15 +125,15 @@ class PerSlotAttention:
 
 
 class BatchedAttention:
-    """A step on a GPU: all slots in one call, and a mask hides the positions that a slot does not have.
+    """A step on a GPU: all slots in one call, with a mask over the positions that a slot does not have.
 
-    Every tensor here has the same shape and place at every step, so that the step can be captured.
+    Every tensor has the same shape and address at every step, so that the step can be captured as a CUDA graph.
 
     Parameters
     ----------
-    positions : int64 [slots], where this step's keys and values go
-    text_lengths : int64 [slots, rows with text]; 0 for a row that has none
-    span : positions that the call reads, at least those of the longest slot
+    positions : int64 [slots], where this step's keys and values are written
+    text_lengths : int64 [slots, rows with text]; 0 for a row without text
+    span : number of positions that the call reads; at least those of the longest slot
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class BatchedAttention:
         self._span = span
         self._text = text
         self._mask = _visible(positions + 1, span)
-        # A row without text sees one position of zeros, which keeps its numbers numbers.
+        # A row without text attends to one position of zeros, so that its softmax does not produce NaN.
         self._text_mask = _visible(text_lengths.flatten().clamp(min=1), text.shape.capacity) if text else None
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
@@ -183,10 +183,10 @@ class BatchedAttention:
 def _views_by_row(
     text: KeyValueCache, slot: int, lengths: Sequence[int]
 ) -> list[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]]:
-    """Keys and values [1, heads, length, width] of each text of a slot, layer by layer."""
+    """Return keys and values [1, heads, length, width] of each text of a slot, layer by layer."""
     return [text.views(slot, length, slice(row, row + 1)) for row, length in enumerate(lengths)]
 
 
 def _visible(lengths: torch.Tensor, span: int) -> torch.Tensor:
-    """Which of `span` positions each row may see: bool [rows, 1, 1, span]."""
+    """Return a mask of the positions that each row may attend to: bool [rows, 1, 1, span]."""
     return (torch.arange(span, device=lengths.device) < lengths[:, None])[:, None, None]

@@ -1,4 +1,4 @@
-"""Keys and values of every slot, in one buffer that stays where it is."""
+"""Key/value cache of all slots, in one preallocated buffer."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ class CacheShape:
     layers: int
     slots: int
     rows: int
-    """Rows per slot: the conditional one alone, or the unconditional one after it."""
+    """Rows per slot: the conditional row alone, or the conditional and then the unconditional row."""
     heads: int
     capacity: int
-    """Positions that fit."""
+    """Maximum number of positions."""
     width: int
-    """Numbers per head."""
+    """Dimensions per head."""
 
 
 class KeyValueCache:
-    """What rows attend to, position by position.
+    """The keys and values that rows attend to, position by position.
 
     Attributes
     ----------
@@ -30,28 +30,28 @@ class KeyValueCache:
 
     def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
         sizes = (shape.layers, shape.slots, shape.rows, 2, shape.heads, shape.capacity, shape.width)
-        # A GPU multiplies what a mask hides by zero, so that must be a number. A CPU reads only what was
-        # written, and memory that nothing touched is not even taken.
-        make = torch.zeros if device.type == "cuda" else torch.empty
+        # On a GPU, masked positions are multiplied by zero, so they must not hold NaN. On a CPU, only written
+        # positions are read, and the operating system commits no memory for pages that were never touched.
+        allocate = torch.zeros if device.type == "cuda" else torch.empty
         self.shape = shape
-        self.buffer = make(sizes, dtype=dtype, device=device)
+        self.buffer = allocate(sizes, dtype=dtype, device=device)
 
     def clear(self, slot: int) -> None:
-        """Make numbers again of whatever a slot's last sequence left, which may have overflowed."""
+        """Zero a slot; its previous sequence may have overflowed and left infinities or NaN."""
         self.buffer[:, slot] = 0
 
     def write(self, layer: int, slot: int, keys_values: torch.Tensor, first_row: int = 0) -> None:
-        """Write keys and values [rows, 2, heads, positions, width] to the start of a slot's rows, `first_row` on."""
+        """Write keys and values [rows, 2, heads, positions, width] to a slot's first positions, from `first_row` on."""
         rows, *_, positions, _ = keys_values.shape
         self.buffer[layer, slot, first_row : first_row + rows, :, :, :positions] = keys_values
 
     def views(
         self, slot: int, length: int, rows: slice = slice(None)
     ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
-        """Keys and values [rows, heads, length, width] of a slot's first positions, layer by layer."""
+        """Return keys and values [rows, heads, length, width] of a slot's first positions, layer by layer."""
         keys, values = self.buffer[:, slot, rows, :, :, :length].unbind(2)
         return keys.unbind(0), values.unbind(0)
 
     def position_views(self, slot: int, position: int) -> tuple[torch.Tensor, ...]:
-        """A slot's keys and values [rows, 2, heads, width] at one position, layer by layer, to be written."""
+        """Return writable views of a slot's keys and values [rows, 2, heads, width] at one position, per layer."""
         return self.buffer[:, slot, :, :, :, position].unbind(0)

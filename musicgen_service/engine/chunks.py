@@ -1,4 +1,4 @@
-"""The codec on long audio, chunk by chunk: memory does not grow with the length, and sound can be had early."""
+"""Chunked encoding and decoding of long audio: bounded memory, and the first audio is available early."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 
 CHUNK = 1500
-"""Frames worked on at a time: 30 s at 50 frames per second."""
+"""Frames processed at a time: 30 s at 50 frames per second."""
 CONTEXT = 100
-"""Frames of surroundings that a chunk is worked on with, enough for the codec's LSTM to settle."""
+"""Frames of context on either side of a chunk, enough for the codec's LSTM state to converge."""
 LOOKAHEAD = 8
-"""Frames that a frame's sound depends on to its right; the LSTM looks back only, and the convolutions see 4."""
+"""Future frames that a frame's audio depends on; the LSTM is causal, and the convolutions see 4 frames ahead."""
 
 CodecDecode = Callable[[torch.Tensor], torch.Tensor]
 """Codes [1, codebooks, frames] to audio [1, channels, frames * hop]."""
@@ -19,20 +19,20 @@ CodecDecode = Callable[[torch.Tensor], torch.Tensor]
 def stream_decode(
     codec_decode: CodecDecode, tokens: Iterable[torch.Tensor], hop: int, chunk: int = CHUNK
 ) -> Iterator[torch.Tensor]:
-    """Tokens to sound, while more tokens arrive.
+    """Decode a stream of tokens to audio while more tokens arrive.
 
     Parameters
     ----------
-    tokens : int64 tensors [codebooks, frames] that follow each other
+    tokens : consecutive int64 tensors [codebooks, frames]
     hop : samples per frame
-    chunk : frames worked on at a time
+    chunk : frames decoded at a time
 
     Yields
     ------
-    float tensors [channels, chunk * hop], the last one with what is left
+    float tensors [channels, chunk * hop]; the last one holds the remainder
     """
     buffered: torch.Tensor | None = None
-    first, done = 0, 0  # the frame that `buffered` begins with, and the frame that sound is there up to
+    first, done = 0, 0  # the first frame in `buffered`, and the number of frames decoded so far
     for codes in itertools.chain(tokens, [None]):
         if codes is not None:
             buffered = codes if buffered is None else torch.cat([buffered, codes], dim=-1)
@@ -49,12 +49,12 @@ def stream_decode(
 
 
 def decode(codec_decode: CodecDecode, codes: torch.Tensor, hop: int) -> torch.Tensor:
-    """Tokens int64 [codebooks, frames] to sound float [channels, frames * hop], chunk by chunk."""
+    """Decode tokens int64 [codebooks, frames] to audio float [channels, frames * hop], chunk by chunk."""
     return torch.cat(list(stream_decode(codec_decode, [codes], hop)), dim=-1)
 
 
 def encode(codec_encode: Callable[[torch.Tensor], torch.Tensor], audio: torch.Tensor, hop: int) -> torch.Tensor:
-    """Sound to tokens, chunk by chunk.
+    """Encode audio to tokens, chunk by chunk.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A decoding step as a CUDA graph: captured once, then launched whole."""
+"""CUDA graphs of decoding steps: captured once, then replayed."""
 
 import logging
 from collections.abc import Callable, Hashable
@@ -15,10 +15,10 @@ def _log() -> logging.Logger:
 
 
 class StepGraphs:
-    """Runs steps by replaying a captured one with the same key.
+    """Runs steps, replaying a captured graph for a key that has one.
 
-    A step is thousands of small kernels, and a GPU finishes them faster than Python launches them.
-    `MUSICGEN_CUDA_GRAPH=0` runs every step eagerly, as happens after a capture that failed.
+    A step is thousands of small kernels, which a GPU finishes faster than Python launches them.
+    `MUSICGEN_CUDA_GRAPH=0` runs every step eagerly; so does a failed capture.
 
     Parameters
     ----------
@@ -36,15 +36,15 @@ class StepGraphs:
 
         Parameters
         ----------
-        key : what distinguishes it from steps that have other shapes
-        step : the step; it reads and writes tensors that stay in place, and does nothing on the host
+        key : distinguishes steps of different shapes
+        step : the step; it reads and writes tensors at fixed addresses and does nothing on the host
         """
         if key in self._graphs:
             self._graphs[key].replay()
             return
         calls = self._calls[key] = self._calls.get(key, 0) + 1
         if not self._enabled or calls <= _WARM_UPS:
-            # The first runs also let the libraries choose their kernels, which must not happen in a capture.
+            # The first runs also let the libraries select their kernels, which must not happen during a capture.
             step()
             return
         graph = self._capture(step)
@@ -58,7 +58,7 @@ class StepGraphs:
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
         try:
-            # Of this thread only: else what other threads do with the device meanwhile fails, and the capture with it.
+            # Thread-local: otherwise device calls of other threads fail during the capture, and the capture with them.
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 step()
         except RuntimeError as error:

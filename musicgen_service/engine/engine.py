@@ -1,4 +1,4 @@
-"""The engine: generates tokens for one sequence or many, several times faster than audiocraft's own loop."""
+"""The engine: generates tokens for one or many sequences, several times faster than audiocraft's own loop."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,22 +12,22 @@ from musicgen_service.engine.slots import BLOCK, Buffers, Slots
 from musicgen_service.engine.weights import Weights
 
 MAX_SLOTS = {"cpu": 8, "cuda": 32}
-"""Sequences that share a step at most: beyond, a step takes longer in proportion."""
+"""Maximum number of sequences per step: with more, the time per step grows in proportion."""
 _CPU_CACHE_BYTES = 6 * 2**30
-"""Bytes of keys and values at most on a CPU: eight slots of `small` for 30 s, or two of `large`."""
+"""Maximum bytes of keys and values on a CPU: eight slots of `small` for 30 s, or two of `large`."""
 _MAX_IN_FLIGHT = 8
-"""Steps that a GPU may be behind the host, so that progress is true and a cancellation is prompt."""
+"""Steps that a GPU may lag behind the host; a limit keeps progress accurate and cancellation prompt."""
 
 
 class Engine:
-    """A `TokenGenerator`.
+    """The `TokenGenerator` of this project.
 
     Parameters
     ----------
-    weights : the decoder's, packed by `numerics`
-    delays : frames that each codebook runs behind the first
-    to_tensors : a condition as tensors
-    numerics : how to compute; `exact` gives the tokens that audiocraft gives
+    weights : of the decoder, packed by `numerics`
+    delays : frames by which each codebook lags behind the first
+    to_tensors : converts a condition to tensors
+    numerics : precision and device; `exact` gives the same tokens as audiocraft
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Engine:
     ) -> None:
         self.to_tensors = to_tensors
         self._device = numerics.device
-        # Cells without a token have the one after the last.
+        # Cells without a token hold the special token, whose number follows the last real one.
         self._pattern = DelayPattern(delays, weights.card)
         self._decoder = Decoder(weights, numerics.dtype, numerics.device)
         self._buffers: Buffers | None = None
@@ -49,7 +49,7 @@ class Engine:
         conditions = self._condition_tensors(requests)
         buffers = self._allocate_buffers(requests, conditions)
         slots = Slots(self._decoder, self._pattern, buffers)
-        # The longest first: they set the time, and slots empty from the highest.
+        # The longest first: they determine the total time, and slots become free from the highest number down.
         waiting = sorted(range(len(requests)), key=lambda index: self._steps(requests[index]))
         done, total = 0, sum(self._steps(request) for request in requests)
         free = list(range(buffers.cache.shape.slots))
@@ -84,16 +84,16 @@ class Engine:
         conditions = self._condition_tensors([request])
         slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditions))
         slots.admit(0, conditions[0], request.prefix_tokens, request.length, request.sampling, request.generator)
-        given, complete = 0, False
+        yielded, complete = 0, False
         while not complete:
             complete = bool(slots.step())
-            tokens = slots.tokens(0, given)
+            tokens = slots.tokens(0, yielded)
             if tokens.shape[-1] >= chunk or complete:
-                given += tokens.shape[-1]
+                yielded += tokens.shape[-1]
                 yield tokens
 
     def score(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
-        """The logits that every one of the given tokens would have been drawn from.
+        """Compute the logits from which each of the given tokens would have been drawn.
 
         Parameters
         ----------
@@ -114,15 +114,15 @@ class Engine:
         return self._pattern.columns(request.length) - 1 - known
 
     def _condition_tensors(self, requests: Sequence[SlotRequest]) -> list[ConditionTensors]:
-        """One per request; requests that share their condition share the work."""
-        made = {
+        """Return one per request; requests with the same condition share the computation."""
+        tensors = {
             condition: self.to_tensors(condition)
             for condition in dict.fromkeys(request.condition for request in requests)
         }
-        return [made[request.condition] for request in requests]
+        return [tensors[request.condition] for request in requests]
 
     def _allocate_buffers(self, requests: Sequence[SlotRequest], conditions: Sequence[ConditionTensors]) -> Buffers:
-        """Buffers in which these requests fit: on a GPU those of the last call when they do."""
+        """Return buffers that fit these requests; on a GPU, those of the last call are reused when they fit."""
         needed = max(
             self._pattern.columns(request.length) + condition.prefix_length
             for request, condition in zip(requests, conditions, strict=True)
@@ -132,19 +132,19 @@ class Engine:
         slots = min(len(requests), MAX_SLOTS[self._device.type])
         if self._buffers is not None and self._buffers.fits(slots, needed, text, text_rows):
             return self._buffers
-        self._buffers = None  # the old ones go before the new ones come
+        self._buffers = None  # free the old buffers before allocating new ones
         capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (needed, text))
         self._decoder.reserve_positions(capacity)
         slots = max(1, min(slots, self._max_affordable_slots(capacity)))
         buffers = Buffers(self._decoder, slots, capacity, text_capacity, text_rows)
         if self._device.type == "cuda":
-            # What its graphs read and write. A CPU has none to capture again, and every model that was ever used would
-            # hold on to its longest request.
+            # Captured graphs refer to these buffers. A CPU has no graphs, and keeping buffers there would make every
+            # loaded model hold the memory of its longest request.
             self._buffers = buffers
         return buffers
 
     def _max_affordable_slots(self, capacity: int) -> int:
-        """Slots whose keys and values fit the memory set aside for them."""
+        """Return the number of slots whose keys and values fit the memory reserved for them."""
         weights = self._decoder.weights
         slot = 4 * len(weights.layers) * weights.dim * capacity * self._decoder.dtype.itemsize
         free = torch.cuda.mem_get_info(self._device)[0] // 2 if self._device.type == "cuda" else _CPU_CACHE_BYTES
@@ -152,18 +152,18 @@ class Engine:
 
 
 class _InFlightLimit:
-    """Keeps the host from running ahead of a GPU by more than some steps."""
+    """Limits how many steps the host may run ahead of a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._enabled = device.type == "cuda"
-        self._marks: list[torch.cuda.Event] = []
+        self._events: list[torch.cuda.Event] = []
 
     def wait(self) -> None:
-        """Mark the end of a step, and wait for the one `_MAX_IN_FLIGHT` steps ago."""
+        """Record the end of a step and wait for the one `_MAX_IN_FLIGHT` steps ago."""
         if not self._enabled:
             return
-        mark = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        mark.record()
-        self._marks.append(mark)
-        if len(self._marks) > _MAX_IN_FLIGHT:
-            self._marks.pop(0).synchronize()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        self._events.append(event)
+        if len(self._events) > _MAX_IN_FLIGHT:
+            self._events.pop(0).synchronize()

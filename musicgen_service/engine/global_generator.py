@@ -1,4 +1,4 @@
-"""torch's global random generator, for other people's code that draws from nothing else."""
+"""Exclusive access to torch's global random generators, for third-party code that can use no other."""
 
 import threading
 from collections.abc import Iterator
@@ -11,6 +11,6 @@ _LOCK = threading.Lock()
 
 @contextmanager
 def exclusive(device: torch.device) -> Iterator[None]:
-    """The global generators of the CPU and of `device`, for this thread alone; afterwards they are as they were."""
+    """Lock the global generators of the CPU and of `device` for this thread, and restore their state afterwards."""
     with _LOCK, torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield

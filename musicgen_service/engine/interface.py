@@ -1,4 +1,4 @@
-"""What generates tokens, seen from outside: the reference loop and the engine both fit it."""
+"""Interface of token generation, implemented by the engine and by the reference loop."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,33 +7,33 @@ from typing import Protocol
 import torch
 
 OnStep = Callable[[int, int], None]
-"""Called after each step with the steps done and the steps there will be; an exception from it ends the run."""
+"""Called after each step with the steps done and the total; an exception from it aborts the run."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn."""
+    """Sampling parameters of the next token."""
 
     top_k: int = 250
-    """Draw from this many likeliest tokens; 0: from all."""
+    """Sample from this many most likely tokens; 0: from all."""
     top_p: float = 0.0
-    """Draw from the likeliest tokens that together reach this probability; 0: `top_k` decides."""
+    """Sample from the most likely tokens that together reach this probability; 0: use `top_k`."""
     temperature: float = 1.0
-    """Divides the logits; 0 takes the likeliest token."""
+    """Divides the logits; 0 takes the most likely token."""
     guidance: float = 3.0
-    """Classifier-free guidance: how far to go from the unconditional towards the conditional logits."""
+    """Scale of classifier-free guidance, from the unconditional towards the conditional logits."""
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What one clip is conditioned on.
+    """The conditioning inputs of one clip.
 
     Attributes
     ----------
-    text : description, or None for none
+    text : description, or None
     melody : waveform [1, samples] of the melody alone, at the model's rate, or None
-    chroma : float [12, frames] from pitch class C on, in the melody's place, or None
-    negative_text : description of what it should not be, which guidance leads away from, or None for none
+    chroma : float [12, frames] starting at pitch class C, used instead of a melody, or None
+    negative_text : description of what to avoid, which guidance moves away from, or None
     """
 
     text: str | None = None
@@ -48,9 +48,9 @@ class ConditionTensors:
 
     Attributes
     ----------
-    texts : float [length, dim] each, seen through cross-attention: by the conditional row, and by the unconditional
-        one where there is a negative text; empty for a model without cross-attention
-    prefix : float [2, length, dim], which the conditional and the unconditional row begin with, or None
+    texts : float [length, dim] each, read through cross-attention: one for the conditional row and, with a negative
+        text, one for the unconditional row; empty for a model without cross-attention
+    prefix : float [2, length, dim], prepended to the conditional and the unconditional row, or None
     """
 
     texts: tuple[torch.Tensor, ...]
@@ -58,29 +58,29 @@ class ConditionTensors:
 
     @property
     def text_lengths(self) -> tuple[int, ...]:
-        """Positions of each text."""
+        """Number of positions of each text."""
         return tuple(text.shape[0] for text in self.texts)
 
     @property
     def prefix_length(self) -> int:
-        """Positions of the prefix."""
+        """Number of positions of the prefix."""
         return 0 if self.prefix is None else self.prefix.shape[1]
 
 
 @dataclass(frozen=True)
 class SlotRequest:
-    """One of several sequences that are generated together, each as if it were alone."""
+    """One of several sequences generated together; none affects the others."""
 
     condition: Condition
-    """What it is conditioned on."""
+    """Its conditioning."""
     prefix_tokens: torch.Tensor | None
-    """Tokens [codebooks, frames] to go on from, or None."""
+    """Tokens [codebooks, frames] to continue, or None."""
     length: int
-    """Frames in all, the prefix's included."""
+    """Total frames, including the prefix."""
     sampling: Sampling
-    """How its tokens are drawn."""
+    """How its tokens are sampled."""
     generator: torch.Generator
-    """Its own random numbers, on the model's device; seeded with s they are those of `torch.manual_seed(s)`."""
+    """Its own generator, on the model's device; seeded with s, it gives the numbers of `torch.manual_seed(s)`."""
 
 
 class TokenGenerator(Protocol):
@@ -101,13 +101,13 @@ class TokenGenerator(Protocol):
         ...
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """Generate the tokens of one request, and hand them out while more are being made.
+        """Generate the tokens of one request, yielding them while more are generated.
 
-        Nothing else may be generated before the last chunk is out or the iterator is closed.
+        Nothing else may be generated before the last chunk is yielded or the iterator is closed.
 
         Parameters
         ----------
-        chunk : frames at a time, where they can be had early; the last chunk has the rest
+        chunk : frames at a time, where available early; the last chunk has the remainder
 
         Yields
         ------

@@ -1,8 +1,8 @@
-"""Matrix products of the decoder, in the form that reads weights fastest on each kind of machine.
+"""Linear layers of the decoder, each in the format that reads weights fastest on one kind of machine.
 
-A decoding step multiplies a handful of rows with every weight of the network, so it is as fast as the
-weights are read. On a CPU every form here gives a row the same result whatever rows stand beside it, bit
-for bit; tests/engine/test_linear.py holds them to it.
+A decoding step multiplies a few rows with every weight of the network, so its speed is limited by the bandwidth at
+which weights are read. On a CPU, every format gives a row bit-identical results regardless of the other rows in the
+batch; tests/engine/test_linear.py checks this.
 """
 
 import warnings
@@ -12,14 +12,14 @@ import torch
 from torch.nn import functional
 
 _ROW_MULTIPLE = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
-"""Rows that FBGEMM's float16 product is given a multiple of. Without AVX-512 they go through kernels for one to six of
-them, of which those for one and for two sum in another order; a multiple of three never takes these."""
+"""FBGEMM's float16 product is given a multiple of this many rows. Without AVX-512 it has kernels for one to six rows,
+of which those for one and for two rows sum in another order; a multiple of three never uses these."""
 _MAX_QUANT_ERROR = 0.01
-"""Largest error of int8 in a row, as a share of the matrix's typical row (root mean square of the row norms)."""
+"""Maximum int8 error of a row, as a share of the matrix's typical row norm (root mean square of the row norms)."""
 _DIGIT_RANGE = 64
-"""Digits are integers from minus to plus this."""
+"""Digits are integers between minus and plus this."""
 _TINY = 1e-30
-"""Stands for the largest number of a row of zeros."""
+"""Lower bound of a row's maximum, so that a row of zeros is not divided by zero."""
 
 
 class Linear(Protocol):
@@ -31,7 +31,7 @@ class Linear(Protocol):
 
 
 class DenseLinear:
-    """The weight as it is, through torch's own product."""
+    """An unpacked weight, multiplied by torch's own linear function."""
 
     def __init__(self, weight: torch.Tensor) -> None:
         self._weight = weight
@@ -44,8 +44,8 @@ class DenseLinear:
 class Fp16Linear:
     """A float32 product whose weight is stored as float16 and widened in registers (FBGEMM).
 
-    Where the weight came as float16, as in released checkpoints, nothing is lost: the arithmetic is that
-    of float32 and half the bytes are read.
+    Nothing is lost where the weight was stored as float16, as in released checkpoints: the arithmetic is float32, and
+    half the bytes are read.
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
@@ -63,35 +63,34 @@ class Fp16Linear:
 class Int8Linear:
     """A float32 product whose weight is stored as int8 with a scale per output (FBGEMM).
 
-    An output whose weights 8 bits would miss by more than 1 % of what the matrix typically holds, because a few
-    of them are far larger than the others or because all of them are large, has the remainder stored beside it, in
-    8 bits more.
+    Where 8 bits would miss an output's weights by more than 1 % of the matrix's typical row norm, because a few of
+    them are far larger than the others or because all of them are large, the residual is stored in 8 bits more.
 
-    Rows become integers of two digits of 7 bits with a scale of their own: all that is summed are integers, so the
-    order of the sums does not matter, the second digit costs no weights read, and no sum of two products leaves 16
-    bits, which processors without VNNI would saturate at.
+    Input rows are quantised to two 7-bit digits with a scale per row. All sums are then integer, so their order does
+    not matter; the second digit reads no further weights; and no sum of two products exceeds 16 bits, at which
+    processors without VNNI would saturate.
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
         weight = weight.float()
         self._outputs = weight.shape[0]
-        whole, scale = _in_8_bits(weight)
-        rest = weight - whole * scale[:, None]
-        typical = weight.norm(dim=1).square().mean().sqrt()
-        self._residual_rows = (rest.norm(dim=1) > _MAX_QUANT_ERROR * typical).nonzero()[:, 0]
-        more, more_scale = _in_8_bits(rest[self._residual_rows])
-        scales = torch.cat([scale, more_scale]).double()
+        quantised, scale = _quantise_rows(weight)
+        residual = weight - quantised * scale[:, None]
+        typical_norm = weight.norm(dim=1).square().mean().sqrt()
+        self._residual_rows = (residual.norm(dim=1) > _MAX_QUANT_ERROR * typical_norm).nonzero()[:, 0]
+        residual_quantised, residual_scale = _quantise_rows(residual[self._residual_rows])
+        scales = torch.cat([scale, residual_scale]).double()
         zeros = torch.zeros(len(scales), dtype=torch.int64)
-        whole = torch.cat([whole, more]).to(torch.int8)
+        integers = torch.cat([quantised, residual_quantised]).to(torch.int8)
         with warnings.catch_warnings():
-            # Quantized tensors are to leave torch, and its product takes no others yet.
+            # Quantised tensors are deprecated in torch, but its quantised product accepts nothing else yet.
             warnings.simplefilter("ignore", UserWarning)
-            quantized = torch._make_per_channel_quantized_tensor(whole, scales, zeros, 0)
-        self._packed = torch.ops.quantized.linear_prepack(quantized, None)
+            tensor = torch._make_per_channel_quantized_tensor(integers, scales, zeros, 0)
+        self._packed = torch.ops.quantized.linear_prepack(tensor, None)
 
     @property
     def residual_share(self) -> float:
-        """Share of outputs that have a residual, and so take 16 bits."""
+        """Share of outputs that have a residual and therefore take 16 bits."""
         return len(self._residual_rows) / self._outputs
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -110,14 +109,14 @@ class Int8Linear:
         return y[:, : self._outputs].index_add(1, self._residual_rows, y[:, self._outputs :])
 
 
-def _in_8_bits(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whole numbers (as floats) and the scale of each row [outputs] that make a weight [outputs, inputs]."""
+def _quantise_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantise a weight [outputs, inputs] to 8-bit integers (as floats) and a scale per row [outputs]."""
     scale = weight.abs().amax(dim=1).clamp_min(_TINY) / 127
     return (weight / scale[:, None]).round(), scale
 
 
 class OneDnnLinear:
-    """The weight, float32 or bfloat16, in oneDNN's own layout for few rows."""
+    """A weight, float32 or bfloat16, in oneDNN's own layout for few rows."""
 
     def __init__(self, weight: torch.Tensor) -> None:
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 2)
@@ -126,6 +125,6 @@ class OneDnnLinear:
         """See `Linear`."""
         rows = x.shape[0]
         if rows == 1:
-            # One row goes through another kernel, which sums in another order.
+            # A single row would use another kernel, which sums in another order.
             x = x.expand(2, -1)
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, None, "none", [], "")[:rows]

@@ -1,23 +1,23 @@
-"""The delay pattern: codebook k runs some frames behind the first, so that one step can predict all codebooks."""
+"""The delay pattern: codebook k lags some frames behind the first, so that one step predicts all codebooks."""
 
 from collections.abc import Sequence
 
 import torch
 
 UNKNOWN = -1
-"""Stands in a sequence where a token is still to be generated."""
+"""Placeholder for a token that is not generated yet."""
 
 
 class DelayPattern:
-    """Lays frames out in columns, one column per step of the decoder.
+    """Arranges frames in columns, one column per decoder step.
 
     Column 0 is empty; column s holds, for codebook k, the token of frame `s - 1 - delays[k]`. Cells
     outside the clip hold the special token (section 2.2 of arXiv:2306.05284).
 
     Parameters
     ----------
-    delays : frames that each codebook runs behind, `(0, 1, 2, 3)` mono, `(0, 0, 1, 1, 2, 2, 3, 3)` stereo
-    special : the token that stands for "none"
+    delays : frames by which each codebook lags, `(0, 1, 2, 3)` mono, `(0, 0, 1, 1, 2, 2, 3, 3)` stereo
+    special : the token that means "none"
     """
 
     def __init__(self, delays: Sequence[int], special: int) -> None:
@@ -25,11 +25,11 @@ class DelayPattern:
         self.special = special
 
     def columns(self, length: int) -> int:
-        """Columns that `length` frames take."""
+        """Return the number of columns for `length` frames."""
         return length + max(self.delays) + 1
 
     def layout(self, prefix_tokens: torch.Tensor | None, length: int) -> torch.Tensor:
-        """Columns before generation: the prefix where it is known, `UNKNOWN` where tokens are to come.
+        """Lay out the columns before generation: the prefix, and `UNKNOWN` where tokens are to be generated.
 
         Parameters
         ----------
@@ -48,6 +48,6 @@ class DelayPattern:
         return columns
 
     def frames(self, columns: torch.Tensor, length: int) -> torch.Tensor:
-        """What lies in columns [codebooks, columns, ...], frame by frame [codebooks, length, ...]."""
+        """Undo the delays: columns [codebooks, columns, ...] to frames [codebooks, length, ...]."""
         rows = [columns[k, 1 + delay : 1 + delay + length] for k, delay in enumerate(self.delays)]
         return torch.stack(rows)

@@ -1,4 +1,4 @@
-"""Which numbers the decoder computes with on a machine."""
+"""Numeric precision of the decoder, and its choice for a device."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,32 +9,32 @@ from musicgen_service import settings
 from musicgen_service.engine.linear import DenseLinear, Fp16Linear, Int8Linear, Linear, OneDnnLinear
 
 _MAX_RESIDUAL_SHARE = 0.5
-"""Share of outputs that take 16 bits in `int8` from which on the matrix is as fast in float16, and exact."""
+"""Share of outputs with a residual above which int8 is no faster than float16, which is exact."""
 
 
 class Precision(StrEnum):
-    """How the decoder computes."""
+    """Numeric precision of the decoder."""
 
     EXACT = "exact"
-    """float32 throughout: the tokens of audiocraft."""
+    """float32 throughout; gives the same tokens as audiocraft."""
     BF16 = "bf16"
     """bfloat16 throughout, sampling in float32."""
     INT8 = "int8"
-    """float32 with weights stored in 8 bits where those do: the least memory; on a CPU."""
+    """float32 with weights stored in 8 bits where accurate enough; needs the least memory; on a CPU."""
     HALF = "half"
     """float16 throughout, sampling in float32; on a GPU."""
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """A precision on a device: how weights are stored, and the type of everything else."""
+    """A precision on a device: how weights are stored, and the dtype of everything else."""
 
     precision: Precision
     device: torch.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of everything that is not a matrix of weights."""
+        """The dtype of everything except weight matrices."""
         match self.precision:
             case Precision.BF16:
                 return torch.bfloat16
@@ -44,47 +44,47 @@ class Numerics:
                 return torch.float32
 
     def pack_weight(self, weight: torch.Tensor) -> Linear:
-        """Pack a matrix [outputs, inputs] into the form its products are fastest in."""
-        if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not multiplies_bf16()):
+        """Pack a matrix [outputs, inputs] into the format with the fastest product."""
+        if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not supports_bf16()):
             return DenseLinear(weight.to(self.dtype).contiguous())
         if self.precision is Precision.INT8:
-            stored = Int8Linear(weight)
-            if stored.residual_share <= _MAX_RESIDUAL_SHARE:
-                return stored
-        if self.dtype is torch.float32 and _has_fbgemm() and _is_half(weight):
+            int8 = Int8Linear(weight)
+            if int8.residual_share <= _MAX_RESIDUAL_SHARE:
+                return int8
+        if self.dtype is torch.float32 and _has_fbgemm() and _fits_fp16(weight):
             return Fp16Linear(weight)
         return OneDnnLinear(weight.to(self.dtype))
 
 
 def _has_fbgemm() -> bool:
-    """Whether torch has FBGEMM here: on x86 it does."""
+    """Whether this build of torch has FBGEMM; on x86 it does."""
     return "fbgemm" in torch.backends.quantized.supported_engines
 
 
-def multiplies_bf16() -> bool:
-    """Whether oneDNN multiplies bfloat16 here: on x86 it takes AVX-512 or newer."""
+def supports_bf16() -> bool:
+    """Whether oneDNN multiplies bfloat16 on this processor; on x86 that requires AVX-512 or newer."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _is_half(weight: torch.Tensor) -> bool:
-    """Whether float16 holds a weight without loss."""
+def _fits_fp16(weight: torch.Tensor) -> bool:
+    """Whether float16 represents a weight without loss."""
     return weight.dtype is torch.float16 or torch.equal(weight.half().to(weight.dtype), weight)
 
 
 def choose(device: torch.device) -> Precision:
-    """The precision set by `MUSICGEN_PRECISION`, or half on a GPU and exact on a CPU.
+    """Choose the precision: `MUSICGEN_PRECISION`, or else half on a GPU and exact on a CPU.
 
     Raises
     ------
     SettingsError
-        When the setting is not one for this device.
+        When this device does not support the setting.
     """
     setting = settings.load().precision
     if setting is None:
         return Precision.HALF if device.type == "cuda" else Precision.EXACT
     precision = Precision(setting)
-    unfit = Precision.HALF if device.type == "cpu" else Precision.INT8
-    if precision is unfit:
+    unsupported = Precision.HALF if device.type == "cpu" else Precision.INT8
+    if precision is unsupported:
         raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device.")
     if precision is Precision.INT8 and not _has_fbgemm():
         raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is for x86 processors.")

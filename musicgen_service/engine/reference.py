@@ -1,4 +1,4 @@
-"""audiocraft's own token loop behind our interface: the reference for speed and for tokens."""
+"""audiocraft's own token loop as a `TokenGenerator`: the reference for speed and for tokens."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ class ReferenceLoop:
     Parameters
     ----------
     lm : an audiocraft language model in evaluation mode
-    attributes : a condition in the form that `LMModel.generate` takes
+    attributes : converts a condition to the form that `LMModel.generate` takes
     """
 
     def __init__(self, lm: Any, attributes: Callable[[Condition], Any]) -> None:
@@ -31,17 +31,17 @@ class ReferenceLoop:
                 on_step(index * steps + done, len(requests) * steps)
 
             with global_generator.exclusive(request.generator.device):
-                _take_state(request.generator)
+                _load_global_state(request.generator)
                 tokens.append(self._generate(request, on_own_step))
-                _give_state(request.generator)
+                _save_global_state(request.generator)
         return tokens
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """See `TokenGenerator.stream`; all at once, at the end."""
+        """See `TokenGenerator.stream`; yields everything at once, at the end."""
         yield from self.generate_many([request], lambda *_: None)
 
     def _generate(self, request: SlotRequest, on_step: OnStep) -> torch.Tensor:
-        """The tokens of one request, drawn with torch's global generator."""
+        """Generate the tokens of one request with torch's global generator."""
         if request.condition.negative_text is not None:
             raise ValueError("audiocraft's loop takes no negative text")
         prefix, sampling = request.prefix_tokens, request.sampling
@@ -60,16 +60,16 @@ class ReferenceLoop:
         return tokens[0]
 
 
-def _take_state(generator: torch.Generator) -> None:
-    """Let torch's global generator go on from where a generator is."""
+def _load_global_state(generator: torch.Generator) -> None:
+    """Set torch's global generator to the state of a generator."""
     if generator.device.type == "cuda":
         torch.cuda.set_rng_state(generator.get_state(), generator.device)
     else:
         torch.set_rng_state(generator.get_state())
 
 
-def _give_state(generator: torch.Generator) -> None:
-    """Let a generator go on from where torch's global generator is."""
+def _save_global_state(generator: torch.Generator) -> None:
+    """Set a generator to the state of torch's global generator."""
     if generator.device.type == "cuda":
         generator.set_state(torch.cuda.get_rng_state(generator.device))
     else:

@@ -1,4 +1,4 @@
-"""Drawing tokens from logits, with the arithmetic of audiocraft and random numbers handed in."""
+"""Sampling of tokens from logits, with audiocraft's arithmetic; the random numbers are passed in."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from musicgen_service.engine.interface import Sampling
 
 @dataclass(frozen=True)
 class Controls:
-    """How each slot draws; every tensor is float32 or int64 [slots, 1, 1]."""
+    """Sampling parameters of each slot; every tensor is float32 or int64 [slots, 1, 1]."""
 
     top_k: torch.Tensor
     top_p: torch.Tensor
@@ -18,38 +18,38 @@ class Controls:
 
     @staticmethod
     def create(slots: int, device: torch.device) -> "Controls":
-        """Room for some slots."""
-        whole = torch.zeros(slots, 1, 1, dtype=torch.int64, device=device)
-        return Controls(whole, *(torch.zeros(slots, 1, 1, device=device) for _ in range(3)))
+        """Allocate the parameters of `slots` slots."""
+        top_k = torch.zeros(slots, 1, 1, dtype=torch.int64, device=device)
+        return Controls(top_k, *(torch.zeros(slots, 1, 1, device=device) for _ in range(3)))
 
     def set(self, slot: int, sampling: Sampling) -> None:
-        """Fix how one slot draws."""
+        """Set the parameters of one slot."""
         self.top_k[slot] = sampling.top_k
         self.top_p[slot] = sampling.top_p
         self.temperature[slot] = sampling.temperature
         self.guidance[slot] = sampling.guidance
 
     def first(self, slots: int) -> "Controls":
-        """Those of the first slots."""
+        """Return views of the parameters of the first `slots` slots."""
         return Controls(*(tensor[:slots] for tensor in (self.top_k, self.top_p, self.temperature, self.guidance)))
 
 
 def guide(conditional: torch.Tensor, unconditional: torch.Tensor, guidance: torch.Tensor | float) -> torch.Tensor:
-    """Classifier-free guidance, on logits of any shape."""
+    """Apply classifier-free guidance to logits of any shape."""
     return unconditional + (conditional - unconditional) * guidance
 
 
 def draw(
     logits: torch.Tensor, noise: torch.Tensor, controls: Controls, max_top_k: int, uses_top_p: bool
 ) -> torch.Tensor:
-    """Draw one token per slot and codebook.
+    """Sample one token per slot and codebook.
 
     Parameters
     ----------
     logits : float32 [slots, codebooks, card]
-    noise : exponential random numbers of that shape. The largest `probability / noise` is a draw from the
-        probabilities (Gumbel-max), and it is how `torch.multinomial` draws one sample
-    max_top_k : the largest `top_k` of any slot, 0 when none has one
+    noise : exponential random numbers of that shape. The largest `probability / noise` is a sample from the
+        probabilities (Gumbel-max), which is also how `torch.multinomial` draws one sample
+    max_top_k : the largest `top_k` of any slot; 0 when no slot has one
     uses_top_p : whether any slot has a `top_p`
 
     Returns

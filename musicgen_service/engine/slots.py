@@ -1,4 +1,4 @@
-"""Slots: independent sequences that share every step, and are admitted and released between steps."""
+"""Slots: independent sequences that share every step and are admitted and released between steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from musicgen_service.engine.pattern import UNKNOWN, DelayPattern
 from musicgen_service.engine.sampling import Controls, draw, guide
 
 BLOCK = 256
-"""Positions that buffers grow by, and that a GPU step reads at a time."""
+"""Granularity, in positions, of buffer sizes and of the span that a GPU step reads."""
 
 
 class Buffers:
-    """The tensors of a number of slots, in one place for as long as they live.
+    """The tensors of a number of slots, at fixed addresses.
 
     Parameters
     ----------
-    slots : how many
-    capacity : positions in each, prefix and columns together
-    text_capacity : positions of text in each
-    text_rows : rows of each that see text, 2 where there are negative texts
+    slots : number of slots
+    capacity : positions per slot, prefix and columns together
+    text_capacity : text positions per slot
+    text_rows : rows per slot that read text; 2 when there are negative texts
     """
 
     def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int, text_rows: int) -> None:
@@ -45,7 +45,7 @@ class Buffers:
         self.graphs = StepGraphs(device)
 
     def fits(self, slots: int, capacity: int, text_capacity: int, text_rows: int) -> bool:
-        """Whether these can be used where such sizes are needed."""
+        """Whether these buffers satisfy the given sizes."""
         text_fits = self.text is None or (
             self.text.shape.capacity >= text_capacity and self.text.shape.rows == text_rows
         )
@@ -54,7 +54,7 @@ class Buffers:
 
 @dataclass
 class _Sequence:
-    """What the host knows of a running slot, so that it never has to ask the device."""
+    """Host-side state of a running slot, kept so that the host never has to query the device."""
 
     length: int
     """Frames."""
@@ -72,7 +72,7 @@ class Slots:
     Parameters
     ----------
     decoder, pattern : of the model
-    buffers : where the sequences live; what was in them is lost
+    buffers : hold the sequences; their previous contents are lost
     """
 
     def __init__(self, decoder: Decoder, pattern: DelayPattern, buffers: Buffers) -> None:
@@ -94,11 +94,11 @@ class Slots:
         sampling: Sampling,
         generator: torch.Generator,
     ) -> int:
-        """Start a sequence in a free slot: prefill its condition and its tokens.
+        """Start a sequence in a free slot and prefill its condition and tokens.
 
         Returns
         -------
-        the steps that it will take
+        The number of steps that it will take.
         """
         prefix_frames = 0 if prefix_tokens is None else prefix_tokens.shape[-1]
         if slot in self._sequences or prefix_frames >= length:
@@ -123,11 +123,11 @@ class Slots:
 
     @torch.inference_mode()
     def step(self) -> list[int]:
-        """Give every running slot its next column.
+        """Generate the next column of every running slot.
 
         Returns
         -------
-        the slots that are complete with it; they stay until they are released
+        The slots that are now complete; they stay occupied until they are released.
         """
         sequences = {slot: sequence for slot, sequence in self._sequences.items() if sequence.steps_left}
         count = 1 + max(sequences)
@@ -152,14 +152,14 @@ class Slots:
         return complete
 
     def tokens(self, slot: int, start: int = 0) -> torch.Tensor:
-        """The frames int64 [codebooks, frames] that a slot has so far, from `start` on."""
+        """Return the frames int64 [codebooks, frames] that a slot has so far, from `start` on."""
         sequence = self._sequences[slot]
         known = max(0, sequence.length - sequence.steps_left)
         return self._pattern.frames(self._buffers.tokens[slot], known)[:, start:].clone()
 
     @torch.inference_mode()
     def score(self, condition: ConditionTensors, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
-        """What the network would have drawn given tokens from: see `Engine.score`; takes slot 0."""
+        """Compute the logits of given tokens in slot 0; see `Engine.score`."""
         length = tokens.shape[-1]
         layout = self._pattern.layout(tokens, length)
         columns = layout.shape[1] - 1
@@ -167,7 +167,7 @@ class Slots:
         hidden = self._prefill(0, condition, columns)
         logits = self._decoder.logits(hidden).view(2, -1, *self._buffers.noise.shape[1:])[:, -columns:]
         guided = guide(logits[0], logits[1], guidance)
-        # The logits of a column are about the next one, and `frames` looks for a column's own.
+        # The logits of a column predict the next one, whereas `frames` expects those of the column itself.
         following = torch.cat([guided[:1], guided]).transpose(0, 1)
         return self._pattern.frames(following, length)
 
@@ -191,7 +191,7 @@ class Slots:
                 cache.write(index, slot, split.permute(0, 2, 3, 1, 4), row)
 
     def _prefill(self, slot: int, condition: ConditionTensors, columns: int) -> torch.Tensor:
-        """Pass the text, the prefix and the first columns of a slot through the network, all at once.
+        """Pass the text, the prefix and the first columns of a slot through the network at once.
 
         Returns
         -------
@@ -208,12 +208,12 @@ class Slots:
         x = torch.cat(parts, dim=1)
         positions = torch.arange(x.shape[1], device=x.device)
         x = x + self._decoder.position_embedding(positions)
-        filling = PrefillAttention(self._buffers.cache, self._buffers.text, slot, condition.text_lengths)
-        return self._decoder.forward(x.flatten(0, 1), filling)
+        attention = PrefillAttention(self._buffers.cache, self._buffers.text, slot, condition.text_lengths)
+        return self._decoder.forward(x.flatten(0, 1), attention)
 
     def _step_on_gpu(self, count: int, kv_length: int, max_top_k: int, uses_top_p: bool) -> None:
         buffers = self._buffers
-        # A few sizes of each, so that a few captured graphs serve every step.
+        # Rounded to a few sizes, so that a few captured graphs cover every step.
         count = min(1 << (count - 1).bit_length(), buffers.cache.shape.slots)
         span = min(-(-kv_length // BLOCK) * BLOCK, buffers.cache.shape.capacity)
         max_top_k = max_top_k and self._decoder.weights.card
@@ -227,7 +227,7 @@ class Slots:
         buffers.graphs.run((count, span, max_top_k, uses_top_p), step)
 
     def _decode_step(self, count: int, attention: Attention, max_top_k: int, uses_top_p: bool) -> None:
-        """One step of the first `count` slots: tensors of fixed shape and place, and nothing on the host."""
+        """Run one step of the first `count` slots, on tensors of fixed shape and address and without the host."""
         buffers, decoder = self._buffers, self._decoder
         tokens, column, position = buffers.tokens[:count], buffers.column[:count], buffers.position[:count]
         here = column[:, None, None].expand(-1, tokens.shape[1], 1)

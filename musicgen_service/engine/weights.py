@@ -1,4 +1,4 @@
-"""The decoder's weights, from a state dict in audiocraft's names, fused for a step."""
+"""The decoder's weights: read from a state dict with audiocraft's names and fused for decoding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from torch.nn import functional
 from musicgen_service.engine.linear import Linear
 
 PackWeight = Callable[[torch.Tensor], Linear]
-"""Packs a weight [outputs, inputs] into the form that its products are computed in."""
+"""Packs a weight [outputs, inputs] into the format of its product."""
 _EPSILON = 1e-5
-"""Of audiocraft's layer normalisation."""
+"""The epsilon of audiocraft's layer normalisation."""
 
 
-class Take(Protocol):
-    """Gives the tensors of a state dict, each once."""
+class TakeTensor(Protocol):
+    """Takes tensors out of a state dict, each of them once."""
 
     def __call__(self, name: str, /, *shape: int) -> torch.Tensor:
-        """The tensor of a name, as a copy in memory on the model's device.
+        """Return the tensor of that name and shape, as a copy on the model's device.
 
         Raises
         ------
         RuntimeError
-            When it is missing or of another shape.
+            When it is missing or has another shape.
         """
         ...
 
@@ -39,8 +39,8 @@ class DecoderShape:
     heads : attention heads of a layer
     feedforward : width between the two matrices of a feed-forward block
     codebooks : tokens per frame
-    card : values that a token can have
-    has_cross_attention : whether its layers look at a text
+    card : number of values of a token
+    has_cross_attention : whether its layers attend to a text
     """
 
     dim: int
@@ -67,7 +67,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class CrossAttention:
-    """A layer's look at the text."""
+    """The cross-attention of a layer to the text."""
 
     norm: Norm
     query: Linear
@@ -90,7 +90,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Weights:
-    """Everything that a step reads.
+    """All weights of the decoder.
 
     Attributes
     ----------
@@ -117,14 +117,14 @@ class Weights:
 
 
 @torch.no_grad()
-def build(shape: DecoderShape, take: Take, pack_weight: PackWeight, dtype: torch.dtype) -> Weights:
-    """Take the decoder's weights, layer by layer, so that no more than one is in memory twice.
+def build(shape: DecoderShape, take: TakeTensor, pack_weight: PackWeight, dtype: torch.dtype) -> Weights:
+    """Build the decoder's weights layer by layer, so that at most one layer is in memory twice.
 
     Parameters
     ----------
-    take : gives a tensor of a state dict in audiocraft's names
-    pack_weight : how matrices are stored
-    dtype : of embeddings and norms, which are kept as they are
+    take : takes a tensor out of a state dict with audiocraft's names
+    pack_weight : packs matrices
+    dtype : of embeddings and norms, which are not packed
     """
     dim = shape.dim
 
@@ -152,12 +152,12 @@ def build(shape: DecoderShape, take: Take, pack_weight: PackWeight, dtype: torch
             down=matrix(f"{name}.linear2.weight", dim, shape.feedforward),
         )
 
-    books = range(shape.codebooks)
+    codebooks = range(shape.codebooks)
     return Weights(
-        embedding=torch.stack([take(f"emb.{book}.weight", shape.card + 1, dim).to(dtype) for book in books]),
+        embedding=torch.stack([take(f"emb.{k}.weight", shape.card + 1, dim).to(dtype) for k in codebooks]),
         layers=tuple(layer(f"transformer.layers.{index}") for index in range(shape.layers)),
         norm=norm("out_norm"),
-        heads=pack_weight(torch.cat([take(f"linears.{book}.weight", shape.card, dim) for book in books])),
+        heads=pack_weight(torch.cat([take(f"linears.{k}.weight", shape.card, dim) for k in codebooks])),
         attention_heads=shape.heads,
         card=shape.card,
     )

@@ -1,1 +1,1 @@
-"""Checkpoints: which there are, where they lie, how they load."""
+"""Checkpoints: catalogue, storage, loading, and the models themselves."""

@@ -1,7 +1,7 @@
-"""The only module that imports audiocraft: the reference that our own networks are compared with.
+"""The only module that imports audiocraft, the reference implementation that our own networks are compared with.
 
-It generates where `MUSICGEN_ENGINE=reference`, and has MultiBand Diffusion. Its conditioners are subclassed here: text
-encoders come from local folders, and a melody comes as a waveform that is separated already, or as chroma.
+It generates tokens when `MUSICGEN_ENGINE=reference`, and provides MultiBand Diffusion. Its conditioners are subclassed
+here so that text encoders are read from local folders, and a melody is an already separated waveform or chroma.
 """
 
 import collections
@@ -39,33 +39,33 @@ from transformers.utils import logging as transformers_logging
 
 from musicgen_service.engine.interface import Condition
 from musicgen_service.models.checkpoint_config import DESCRIPTION, MELODY
-from musicgen_service.models.text_reading import MOST_TOKENS
+from musicgen_service.models.text_reading import MAX_TOKENS
 
 __all__ = ["CompressionModel", "MultiBandDiffusion", "builders"]
 
 logging.getLogger("audiocraft").setLevel(logging.WARNING)
 # audiocraft uses torch's older weight_norm.
 warnings.filterwarnings("ignore", r"`torch\.nn\.utils\.weight_norm` is deprecated", FutureWarning)
-# Its bar for every text encoder read would stand between the lines of our own progress.
+# Its progress bar for each text encoder would interrupt our own progress output.
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 class _AnyFolder(list[str]):
-    """audiocraft lists the text encoders it accepts; a folder holding one is accepted as well."""
+    """audiocraft's list of accepted text encoders, which also accepts a folder that holds one."""
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or (Path(str(name)) / "config.json").is_file()
 
 
 class _FolderWidths(dict[str, int]):
-    """The width of a text encoder in a folder, in the table that audiocraft looks it up in."""
+    """audiocraft's table of text encoder widths, which also reads the width from a folder's configuration."""
 
     def __missing__(self, name: str) -> int:
         return int(json.loads((Path(name) / "config.json").read_text())["d_model"])
 
 
 class _LocalT5Conditioner(T5Conditioner):
-    """A text encoder from a local folder, which reads no more than it was trained to read."""
+    """A text encoder from a local folder; texts are truncated to the length that it was trained on."""
 
     MODELS = _AnyFolder(T5Conditioner.MODELS)
     MODELS_DIMS = _FolderWidths(T5Conditioner.MODELS_DIMS)
@@ -73,19 +73,19 @@ class _LocalT5Conditioner(T5Conditioner):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         tokenizer = self.t5_tokenizer
-        self.t5_tokenizer = partial(tokenizer, truncation=True, max_length=min(tokenizer.model_max_length, MOST_TOKENS))
+        self.t5_tokenizer = partial(tokenizer, truncation=True, max_length=min(tokenizer.model_max_length, MAX_TOKENS))
 
 
 class _Chroma(WavCondition):
-    """A melody that is given as chroma: `wav` holds [1, frames, pitch classes]."""
+    """A melody in the form of chroma: `wav` holds [1, frames, pitch classes]."""
 
 
 class _MelodyConditioner(WaveformConditioner):
-    """The chroma of melodies; audiocraft's `ChromaStemConditioner` without its separator, and with its weights' names.
+    """Chroma of melodies: audiocraft's `ChromaStemConditioner` without its separator, with the same weight names.
 
     Attributes
     ----------
-    duration, chroma_len : seconds and frames of chroma that the model begins with; a shorter melody is repeated
+    duration, chroma_len : seconds and frames of the chroma prefix; a shorter melody is repeated
     """
 
     def __init__(
@@ -108,23 +108,23 @@ class _MelodyConditioner(WaveformConditioner):
     def forward(  # type: ignore[override]
         self, melodies: list[WavCondition]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The embedding [rows, frames, dim] of melodies, one per row, and the mask of its padding."""
+        """Embed melodies, one per row: [rows, frames, dim], and the padding mask."""
         with torch.no_grad(), torch.autocast(torch.device(self.device).type, enabled=False):
             chroma = self._chroma_of(melodies)
         embedding = self.output_proj(chroma.to(self.output_proj.weight))
         return embedding, torch.ones_like(embedding[..., 0])
 
     def _chroma_of(self, melodies: list[WavCondition]) -> torch.Tensor:
-        """Chroma [rows, `chroma_len`, 12]; a row without a melody has that of silence."""
+        """Return chroma [rows, `chroma_len`, 12]; a row without a melody gets the chroma of silence."""
         if any(isinstance(melody, _Chroma) for melody in melodies):
-            silence = self._fitted(self.chroma(torch.zeros(1, 1, device=self.device)))
+            silence = self._fit_length(self.chroma(torch.zeros(1, 1, device=self.device)))
             rows = [melody.wav.to(silence) if isinstance(melody, _Chroma) else silence for melody in melodies]
             return torch.cat(rows)
         longest = max(melody.wav.shape[-1] for melody in melodies)
         padded = [functional.pad(melody.wav, (0, longest - melody.wav.shape[-1])) for melody in melodies]
-        return self._fitted(self.chroma(torch.cat(padded).to(self.device)))
+        return self._fit_length(self.chroma(torch.cat(padded).to(self.device)))
 
-    def _fitted(self, chroma: torch.Tensor) -> torch.Tensor:
+    def _fit_length(self, chroma: torch.Tensor) -> torch.Tensor:
         repeats = -(-self.chroma_len // chroma.shape[1])
         return chroma.repeat(1, repeats, 1)[:, : self.chroma_len]
 
@@ -133,13 +133,13 @@ class _Conditions(ConditioningProvider):
     """The conditioners of a model, by name."""
 
     def tokenize(self, inputs: list[ConditioningAttributes]) -> Any:
-        """What `forward` takes."""
+        """Return the inputs unchanged; `forward` tokenizes them."""
         return inputs
 
     def forward(  # type: ignore[override]
         self, inputs: list[ConditioningAttributes]
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """The embedding [rows, positions, dim] and the mask of every condition, a row for each of the inputs."""
+        """Compute the embedding [rows, positions, dim] and the mask of every condition, one row per input."""
         conditioners: dict[str, Any] = dict(self.conditioners)
         tensors = {}
         # Text first: the network sees conditions in this order.
@@ -152,7 +152,7 @@ class _Conditions(ConditioningProvider):
 
 
 def build_lm(config: DictConfig) -> LMModel:
-    """A language model as `config` (a checkpoint's `xp.cfg`) describes it, without weights."""
+    """Build the language model that `config` (a checkpoint's `xp.cfg`) describes, without weights."""
     options: Any = OmegaConf.to_container(config.transformer_lm)
     options.pop("q_modeling", None)
     attribute_dropout: Any = OmegaConf.to_container(config.attribute_dropout)
@@ -173,28 +173,28 @@ def build_lm(config: DictConfig) -> LMModel:
 
 
 def build_reference_lm(package: Mapping[str, Any], text_encoder: Path, device: torch.device) -> LMModel:
-    """The language model of a checkpoint, without weights, in the precision that they are stored in.
+    """Build the language model of a checkpoint, without weights, in the precision in which they are stored.
 
     Parameters
     ----------
-    package : what `state_dict.bin` holds
-    text_encoder : folder of the text encoder, which has its weights
+    package : contents of `state_dict.bin`
+    text_encoder : folder of the text encoder, including its weights
     """
     config = OmegaConf.create(package["xp.cfg"])
     config.device = str(device)
     stored: torch.dtype = package["best_state"]["transformer.layers.0.linear1.weight"].dtype
     config.dtype = str(stored).removeprefix("torch.")
     config.conditioners.description.t5.name = str(text_encoder)
-    # How to draw new weights, which are about to be replaced.
+    # No initialisation: the weights are about to be replaced.
     config.transformer_lm.update(weight_init=None, depthwise_init=None, zero_bias_init=False)
     return build_lm(config).eval()
 
 
 def _build_conditions(config: DictConfig, width: int) -> _Conditions:
     conditioners: dict[str, Any] = {}
-    described: Any = OmegaConf.to_container(config.conditioners)
-    described.pop("args", None)  # for training
-    for name, entry in described.items():
+    entries: Any = OmegaConf.to_container(config.conditioners)
+    entries.pop("args", None)  # for training
+    for name, entry in entries.items():
         options = entry.get(entry["model"])
         match entry["model"]:
             case "t5":
@@ -210,13 +210,13 @@ def _build_conditions(config: DictConfig, width: int) -> _Conditions:
 
 
 def build_codec(config: DictConfig) -> CompressionModel:
-    """An EnCodec model as `config` (a codec checkpoint's `xp.cfg`) describes it, without weights."""
+    """Build the EnCodec model that `config` (a codec checkpoint's `xp.cfg`) describes, without weights."""
     return builders.get_compression_model(config)
 
 
 def attributes(condition: Condition) -> ConditioningAttributes:
-    """A condition in audiocraft's form, which `LMModel.generate` takes."""
-    # A model that takes a melody always sees one; without any it is silence, one sample long.
+    """Convert a condition to audiocraft's form, which `LMModel.generate` takes."""
+    # A model that takes a melody always needs one; one sample of silence stands for none.
     melody = torch.zeros(1, 1) if condition.melody is None else condition.melody
     wav = WavCondition(melody[None], torch.tensor([melody.shape[-1]]), [0], [None], [0.0])
     if condition.chroma is not None:
@@ -225,8 +225,8 @@ def attributes(condition: Condition) -> ConditioningAttributes:
 
 
 def load_diffusion(file: Path, codec: Any, device: torch.device) -> MultiBandDiffusion:
-    """MultiBand Diffusion from its checkpoint, decoding the codes of `codec` (mono)."""
-    # Its configuration is stored as objects; these classes are harmless to restore.
+    """Load MultiBand Diffusion from its checkpoint, for the codes of `codec` (mono)."""
+    # Its configuration is stored as pickled objects; these classes are safe to unpickle.
     builtin: list[Any] = [dict, list, int, float, bool, str, collections.defaultdict, typing.Any]
     with torch.serialization.safe_globals([*builtin, DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode]):
         package = torch.load(file, map_location="cpu", weights_only=True)

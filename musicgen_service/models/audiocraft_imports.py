@@ -1,8 +1,8 @@
-"""Lets audiocraft 1.3.0 import beside current torch: stands in for packages its inference never calls.
+"""Makes audiocraft 1.3.0 importable with current torch: stubs packages that its inference never calls.
 
 audiocraft pins 2023 versions that no longer install, and imports all of its training code to run a
-model. Importing this module first puts small stand-ins into `sys.modules` for what is missing; a
-package that is installed is left alone. Only `audiocraft_adapter` imports it.
+model. Importing this module first adds small stub modules to `sys.modules` for missing packages;
+installed packages are not replaced. Only `audiocraft_adapter` imports it.
 """
 
 import importlib.machinery
@@ -21,7 +21,7 @@ def _is_available(name: str) -> bool:
     return name in sys.modules or importlib.util.find_spec(name) is not None
 
 
-def _stand_in(name: str, **attributes: Any) -> None:
+def _add_stub(name: str, **attributes: Any) -> None:
     module = types.ModuleType(name)
     module.__spec__ = importlib.machinery.ModuleSpec(name, loader=None, is_package=True)
     module.__path__ = []
@@ -40,7 +40,7 @@ def _unavailable(name: str) -> Callable[..., NoReturn]:
 
 
 class _LowerTriangularMask:
-    """audiocraft only asks whether a mask is present, never what is in it."""
+    """audiocraft only checks whether a mask is present, never its contents."""
 
 
 class _NoProfiler:
@@ -48,29 +48,29 @@ class _NoProfiler:
 
 
 class _CompressionSolver:
-    """MultiBand Diffusion names this class at import; the adapter loads codecs itself."""
+    """MultiBand Diffusion refers to this class on import; the adapter loads codecs itself."""
 
 
 def _install() -> None:
     if not _is_available("xformers"):
-        _stand_in("xformers")
-        _stand_in(
+        _add_stub("xformers")
+        _add_stub(
             "xformers.ops",
             unbind=torch.unbind,
             LowerTriangularMask=_LowerTriangularMask,
             memory_efficient_attention=_unavailable("xformers"),
         )
-        # Looked up on every self-attention call: a failing import there would cost more than the attention.
-        _stand_in("xformers.profiler", profiler=types.SimpleNamespace(_Profiler=_NoProfiler))
+        # Looked up on every self-attention call, where a failing import would cost more than the attention itself.
+        _add_stub("xformers.profiler", profiler=types.SimpleNamespace(_Profiler=_NoProfiler))
     if not _is_available("spacy"):
-        _stand_in("spacy", load=_unavailable("spacy"))
+        _add_stub("spacy", load=_unavailable("spacy"))
     if not _is_available("num2words"):
-        _stand_in("num2words", num2words=str)
+        _add_stub("num2words", num2words=str)
     if not _is_available("av"):
-        _stand_in("av", open=_unavailable("av"))
+        _add_stub("av", open=_unavailable("av"))
     if not _is_available("flashy"):
-        _stand_in("flashy")
-        _stand_in(
+        _add_stub("flashy")
+        _add_stub(
             "flashy.distrib",
             rank=lambda: 0,
             world_size=lambda: 1,
@@ -78,9 +78,9 @@ def _install() -> None:
             is_distributed=lambda: False,
             broadcast_tensors=lambda *_args, **_kwargs: None,
         )
-    # Every solver, and with them the training stack, hangs on this one import of MultiBand Diffusion.
-    _stand_in("audiocraft.solvers")
-    _stand_in("audiocraft.solvers.compression", CompressionSolver=_CompressionSolver)
+    # This one import in MultiBand Diffusion would pull in every solver, and with them the training code.
+    _add_stub("audiocraft.solvers")
+    _add_stub("audiocraft.solvers.compression", CompressionSolver=_CompressionSolver)
 
 
 _install()

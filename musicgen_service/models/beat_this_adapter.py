@@ -1,4 +1,4 @@
-"""The only module that imports beat_this, which finds beats."""
+"""The only module that imports beat_this, the neural beat tracker."""
 
 from pathlib import Path
 
@@ -10,22 +10,23 @@ import torch
 from beat_this.inference import Audio2Frames
 from beat_this.model.postprocessor import Postprocessor
 
-from musicgen_service.analysis.heard_beats import HeardBeats
+from musicgen_service.analysis.detected_beats import DetectedBeats
 
 
 def load_beat_tracker(folder: Path, device: torch.device) -> Audio2Frames:
-    """Beat This! from a folder with `final0.ckpt`, by its own loader, which restores nothing but tensors and numbers.
+    """Load Beat This! from a folder with `final0.ckpt`, with its own loader, which unpickles only tensors and numbers.
 
-    The loader is given an open file: a name that it does not find it would look for on the internet.
+    The loader is given an open file: it would look for a path that does not exist on the internet.
     """
     with (folder / "final0.ckpt").open("rb") as checkpoint:
         return Audio2Frames(checkpoint, device)
 
 
-def find_beats(tracker: Audio2Frames, mono: np.ndarray, rate: int) -> HeardBeats:
-    """Where Beat This! hears the beats of float32 samples [samples]; each downbeat is also a beat."""
-    beat, downbeat = tracker(mono, rate)
-    peaks = Postprocessor()
-    beats, downbeats = peaks(beat, downbeat)
-    at = torch.from_numpy(np.round(beats * peaks.fps)).long()
-    return HeardBeats(beats, downbeats, float(beat.cpu()[at].sigmoid().mean()) if len(beats) else 0.0)
+def find_beats(tracker: Audio2Frames, mono: np.ndarray, rate: int) -> DetectedBeats:
+    """Detect the beats of float32 samples [samples] with Beat This!; each downbeat is also a beat."""
+    beat_logits, downbeat_logits = tracker(mono, rate)
+    postprocessor = Postprocessor()
+    beats, downbeats = postprocessor(beat_logits, downbeat_logits)
+    frames = torch.from_numpy(np.round(beats * postprocessor.fps)).long()
+    probability = float(beat_logits.cpu()[frames].sigmoid().mean()) if len(beats) else 0.0
+    return DetectedBeats(beats, downbeats, probability)

@@ -1,11 +1,11 @@
-"""Which tracker finds beats: Beat This! where its weights are present, our own elsewhere."""
+"""Choice of the beat tracker: Beat This! when its weights are present, otherwise our own."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musicgen_service.analysis import beats, heard_beats
+from musicgen_service.analysis import beats, detected_beats
 from musicgen_service.analysis.beats import BeatGrid, BeatTracker
 from musicgen_service.analysis.envelopes import RATE, mono
 from musicgen_service.models.catalogue import BEAT_TRACKER
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTracker:
-    """The best tracker that the weights folder allows; the log says why weights that are there are not used."""
+    """Return the best available tracker; the log reports why weights that are present cannot be used."""
     if not store.has(BEAT_TRACKER):
         return beats.track
-    # Imported here: they take seconds, and nothing else needs them to read a recording.
+    # Imported here: they take seconds to import, and our own tracker does not need them.
     import torch
 
     from musicgen_service.models import loading
@@ -35,10 +35,10 @@ def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTrac
 
 
 def _track(network: Any, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
-    """What Beat This! hears (Foscarin et al., ISMIR 2024), and our own tracker where that is no grid."""
+    """Track with Beat This! (Foscarin et al., ISMIR 2024), or with our own tracker where that gives no grid."""
     from musicgen_service.models import beat_this_adapter
 
     audio = mono(samples, rate)
-    is_heard = len(audio) >= beats.SHORTEST_SECONDS * RATE and bool(audio.any())
-    grid = heard_beats.to_grid(beat_this_adapter.find_beats(network, audio, RATE)) if is_heard else None
+    has_sound = len(audio) >= beats.MIN_SECONDS * RATE and bool(audio.any())
+    grid = detected_beats.to_grid(beat_this_adapter.find_beats(network, audio, RATE)) if has_sound else None
     return grid or beats.track(samples, rate, tempo)

@@ -1,4 +1,4 @@
-"""Which models stay loaded: the most recently used ones that fit the memory set aside for them."""
+"""Cache of loaded models: keeps the most recently used ones that fit a memory budget."""
 
 import ctypes
 import gc
@@ -20,24 +20,24 @@ from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
 
 GB = 10**9
-_SHARE = 0.8
-"""Of the free memory, what models may take; the rest is for the work itself."""
+_MODEL_SHARE = 0.8
+"""Share of the free memory that models may take; the rest is for computation."""
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""glibc's; other C libraries have none."""
+"""glibc's function; other C libraries do not have it."""
 
 _T = TypeVar("_T")
 
 
 @dataclass
 class _Entry:
-    """A loaded model.
+    """A cache entry.
 
     Attributes
     ----------
-    value : what was loaded
-    size : bytes that it takes
-    depends_on : name of the model that `value` refers to, and would keep in memory
+    value : the loaded model
+    size : its size in bytes
+    depends_on : name of the model that `value` refers to, and therefore keeps in memory
     """
 
     value: Any
@@ -46,7 +46,7 @@ class _Entry:
 
 
 class ModelTooLarge(WeightsError):
-    """The model does not fit the memory that models may take."""
+    """The model does not fit the memory budget."""
 
 
 class ModelCache:
@@ -70,19 +70,19 @@ class ModelCache:
         return list(self._loaded)
 
     def newest(self) -> MusicModel | None:
-        """The model used last, or None when none is loaded."""
+        """Return the most recently used model, or None when none is loaded."""
         models = [entry.value for entry in self._loaded.values() if not isinstance(entry.value, Diffusion)]
         return models[-1] if models else None
 
     def get(self, name: str) -> MusicModel:
-        """The model of that name, loaded if it is not.
+        """Return the model of that name, loading it if necessary.
 
         Raises
         ------
         ModelTooLarge
             When it would not fit even alone.
         WeightsError
-            When it is not loaded, and its weights are missing or damaged.
+            When it has to be loaded and its weights are missing or damaged.
         """
         if name in self._loaded:
             return self._use(name)
@@ -91,7 +91,7 @@ class ModelCache:
         return self._admit(name, needed, lambda: loading.load_model(files, self._device))
 
     def diffusion(self, name: str) -> Diffusion:
-        """MultiBand Diffusion for the model of that name; raises as `get` does."""
+        """Return MultiBand Diffusion for the model of that name; raises as `get` does."""
         model = self.get(name)
         assert isinstance(model, MusicGenModel), "the request was checked to have a model of the released codec"
         key = f"{DIFFUSION} for {name}"
@@ -107,27 +107,27 @@ class ModelCache:
         _release_memory()
 
     def _use(self, key: str) -> Any:
-        """What is loaded under `key`, which is now the most recently used."""
+        """Return the entry of `key` and mark it as the most recently used."""
         self._loaded.move_to_end(key)
         return self._loaded[key].value
 
     def _admit(self, key: str, needed: int, load: Callable[[], _T], depends_on: str | None = None) -> _T:
-        """What `load` gives once there is room for it, besides the model that it depends on."""
-        kept = self._loaded[depends_on].size if depends_on else 0
-        if needed + kept > self._budget:
+        """Evict models until `needed` bytes are free, then load and store the result of `load`."""
+        dependency = self._loaded[depends_on].size if depends_on else 0
+        if needed + dependency > self._budget:
             raise ModelTooLarge(
-                f"'{key}' needs about {(needed + kept) / GB:.1f} GB and models may take "
+                f"'{key}' needs about {(needed + dependency) / GB:.1f} GB and models may take "
                 f"{self._budget / GB:.1f} GB here (MUSICGEN_MEMORY_GB): use a smaller model."
             )
         while sum(entry.size for entry in self._loaded.values()) + needed > self._budget:
-            # The model that it depends on was used just now, so it is last in line.
+            # The model that it depends on was used just now, so it is evicted last.
             log(f"dropped '{self._evict_oldest()}' to make room for '{key}'")
         value = load()
         self._loaded[key] = _Entry(value, needed, depends_on)
         return value
 
     def _evict_oldest(self) -> str:
-        """Evict the least recently used model and what depends on it; its name."""
+        """Evict the least recently used model and those that depend on it; return its name."""
         evicted, _ = self._loaded.popitem(last=False)
         for key in [key for key, entry in self._loaded.items() if entry.depends_on == evicted]:
             del self._loaded[key]
@@ -136,7 +136,7 @@ class ModelCache:
 
 
 def memory_budget(device: torch.device) -> int:
-    """`MUSICGEN_MEMORY_GB` in bytes, or most of what is free on the device."""
+    """Return `MUSICGEN_MEMORY_GB` in bytes, or by default most of the free memory of the device."""
     setting = settings.load().memory_gb
     if setting is not None:
         return int(setting * GB)
@@ -144,7 +144,7 @@ def memory_budget(device: torch.device) -> int:
         free: float = torch.cuda.mem_get_info()[0]
     else:
         free = min(psutil.virtual_memory().available, cgroups.free_memory())
-    return int(free * _SHARE)
+    return int(free * _MODEL_SHARE)
 
 
 def _release_memory() -> None:
@@ -157,8 +157,8 @@ def _release_memory() -> None:
 def trim_heap() -> None:
     """Return free memory to the operating system.
 
-    By itself, glibc returns only what lies at the very end of its heap. Requests of different shapes leave free blocks
-    further down, and without this the process would grow with each of them.
+    By default, glibc returns only memory at the very end of its heap. Requests of different shapes leave free blocks
+    further down, and without trimming the process would grow with each of them.
     """
     if _trim is not None:
         _trim(0)

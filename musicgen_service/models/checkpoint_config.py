@@ -1,4 +1,4 @@
-"""What a checkpoint's `xp.cfg` says of its language model: audiocraft's configuration, as far as it is needed here."""
+"""Configuration of a language model, read from a checkpoint's `xp.cfg` (audiocraft's configuration)."""
 
 import re
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from musicgen_service.models.chroma import ChromaOptions
 from musicgen_service.models.music_model import MelodySpan
 
 DESCRIPTION, MELODY = "description", "self_wav"
-"""What MusicGen's checkpoints call their two conditions."""
-_STATED = {"norm_first": True, "bias_ff": False, "bias_attn": False, "bias_proj": False}
-"""Options of the transformer that the engine decodes, and that audiocraft's defaults differ from."""
-_USUAL = {
+"""Names of the two conditions in MusicGen's checkpoints."""
+_REQUIRED = {"norm_first": True, "bias_ff": False, "bias_attn": False, "bias_proj": False}
+"""Transformer options that the engine requires and that differ from audiocraft's defaults."""
+_REQUIRED_DEFAULTS = {
     "activation": "gelu",
     "norm": "layer_norm",
     "positional_embedding": "sin",
@@ -26,19 +26,19 @@ _USUAL = {
     "qk_layer_norm_cross": False,
     "kv_repeat": 1,
 }
-"""Those that are audiocraft's defaults, and may be left out."""
+"""Transformer options that the engine requires and that are audiocraft's defaults, so they may be absent."""
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def parse(text: str) -> dict[str, Any]:
-    """A configuration in YAML, as plain dictionaries; values that refer to others (`${sample_rate}`) are resolved.
+    """Parse a YAML configuration to plain dictionaries, resolving references such as `${sample_rate}`.
 
     Raises
     ------
     ValueError
-        When the text is no YAML, or no dictionary.
+        When the text is not YAML or not a dictionary.
     KeyError
-        When a value refers to one that is not there.
+        When a reference cannot be resolved.
     """
     try:
         config = yaml.safe_load(text)
@@ -56,26 +56,26 @@ def _resolve(value: Any, config: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return [_resolve(entry, config) for entry in value]
     if isinstance(value, str) and (reference := _REFERENCE.fullmatch(value)):
-        found: Any = config
+        target: Any = config
         for name in reference[1].split("."):
-            found = found[name]
-        return _resolve(found, config)
+            target = target[name]
+        return _resolve(target, config)
     return value
 
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
-    """A language model that the engine decodes.
+    """Configuration of a language model that the engine decodes.
 
     Attributes
     ----------
-    decoder : its transformer
-    delays : frames that each codebook runs behind the first
-    window : seconds of audio that it attends to at most
+    decoder : sizes of its transformer
+    delays : frames by which each codebook lags behind the first
+    window : maximum seconds of audio that it attends to
     text_encoder : folder of its text encoder
-    chroma : of melodies; None when it takes none
-    is_stereo : whether its tokens are those of left and right by turns
-    codec_codebooks : codebooks of the codec that it uses, None for all
+    chroma : options of its melody chroma; None when it takes no melody
+    is_stereo : whether its codebooks alternate between left and right
+    codec_codebooks : number of the codec's codebooks that it uses; None for all
     """
 
     decoder: DecoderShape
@@ -88,19 +88,19 @@ class LanguageModelConfig:
 
     @property
     def melody_span(self) -> MelodySpan | None:
-        """The chroma that it begins with; None for a model that takes no melody."""
+        """The size of its chroma prefix; None for a model that takes no melody."""
         if self.chroma is None:
             return None
         return MelodySpan(self.chroma.frames(int(self.chroma.sample_rate * self.window)), float(self.window))
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> "LanguageModelConfig":
-        """Of a parsed `xp.cfg`.
+        """Read a parsed `xp.cfg`.
 
         Raises
         ------
         KeyError, ValueError
-            When something is missing, or it conditions by what is not known here.
+            When an entry is missing or a conditioner is not supported.
         """
         transformer = config["transformer_lm"]
         conditioners = {name: entry for name, entry in config["conditioners"].items() if name != "args"}
@@ -140,13 +140,13 @@ def _chroma_options(options: Mapping[str, Any]) -> ChromaOptions:
 
 
 def is_supported(config: Mapping[str, Any]) -> bool:
-    """Whether a parsed `xp.cfg` has the architecture of the released MusicGen models, which this engine decodes."""
+    """Whether a parsed `xp.cfg` has the architecture of the released MusicGen models, which the engine supports."""
     transformer, pattern, fuser = config["transformer_lm"], config["codebooks_pattern"], config["fuser"]
     delay = pattern.get("delay") or {}
     text = config["conditioners"][DESCRIPTION].get("t5", {})
     return (
-        all(transformer.get(name) == value for name, value in _STATED.items())
-        and all(transformer.get(name, value) == value for name, value in _USUAL.items())
+        all(transformer.get(name) == value for name, value in _REQUIRED.items())
+        and all(transformer.get(name, value) == value for name, value in _REQUIRED_DEFAULTS.items())
         and bool(transformer.get("custom") or transformer.get("memory_efficient"))
         and pattern["modeling"] == "delay"
         and not delay.get("flatten_first")

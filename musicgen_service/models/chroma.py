@@ -1,4 +1,4 @@
-"""The pitch classes of a melody, frame by frame, as MusicGen's melody checkpoints were trained on them."""
+"""Chroma (pitch classes per frame) of a melody, as used in training MusicGen's melody checkpoints."""
 
 import math
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from torch import nn
 from torch.nn import functional
 
 _LOWEST_A = 27.5
-"""Hz; pitch classes are counted from it and turned to begin with C, three semitones higher."""
+"""Hz; pitch classes are counted from this A and then rotated to start at C, three semitones higher."""
 _CENTRE, _SPREAD = 5.0, 2.0
-"""Octaves above `_LOWEST_A` of the pitches that count most, and the standard deviation of how much others count."""
-_SMALLEST_NORM = 1e-6
+"""Centre and standard deviation of the weight over pitches, in octaves above `_LOWEST_A`."""
+_MIN_NORM = 1e-6
 
 
 @dataclass(frozen=True)
 class ChromaOptions:
-    """How chroma is made.
+    """Options of the chroma computation.
 
     Attributes
     ----------
     sample_rate : of the waveform
-    classes : pitch classes in an octave
-    window : samples that a frame is made from; frames are a quarter of it apart
+    classes : pitch classes per octave
+    window : samples per frame; the hop between frames is a quarter of it
     strongest_only : whether only the strongest pitch class of a frame is kept, as 1
     """
 
@@ -34,27 +34,27 @@ class ChromaOptions:
 
     @property
     def hop(self) -> int:
-        """Samples from frame to frame."""
+        """Samples between frames."""
         return self.window // 4
 
     def frames(self, samples: int) -> int:
-        """Frames of a waveform."""
+        """Return the number of frames of a waveform."""
         return 1 + max(samples, self.window) // self.hop
 
 
 class Chroma(nn.Module):
-    """A waveform to chroma.
+    """Computes the chroma of a waveform.
 
     Parameters
     ----------
-    options : how
+    options : of the computation
     device : of its tensors
     """
 
     def __init__(self, options: ChromaOptions, device: torch.device) -> None:
         super().__init__()
         self.options = options
-        # Stored in checkpoints, which rounds it to 16 bits in the released ones.
+        # Loaded from the checkpoint; the released checkpoints store it rounded to 16 bits.
         self.register_buffer("window", torch.empty(options.window, device=device))
         filters = torch.from_numpy(filter_bank(options.sample_rate, options.window, options.classes))
         self.register_buffer("filters", filters.to(device), persistent=False)
@@ -62,29 +62,29 @@ class Chroma(nn.Module):
         self.filters: torch.Tensor
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Chroma float [frames, classes] of a waveform [samples]; one shorter than a window is padded."""
+        """Compute chroma float [frames, classes] of a waveform [samples], padded to at least one window."""
         size = self.options.window
         missing = max(0, size - waveform.shape[-1])
         waveform = functional.pad(waveform, (missing // 2, missing - missing // 2))
         spectrum = torch.stft(waveform, size, self.options.hop, window=self.window, return_complex=True)
         power = (spectrum / self.window.pow(2).sum().sqrt()).abs().pow(2)
-        chroma = functional.normalize(self.filters @ power, p=math.inf, dim=0, eps=_SMALLEST_NORM).T
+        chroma = functional.normalize(self.filters @ power, p=math.inf, dim=0, eps=_MIN_NORM).T
         if not self.options.strongest_only:
             return chroma
         return functional.one_hot(chroma.argmax(-1), self.options.classes).to(chroma)
 
 
 def filter_bank(rate: int, size: int, classes: int) -> np.ndarray:
-    """How much each bin of a spectrum counts for each pitch class.
+    """Compute the weight of each spectrum bin for each pitch class.
 
-    As in librosa's `filters.chroma`: a bell around every pitch of the class, at least a semitone wide, and over all of
-    them a wide one in the middle of the keyboard.
+    As in librosa's `filters.chroma`: a Gaussian around every pitch of the class, at least a semitone wide, times a wide
+    Gaussian centred in the middle of the keyboard.
 
     Parameters
     ----------
     rate : samples per second
     size : samples of the spectrum's window
-    classes : pitch classes in an octave
+    classes : pitch classes per octave
 
     Returns
     -------
@@ -92,13 +92,13 @@ def filter_bank(rate: int, size: int, classes: int) -> np.ndarray:
     """
     frequencies = np.arange(1, size // 2 + 2) * (rate / size)
     pitches = classes * np.log2(frequencies / _LOWEST_A)
-    # Bin 0 has no pitch: it is put so far below bin 1 that it counts for hardly any.
+    # Bin 0 has no pitch: it is placed so far below bin 1 that its weights are negligible.
     pitches = np.concatenate([[pitches[0] - 1.5 * classes], pitches])
     widths = np.maximum(np.diff(pitches), 1.0)
     pitches = pitches[:-1]
     half = classes // 2
     distances = (pitches - np.arange(classes)[:, None] + half) % classes - half
-    bells = np.exp(-0.5 * (2 * distances / widths) ** 2)
-    bells /= np.sqrt((bells**2).sum(axis=0))
-    bells *= np.exp(-0.5 * ((pitches / classes - _CENTRE) / _SPREAD) ** 2)
-    return np.roll(bells, -3 * (classes // 12), axis=0).astype(np.float32)
+    weights = np.exp(-0.5 * (2 * distances / widths) ** 2)
+    weights /= np.sqrt((weights**2).sum(axis=0))
+    weights *= np.exp(-0.5 * ((pitches / classes - _CENTRE) / _SPREAD) ** 2)
+    return np.roll(weights, -3 * (classes // 12), axis=0).astype(np.float32)

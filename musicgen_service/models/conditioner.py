@@ -1,4 +1,4 @@
-"""From what a client asks for to the tensors that a language model is conditioned on."""
+"""Conditioners of a language model: from text and melody to tensors."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from musicgen_service.models.t5_encoder import T5Encoder
 from musicgen_service.models.tokenizer import TextTokenizer
 
 PREFIX = "condition_provider.conditioners."
-"""What the names of its tensors in a state dict begin with."""
+"""Prefix of the names of the conditioners' tensors in a state dict."""
 
 
 class Conditioner:
@@ -23,14 +23,14 @@ class Conditioner:
     Parameters
     ----------
     config : of the language model
-    tokenizer, text_encoder : that read the description
+    tokenizer, text_encoder : of the description
     stored : the state dict of a checkpoint; the tensors whose names begin with `PREFIX` are used
     device : of all tensors
 
     Raises
     ------
     RuntimeError
-        When the tensors are not those of the configuration.
+        When the tensors do not match the configuration.
     """
 
     def __init__(
@@ -62,33 +62,33 @@ class Conditioner:
 
     @torch.no_grad()
     def tensors(self, condition: Condition) -> ConditionTensors:
-        """A condition as the engine takes it: float32 tensors, by the way they enter the network."""
+        """Convert a condition to the float32 tensors that the engine takes."""
         description, lengths = self._descriptions(condition.text, condition.negative_text)
         melody = None if self._melody is None else self._melody.rows(condition)
         prefix = [] if melody is None else [melody]
         if not self._has_cross_attention:
             return ConditionTensors((), torch.cat([*prefix, description], dim=1))
-        # Without a negative text that of the unconditional row is all zeros, and so is its effect: it is left out.
+        # Without a negative text, the text of the unconditional row is all zeros and has no effect, so it is left out.
         rows = 1 if condition.negative_text is None else 2
         texts = tuple(text[:length] for text, length in zip(description[:rows], lengths, strict=False))
         return ConditionTensors(texts, melody)
 
     def _descriptions(self, *texts: str | None) -> tuple[torch.Tensor, list[int]]:
-        """What texts mean, float [texts, length, dim], and the length of each; an absent one is a position of zeros."""
-        read = [self._tokenizer.tokens(text or "") for text in texts]
-        # Together, as audiocraft encodes the two rows: products with fewer rows round differently.
-        tokens = torch.zeros(len(read), max(map(len, read)), dtype=torch.int64)
+        """Embed texts: float [texts, length, dim], and the length of each; None gives one position of zeros."""
+        tokenized = [self._tokenizer.tokens(text or "") for text in texts]
+        # Encoded together, as audiocraft does: products with fewer rows round differently.
+        tokens = torch.zeros(len(tokenized), max(map(len, tokenized)), dtype=torch.int64)
         is_text = torch.zeros_like(tokens, dtype=torch.bool)
-        for row, (text, numbers) in enumerate(zip(texts, read, strict=True)):
+        for row, (text, numbers) in enumerate(zip(texts, tokenized, strict=True)):
             tokens[row, : len(numbers)] = torch.tensor(numbers)
             is_text[row, : len(numbers)] = bool(text)
         tokens, is_text = tokens.to(self._device), is_text.to(self._device)
         embedded: torch.Tensor = self._description.output_proj(self._text_encoder(tokens, is_text))
-        return embedded * is_text[..., None], [len(numbers) for numbers in read]
+        return embedded * is_text[..., None], [len(numbers) for numbers in tokenized]
 
 
 class _Projection(nn.Module):
-    """To the width of the language model."""
+    """Projection to the width of the language model."""
 
     def __init__(self, width: int, dim: int, device: torch.device) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _Projection(nn.Module):
 
 
 class _MelodyProjection(_Projection):
-    """Melodies as chroma of the length that the model begins with; a shorter melody is repeated."""
+    """Melodies as a chroma prefix of fixed length; a shorter melody is repeated."""
 
     def __init__(self, options: ChromaOptions, frames: int, dim: int, device: torch.device) -> None:
         super().__init__(options.classes, dim, device)
@@ -104,7 +104,7 @@ class _MelodyProjection(_Projection):
         self._frames = frames
 
     def rows(self, condition: Condition) -> torch.Tensor:
-        """What a melody means, and silence for the unconditional row: [2, frames, dim]."""
+        """Embed the melody of a condition, and silence for the unconditional row: [2, frames, dim]."""
         silence = self._fitted_chroma(torch.zeros(1))
         if condition.chroma is not None:
             melody = condition.chroma.T.to(silence)
@@ -114,7 +114,7 @@ class _MelodyProjection(_Projection):
         return projected
 
     def _fitted_chroma(self, waveform: torch.Tensor) -> torch.Tensor:
-        """The chroma float [frames, classes] of a waveform [samples], repeated or cut to its length."""
+        """Compute the chroma float [frames, classes] of a waveform [samples], repeated or cut to the prefix length."""
         chroma: torch.Tensor = self.chroma(waveform.to(self.chroma.window))
         repeats = -(-self._frames // chroma.shape[0])
         return chroma.repeat(repeats, 1)[: self._frames]

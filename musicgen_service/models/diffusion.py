@@ -1,4 +1,4 @@
-"""MultiBand Diffusion: the slower, cleaner way from tokens to sound (arXiv:2308.02560)."""
+"""MultiBand Diffusion: a slower decoder with cleaner sound (arXiv:2308.02560)."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ class Diffusion:
 
     Parameters
     ----------
-    model : the model whose tokens are decoded
-    folder : of the component with the diffusion's weights
+    model : the model that generates the tokens
+    folder : of the component with the weights of the diffusion
 
     Raises
     ------
@@ -36,7 +36,7 @@ class Diffusion:
         Parameters
         ----------
         tokens : int64 [codebooks, frames]
-        seed : of the noise that the sound is made from
+        seed : of the noise that the diffusion starts from
 
         Returns
         -------
@@ -50,6 +50,6 @@ class Diffusion:
         codec = self._model.codec
         if not isinstance(codec, StereoEncodec):
             return self._diffusion.tokens_to_wav(codes)
-        # The diffusion knows one channel: left and right go through it as a batch of two.
+        # The diffusion is mono: left and right are decoded as a batch of two.
         left_right = torch.cat(codec.left_right(codes))
         return self._diffusion.tokens_to_wav(left_right).transpose(0, 1)

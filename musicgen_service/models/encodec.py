@@ -1,4 +1,4 @@
-"""EnCodec (arXiv:2210.13438), which turns sound into tokens and back."""
+"""EnCodec (arXiv:2210.13438), the codec between audio and tokens."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -12,12 +12,12 @@ from musicgen_service.models.seanet import Decoder, Encoder, SeaNetConfig
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """The shape of a codec.
+    """Configuration of a codec.
 
     Attributes
     ----------
     codebooks : tokens per frame
-    card : values that a token can have
+    card : number of values of a token
     """
 
     network: SeaNetConfig
@@ -27,11 +27,11 @@ class CodecConfig:
 
 
 class Encodec(nn.Module):
-    """One codec for all channels of the audio.
+    """A codec that encodes all channels of the audio together.
 
     Parameters
     ----------
-    config : its shape
+    config : its configuration
     device : of its weights
     """
 
@@ -46,33 +46,33 @@ class Encodec(nn.Module):
 
     @property
     def mono(self) -> "Encodec":
-        """The codec of one channel."""
+        """The codec itself; see `StereoEncodec.mono`."""
         return self
 
     def use_codebooks(self, count: int) -> None:
-        """Encode with the first codebooks only."""
+        """Encode with the first `count` codebooks only."""
         self.quantizer.used = count
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
-        """Audio float [batch, channels, samples] to tokens int64 [batch, codebooks, ceil(samples / hop)]."""
+        """Encode audio float [batch, channels, samples] to tokens int64 [batch, codebooks, ceil(samples / hop)]."""
         return self.quantizer.encode(self.encoder(audio))
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens int64 [batch, codebooks, frames] to audio float [batch, channels, frames * hop]."""
+        """Decode tokens int64 [batch, codebooks, frames] to audio float [batch, channels, frames * hop]."""
         audio: torch.Tensor = self.decoder(self.decode_latent(tokens))
         return audio
 
     def decode_latent(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens int64 [batch, codebooks, frames] to latents float [batch, dimension, frames]."""
+        """Decode tokens int64 [batch, codebooks, frames] to latents float [batch, dimension, frames]."""
         return self.quantizer.decode(tokens)
 
 
 class StereoEncodec(nn.Module):
-    """Left and right through the same mono codec; a frame has their tokens by turns, left first.
+    """A stereo codec: left and right each use the same mono codec, and their codebooks alternate, left first.
 
     Parameters
     ----------
-    mono : the codec
+    mono : the mono codec
     """
 
     def __init__(self, mono: Encodec) -> None:
@@ -85,21 +85,21 @@ class StereoEncodec(nn.Module):
         self.channels = 2
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
-        """Audio float [batch, 2, samples] to tokens int64 [batch, 2 * codebooks, ceil(samples / hop)]."""
+        """Encode audio float [batch, 2, samples] to tokens int64 [batch, 2 * codebooks, ceil(samples / hop)]."""
         left, right = (self.mono.encode(channel) for channel in (audio[:, :1], audio[:, 1:]))
         return torch.stack([left, right], dim=2).flatten(1, 2)
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens int64 [batch, 2 * codebooks, frames] to audio float [batch, 2, frames * hop]."""
+        """Decode tokens int64 [batch, 2 * codebooks, frames] to audio float [batch, 2, frames * hop]."""
         return torch.cat([self.mono.decode(channel) for channel in self.left_right(tokens)], dim=1)
 
     def left_right(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The tokens int64 [batch, codebooks, frames] of the left channel, and those of the right."""
+        """Split tokens into those of the left and of the right channel, int64 [batch, codebooks, frames] each."""
         return tokens[:, ::2], tokens[:, 1::2]
 
 
 class _Quantizer(nn.Module):
-    """Residual vector quantisation: each codebook has the nearest vector to what those before it have left."""
+    """Residual vector quantisation: each codebook quantises the residual of those before it."""
 
     def __init__(self, config: CodecConfig, device: torch.device) -> None:
         super().__init__()
@@ -111,9 +111,9 @@ class _Quantizer(nn.Module):
     def encode(self, latents: torch.Tensor) -> torch.Tensor:
         tokens = []
         for layer in self.layers[: self.used]:
-            found = cast(_Codebook, layer).nearest(latents)
-            latents = latents - layer(found)
-            tokens.append(found)
+            indices = cast(_Codebook, layer).nearest(latents)
+            latents = latents - layer(indices)
+            tokens.append(indices)
         return torch.stack(tokens, dim=1)
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -131,13 +131,13 @@ class _Codebook(nn.Module):
         self.embed: torch.Tensor
 
     def nearest(self, latents: torch.Tensor) -> torch.Tensor:
-        """Tokens int64 [batch, frames] of latents float [batch, dimension, frames]."""
+        """Find the nearest vectors to latents float [batch, dimension, frames]: tokens int64 [batch, frames]."""
         rows = latents.transpose(1, 2).flatten(0, 1)
         vectors = self.embed.t()
-        # Written as audiocraft computes it: of two vectors that are nearly as near, rounding decides.
+        # The same formula as in audiocraft: rounding decides between vectors at almost the same distance.
         nearness = -(rows.pow(2).sum(1, keepdim=True) - 2 * rows @ vectors + vectors.pow(2).sum(0, keepdim=True))
         return nearness.max(dim=-1).indices.view(latents.shape[0], -1)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Latents float [batch, dimension, frames] of tokens int64 [batch, frames]."""
+        """Look up the latents float [batch, dimension, frames] of tokens int64 [batch, frames]."""
         return functional.embedding(tokens, self.embed).transpose(1, 2)

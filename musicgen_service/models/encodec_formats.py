@@ -1,4 +1,4 @@
-"""The two formats that EnCodec's weights come in: audiocraft's export, and a folder of transformers'."""
+"""The two formats of EnCodec's weights: audiocraft's export, and a folder in transformers' format."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from musicgen_service.models import state
 from musicgen_service.models.encodec import CodecConfig, Encodec
 from musicgen_service.models.seanet import SeaNetConfig
 
-_RENAMED = (
+_RENAMES = (
     (re.compile(r"^(encoder|decoder)\.model\."), r"\1.layers."),
     (re.compile(r"\.(conv|convtr)\.\1\."), ".conv."),
     (re.compile(r"^quantizer\.vq\."), "quantizer."),
@@ -22,16 +22,16 @@ _RENAMED = (
     (re.compile(r"\.parametrizations\.weight\.original1$"), ".weight_v"),
 )
 _TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
-"""How often codebooks are used, which training keeps count of."""
+"""Usage statistics of the codebooks, which only training needs."""
 
 
 def from_audiocraft(config: Mapping[str, Any], stored: Mapping[str, torch.Tensor], device: torch.device) -> Encodec:
-    """A codec from audiocraft's `xp.cfg` and state dict.
+    """Build a codec from audiocraft's `xp.cfg` and state dict.
 
     Raises
     ------
     KeyError, ValueError, RuntimeError
-        When they are not those of a codec that MusicGen uses.
+        When they do not describe a codec that MusicGen uses.
     """
     network, quantizer, codec = config["seanet"], config["rvq"], config["encodec"]
     encoder, decoder = network | network["encoder"], network | network["decoder"]
@@ -63,16 +63,16 @@ def from_audiocraft(config: Mapping[str, Any], stored: Mapping[str, torch.Tensor
         pad_mode=network["pad_mode"],
         has_shortcut_convolution=not network["true_skip"],
     )
-    return _filled(CodecConfig(shape, codec["sample_rate"], quantizer["n_q"], quantizer["bins"]), stored, device)
+    return _build(CodecConfig(shape, codec["sample_rate"], quantizer["n_q"], quantizer["bins"]), stored, device)
 
 
 def from_folder(folder: Path, device: torch.device) -> Encodec:
-    """A codec from a folder in transformers' format, which released checkpoints point to.
+    """Build a codec from a folder in transformers' format, which released checkpoints refer to.
 
     Raises
     ------
     OSError, KeyError, ValueError, RuntimeError
-        When a file is missing or is not that of a codec that MusicGen uses.
+        When a file is missing or does not describe a codec that MusicGen uses.
     """
     config = json.loads((folder / "config.json").read_text())
     _expect(
@@ -97,14 +97,14 @@ def from_folder(folder: Path, device: torch.device) -> Encodec:
         pad_mode=config["pad_mode"],
         has_shortcut_convolution=config.get("use_conv_shortcut", True),
     )
-    # The format tells codebooks by their kilobits a second.
+    # The format gives the number of codebooks as a bandwidth in kilobits per second.
     bits_per_second = config["sampling_rate"] / shape.hop * math.log2(config["codebook_size"])
     codebooks = int(1000 * config["target_bandwidths"][-1] // bits_per_second)
     codec = CodecConfig(shape, config["sampling_rate"], codebooks, config["codebook_size"])
-    return _filled(codec, state.read_folder(folder), device)
+    return _build(codec, state.read_folder(folder), device)
 
 
-def _filled(config: CodecConfig, stored: Mapping[str, torch.Tensor], device: torch.device) -> Encodec:
+def _build(config: CodecConfig, stored: Mapping[str, torch.Tensor], device: torch.device) -> Encodec:
     codec = Encodec(config, device)
     state.fill(codec, _plain_weights(_renamed(stored)))
     return codec
@@ -113,7 +113,7 @@ def _filled(config: CodecConfig, stored: Mapping[str, torch.Tensor], device: tor
 def _renamed(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     renamed = {}
     for name, tensor in stored.items():
-        for pattern, replacement in _RENAMED:
+        for pattern, replacement in _RENAMES:
             name = pattern.sub(replacement, name)
         if not name.endswith(_TRAINING_ONLY):
             renamed[name] = tensor
@@ -121,12 +121,12 @@ def _renamed(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _plain_weights(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights in the place of their lengths and directions, where they are normalised."""
+    """Merge weight normalisation: replace each magnitude and direction by the plain weight."""
     plain = {}
     for name, tensor in stored.items():
         layer, _, kind = name.rpartition(".")
         if kind == "weight_v":
-            # In float32, as the network computes: files may hold half precision.
+            # In float32, the precision of the network: files may hold half precision.
             plain[f"{layer}.weight"] = torch._weight_norm(tensor.float(), stored[f"{layer}.weight_g"].float(), 0)
         elif kind != "weight_g":
             plain[name] = tensor
@@ -134,6 +134,6 @@ def _plain_weights(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _expect(*options: tuple[Any, Any]) -> None:
-    for found, wanted in options:
-        if found != wanted:
-            raise ValueError(f"a codec with {found!r} in the place of {wanted!r} is not one of MusicGen's")
+    for actual, expected in options:
+        if actual != expected:
+            raise ValueError(f"a codec with {actual!r} in the place of {expected!r} is not one of MusicGen's")

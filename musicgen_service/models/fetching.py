@@ -1,4 +1,4 @@
-"""How weights get into the weights folder: from the hub, whole, and under their name only then."""
+"""Fetching of weights from the hub into the weights folder; a folder gets its final name only when complete."""
 
 import os
 import shutil
@@ -23,32 +23,32 @@ _PARTIAL = ".partial"
 
 
 def fetch(store: WeightStore, name: str) -> Iterator[str]:
-    """Fetch a checkpoint and the parts it needs, yielding one line of news for each.
+    """Fetch a checkpoint and the parts that it needs, yielding status lines for each.
 
-    An interrupted fetch resumes where it stopped; a folder takes its name only after its checksums agree with the
+    An interrupted fetch resumes where it stopped; a folder gets its final name only after its checksums match the
     hub's.
 
     Raises
     ------
     WeightsError
-        For an unknown name, an unreachable hub, content that does not match its checksum, or a folder that cannot be
-        written.
+        For an unknown name, an unreachable hub, content that does not match its checksum, or a folder that is not
+        writable.
     """
-    wanted: list[Checkpoint | Component] = []
+    items: list[Checkpoint | Component] = []
     if name in CHECKPOINTS:
         checkpoint = CHECKPOINTS[name]
-        wanted += [COMPONENTS[part] for part in checkpoint.components]
+        items += [COMPONENTS[part] for part in checkpoint.components]
         if checkpoint.hub_id is not None:
-            wanted.append(checkpoint)
+            items.append(checkpoint)
     elif name in COMPONENTS:
-        wanted.append(COMPONENTS[name])
+        items.append(COMPONENTS[name])
     else:
         known = [*CHECKPOINTS, *COMPONENTS]
         raise WeightsError(
             f"'{name}' is not a known checkpoint{did_you_mean(name, known)}: use one of {', '.join(known)}."
         )
-    for item in wanted:
-        if _is_whole(store, item.name):
+    for item in items:
+        if _is_intact(store, item.name):
             yield f"{item.name}: already here"
         elif item.hub_id is None:
             assert isinstance(item, Component)
@@ -57,12 +57,12 @@ def fetch(store: WeightStore, name: str) -> Iterator[str]:
         else:
             yield from _fetch_one(store, item, item.hub_id)
             yield f"{item.name}: complete, checksums agree"
-    if not wanted:
+    if not items:
         yield f"{name}: part of this repository"
 
 
-def _is_whole(store: WeightStore, name: str) -> bool:
-    """Whether `name` is here, and agrees with its manifest if it has one."""
+def _is_intact(store: WeightStore, name: str) -> bool:
+    """Whether `name` is present and matches its manifest, if it has one."""
     return store.has(name) and (not (store.path(name) / manifest.MANIFEST).is_file() or not store.verify(name))
 
 
@@ -71,15 +71,15 @@ def _fetch_one(store: WeightStore, item: Checkpoint | Component, repository: str
     try:
         partial.mkdir(parents=True, exist_ok=True)
         with FileLock(partial.with_suffix(".lock")):
-            files = hub.find(repository, item.files if isinstance(item, Component) else CHECKPOINT_FILES)
+            files = hub.list_files(repository, item.files if isinstance(item, Component) else CHECKPOINT_FILES)
             size = sum(file.size for file in files)
             yield f"{item.name}: fetching {size / 1e6:,.0f} MB from {repository} ({item.licence})"
             for file in files:
                 hub.download(file, partial / file.path)
-            for left_over in partial.rglob(f"*{hub.UNFINISHED}"):
-                left_over.unlink()
+            for unfinished in partial.rglob(f"*{hub.UNFINISHED_SUFFIX}"):
+                unfinished.unlink()
             manifest.write(partial, source=repository, revision=files[0].revision)
-            _put_in_place(partial, store.path(item.name))
+            _move_into_place(partial, store.path(item.name))
     except hub.HubError as error:
         raise WeightsError(f"{error}: {fetch_hint(item.name)} to go on.") from error
     except OSError as error:
@@ -89,8 +89,8 @@ def _fetch_one(store: WeightStore, item: Checkpoint | Component, repository: str
         ) from error
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Give a complete folder its name, in one step; what had the name before goes."""
+def _move_into_place(partial: Path, target: Path) -> None:
+    """Rename a complete folder to its final name in one step, replacing any previous folder."""
     replaced = partial.with_suffix(".replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if target.exists():

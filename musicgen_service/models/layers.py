@@ -1,11 +1,11 @@
-"""torch's layers without random initialisation: a state dict fills them, and drawing takes longer than reading."""
+"""torch's layers without random initialisation, which would take longer than loading the weights that replace it."""
 
 from torch import nn
 
 
 class _Uninitialised:
     def reset_parameters(self) -> None:
-        """Leave the weights as the memory they were given."""
+        """Leave the weights uninitialised."""
 
 
 class Conv1d(_Uninitialised, nn.Conv1d):

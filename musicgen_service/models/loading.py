@@ -1,4 +1,4 @@
-"""From a checkpoint folder to a model in memory, at close to the speed of reading the files."""
+"""Loading of checkpoint folders, at close to the speed of reading the files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from musicgen_service.models.store import CheckpointFiles, WeightsError
 from musicgen_service.models.tokenizer import TextTokenizer
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
-_REASON_LENGTH = 120
+_MAX_REASON_LENGTH = 120
 
 
 def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
@@ -33,9 +33,9 @@ def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
     Raises
     ------
     WeightsError
-        When a file is damaged or not of a MusicGen checkpoint, or a part that it needs is not here.
+        When a file is damaged or does not belong to a MusicGen checkpoint, or a part that it needs is missing.
     SettingsError
-        When `MUSICGEN_PRECISION` is not for this device.
+        When this device does not support `MUSICGEN_PRECISION`.
     """
     numerics = Numerics(precision.choose(device), device)
     with _wrap_load_errors(files.name):
@@ -62,14 +62,14 @@ def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
 
 
 def load_diffusion(model: MusicGenModel, folder: Path) -> Any:
-    """MultiBand Diffusion for the (mono) codec of `model`, from the component's folder.
+    """Load MultiBand Diffusion for the (mono) codec of `model` from the component's folder.
 
     Raises
     ------
     WeightsError
         When its file is damaged, or audiocraft is not installed.
     """
-    adapter = _audiocraft("MultiBand Diffusion")
+    adapter = _import_audiocraft("MultiBand Diffusion")
     with _wrap_load_errors(DIFFUSION), _SkipInitialisation():
         return adapter.load_diffusion(folder / _DIFFUSION_FILE, model.codec.mono, model.device)
 
@@ -84,7 +84,7 @@ def load_separator(folder: Path) -> Any:
 
 
 def load_beat_tracker(folder: Path, device: torch.device) -> Any:
-    """Beat This!, which finds beats, from the component's folder; raises as `load_separator` does."""
+    """Load the beat tracker Beat This! from the component's folder; raises as `load_separator` does."""
     from musicgen_service.models import beat_this_adapter
 
     with _wrap_load_errors(BEAT_TRACKER), _SkipInitialisation():
@@ -92,7 +92,7 @@ def load_beat_tracker(folder: Path, device: torch.device) -> Any:
 
 
 def memory_needed(files: CheckpointFiles, device: torch.device) -> int:
-    """Bytes that the checkpoint takes in memory, from the sizes of its files."""
+    """Estimate the bytes that a checkpoint takes in memory from the sizes of its files."""
     # Released weights are stored in half precision and used in full precision on a CPU.
     widening = 2 if device.type == "cpu" else 1
     size = files.language_model.stat().st_size * widening + files.codec.stat().st_size
@@ -104,15 +104,15 @@ def _load_engine(
     config: LanguageModelConfig, stored: Mapping[str, torch.Tensor], conditioner: Conditioner, numerics: Numerics
 ) -> Engine:
     decoder = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIX)}
-    take = state.Taker(decoder, numerics.device)
+    take = state.TensorTaker(decoder, numerics.device)
     packed = weights.build(config.decoder, take, numerics.pack_weight, numerics.dtype)
     take.close()
     return Engine(packed, config.delays, conditioner.tensors, numerics)
 
 
 def _load_reference(package: Mapping[str, Any], text_encoder: Path, device: torch.device) -> ReferenceLoop:
-    """audiocraft's own loop, as `MUSICGEN_ENGINE` says, or for a network that the engine does not know."""
-    adapter = _audiocraft("The reference engine")
+    """Load audiocraft's own loop, for `MUSICGEN_ENGINE=reference` or a network that the engine does not support."""
+    adapter = _import_audiocraft("The reference engine")
     with _SkipInitialisation():
         lm = adapter.build_reference_lm(package, text_encoder, device)
     state.fill(lm, package["best_state"])
@@ -131,8 +131,8 @@ def _load_codec(files: CheckpointFiles, config: LanguageModelConfig, device: tor
     return StereoEncodec(codec) if config.is_stereo else codec
 
 
-def _audiocraft(what: str) -> Any:
-    """The adapter of audiocraft, which is imported where it is needed: that takes seconds, and it may be absent."""
+def _import_audiocraft(what: str) -> Any:
+    """Import audiocraft's adapter on demand: the import takes seconds, and audiocraft may not be installed."""
     try:
         from musicgen_service.models import audiocraft_adapter
     except ModuleNotFoundError as error:
@@ -146,24 +146,24 @@ def _audiocraft(what: str) -> Any:
 def _wrap_load_errors(name: str) -> Iterator[None]:
     """Whatever a damaged file makes its reader raise, as one sentence about `name`.
 
-    The readers of pickles, zip archives, YAML, JSON and safetensors have no error in common.
+    The readers of pickles, zip archives, YAML, JSON and safetensors have no common error class.
     """
     try:
         yield
     except (WeightsError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["it is damaged"])[0][:_REASON_LENGTH].rstrip(".")
+        reason = (str(error).strip().splitlines() or ["it is damaged"])[0][:_MAX_REASON_LENGTH].rstrip(".")
         raise WeightsError(f"'{name}' could not be loaded ({reason}): {fetch_hint(name)}.") from error
 
 
 class _SkipInitialisation(TorchFunctionMode):
-    """Leaves new weights as they lie in memory, in this thread, while it is entered.
+    """Leaves new weights uninitialised in this thread while the mode is active.
 
-    Every weight is about to be replaced, and drawing them at random takes longer than reading them.
+    Every weight is about to be replaced, and random initialisation takes longer than reading them.
     """
 
-    # torch offers a mode some functions of `torch.nn.init` whole; of the others it sees what they call.
+    # A mode sees some functions of `torch.nn.init` themselves, and of the others the functions that they call.
     _SKIPPED = frozenset(
         {
             torch.nn.init.uniform_,

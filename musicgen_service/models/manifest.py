@@ -1,4 +1,4 @@
-"""Manifests: the sizes and checksums of the files in a folder of weights, recorded when the folder was complete."""
+"""Manifests: sizes and checksums of the files in a folder of weights, recorded when the folder was complete."""
 
 import hashlib
 import json
@@ -10,19 +10,19 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a file should be: its size in bytes, and its SHA-256 in hexadecimal."""
+    """Expected size of a file in bytes, and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
 
 
 def read(folder: Path) -> dict[str, Entry]:
-    """Entries by path inside the folder; none where there is no manifest.
+    """Read the entries, by path relative to the folder; empty when there is no manifest.
 
     Raises
     ------
     ValueError
-        When the manifest is not one.
+        When the manifest is malformed.
     OSError
         When it cannot be read.
     """
@@ -38,11 +38,11 @@ def read(folder: Path) -> dict[str, Entry]:
 
 
 def write(folder: Path, source: str, revision: str = "") -> None:
-    """Record the present files of a folder as the right ones.
+    """Write a manifest of the current files of a folder.
 
     Parameters
     ----------
-    source : where they came from, in words or as a repository
+    source : where they came from, as free text or a repository
     revision : of that repository
     """
     files = {
@@ -55,19 +55,19 @@ def write(folder: Path, source: str, revision: str = "") -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Compute the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Checksums:
-    """SHA-256 of files, each read again only when its size or its time of change has changed."""
+    """Cache of files' SHA-256; a file is read again only when its size or modification time has changed."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[int, int, str]] = {}
 
     def of(self, path: Path) -> str:
-        """SHA-256 of a file, in hexadecimal."""
+        """Return the SHA-256 of a file, in hexadecimal."""
         stat = path.stat()
         known = self._known.get(path)
         if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):

@@ -1,4 +1,4 @@
-"""What a model is to the generation paths, whatever family it is of."""
+"""Interface of music models, as the generation paths use it, independent of the model family."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -10,14 +10,14 @@ from musicgen_service.models.text_reading import TextReading
 
 
 class MelodySpan(NamedTuple):
-    """How much chroma a model that takes a melody is conditioned on at once."""
+    """Length of the chroma that a melody model is conditioned on."""
 
     frames: int
     seconds: float
 
 
 class MusicModel(Protocol):
-    """A model that makes tokens from a condition, and sound from tokens."""
+    """A model that generates tokens from a condition and decodes them to audio."""
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ class MusicModel(Protocol):
 
     @property
     def channels(self) -> int:
-        """1 or 2."""
+        """Number of audio channels, 1 or 2."""
         ...
 
     @property
@@ -51,22 +51,22 @@ class MusicModel(Protocol):
 
     @property
     def window(self) -> int:
-        """Frames that it attends to at most."""
+        """Maximum number of frames that it attends to."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
+        """Device of its tensors."""
         ...
 
     @property
     def melody_span(self) -> MelodySpan | None:
-        """The chroma that it is conditioned on; None when it takes no melody."""
+        """Length of the chroma that it is conditioned on; None when it takes no melody."""
         ...
 
     @property
     def separates_melody(self) -> bool:
-        """Whether it learned melodies without drums and bass, so that they are to be given like that."""
+        """Whether it was trained on melodies without drums and bass, and expects them in that form."""
         ...
 
     def read_text(self, text: str) -> TextReading:
@@ -74,17 +74,17 @@ class MusicModel(Protocol):
         ...
 
     def generate_tokens(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
-        """Tokens int64 [codebooks, length] for several requests within one window; see `TokenGenerator`."""
+        """Generate tokens int64 [codebooks, length] for several requests within one window; see `TokenGenerator`."""
         ...
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """Sound [channels, chunk * hop] of one request within one window, while more is being made."""
+        """Yield audio [channels, chunk * hop] of one request within one window, while more is generated."""
         ...
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
-        """Audio [channels, samples] to tokens [codebooks, ceil(samples / hop)]."""
+        """Encode audio [channels, samples] to tokens [codebooks, ceil(samples / hop)]."""
         ...
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens [codebooks, frames] to audio [channels, frames * hop]."""
+        """Decode tokens [codebooks, frames] to audio [channels, frames * hop]."""
         ...

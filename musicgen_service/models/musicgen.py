@@ -17,15 +17,15 @@ from musicgen_service.models.tokenizer import TextTokenizer
 
 @dataclass
 class MusicGenModel:
-    """A `MusicModel`.
+    """The `MusicModel` of a MusicGen checkpoint.
 
     Attributes
     ----------
     name : in the catalogue
     config : of its language model
-    tokenizer : reads descriptions
-    codec : turns sound into tokens and back
-    generator : makes the tokens
+    tokenizer : of descriptions
+    codec : encodes audio to tokens and decodes tokens to audio
+    generator : generates the tokens
     """
 
     name: str
@@ -42,7 +42,7 @@ class MusicGenModel:
 
     @property
     def channels(self) -> int:
-        """1 or 2."""
+        """Number of audio channels, 1 or 2."""
         return self.codec.channels
 
     @property
@@ -57,12 +57,12 @@ class MusicGenModel:
 
     @property
     def window(self) -> int:
-        """Frames that it attends to at most."""
+        """Maximum number of frames that it attends to."""
         return int(self.config.window * self.frame_rate)
 
     @property
     def width(self) -> int:
-        """Of its transformer."""
+        """Width of its transformer."""
         return self.config.decoder.dim
 
     @property
@@ -76,7 +76,7 @@ class MusicGenModel:
         return CHECKPOINTS[self.name].separates_melody
 
     def read_text(self, text: str) -> TextReading:
-        """How much of a description the text encoder understands."""
+        """Report how much of a description the text encoder understands."""
         return self.tokenizer.read(text)
 
     def generate_tokens(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
@@ -97,11 +97,11 @@ class MusicGenModel:
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
         """See `MusicModel.stream`.
 
-        Nothing else may be generated before the last chunk is out or the iterator is closed.
+        Nothing else may be generated before the last chunk is yielded or the iterator is closed.
 
         Parameters
         ----------
-        chunk : frames of sound at a time; the last chunk has the rest
+        chunk : frames of audio at a time; the last chunk has the remainder
 
         Yields
         ------

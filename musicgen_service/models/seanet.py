@@ -1,7 +1,7 @@
 """SEANet, the convolutional encoder and decoder of EnCodec (arXiv:2210.13438).
 
-Padding is on both sides, as in the codecs that MusicGen was trained with. Weights are plain: weight normalisation is
-applied once, when they are loaded.
+Padding is on both sides, as in the codecs that MusicGen was trained with. Weight normalisation is merged into the
+weights when they are loaded.
 """
 
 import math
@@ -16,21 +16,21 @@ from musicgen_service.models.layers import LSTM, Conv1d, ConvTranspose1d
 
 @dataclass(frozen=True)
 class SeaNetConfig:
-    """The shape of an encoder and a decoder, which mirror each other.
+    """Configuration of an encoder and the decoder that mirrors it.
 
     Attributes
     ----------
     channels : of the audio
     dimension : of a latent frame
     filters : channels of the layers next to the audio; they double with every ratio
-    ratios : samples per frame of each upsampling, from latent to audio
+    ratios : upsampling factors, from latent to audio
     residual_layers : per ratio
     encoder_lstm, decoder_lstm : layers, 0 for none
     kernel, last_kernel, residual_kernel : sizes in samples
-    dilation_base : factor from one residual layer's dilation to the next one's
-    compress : by which residual layers have fewer channels inside
+    dilation_base : ratio between the dilations of consecutive residual layers
+    compress : factor by which residual layers have fewer inner channels
     pad_mode : `constant` or `reflect`
-    has_shortcut_convolution : whether a residual layer's input passes a convolution on its way around
+    has_shortcut_convolution : whether the shortcut of a residual layer is a convolution rather than the identity
     """
 
     channels: int
@@ -55,7 +55,7 @@ class SeaNetConfig:
 
 
 class Encoder(nn.Module):
-    """Audio float [batch, channels, samples] to latents [batch, dimension, ceil(samples / hop)]."""
+    """Encodes audio float [batch, channels, samples] to latents [batch, dimension, ceil(samples / hop)]."""
 
     def __init__(self, config: SeaNetConfig, device: torch.device) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents float [batch, dimension, frames] to audio [batch, channels, frames * hop]."""
+    """Decodes latents float [batch, dimension, frames] to audio [batch, channels, frames * hop]."""
 
     def __init__(self, config: SeaNetConfig, device: torch.device) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def _residual_layers(width: int, config: SeaNetConfig, device: torch.device) -> 
 
 
 class _Convolution(nn.Module):
-    """A convolution whose output has a frame for every `stride` samples, the last ones included."""
+    """A convolution whose output has one frame per `stride` samples, including an incomplete last one."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class _Convolution(nn.Module):
 def _pad(x: torch.Tensor, left: int, right: int, mode: str) -> torch.Tensor:
     if mode != "reflect":
         return functional.pad(x, (left, right), mode)
-    # What is shorter than its reflection is first made longer by silence, which goes again.
+    # Input shorter than its reflection is first extended by silence, which is removed afterwards.
     missing = max(0, max(left, right) - x.shape[-1] + 1)
     padded = functional.pad(functional.pad(x, (0, missing)), (left, right), mode)
     return padded[..., : padded.shape[-1] - missing]
@@ -151,7 +151,7 @@ class _Upsampling(nn.Module):
 
 
 class _Recurrence(nn.Module):
-    """An LSTM over the frames, beside a direct way."""
+    """An LSTM over the frames, with a skip connection."""
 
     def __init__(self, width: int, layers: int, device: torch.device) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint's files, by name, and how they get into a network."""
+"""State dicts: reading them from checkpoint files, and loading them into networks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-_NAMED = 3
-"""Names of tensors that an error lists at most."""
+_MAX_LISTED = 3
+"""Maximum number of tensor names in an error."""
 
 
 def read_package(file: Path) -> dict[str, Any]:
-    """What an audiocraft checkpoint holds; its tensors lie in the mapped file.
+    """Read an audiocraft checkpoint; its tensors are memory-mapped.
 
     Raises
     ------
     TypeError
-        When the file holds something else.
+        When the file is not a checkpoint.
     """
     package = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     if not isinstance(package, dict):
@@ -26,7 +26,7 @@ def read_package(file: Path) -> dict[str, Any]:
 
 
 def read_folder(folder: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, torch.Tensor]:
-    """The tensors of a folder in transformers' format whose names begin with one of `prefixes`.
+    """Read the tensors of a folder in transformers' format whose names begin with one of `prefixes`.
 
     Raises
     ------
@@ -42,25 +42,24 @@ def read_folder(folder: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, to
 
 
 def fill(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Copy a state dict into a module, which keeps its own precision and device, and is not trained.
+    """Copy a state dict into a module, which keeps its own precision and device and is set to evaluation mode.
 
-    A copy, because the file that a tensor lies in may be replaced while the service runs.
+    The tensors are copied because the file that they are mapped from may be replaced while the service runs.
 
     Raises
     ------
     RuntimeError
-        When names or shapes are not those of the module.
+        When names or shapes do not match those of the module.
     """
     own = module.state_dict()
-    wrong = [name for name in state.keys() | own.keys() if not _fits(state.get(name), own.get(name))]
-    _refuse(wrong)
+    _raise_mismatch([name for name in state.keys() | own.keys() if not _matches(state.get(name), own.get(name))])
     for name, tensor in state.items():
         own[name].copy_(tensor)
     module.eval().requires_grad_(False)
 
 
-class Taker:
-    """Gives the tensors of a state dict one by one, as copies on a device.
+class TensorTaker:
+    """The `TakeTensor` of a state dict: takes its tensors one by one, as copies on a device.
 
     Parameters
     ----------
@@ -69,26 +68,27 @@ class Taker:
     """
 
     def __init__(self, stored: Mapping[str, torch.Tensor], device: torch.device) -> None:
-        self._left = dict(stored)
+        self._remaining = dict(stored)
         self._device = device
 
     def __call__(self, name: str, *shape: int) -> torch.Tensor:
-        """See `musicgen_service.engine.weights.Take`."""
-        tensor = self._left.pop(name, None)
+        """See `musicgen_service.engine.weights.TakeTensor`."""
+        tensor = self._remaining.pop(name, None)
         if tensor is None or tensor.shape != shape:
-            _refuse([name])
+            _raise_mismatch([name])
         assert tensor is not None
         return tensor.to(self._device, copy=True)
 
     def close(self) -> None:
         """Raise RuntimeError when a tensor was not taken."""
-        _refuse(list(self._left))
+        _raise_mismatch(list(self._remaining))
 
 
-def _refuse(wrong: list[str]) -> None:
-    if wrong:
-        raise RuntimeError(f"its tensors are not those of its configuration: {', '.join(sorted(wrong)[:_NAMED])} ...")
+def _raise_mismatch(names: list[str]) -> None:
+    if names:
+        listed = ", ".join(sorted(names)[:_MAX_LISTED])
+        raise RuntimeError(f"its tensors are not those of its configuration: {listed} ...")
 
 
-def _fits(stored: torch.Tensor | None, own: torch.Tensor | None) -> bool:
+def _matches(stored: torch.Tensor | None, own: torch.Tensor | None) -> bool:
     return stored is not None and own is not None and stored.shape == own.shape

@@ -1,4 +1,4 @@
-"""The weights folder: what is in it, and whether it is whole."""
+"""The weights folder: its contents, and their verification."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -26,14 +26,14 @@ class WeightsError(RuntimeError):
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """The files of one checkpoint and of the parts it may use, all of them as their manifests say.
+    """The files of a checkpoint and of the parts that it may use, verified against their manifests.
 
     Attributes
     ----------
     name : of the checkpoint
     language_model, codec : its own files
-    own_parts : folders inside the checkpoint's, by name
-    shared_parts : folders of those parts that it shares with other checkpoints and that are here, by name
+    own_parts : folders inside the checkpoint's folder, by name
+    shared_parts : folders of the present parts that it shares with other checkpoints, by name
     """
 
     name: str
@@ -43,30 +43,30 @@ class CheckpointFiles:
     shared_parts: Mapping[str, Path]
 
     def part(self, reference: str) -> Path:
-        """The folder of a text encoder or codec, as the checkpoint refers to it: by name, or by repository and name.
+        """Return the folder of a text encoder or codec that the checkpoint refers to by name or by repository and name.
 
         Raises
         ------
         WeightsError
-            When it is not here.
+            When it is missing.
         """
         name = reference.rpartition("/")[2]
         folder = self.own_parts.get(reference) or self.shared_parts.get(name)
         if folder is None:
-            raise _missing(name)
+            raise _missing_error(name)
         return folder
 
 
 class WeightStore:
-    """A folder with one sub-folder for each checkpoint and shared part.
+    """A folder with one sub-folder per checkpoint and shared part.
 
-    A sub-folder appears under its name only when it is complete and its checksums agree, so whatever
-    is present can be loaded.
+    A sub-folder gets its final name only when it is complete and its checksums match, so whatever is
+    present can be loaded.
 
     Parameters
     ----------
     root : the folder
-    shipped : a folder of checkpoints that are here where `root` has none of their name; it is only read
+    shipped : a read-only folder with checkpoints, used where `root` has none of that name
     """
 
     def __init__(self, root: Path, shipped: Path | None = installation.SHIPPED_WEIGHTS) -> None:
@@ -76,22 +76,22 @@ class WeightStore:
 
     @classmethod
     def from_environment(cls) -> "WeightStore":
-        """The weights folder of the settings."""
+        """Open the weights folder of the settings."""
         return cls(settings.load().weights)
 
     def path(self, name: str) -> Path:
-        """Where the checkpoint or part of that name is, or would be."""
+        """Return the folder of the checkpoint or part of that name, whether or not it exists."""
         own = self.root / name
         if self._shipped is not None and not own.exists() and (self._shipped / name).is_dir():
             return self._shipped / name
         return own
 
     def present(self) -> list[str]:
-        """Names of the checkpoints that can be loaded, in catalogue order."""
+        """List the names of the checkpoints that can be loaded, in catalogue order."""
         return [name for name in CHECKPOINTS if self.has(name)]
 
     def has(self, name: str) -> bool:
-        """Whether a checkpoint or shared part is here.
+        """Whether a checkpoint or shared part is present.
 
         Raises
         ------
@@ -99,60 +99,60 @@ class WeightStore:
             When its folder cannot be read.
         """
         folder = self.path(name)
-        with _reading(name):
+        with _wrap_os_errors(name):
             if name in CHECKPOINTS:
                 return all((folder / file).is_file() for file in CHECKPOINT_FILES)
             if name not in COMPONENTS or not folder.is_dir():
                 return False
-            held = [str(path.relative_to(folder)) for path in _files(folder)]
-        return all(first_match(pattern, held) is not None for pattern in COMPONENTS[name].files)
+            files = [str(path.relative_to(folder)) for path in _files(folder)]
+        return all(first_match(pattern, files) is not None for pattern in COMPONENTS[name].files)
 
     def size(self, name: str) -> int:
-        """Bytes that the files of `name` take; 0 when none are here."""
+        """Return the total size of the files of `name` in bytes; 0 when there are none."""
         return sum(path.stat().st_size for path in self.path(name).rglob("*") if path.is_file())
 
     def checkpoint(self, name: str) -> CheckpointFiles:
-        """All that loading a checkpoint reads.
+        """Return the files needed to load a checkpoint, verified.
 
         Raises
         ------
         WeightsError
-            As `component` does, for the checkpoint and for those of its parts that are here.
+            As `component` does, for the checkpoint and for its present parts.
         """
         folder = self.component(name)
         language_model, codec = (folder / file for file in CHECKPOINT_FILES)
-        with _reading(name):
+        with _wrap_os_errors(name):
             own = {path.name: path for path in folder.iterdir() if path.is_dir()}
         used = [part for part in CHECKPOINTS[name].components if part in (T5, CODEC) and self.has(part)]
         shared = {part: self.component(part) for part in used}
         return CheckpointFiles(name, language_model, codec, own, shared)
 
     def component(self, name: str) -> Path:
-        """The folder of a checkpoint or part, whose files agree with its manifest, where it has one.
+        """Return the folder of a checkpoint or part, verified against its manifest if it has one.
 
         Raises
         ------
         WeightsError
-            When it is not here, a file is shorter or longer than the manifest says, or its content differs.
+            When it is missing, or the size or content of a file differs from the manifest.
         """
         if not self.has(name):
-            raise _missing(name)
+            raise _missing_error(name)
         folder, entries = self.path(name), self._manifest(name)
-        # All sizes first: what was cut short is found without reading anything.
+        # All sizes first: a truncated file is found without reading any content.
         for file, entry in entries.items():
-            with _reading(name):
-                whole = (folder / file).is_file() and (folder / file).stat().st_size == entry.size
-            if not whole:
+            with _wrap_os_errors(name):
+                has_right_size = (folder / file).is_file() and (folder / file).stat().st_size == entry.size
+            if not has_right_size:
                 raise WeightsError(f"'{name}' is damaged ({file} is not whole): {fetch_hint(name)}.")
         for file, entry in entries.items():
-            with _reading(name):
-                agrees = self._checksums.of(folder / file) == entry.sha256
-            if not agrees:
+            with _wrap_os_errors(name):
+                has_right_checksum = self._checksums.of(folder / file) == entry.sha256
+            if not has_right_checksum:
                 raise WeightsError(f"'{name}' is damaged (the checksum of {file} differs): {fetch_hint(name)}.")
         return folder
 
     def verify(self, name: str) -> list[str]:
-        """Problems found by reading every file of `name`; empty when all checksums agree."""
+        """Read every file of `name` and list the problems; empty when all checksums match."""
         try:
             if not self.has(name):
                 return [f"{name}: not here"]
@@ -174,24 +174,24 @@ class WeightStore:
         return problems
 
     def write_manifest(self, name: str) -> None:
-        """Record the present files of `name` as the right ones (used for checkpoints made here)."""
+        """Write a manifest of the current files of `name` (used for checkpoints made here)."""
         manifest.write(self.path(name), source="made here")
 
     def _manifest(self, name: str) -> dict[str, Entry]:
-        with _reading(name):
+        with _wrap_os_errors(name):
             try:
                 return manifest.read(self.path(name))
             except ValueError as error:
                 raise WeightsError(f"'{name}' is damaged ({error}): {fetch_hint(name)}.") from None
 
 
-def _missing(name: str) -> WeightsError:
+def _missing_error(name: str) -> WeightsError:
     return WeightsError(f"'{name}' is not in the weights folder: {fetch_hint(name)}.")
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """The file system's refusals while a checkpoint or part is read, in one sentence without paths."""
+def _wrap_os_errors(name: str) -> Iterator[None]:
+    """Turn errors of reading a checkpoint or part into a `WeightsError`, one sentence without paths."""
     try:
         yield
     except OSError as error:
@@ -199,10 +199,10 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files in a folder, at any depth; `rglob` leaves out in silence what it may not read."""
+    """Yield all files in a folder, at any depth; `rglob` would silently skip unreadable folders."""
 
-    def refuse(error: OSError) -> None:
+    def reraise(error: OSError) -> None:
         raise error
 
-    for inside, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(inside, name) for name in names)
+    for parent, _, names in os.walk(folder, onerror=reraise):
+        yield from (Path(parent, name) for name in names)

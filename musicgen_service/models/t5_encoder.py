@@ -1,4 +1,4 @@
-"""The encoder of T5 (arXiv:1910.10683), which reads descriptions."""
+"""The encoder of T5 (arXiv:1910.10683), used for descriptions."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from torch.nn import functional
 from musicgen_service.models import state
 from musicgen_service.models.layers import Embedding, Linear
 
-_RENAMED = (
+_RENAMES = (
     (re.compile(r"^encoder\.block\.(\d+)\.layer\.0\.SelfAttention\."), r"blocks.\1.attention."),
     (re.compile(r"^encoder\.block\.(\d+)\.layer\.0\.layer_norm\."), r"blocks.\1.attention_norm."),
     (re.compile(r"^encoder\.block\.(\d+)\.layer\.1\.DenseReluDense\."), r"blocks.\1.feedforward."),
@@ -26,7 +26,7 @@ _RENAMED = (
 
 
 def _gelu(x: torch.Tensor) -> torch.Tensor:
-    """The approximation that T5 1.1 was trained with, in the order of operations of transformers."""
+    """The tanh approximation that T5 1.1 was trained with, in transformers' order of operations."""
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
 
 
@@ -35,7 +35,7 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"relu": funct
 
 @dataclass(frozen=True)
 class T5Config:
-    """The shape of an encoder, from `config.json` of a folder in transformers' format."""
+    """Configuration of an encoder, from `config.json` of a folder in transformers' format."""
 
     vocabulary: int
     width: int
@@ -51,12 +51,12 @@ class T5Config:
 
     @classmethod
     def read(cls, folder: Path) -> "T5Config":
-        """Read it.
+        """Read the configuration.
 
         Raises
         ------
         ValueError
-            When the activation is none of T5's.
+            When the activation is not one of T5's.
         """
         entries = json.loads((folder / "config.json").read_text())
         gate, _, name = str(entries.get("feed_forward_proj", "relu")).rpartition("-")
@@ -79,11 +79,11 @@ class T5Config:
 
 
 class T5Encoder(nn.Module):
-    """Tokens to embeddings, in float32.
+    """Computes embeddings of tokens, in float32.
 
     Parameters
     ----------
-    config : its shape
+    config : its configuration
     device : of its weights
     """
 
@@ -96,16 +96,16 @@ class T5Encoder(nn.Module):
         self.norm = _RmsNorm(config, device)
 
     def forward(self, tokens: torch.Tensor, is_text: torch.Tensor) -> torch.Tensor:
-        """Embeddings float32 [rows, length, width] of texts, a row each.
+        """Embed texts, one per row: float32 [rows, length, width].
 
         Parameters
         ----------
         tokens : int64 [rows, length]
-        is_text : bool [rows, length], false where a row is filled up; no other token looks there
+        is_text : bool [rows, length], false at padding, which no token attends to
         """
         x = self.embedding(tokens)
-        hidden = torch.finfo(x.dtype).min
-        bias = torch.where(is_text[:, None, None], self.position_bias(tokens.shape[1]), hidden)
+        masked = torch.finfo(x.dtype).min
+        bias = torch.where(is_text[:, None, None], self.position_bias(tokens.shape[1]), masked)
         for block in self.blocks:
             x = block(x, bias)
         embedded: torch.Tensor = self.norm(x)
@@ -113,12 +113,12 @@ class T5Encoder(nn.Module):
 
 
 def load(folder: Path, device: torch.device) -> T5Encoder:
-    """The encoder of a folder in transformers' format, which may hold a decoder as well.
+    """Load the encoder from a folder in transformers' format, which may also hold a decoder.
 
     Raises
     ------
     OSError, KeyError, ValueError, RuntimeError
-        When a file is missing or is not that of a T5.
+        When a file is missing or does not belong to a T5.
     """
     encoder = T5Encoder(T5Config.read(folder), device)
     state.fill(encoder, _renamed(state.read_folder(folder, ("encoder.", "shared."))))
@@ -128,7 +128,7 @@ def load(folder: Path, device: torch.device) -> T5Encoder:
 def _renamed(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     renamed = {}
     for name, tensor in stored.items():
-        for pattern, replacement in _RENAMED:
+        for pattern, replacement in _RENAMES:
             name = pattern.sub(replacement, name)
         renamed[name] = tensor
     return renamed
@@ -145,7 +145,7 @@ class _RmsNorm(nn.Module):
 
 
 class _PositionBias(nn.Module):
-    """What every head adds to its scores for the distance between two tokens; one for all layers."""
+    """Relative position bias: added to the scores of every head by token distance, shared by all layers."""
 
     def __init__(self, config: T5Config, device: torch.device) -> None:
         super().__init__()
@@ -153,21 +153,21 @@ class _PositionBias(nn.Module):
         self.max_distance = config.max_distance
 
     def forward(self, length: int) -> torch.Tensor:
-        """Float [1, heads, length, length], from each token to each."""
+        """Compute the bias from each token to each other: float [1, heads, length, length]."""
         positions = torch.arange(length, device=self.buckets.weight.device)
         bias: torch.Tensor = self.buckets(self._bucket(positions[None] - positions[:, None]))
         return bias.permute(2, 0, 1)[None]
 
     def _bucket(self, distance: torch.Tensor) -> torch.Tensor:
-        """Half the buckets are for what follows; of each half, the nearer half are distances, the farther ones spans
-        that grow with the logarithm of the distance."""
+        """Map distances to buckets. Half of the buckets are for later tokens; in each half, the first half are exact
+        distances and the others ranges that grow with the logarithm of the distance."""
         half = self.buckets.num_embeddings // 2
         exact = half // 2
         far = distance.abs()
         growth = torch.log(far.float() / exact) / math.log(self.max_distance / exact) * (half - exact)
-        # Distance 0 has no logarithm, and is exact.
-        spans = (exact + torch.where(far < exact, 0.0, growth).long()).clamp(max=half - 1)
-        return torch.where(far < exact, far, spans) + half * (distance > 0)
+        # Distance 0 has no logarithm; it is one of the exact distances.
+        ranges = (exact + torch.where(far < exact, 0.0, growth).long()).clamp(max=half - 1)
+        return torch.where(far < exact, far, ranges) + half * (distance > 0)
 
 
 class _Attention(nn.Module):
@@ -183,9 +183,9 @@ class _Attention(nn.Module):
             projection(x).view(*x.shape[:2], -1, self.head_width).transpose(1, 2)
             for projection in (self.q, self.k, self.v)
         )
-        # T5 folds the usual scale into its weights.
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
-        attended: torch.Tensor = self.o(seen.transpose(1, 2).flatten(2))
+        # T5 has the usual scale folded into its weights.
+        heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
+        attended: torch.Tensor = self.o(heads.transpose(1, 2).flatten(2))
         return attended
 
 

@@ -1,27 +1,27 @@
-"""What a text encoder's own tokens show of how much of a text it understands."""
+"""How much of a text its encoder understands, judged by the encoder's own tokens."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 
-MOST_TOKENS = 512
-"""Tokens that T5 was trained to read; the time its attention takes grows with their square."""
+MAX_TOKENS = 512
+"""Text length that T5 was trained on, in tokens; the cost of its attention grows quadratically."""
 _WORD = re.compile(r"\S+")
 _TEMPO = re.compile(r"[\d\W]*bpms?\W*", re.IGNORECASE)
-"""A part of a tempo, which is the same in every language."""
+"""A part of a tempo such as `90 bpm`, which is the same in every language."""
 
 
 @dataclass(frozen=True)
 class TextReading:
-    """How a text encoder reads a text.
+    """How much of a text an encoder reads and knows.
 
     Attributes
     ----------
-    tokens : of the text, its end mark included
-    limit : tokens that the encoder reads
-    end : characters of the text that it reads
-    words : in the text, without numbers and what belongs to them
-    known : words of which it has at least a part, and not only letters; T5 spells what it does not know
+    tokens : number of tokens of the text, including the end-of-text token
+    limit : maximum number of tokens that the encoder reads
+    end : number of characters that it reads
+    words : number of words, without numbers and their units
+    known : number of words of which it has a token longer than a letter; T5 spells unknown words letter by letter
     """
 
     tokens: int
@@ -32,60 +32,62 @@ class TextReading:
 
 
 def read(text: str, spans: list[tuple[int, int]], known: list[tuple[int, int]], limit: int) -> TextReading:
-    """How an encoder reads a text.
+    """Determine how much of a text an encoder reads and knows.
 
     Parameters
     ----------
-    spans : first character and end of each token, the end mark included
-    known : those of the tokens that the encoder knows
-    limit : tokens that it reads
+    spans : first character and end of each token, including the end-of-text token
+    known : the spans of the tokens in the encoder's vocabulary
+    limit : maximum number of tokens that it reads
     """
-    # The last token read is the end mark.
+    # The last token read is the end-of-text token.
     end = len(text) if len(spans) <= limit else spans[limit - 2][1]
-    words = [word.span() for word in _WORD.finditer(text) if _meanings(word[0]) and not _TEMPO.fullmatch(word[0])]
+    words = [word.span() for word in _WORD.finditer(text) if _count_symbols(word[0]) and not _TEMPO.fullmatch(word[0])]
     return TextReading(len(spans), limit, end, len(words), _known_words(text, words, known))
 
 
-def _known_words(text: str, words: list[tuple[int, int]], pieces: list[tuple[int, int]]) -> int:
-    """How many words have a piece of more than one letter, or are one; words and pieces are in order."""
-    count = place = 0
+def _known_words(text: str, words: list[tuple[int, int]], tokens: list[tuple[int, int]]) -> int:
+    """Count the words with a token of more than one letter, or of one in a one-letter word; both lists are in order."""
+    count = index = 0
     for start, end in words:
-        while place < len(pieces) and pieces[place][1] <= start:
-            place += 1
-        meanings = _meanings(text[start:end])
+        while index < len(tokens) and tokens[index][1] <= start:
+            index += 1
+        symbols = _count_symbols(text[start:end])
         is_known = False
-        while place < len(pieces) and pieces[place][0] < end:
-            piece = text[max(start, pieces[place][0]) : min(end, pieces[place][1])]
-            is_known = is_known or _meanings(piece) >= min(2, meanings)
-            place += 1
+        while index < len(tokens) and tokens[index][0] < end:
+            token = text[max(start, tokens[index][0]) : min(end, tokens[index][1])]
+            is_known = is_known or _count_symbols(token) >= min(2, symbols)
+            index += 1
         count += is_known
     return count
 
 
-def _meanings(text: str) -> int:
-    """How many letters a text has, and pictures."""
+def _count_symbols(text: str) -> int:
+    """Count the letters and pictographs of a text."""
     return sum(character.isalpha() or unicodedata.category(character) == "So" for character in text)
 
 
 def notes(name: str, prompt: TextReading, description: TextReading) -> list[str]:
-    """What a client should know, in sentences.
+    """Write notes to the client about text that has no effect or is not understood, one sentence each.
 
     Parameters
     ----------
     name : of the model
-    prompt, description : readings of what the client wrote, and of what the model is given
+    prompt, description : readings of the client's prompt, and of the complete description given to the model
     """
-    told = []
+    sentences = []
     if description.tokens > description.limit:
-        told.append(
+        sentences.append(
             f"The prompt is {description.tokens} tokens long and the text encoder reads {description.limit}: "
             f"what comes after its first {description.end} characters has no effect."
         )
     if prompt.words and not prompt.known:
-        told.append(f"The text encoder of model '{name}' knows none of the prompt's words: describe it in English.")
+        sentences.append(
+            f"The text encoder of model '{name}' knows none of the prompt's words: describe it in English."
+        )
     elif 2 * prompt.known < prompt.words:
-        told.append(
+        sentences.append(
             f"The text encoder of model '{name}' knows {prompt.known} of the prompt's {prompt.words} words: "
             "describe it in English."
         )
-    return told
+    return sentences

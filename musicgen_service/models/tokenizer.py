@@ -1,4 +1,4 @@
-"""From a description to the tokens that its text encoder reads."""
+"""Tokenizer of the text encoder."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ class TextTokenizer:
 
     Parameters
     ----------
-    folder : in transformers' format, with `tokenizer.json` and maybe `tokenizer_config.json`
+    folder : in transformers' format, with `tokenizer.json` and optionally `tokenizer_config.json`
 
     Raises
     ------
@@ -28,16 +28,16 @@ class TextTokenizer:
         self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         settings = folder / "tokenizer_config.json"
         config = json.loads(settings.read_text()) if settings.is_file() else {}
-        self.limit = min(int(config.get("model_max_length", text_reading.MOST_TOKENS)), text_reading.MOST_TOKENS)
-        """Tokens of a text that are read."""
+        self.limit = min(int(config.get("model_max_length", text_reading.MAX_TOKENS)), text_reading.MAX_TOKENS)
+        """Maximum number of tokens of a text."""
 
     def tokens(self, text: str) -> list[int]:
-        """Tokens of a text, cut to what is read; the last one is the end mark."""
+        """Tokenize a text, truncated to `limit`; the last token is the end-of-text token."""
         tokens = self._tokenizer.encode(text).ids
         return tokens if len(tokens) <= self.limit else [*tokens[: self.limit - 1], tokens[-1]]
 
     def read(self, text: str) -> TextReading:
-        """How much of a text the encoder understands."""
+        """Determine how much of a text the encoder understands."""
         encoded = self._tokenizer.encode(text)
         known = [
             span

@@ -1,7 +1,7 @@
-"""Lets torchaudio import beside a torch for CPUs.
+"""Makes torchaudio importable with a CPU-only torch.
 
-The wheel's native library links CUDA and fails there; the spectrograms of beat_this and audiocraft are pure Python.
-Importing this module first puts a small stand-in for that library into `sys.modules`.
+The wheel's native library links CUDA and fails to load there; the spectrograms of beat_this and audiocraft are pure
+Python. Importing this module first adds a small stub of that library to `sys.modules`.
 """
 
 import importlib.machinery

@@ -1,4 +1,4 @@
-"""How each task is carried out: one module for each, and what they are made of."""
+"""Generation paths: one module per task, and what they share."""
 
 import importlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from musicgen_service.paths.job import Clip, Job
 
 
 def generate(job: Job) -> Iterator[Clip]:
-    """The clips of a request, at their final level, by the path that `requests.tasks` names for its task."""
+    """Generate the clips of a request, at their final level, by the path that `requests.tasks` names for its task."""
     path = importlib.import_module(f"{__name__}.{job.request.spec.path}")
     clips: Iterator[Clip] = path.generate(job)
     return clips

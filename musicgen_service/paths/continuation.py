@@ -1,4 +1,4 @@
-"""Going on from given audio, which is kept as it is at the start of the clip."""
+"""Continuation of input audio, which is kept unchanged at the start of the clip."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,38 +11,38 @@ from musicgen_service.paths import windows
 from musicgen_service.paths.job import Clip, Job
 
 _FADE = 0.01
-"""Seconds over which the given audio gives way to the codec's version of it, just before the new music."""
+"""Seconds of the crossfade from the input audio to the codec's version of it, just before the new music."""
 
 
 def generate(job: Job) -> Iterator[Clip]:
-    """Clips [channels, samples]: the given audio, then new music up to the length asked for.
+    """Generate clips [channels, samples]: the input audio, then new music up to the requested length.
 
     Audio longer than a window is continued from its last seconds.
     """
     model = job.model
-    given = job.required_audio().convert(model.sample_rate, model.channels).samples
-    heard = given.shape[1] // model.hop
-    first = heard - windows.context_frames(model) if heard >= model.window else 0
+    source = job.required_audio().convert(model.sample_rate, model.channels).samples
+    source_frames = source.shape[1] // model.hop
+    first = source_frames - windows.context_frames(model) if source_frames >= model.window else 0
     condition = job.condition()
-    prompt = None
-    if heard:
-        prompt = model.encode(torch.from_numpy(given[:, first * model.hop : heard * model.hop]))
+    prefix_tokens = None
+    if source_frames:
+        prefix_tokens = model.encode(torch.from_numpy(source[:, first * model.hop : source_frames * model.hop]))
     else:
         note(f"input_audio is shorter than {model.hop / model.sample_rate:g} s, so the music does not go on from it.")
     offset = first * model.hop
     fade = round(_FADE * model.sample_rate)
-    for clip in job.sounds(lambda _: condition, prompt, job.frames - first):
-        made = clip.samples[:, : job.samples - offset]
-        yield job.normalised(replace(clip, samples=_joined(given, made, offset, fade)))
+    for clip in job.generate_clips(lambda _: condition, prefix_tokens, job.frames - first):
+        generated = clip.samples[:, : job.samples - offset]
+        yield job.normalised(replace(clip, samples=_join(source, generated, offset, fade)))
 
 
-def _joined(given: np.ndarray, made: np.ndarray, offset: int, fade: int) -> np.ndarray:
-    """`given`, then what `made` (which starts at sample `offset`) has beyond it, without a click."""
-    end = given.shape[1]
-    clip = np.concatenate([given, made[:, end - offset :]], axis=1)
+def _join(source: np.ndarray, generated: np.ndarray, offset: int, fade: int) -> np.ndarray:
+    """Append the part of `generated` (which starts at sample `offset`) after the end of `source`, crossfaded."""
+    end = source.shape[1]
+    clip = np.concatenate([source, generated[:, end - offset :]], axis=1)
     fade = min(fade, end - offset)
     if fade > 0:
         ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
-        overlap = made[:, end - offset - fade : end - offset]
-        clip[:, end - fade : end] = given[:, end - fade :] * (1 - ramp) + overlap * ramp
+        overlap = generated[:, end - offset - fade : end - offset]
+        clip[:, end - fade : end] = source[:, end - fade :] * (1 - ramp) + overlap * ramp
     return clip

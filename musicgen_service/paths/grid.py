@@ -1,4 +1,4 @@
-"""Where to cut a loop: whole bars, in powers of two, of the tempo asked for."""
+"""Choice of the cut of a loop: a power of two of complete bars at the requested tempo."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ import numpy as np
 from musicgen_service.analysis.beats import BeatGrid
 
 TOLERANCE = 0.15
-"""By which share the tempo that was made may differ from the one asked for: so much stretching is hardly heard."""
+"""Maximum relative deviation of the generated tempo from the requested one: this much stretching is barely audible."""
 BEATS_PER_BAR = 4
-"""Where the music does not say."""
-_STEADY = 0.04
-"""By which share a cut's own tempo may differ from the recording's: more is a missed beat."""
-_CONFIDENT = 0.05
-"""What noise rarely reaches; quiet music without drums may have no more than this."""
+"""Default when the metre is unknown."""
+_MAX_TEMPO_DEVIATION = 0.04
+"""Maximum relative deviation of a cut's tempo from the recording's: more indicates a missed beat."""
+_MIN_CONFIDENCE = 0.05
+"""Noise rarely reaches this confidence; quiet music without drums may have no more."""
 _OCTAVES = (1.0, 2.0, 0.5)
 
 
@@ -24,7 +24,7 @@ class Cut:
     Attributes
     ----------
     start, end : seconds
-    beats : between them, of the tempo asked for
+    beats : number of beats between them at the requested tempo
     """
 
     start: float
@@ -32,63 +32,63 @@ class Cut:
     beats: int
 
 
-def most_beats(bpm: float, seconds: float, per_bar: int) -> int:
-    """Beats of the longest loop that fits: a power of two of bars, or of beats where not one bar does."""
+def max_beats(bpm: float, seconds: float, per_bar: int) -> int:
+    """Return the beats of the longest loop that fits: a power of two of bars, or of beats where no bar fits."""
     beats = seconds * bpm / 60 + 1e-6
     unit = per_bar if beats >= per_bar else 1
     return int(unit * 2 ** np.floor(np.log2(beats / unit)))
 
 
-def cuts(grid: BeatGrid, bpm: float, longest: float, available: float) -> list[Cut]:
-    """The longest loops that a recording has, one for each downbeat to start from.
+def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float) -> list[Cut]:
+    """Find the longest loops of a recording, one for each downbeat to start from.
 
     Parameters
     ----------
     grid : the recording's beats
-    bpm : the tempo asked for; a grid of half or double that tempo serves as well
-    longest : seconds that the loop may take at the tempo asked for
+    bpm : the requested tempo; a grid of half or double that tempo is accepted as well
+    max_seconds : maximum length of the loop at the requested tempo
     available : seconds of the recording that may be used
 
     Returns
     -------
-    Cuts of the same number of beats, the earliest first; empty when the grid is no grid of this tempo
+    Cuts with the same number of beats, the earliest first; empty when the grid does not have this tempo
     """
     octave = _octave(grid.tempo / bpm)
-    if octave is None or grid.confidence < _CONFIDENT:
+    if octave is None or grid.confidence < _MIN_CONFIDENCE:
         return []
     per_bar = grid.beats_per_bar or BEATS_PER_BAR
-    beats = most_beats(bpm, longest, per_bar)
+    beats = max_beats(bpm, max_seconds, per_bar)
     while True:
-        found = [cut for first in grid.downbeats if (cut := _cut(grid, first, beats, octave, available))]
-        if found or beats in (1, per_bar):
-            return found
+        result = [cut for first in grid.downbeats if (cut := _cut(grid, first, beats, octave, available))]
+        if result or beats in (1, per_bar):
+            return result
         beats //= 2
 
 
-def own_grid(envelope: np.ndarray, hop: float, bpm: float, longest: float, available: float) -> list[Cut]:
-    """Loops on the grid of the tempo asked for, whatever the music does, its beats where most sets in.
+def cuts_on_fixed_grid(envelope: np.ndarray, hop: float, bpm: float, max_seconds: float, available: float) -> list[Cut]:
+    """Find loops on a fixed grid of the requested tempo, regardless of the music's beats, aligned with its onsets.
 
     Parameters
     ----------
-    envelope : how strongly something sets in, every `hop` seconds
+    envelope : onset strength every `hop` seconds
     """
     beat = 60 / bpm
     phases = np.arange(0, beat, hop)
     steps = np.arange(int(available / beat))
     frames = np.minimum(np.round((phases[:, None] + steps * beat) / hop).astype(int), len(envelope) - 1)
     phase = float(phases[np.argmax(envelope[frames].mean(axis=1))])
-    beats = most_beats(bpm, longest, BEATS_PER_BAR)
+    beats = max_beats(bpm, max_seconds, BEATS_PER_BAR)
     starts = phase + beat * np.arange(BEATS_PER_BAR)
     return [Cut(start, start + beats * beat, beats) for start in starts if start + beats * beat <= available]
 
 
 def _octave(ratio: float) -> float | None:
-    """Beats of the grid to one beat of the tempo asked for; None when they do not belong together."""
+    """Return the grid's beats per beat of the requested tempo; None when the tempi do not match."""
     return next((octave for octave in _OCTAVES if abs(ratio / octave - 1) <= TOLERANCE), None)
 
 
 def _cut(grid: BeatGrid, first: float, beats: int, octave: float, available: float) -> Cut | None:
-    """The cut from a downbeat on, if the recording reaches that far and keeps its tempo."""
+    """Return the cut that starts at a downbeat, if the recording is long enough and keeps its tempo."""
     index = int(np.argmin(np.abs(grid.beats - first)))
     last = index + beats * octave
     if last > len(grid.beats) - 1:
@@ -96,6 +96,6 @@ def _cut(grid: BeatGrid, first: float, beats: int, octave: float, available: flo
     end = float(np.interp(last, np.arange(len(grid.beats)), grid.beats))
     start = float(grid.beats[index])
     tempo = 60 * beats * octave / (end - start)
-    if end > available or abs(tempo / grid.tempo - 1) > _STEADY:
+    if end > available or abs(tempo / grid.tempo - 1) > _MAX_TEMPO_DEVIATION:
         return None
     return Cut(start, end, beats)

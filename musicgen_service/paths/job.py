@@ -1,4 +1,4 @@
-"""What every path is given, and what they share."""
+"""The job that every path works on, and what paths share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from musicgen_service.requests.request import GenerationRequest
 
 @dataclass(frozen=True)
 class Clip:
-    """What a path makes.
+    """A generated clip.
 
     Attributes
     ----------
     samples : float32 array [channels, samples] at the model's rate
-    seed : the one it was drawn with
-    number : its place among the request's variations, from 1
-    part : `backing` or `vocals` when it is one part of that variation; empty for the whole
+    seed : the seed that it was generated with
+    number : its position among the request's variations, from 1
+    part : `backing` or `vocals` for a part of that variation; empty for the complete clip
     """
 
     samples: np.ndarray
@@ -34,23 +34,23 @@ class Clip:
     part: str = ""
 
     def cut(self, length: int) -> "Clip":
-        """The first `length` samples of it."""
+        """Return the clip cut to its first `length` samples."""
         return replace(self, samples=self.samples[:, :length])
 
 
 class AnalysisTools(Protocol):
-    """What listens to recordings."""
+    """Analysis of recordings."""
 
     def melody(self, audio: Audio) -> Audio:
-        """The instruments that carry the melody."""
+        """Extract the instruments that carry the melody."""
         ...
 
     def split(self, audio: Audio) -> tuple[Audio, Audio]:
-        """The vocals, and everything else."""
+        """Separate the vocals from everything else."""
         ...
 
     def track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
-        """The beats of samples; see `BeatTracker`."""
+        """Track the beats of samples; see `BeatTracker`."""
         ...
 
 
@@ -63,8 +63,8 @@ class Job:
     audio : the part of the client's audio to use, at its own rate; None without input audio
     decode : tokens [codebooks, frames] and a seed to audio [channels, frames * hop]: by codec, which needs no seed, or
         by diffusion
-    analysis : what listens to recordings
-    report : told the share (0 to 1) of the work that is done
+    analysis : analyses recordings
+    report : called with the completed share (0 to 1) of the work
     """
 
     request: GenerationRequest
@@ -81,7 +81,7 @@ class Job:
 
     @property
     def samples(self) -> int:
-        """Length asked for, in samples at the model's rate."""
+        """Requested length, in samples at the model's rate."""
         return round(self.request.duration * self.model.sample_rate)
 
     @property
@@ -91,38 +91,38 @@ class Job:
 
     @property
     def sampling(self) -> Sampling:
-        """How tokens are drawn."""
+        """Sampling parameters of the request."""
         request = self.request
         return Sampling(request.top_k, request.top_p, request.temperature, request.classifier_free_guidance)
 
     def condition(self, melody: torch.Tensor | None = None, chroma: torch.Tensor | None = None) -> Condition:
-        """What a clip is conditioned on: the request's description, and a melody or chroma beside it."""
+        """Build a clip's condition: the request's description, and optionally a melody or chroma."""
         return Condition(self.request.description, melody, chroma)
 
     def required_audio(self) -> Audio:
-        """The client's audio, for a path that cannot do without."""
+        """Return the client's audio, for a path that requires it."""
         assert self.audio is not None, "the request was checked to have audio"
         return self.audio
 
-    def sounds(
-        self, condition_at: Callable[[int], Condition], prompt: torch.Tensor | None, frames: int
+    def generate_clips(
+        self, condition_at: Callable[[int], Condition], prefix_tokens: torch.Tensor | None, frames: int
     ) -> Iterator[Clip]:
-        """Generate and decode: for each seed a clip [channels, frames * hop]; see `generate_tokens`."""
-        tokens = generate_tokens(self.model, condition_at, prompt, frames, self.sampling, self.seeds, self.report)
-        for number, (seed, clip) in enumerate(zip(self.seeds, tokens, strict=True), 1):
-            yield Clip(self.sound(clip, seed), seed, number)
+        """Generate and decode a clip [channels, frames * hop] for each seed; see `generate_tokens`."""
+        clips = generate_tokens(self.model, condition_at, prefix_tokens, frames, self.sampling, self.seeds, self.report)
+        for number, (seed, tokens) in enumerate(zip(self.seeds, clips, strict=True), 1):
+            yield Clip(self.decode_tokens(tokens, seed), seed, number)
 
     def normalised(self, clip: Clip) -> Clip:
-        """The clip at the level that the request asks for."""
+        """Return the clip normalised as the request asks for."""
         strategy = self.request.normalization_strategy
         return replace(clip, samples=loudness.normalise(clip.samples, self.model.sample_rate, strategy))
 
-    def sound(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
-        """Tokens to a float32 array [channels, frames * hop] without infinities or NaN."""
+    def decode_tokens(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
+        """Decode tokens to a float32 array [channels, frames * hop] without infinities or NaN."""
         audio = self.decode(tokens, seed).float().cpu().numpy()
         return np.nan_to_num(audio, nan=0.0, posinf=1.0, neginf=-1.0)
 
 
 def scaled(report: Callable[[float], None], start: float, end: float) -> Callable[[float], None]:
-    """Reports the progress of one part of the work, from share `start` to share `end` of the whole."""
+    """Return a callback that reports the progress of one part of the work, from share `start` to `end` of the total."""
     return lambda share: report(start + (end - start) * share)

@@ -1,4 +1,4 @@
-"""Encode and decode: what the codec makes of given audio."""
+"""Roundtrip: encodes the input audio and decodes it again."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,9 @@ from musicgen_service.paths.job import Clip, Job
 
 
 def generate(job: Job) -> Iterator[Clip]:
-    """Clips [channels, samples] as long as the given audio; they differ only when diffusion decodes them."""
-    given = job.required_audio().convert(job.model.sample_rate, job.model.channels).samples
-    tokens = job.model.encode(torch.from_numpy(given))
+    """Generate clips [channels, samples] as long as the input audio; they differ only when diffusion decodes them."""
+    source = job.required_audio().convert(job.model.sample_rate, job.model.channels).samples
+    tokens = job.model.encode(torch.from_numpy(source))
     for number, seed in enumerate(job.seeds, 1):
-        yield job.normalised(Clip(job.sound(tokens, seed), seed, number).cut(given.shape[1]))
+        yield job.normalised(Clip(job.decode_tokens(tokens, seed), seed, number).cut(source.shape[1]))
         job.report(number / len(job.seeds))

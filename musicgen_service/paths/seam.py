@@ -1,8 +1,8 @@
-"""A loop out of a longer sound, whose end flows into its start.
+"""Cutting a seamless loop out of a longer sound.
 
-A loop is heard in a circle, so its file may begin in one place and the sound be joined in another. The file begins on a
-downbeat, where much sets in; the join is made between beats, where it is not heard, and from there over the file's
-boundary all is as it is in the music.
+A loop is played repeatedly, so the join need not be at the boundary of the file. The file begins on a downbeat, at a
+strong onset; the join is a crossfade between beats, where it is inaudible, and from there across the file's boundary
+the sound is continuous as in the music.
 """
 
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ import numpy as np
 from musicgen_service.analysis import onsets
 
 _FADES = (0.02, 0.05, 0.08)
-"""Seconds in which one sound gives way to the other at the join; the first that is not heard is used."""
-_NEAREST = 0.04
-"""Seconds from the file's boundary to the join, at least: the boundary's own onset shows in that much."""
+"""Lengths of the join's crossfade in seconds; the first one that is inaudible is used."""
+_MIN_DISTANCE = 0.04
+"""Minimum seconds between the file's boundary and the join: the range in which the boundary's own onset shows."""
 _STEP = 0.01
-"""Seconds by which a place further from the boundary is tried."""
+"""Seconds between the candidate positions of the join."""
 REACH = 0.12
-"""Seconds before or after a loop's boundary that a join takes, at most."""
+"""Maximum seconds before or after a loop's boundary that the join affects."""
 _EARLY = 0.005
-"""Seconds before the cut asked for in which a quieter place to cut is looked for."""
+"""Seconds before the requested cut that are searched for a quieter position."""
 
 
 @dataclass(frozen=True)
 class Seam:
-    """How the seam of a loop compares with its beats, all in spectral flux.
+    """Onset strengths (spectral flux) at the seam of a loop, compared with its beats.
 
     Attributes
     ----------
-    join : where one sound gives way to the other
+    join : at the crossfade
     boundary : where the file's end meets its start
-    uncut : the most that the sound has at the places it was cut, the start's and the end's
+    uncut : the maximum in the original sound at the two positions where it was cut
     beat : the median of the loop's other beats
     """
 
@@ -42,19 +42,19 @@ class Seam:
 
     @property
     def excess(self) -> float:
-        """The join's onset as a share of the median beat's."""
+        """The join's onset relative to the median beat's."""
         return self.join / max(self.beat, 1e-9)
 
 
-def close(sound: np.ndarray, rate: int, start: int, length: int, beats: int) -> tuple[np.ndarray, Seam]:
+def cut_loop(sound: np.ndarray, rate: int, start: int, length: int, beats: int) -> tuple[np.ndarray, Seam]:
     """Cut a loop and hide its seam.
 
-    The end gives way to the sound before the start, so that it leads into the start as that sound does.
-    Where there is no sound before the start, the start begins as the sound after the end instead.
+    The end is crossfaded to the sound before the start, so that it leads into the start as that sound does.
+    Where there is no sound before the start, the start is crossfaded from the sound after the end instead.
 
     Parameters
     ----------
-    sound : float32 array [channels, samples] with a little more than `REACH` seconds before or after the part to cut
+    sound : float32 array [channels, samples] with slightly more than `REACH` seconds before or after the part to cut
     rate : samples per second
     start, length : the part to cut, in samples
     beats : in the loop
@@ -71,8 +71,8 @@ def close(sound: np.ndarray, rate: int, start: int, length: int, beats: int) -> 
     beat = float(np.median(within or own))
     best: tuple[np.ndarray, float] | None = None
     for fade in _FADES:
-        for near in np.arange(_NEAREST, REACH - fade + _STEP / 2, _STEP):
-            joined, middle = _joined(sound, start, length, round(near * rate), round(fade * rate), before)
+        for near in np.arange(_MIN_DISTANCE, REACH - fade + _STEP / 2, _STEP):
+            joined, middle = _crossfaded(sound, start, length, round(near * rate), round(fade * rate), before)
             join = float(onsets.peaks(joined, rate, [middle]).max())
             if best is None or join < best[1]:
                 best = joined, join
@@ -86,17 +86,19 @@ def close(sound: np.ndarray, rate: int, start: int, length: int, beats: int) -> 
 
 
 def _quietest(sound: np.ndarray, rate: int, start: int, length: int, before: bool) -> int:
-    """The start, a little before the one asked for, at which the boundary's two samples are closest to zero."""
+    """Return the start, at most slightly before the requested one, with the boundary's two samples closest to zero."""
     early = round(_EARLY * rate)
     starts = np.arange(max(0, start - early), max(start, early) + 1)
-    # What meets at the boundary is what meets in the sound, at the start or (joined after it) at the end.
+    # The samples that meet at the boundary are adjacent in the sound, at the start or (if joined after it) at the end.
     cuts = starts if before else starts + length
     level = np.abs(sound).max(axis=0)
     return int(starts[np.argmin(np.maximum(level[cuts - 1], level[cuts]))])
 
 
-def _joined(sound: np.ndarray, start: int, length: int, near: int, fade: int, before: bool) -> tuple[np.ndarray, int]:
-    """The loop with a join `near` samples before its end, or after its start, and the middle of the join."""
+def _crossfaded(
+    sound: np.ndarray, start: int, length: int, near: int, fade: int, before: bool
+) -> tuple[np.ndarray, int]:
+    """Return the loop with a join `near` samples before its end or after its start, and the middle of the join."""
     loop = sound[:, start : start + length].copy()
     ramp = np.sin(np.linspace(0, np.pi / 2, fade, dtype=np.float32)) ** 2
     weight = np.concatenate([ramp, np.ones(near, np.float32)])

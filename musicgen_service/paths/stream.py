@@ -1,4 +1,4 @@
-"""Text to music, handed out while more of it is being made."""
+"""Text to music, streamed while it is generated."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from musicgen_service.requests.request import GenerationRequest
 
 
 def check(request: GenerationRequest) -> None:
-    """Refuse what cannot be handed out before the whole of it is there.
+    """Reject requests that cannot be streamed.
 
     Raises
     ------
@@ -38,19 +38,19 @@ def check(request: GenerationRequest) -> None:
 
 
 def generate(job: Job) -> Iterator[np.ndarray]:
-    """The sound of a checked request, as the codec gives it: its level is known only when the whole of it is there.
+    """Generate the audio of a checked request, not normalised, because the level is known only when it is complete.
 
     Yields
     ------
-    float32 arrays [channels, samples], a second each, the last with the rest; together they have exactly the length
-    asked for
+    float32 arrays [channels, samples] of one second, the last with the remainder; together they have exactly the
+    requested length
     """
     model = job.model
     [seed] = job.seeds
     generator = torch.Generator(model.device).manual_seed(seed)
     request = SlotRequest(job.condition(), None, job.frames, job.sampling, generator)
-    left = job.samples
+    remaining = job.samples
     for sound in model.stream(request, model.frame_rate):
-        samples = sound.float().cpu().numpy()[:, :left]
-        left -= samples.shape[1]
+        samples = sound.float().cpu().numpy()[:, :remaining]
+        remaining -= samples.shape[1]
         yield samples

@@ -1,4 +1,4 @@
-"""A take: generated sound, and the loop in it."""
+"""Takes: generated sound together with the loop cut from it."""
 
 from dataclasses import dataclass, replace
 
@@ -10,20 +10,20 @@ from musicgen_service.paths.grid import Cut
 from musicgen_service.paths.seam import Seam
 
 CONTEXT = 0.15
-"""Seconds kept before and after a cut, for the stretcher and for the seam: what it needs, and more by what stretching
-takes away."""
+"""Seconds kept before and after a cut for the stretcher and the seam; more than the seam needs, because stretching may
+shorten it."""
 
 
 @dataclass(frozen=True)
 class Take:
-    """Generated sound and the loop in it.
+    """Generated sound and the loop cut from it.
 
     Attributes
     ----------
     sound : float32 array [channels, samples], as generated
     rate : samples per second
     bpm : the loop's tempo
-    cut : where the loop is in `sound`, whose tempo may be a little different
+    cut : position of the loop in `sound`, whose tempo may differ slightly
     loop : float32 array [channels, round(cut.beats * 60 / bpm * rate)]
     seam : of the loop
     """
@@ -37,26 +37,26 @@ class Take:
 
     @classmethod
     def of(cls, sound: np.ndarray, rate: int, bpm: float, cut: Cut) -> "Take":
-        """Cut, stretch and close the loop; `sound` goes on for `CONTEXT` seconds after the cut."""
+        """Cut and stretch the loop and hide its seam; `sound` continues for `CONTEXT` seconds after the cut."""
         samples = round(cut.beats * 60 / bpm * rate)
         start, length = round(cut.start * rate), round((cut.end - cut.start) * rate)
         context = round(CONTEXT * rate)
         first, last = max(0, start - context), start + length + context
-        piece = sound[:, first:last]
+        section = sound[:, first:last]
         factor = samples / length
-        piece = stretch(piece, rate, round(piece.shape[1] * factor))
-        loop, closed = seam.close(piece, rate, round((start - first) * factor), samples, cut.beats)
-        return cls(sound, rate, bpm, cut, loop, closed)
+        section = stretch(section, rate, round(section.shape[1] * factor))
+        loop, loop_seam = seam.cut_loop(section, rate, round((start - first) * factor), samples, cut.beats)
+        return cls(sound, rate, bpm, cut, loop, loop_seam)
 
-    def lead(self, beats: int, hop: int, most: int) -> np.ndarray:
-        """The last beats before the cut's end [channels, a multiple of `hop` samples], at most `most` hops."""
+    def lead(self, beats: int, hop: int, max_hops: int) -> np.ndarray:
+        """Return the last beats before the cut's end [channels, a multiple of `hop` samples], at most `max_hops`."""
         end = round(self.cut.start * self.rate) + round((self.cut.end - self.cut.start) * self.rate)
-        wanted = round(beats * (self.cut.end - self.cut.start) / self.cut.beats * self.rate / hop)
-        hops = max(1, min(wanted, most, end // hop))
+        needed = round(beats * (self.cut.end - self.cut.start) / self.cut.beats * self.rate / hop)
+        hops = max(1, min(needed, max_hops, end // hop))
         return self.sound[:, end - hops * hop : end]
 
     def continued(self, sound: np.ndarray, lead: int) -> "Take":
-        """The loop of the same length in a sound that goes on from this one and begins with `lead` samples of it."""
+        """Cut the loop of the same length from a continuation of this sound that begins with `lead` samples of it."""
         start = lead / self.rate
         cut = replace(self.cut, start=start, end=start + self.cut.end - self.cut.start)
         return Take.of(sound, self.rate, self.bpm, cut)

@@ -6,7 +6,7 @@ from musicgen_service.paths.job import Clip, Job
 
 
 def generate(job: Job) -> Iterator[Clip]:
-    """Clips [channels, samples] of exactly the length asked for, from their description."""
+    """Generate clips [channels, samples] of exactly the requested length from their description."""
     condition = job.condition()
-    for clip in job.sounds(lambda _: condition, None, job.frames):
+    for clip in job.generate_clips(lambda _: condition, None, job.frames):
         yield job.normalised(clip.cut(job.samples))

@@ -1,8 +1,8 @@
-"""Clips longer than the model's window, made window by window.
+"""Generation of clips longer than the model's window, window by window.
 
 The scheme is MusicGen's (section 2.2 of arXiv:2306.05284 and audiocraft's extended generation): each
-window after the first starts with the last part of what is there and adds to it. Lengths are counted
-in frames throughout, so that no fraction of a second is lost on the way.
+window after the first starts with the last part of the clip so far and continues it. Lengths are
+counted in frames throughout, so that no fraction of a second is lost by rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ OVERLAP = 0.4
 
 
 def context_frames(model: MusicModel) -> int:
-    """Frames that a window takes over from the one before."""
+    """Return the number of frames that a window repeats from the one before."""
     return int(model.window * OVERLAP)
 
 
@@ -35,25 +35,25 @@ def generate_tokens(
     Parameters
     ----------
     condition_at : condition of the window that starts at a given frame
-    prefix_tokens : tokens [codebooks, frames] to go on from, fewer than a window, or None
-    length : frames in all, the prefix's included
-    seeds : one for each clip; a clip depends on its own seed alone
-    report : told the share (0 to 1) of new frames that are done
+    prefix_tokens : tokens [codebooks, frames] to continue, fewer than a window, or None
+    length : total frames, including the prefix
+    seeds : one for each clip; a clip depends only on its own seed
+    report : called with the completed share (0 to 1) of the new frames
 
     Returns
     -------
     int64 tensors [codebooks, length], one for each seed, which begin with the prefix
     """
     generators = [torch.Generator(model.device).manual_seed(seed) for seed in seeds]
-    begun_with = 0 if prefix_tokens is None else prefix_tokens.shape[-1]
+    prefix_length = 0 if prefix_tokens is None else prefix_tokens.shape[-1]
     clips: list[torch.Tensor | None] = [prefix_tokens] * len(seeds)
-    start, done = 0, begun_with
+    start, done = 0, prefix_length
     while done < length:
         stop = min(length, start + model.window)
         condition = condition_at(start)
 
         def on_step(step: int, steps: int, done: int = done, stop: int = stop) -> None:
-            report((done - begun_with + (stop - done) * step / steps) / (length - begun_with))
+            report((done - prefix_length + (stop - done) * step / steps) / (length - prefix_length))
 
         requests = [
             SlotRequest(condition, None if clip is None else clip[:, start:], stop - start, sampling, generator)

@@ -1,4 +1,4 @@
-"""`python -m musicgen_service analyse`: what is printed and drawn."""
+"""`python -m musicgen_service analyse`: printed report and plot."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def analyse(*arguments: object) -> None:
     cli.main(["analyse", *map(str, arguments)])
 
 
-def test_everything_is_printed(song: Song, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_complete_report_is_printed(song: Song, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write(tmp_path / "song.flac", song.audio, SAMPLE_RATE)
     analyse(tmp_path / "song.flac")
     out = capsys.readouterr().out
@@ -36,7 +36,7 @@ def test_everything_is_printed(song: Song, tmp_path: Path, capsys: pytest.Captur
     assert times[0][0] == 0 and times[-1][1] == 12 and len(times) > 3
 
 
-def test_a_picture_is_drawn(song: Song, tmp_path: Path) -> None:
+def test_plot_is_written(song: Song, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "song.wav", np.stack([song.audio, song.audio]).T, SAMPLE_RATE)
     analyse(tmp_path / "song.wav", "--plot", tmp_path / "new" / "song.png")
     from matplotlib.image import imread
@@ -55,7 +55,7 @@ def test_an_m4a_is_read(song: Song, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "bpm" in capsys.readouterr().out
 
 
-def test_silence_and_moments_are_said_to_be_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_silence_and_very_short_files_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for samples in (1, 3 * SAMPLE_RATE):
         soundfile.write(tmp_path / "silence.wav", np.zeros(samples, np.float32), SAMPLE_RATE)
         analyse(tmp_path / "silence.wav", "--plot", tmp_path / "silence.png", "--force")
@@ -72,10 +72,8 @@ def test_silence_and_moments_are_said_to_be_such(tmp_path: Path, capsys: pytest.
         (("pyproject.toml", "--plot", "picture.doc"), "error: A plot's name must end in .png, .svg, .pdf"),
     ],
 )
-def test_a_mistake_is_one_sentence(
-    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as refused:
+def test_error_is_one_sentence(arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
         analyse(*arguments)
-    said = f"{refused.value}\n" if isinstance(refused.value.code, str) else capsys.readouterr().err
-    assert said.startswith(sentence) and said.count("\n") == 1
+    message = f"{raised.value}\n" if isinstance(raised.value.code, str) else capsys.readouterr().err
+    assert message.startswith(sentence) and message.count("\n") == 1

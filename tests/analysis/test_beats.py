@@ -1,4 +1,4 @@
-"""Tempo, beats and bars, held against songs whose grid is known."""
+"""Tempo, beats and bars, compared with synthesised songs whose grid is known."""
 
 import mir_eval
 import numpy as np
@@ -41,7 +41,7 @@ def songs(bars_per_chord: float = 1.0) -> list[Song]:
     ]
 
 
-def test_songs_of_every_style_are_read() -> None:
+def test_songs_of_every_style_are_tracked() -> None:
     read = [(song, track(song.audio, SAMPLE_RATE)) for song in songs()]
     beats = [mir_eval.beat.f_measure(song.beats, grid.beats) for song, grid in read]
     bars = [mir_eval.beat.f_measure(song.downbeats, grid.downbeats) for song, grid in read]
@@ -58,7 +58,7 @@ def test_chords_may_last_two_bars() -> None:
 
 
 @pytest.mark.parametrize("bpm", CLICKS_PER_MINUTE)
-def test_a_metronome_that_was_asked_for_is_read_exactly(bpm: float) -> None:
+def test_metronome_at_the_requested_tempo_is_tracked_exactly(bpm: float) -> None:
     grid = track(clicks(bpm), SAMPLE_RATE, tempo=bpm)
     assert grid.tempo == pytest.approx(bpm, rel=0.001)
     expected = np.arange(0.1, 14.9, 60 / bpm)
@@ -67,19 +67,19 @@ def test_a_metronome_that_was_asked_for_is_read_exactly(bpm: float) -> None:
 
 
 @pytest.mark.parametrize("bpm", CLICKS_PER_MINUTE)
-def test_a_metronome_nobody_announced_is_read_at_a_multiple(bpm: float) -> None:
+def test_metronome_without_requested_tempo_is_tracked_at_a_multiple(bpm: float) -> None:
     ratio = track(clicks(bpm), SAMPLE_RATE).tempo / bpm
-    # Slow clicks may as well be the first beats of bars.
+    # Slow clicks may equally well be downbeats.
     assert min(abs(ratio / multiple - 1) for multiple in (0.5, 1, 2, 3, 4)) < 0.001
 
 
-def test_the_tempo_asked_for_decides_between_octaves() -> None:
+def test_requested_tempo_decides_between_octaves() -> None:
     audio = clicks(140)
     for tempo in (70, 140, 280):
         assert track(audio, SAMPLE_RATE, tempo=tempo).tempo == pytest.approx(tempo, rel=0.001)
 
 
-def test_clear_evidence_outweighs_the_tempo_asked_for() -> None:
+def test_clear_evidence_overrides_the_requested_tempo() -> None:
     song = Synthesiser().song(620_000_001, 15.0, style="rock", bpm=100, drums=True, beats_per_bar=4)
     assert track(song.audio, SAMPLE_RATE, tempo=128).tempo == pytest.approx(100, rel=0.01)
 
@@ -93,7 +93,7 @@ def test_a_waltz_has_three_beats_in_a_bar() -> None:
 
 def test_a_drifting_tempo_is_followed() -> None:
     song = Synthesiser().song(620_000_003, 50.0, style="rock", bpm=110, drums=True, beats_per_bar=4)
-    # Played faster and slower by up to 4 %: the time in the song at each time in the recording.
+    # The tempo varies by up to 4 %: the time in the song at each time in the recording.
     recorded = np.arange(40 * SAMPLE_RATE) / SAMPLE_RATE
     in_song = recorded + 0.04 * 40 / (2 * np.pi) * (1 - np.cos(2 * np.pi * recorded / 40))
     audio = np.interp(in_song * SAMPLE_RATE, np.arange(len(song.audio)), song.audio).astype(np.float32)
@@ -127,16 +127,16 @@ def test_channels_rates_and_levels_make_no_difference() -> None:
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 1000, 6400])
-def test_too_little_sound_has_no_beat(samples: int) -> None:
+def test_too_short_audio_has_no_beats(samples: int) -> None:
     assert_empty(track(np.full((2, samples), 0.1, np.float32), SAMPLE_RATE, tempo=120))
 
 
-def test_silence_has_no_beat() -> None:
+def test_silence_has_no_beats() -> None:
     assert_empty(track(np.zeros((1, 5 * SAMPLE_RATE), np.float32), SAMPLE_RATE))
 
 
 @pytest.mark.parametrize("kind", ["noise", "hum", "constant"])
-def test_sound_without_a_pulse_inspires_no_confidence(kind: str) -> None:
+def test_sound_without_a_pulse_has_low_confidence(kind: str) -> None:
     random = np.random.default_rng(3)
     time = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
     audio = {

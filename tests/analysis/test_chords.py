@@ -1,4 +1,4 @@
-"""Chords and keys, held against songs whose harmony is known."""
+"""Chords and keys, compared with synthesised songs whose harmony is known."""
 
 from itertools import pairwise
 
@@ -32,7 +32,7 @@ def songs() -> list[Song]:
     ]
 
 
-def test_chords_and_keys_of_songs_are_read() -> None:
+def test_chords_and_keys_of_songs_are_recognised() -> None:
     scores, keys = [], []
     for song in songs():
         found = recognise(song.audio, SAMPLE_RATE)
@@ -49,7 +49,7 @@ def test_chords_and_keys_of_songs_are_read() -> None:
     [((48, 52, 55), "C:maj"), ((57, 60, 64), "A:min"), ((54, 58, 61), "F#:maj"), ((51, 54, 58), "Eb:min")],
 )
 @pytest.mark.parametrize("timbre", ["piano", "strings"])
-def test_a_triad_is_named(notes: tuple[int, ...], label: str, timbre: str) -> None:
+def test_triads_are_recognised(notes: tuple[int, ...], label: str, timbre: str) -> None:
     found = recognise(triad(*notes, timbre=timbre), SAMPLE_RATE)
     assert max(found, key=lambda s: s.end - s.start).label == label
 
@@ -59,7 +59,7 @@ def test_the_bass_decides_what_a_third_belongs_to(bass: int, label: str) -> None
     assert recognise(triad(60, 64) + triad(bass), SAMPLE_RATE, NO_GRID)[0].label == label
 
 
-def test_music_tuned_a_fifth_of_a_semitone_high_is_read() -> None:
+def test_music_tuned_a_fifth_of_a_semitone_high_is_recognised() -> None:
     import soxr
 
     audio = soxr.resample(triad(48, 52, 55, seconds=4.0), SAMPLE_RATE, SAMPLE_RATE * 2 ** (-0.2 / 12))
@@ -67,7 +67,7 @@ def test_music_tuned_a_fifth_of_a_semitone_high_is_read() -> None:
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "drums", "one voice"])
-def test_what_has_no_chord_is_called_n(kind: str) -> None:
+def test_sound_without_a_chord_is_labelled_n(kind: str) -> None:
     noise = np.random.default_rng(1).normal(0, 0.2, 4 * SAMPLE_RATE).astype(np.float32)
     audio = {
         "silence": 0 * noise,
@@ -85,7 +85,7 @@ def test_a_moment_of_sound_is_one_segment(samples: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 192_000])
-def test_any_rate_and_both_channels_are_heard(rate: int) -> None:
+def test_any_sample_rate_and_both_channels_are_used(rate: int) -> None:
     import soxr
 
     audio = soxr.resample(triad(57, 60, 64), SAMPLE_RATE, rate)
@@ -93,7 +93,7 @@ def test_any_rate_and_both_channels_are_heard(rate: int) -> None:
     assert recognise(silent_left, rate)[0].label == "A:min"
 
 
-def test_a_known_grid_saves_looking_for_one_and_places_the_changes() -> None:
+def test_given_grid_is_used_for_chord_boundaries() -> None:
     audio = np.concatenate([triad(48, 52, 55), triad(53, 57, 60), triad(55, 59, 62)])
     grid = BeatGrid(60.0, np.arange(6.0), np.arange(0, 6.0, 2), 4, 1.0)
     assert recognise(audio, SAMPLE_RATE, grid) == [(0, 2, "C:maj"), (2, 4, "F:maj"), (4, 6, "G:maj")]
@@ -130,7 +130,7 @@ def test_chroma_bins_are_those_of_the_melody_checkpoints() -> None:
     assert expected == np.flatnonzero(chroma([ChordSegment(0, 30, "C:maj")])[:, 0]).tolist()
 
 
-def test_a_key_is_read_from_sound() -> None:
+def test_key_is_recognised_from_audio() -> None:
     song = Synthesiser().song(640_000_000, 15.0, key=4, mode="minor", style="pop", drums=False, beats_per_bar=4)
     name, confidence = key(song.audio, SAMPLE_RATE)
     assert name in ("E minor", "G major") and 0 < confidence <= 1
@@ -145,7 +145,7 @@ def test_keys_follow_from_chords() -> None:
     assert read("D:min", "G:min", "A:maj", "D:min") == "D minor"
 
 
-def test_nothing_has_no_key() -> None:
+def test_no_chords_give_no_key() -> None:
     assert of_chords([ChordSegment(0, 3, "N")])[1] == 0
     assert key(np.zeros((1, 100), np.float32), SAMPLE_RATE)[1] == 0
 

@@ -1,4 +1,4 @@
-"""Which separated sources are heard in which part of a song."""
+"""Which separated sources each stem mix contains."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ SONG = Audio(tone(0.1), 32_000)
 
 
 class LevelSeparator:
-    """A separator whose sources have nothing of the song but its length, each at a level of its own."""
+    """A separator whose sources are constants, each at its own level, as long as the song."""
 
     rate = 48_000
 
@@ -20,17 +20,17 @@ class LevelSeparator:
         return {name: np.full_like(samples, level) for name, level in LEVELS.items()}
 
 
-def test_every_source_is_in_the_vocals_or_in_the_accompaniment() -> None:
+def test_every_source_is_in_vocals_or_accompaniment() -> None:
     vocals, rest = stems.vocals_and_accompaniment(SONG, LevelSeparator())
     assert (vocals.samples == 1000).all() and (rest.samples == 111).all()
     assert vocals.rate == rest.rate == 48_000
 
 
-def test_the_melody_has_no_drums_and_bass() -> None:
+def test_melody_excludes_drums_and_bass() -> None:
     assert (stems.melodic(SONG, LevelSeparator()).samples == 1100).all()
 
 
-def test_what_a_separator_cannot_say_is_silence() -> None:
+def test_nan_from_a_separator_becomes_silence() -> None:
     class Broken(LevelSeparator):
         def separate(self, samples: np.ndarray) -> dict[str, np.ndarray]:
             return dict.fromkeys(LEVELS, np.full_like(samples, np.nan))

@@ -13,15 +13,15 @@ from musicgen_service.audio.reading import Audio, AudioError
 from tests.support import corpus
 
 HEADER = 200
-"""Bytes at the start of a file where a change matters most."""
+"""Bytes at the start of a file, where changes have the most effect."""
 
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0")
 
 
 def run(count: int, seed: int, folder: Path) -> Counter[str]:
-    """Read `count` mutated files; how many were read and how many refused.
+    """Read `count` mutated files; return how many were read and how many refused.
 
-    Anything but these two, a crash of the process included, is a finding; `folder` keeps the file.
+    Any other outcome, including a crash of the process, is a bug; `folder` keeps the file.
     """
     path, outcome = folder / "mutated", Counter[str]()
     originals = sorted(corpus.good().items())
@@ -37,7 +37,7 @@ def run(count: int, seed: int, folder: Path) -> Counter[str]:
 
 
 def check(audio: Audio) -> None:
-    """Hold what was read to what `reading.read` promises."""
+    """Check the guarantees of `reading.read`."""
     channels, samples = audio.samples.shape
     assert audio.samples.dtype == np.float32
     assert 1 <= channels <= opening.MAX_CHANNELS and 0 < samples <= opening.MAX_SECONDS * audio.rate
@@ -46,7 +46,7 @@ def check(audio: Audio) -> None:
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """One to eight changes: bits, numbers, holes, repetitions, noise, a cut."""
+    """Apply one to eight changes: flipped bits, extreme numbers, deletions, repetitions, noise, truncation."""
     mutated = bytearray(content)
     for _ in range(rng.randint(1, 8)):
         end = len(mutated) if rng.random() < 0.4 else min(len(mutated), HEADER)

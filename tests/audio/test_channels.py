@@ -1,4 +1,4 @@
-"""Channels are mixed by the speakers they are for, and what would cancel out is noticed."""
+"""Channels are mixed according to their speakers, and cancellation is detected."""
 
 import struct
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.support.sounds import tone
 RATE = 48_000
 HALF = 2**-0.5
 FREQUENCIES = [300, 500, 700, 900, 1100, 1300, 1500, 1700]
-# What is heard of each channel on the left and on the right.
+# Gain of each channel on the left and on the right.
 LEFT, RIGHT, CENTRE, EFFECTS = (1, 0), (0, 1), (HALF, HALF), (0, 0)
 LEFT_BACK, RIGHT_BACK, BACK = (HALF, 0), (0, HALF), (0.5, 0.5)
 LAYOUTS = {
@@ -26,7 +26,7 @@ LAYOUTS = {
     7: [LEFT, RIGHT, CENTRE, EFFECTS, BACK, LEFT_BACK, RIGHT_BACK],
     8: [LEFT, RIGHT, CENTRE, EFFECTS, LEFT_BACK, RIGHT_BACK, LEFT_BACK, RIGHT_BACK],
 }
-"""Of each number of channels, in the order of wav and flac."""
+"""Gains by number of channels, in the order of wav and flac."""
 VORBIS = {
     3: [0, 2, 1],
     4: [0, 1, 2, 3],
@@ -35,7 +35,7 @@ VORBIS = {
     7: [0, 2, 1, 5, 6, 4, 3],
     8: [0, 2, 1, 6, 7, 4, 5, 3],
 }
-"""Which of those channels come first, second and so on in the order of Vorbis and Opus (Vorbis I, 4.3.9)."""
+"""Indices of those channels in the order of Vorbis and Opus (Vorbis I, 4.3.9)."""
 MASKS = {
     0x7: [LEFT, RIGHT, CENTRE],
     0xB: [LEFT, RIGHT, EFFECTS],
@@ -45,24 +45,24 @@ MASKS = {
     0x137: [LEFT, RIGHT, CENTRE, LEFT_BACK, RIGHT_BACK, BACK],
     0xFF: [LEFT, RIGHT, CENTRE, EFFECTS, LEFT_BACK, RIGHT_BACK, LEFT, RIGHT],
 }
-"""Of wav files that name their speakers."""
+"""Gains by the speaker mask of a wav file."""
 
 
 def tones(count: int, amplitude: float = 0.1) -> np.ndarray:
-    """A second [samples, channels] with a tone of its own in each channel."""
+    """One second [samples, channels] with a different tone in each channel."""
     time = np.arange(RATE) / RATE
     return np.stack([amplitude * np.sin(2 * np.pi * hertz * time) for hertz in FREQUENCIES[:count]], axis=1)
 
 
 def levels(samples: np.ndarray, rate: int, count: int) -> np.ndarray:
-    """How loud each tone is on each side: [count, 2], relative to a channel's own level."""
+    """The level of each tone on each side: [count, 2], relative to a channel's own level."""
     length = samples.shape[1]
     window = np.hanning(length)
     spectrum = np.abs(np.fft.rfft(samples * window)) / window.sum() * 2 / 0.1
     return spectrum[:, [round(hertz * length / rate) for hertz in FREQUENCIES[:count]]].T
 
 
-def named(mask: int) -> bytes:
+def wav_with_mask(mask: int) -> bytes:
     """A wav file that names its speakers."""
     count = mask.bit_count()
     data = (tones(count) * 32767).astype("<i2").tobytes()
@@ -74,7 +74,7 @@ def named(mask: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["wav", "aiff", "flac", "vorbis.ogg", "opus.ogg", "m4a"])
 @pytest.mark.parametrize("count", LAYOUTS)
-def test_more_than_two_channels_are_mixed_by_their_layout(kind: str, count: int, tmp_path: Path) -> None:
+def test_multichannel_audio_is_mixed_by_layout(kind: str, count: int, tmp_path: Path) -> None:
     sound, path = tones(count), tmp_path / f"song.{kind}"
     if kind.endswith("ogg"):
         sound = sound[:, VORBIS[count]]
@@ -92,14 +92,14 @@ def test_more_than_two_channels_are_mixed_by_their_layout(kind: str, count: int,
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_a_wav_may_name_its_speakers(mask: int, tmp_path: Path) -> None:
+def test_speaker_mask_of_a_wav_is_used(mask: int, tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
-    path.write_bytes(named(mask))
+    path.write_bytes(wav_with_mask(mask))
     audio = reading.read(path)
     assert levels(audio.samples, audio.rate, mask.bit_count()) == pytest.approx(np.array(MASKS[mask]), abs=0.02)
 
 
-def test_the_reported_file_has_its_left_and_its_right() -> None:
+def test_reported_file_keeps_left_and_right() -> None:
     audio = reading.read(Path("tests/data/audio/six_vorbis.ogg"))
     spectrum = np.abs(np.fft.rfft(audio.samples * np.hanning(audio.samples.shape[1])))
     assert [round(side.argmax() * audio.rate / audio.samples.shape[1]) for side in spectrum] == [300, 500]
@@ -114,8 +114,8 @@ def test_loud_channels_are_mixed_without_clipping(tmp_path: Path) -> None:
 
 
 def mixed(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    with notes.collected() as told:
-        return Audio(np.stack([left, right]).astype(np.float32), RATE).mono, told
+    with notes.collected() as collected:
+        return Audio(np.stack([left, right]).astype(np.float32), RATE).mono, collected
 
 
 def noise(seed: int) -> np.ndarray:
@@ -126,10 +126,10 @@ CHORD = tone(2, rate=RATE)[0]
 BASS = 0.2 * np.sin(2 * np.pi * 90 * np.arange(2 * RATE) / RATE)
 
 
-def test_sides_that_cancel_out_are_told_and_the_louder_one_is_used() -> None:
-    mono, [told] = mixed(0.9 * CHORD, -CHORD)
+def test_louder_side_is_used_with_a_note_when_sides_cancel_out() -> None:
+    mono, [note] = mixed(0.9 * CHORD, -CHORD)
     assert np.array_equal(mono, -CHORD)
-    assert told == "The two sides of the audio cancel out when they are mixed to mono, so the louder one is used alone."
+    assert note == "The two sides of the audio cancel out when they are mixed to mono, so the louder one is used alone."
 
 
 CANCELLING = {
@@ -149,27 +149,27 @@ SOUND = {
 
 
 @pytest.mark.parametrize("name", CANCELLING)
-def test_what_cancels_out_in_part_is_noticed(name: str) -> None:
+def test_partial_cancellation_is_detected(name: str) -> None:
     left, right = CANCELLING[name]
-    mono, told = mixed(left, right)
-    assert told and np.allclose(mono, left, atol=1e-6)
+    mono, collected = mixed(left, right)
+    assert collected and np.allclose(mono, left, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SOUND)
 def test_ordinary_stereo_is_mixed(name: str) -> None:
     left, right = SOUND[name]
-    mono, told = mixed(left, right)
-    assert not told and np.allclose(mono, (left + right) / 2, atol=1e-6)
+    mono, collected = mixed(left, right)
+    assert not collected and np.allclose(mono, (left + right) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("quiet", [np.zeros_like(CHORD), 1e-3 * noise(0)])
 def test_a_silent_side_does_not_halve_the_level(quiet: np.ndarray) -> None:
     for pair in ((CHORD, quiet), (quiet, CHORD)):
-        mono, told = mixed(*pair)
-        assert not told and np.array_equal(mono, CHORD)
+        mono, collected = mixed(*pair)
+        assert not collected and np.array_equal(mono, CHORD)
 
 
-def test_what_is_silent_is_judged_by_the_sound_that_is_used(tmp_path: Path) -> None:
+def test_silence_is_judged_by_the_mono_mix(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     soundfile.write(path, np.pad(tones(1), [(0, 0), (3, 2)]), RATE)  # six channels, and sound in the fourth
     assert reading.read(path).is_silent
@@ -177,14 +177,14 @@ def test_what_is_silent_is_judged_by_the_sound_that_is_used(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("length", [1, 2, 10, 100, 5000])
-def test_however_short_it_is(length: int) -> None:
-    mono, told = mixed(CHORD[1 : length + 1], -0.9 * CHORD[1 : length + 1])
-    assert len(told) == 1 and np.array_equal(mono, CHORD[1 : length + 1])
+def test_cancellation_is_detected_in_short_audio(length: int) -> None:
+    mono, collected = mixed(CHORD[1 : length + 1], -0.9 * CHORD[1 : length + 1])
+    assert len(collected) == 1 and np.array_equal(mono, CHORD[1 : length + 1])
 
 
-def test_the_reported_file_is_heard_in_mono() -> None:
+def test_reported_file_keeps_its_level_in_mono() -> None:
     audio = reading.read(Path("tests/data/audio/antiphase.flac"))
-    with notes.collected() as told:
+    with notes.collected() as collected:
         mono = audio.convert(32_000, 1).samples
     assert np.sqrt((mono**2).mean()) == pytest.approx(np.sqrt((audio.samples**2).mean()), rel=0.01)
-    assert len(told) == 1
+    assert len(collected) == 1

@@ -1,4 +1,4 @@
-"""Child processes: fed and read whole, and ended with their children when the request is cancelled."""
+"""Child processes: complete input and output, and killed with their children when the request is cancelled."""
 
 import subprocess
 import threading
@@ -16,27 +16,27 @@ from tests.support.harness import TIMEOUT, wait_until
 NOTHING = memoryview(b"")
 
 
-def test_all_of_the_input_goes_in_and_all_of_the_output_comes_out() -> None:
+def test_complete_input_and_output() -> None:
     data = bytes(range(256)) * 4000
     done = child.run(["sh", "-c", "cat; echo told >&2; exit 3"], memoryview(data))
     assert (done.stdout, done.stderr, done.returncode) == (data, b"told\n", 3)
 
 
-def test_a_command_that_is_slow_to_read_gets_all_of_its_input() -> None:
+def test_slow_reader_gets_all_of_its_input() -> None:
     data = bytes(10**6)
     assert child.run(["sh", "-c", "sleep 0.3; wc -c"], memoryview(data)).stdout.strip() == b"1000000"
 
 
-def test_a_command_that_does_not_read_its_input_is_no_error() -> None:
+def test_unread_input_is_not_an_error() -> None:
     assert child.run(["true"], memoryview(bytes(10**6))).returncode == 0
 
 
-def test_a_command_that_cannot_be_started_is_told() -> None:
+def test_missing_program_raises() -> None:
     with pytest.raises(FileNotFoundError):
         child.run(["no such program"], NOTHING)
 
 
-def test_a_cancel_ends_the_process_and_all_that_it_has_started(tmp_path: Path) -> None:
+def test_cancel_kills_the_process_and_its_children(tmp_path: Path) -> None:
     started, number = threading.Event(), tmp_path / "grandchild"
 
     def watch() -> None:
@@ -50,7 +50,7 @@ def test_a_cancel_ends_the_process_and_all_that_it_has_started(tmp_path: Path) -
     wait_until(lambda: not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == "zombie")
 
 
-def test_a_process_that_starts_after_the_cancel_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_that_starts_after_the_cancel_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     reached, started = threading.Event(), []
 
     class Slow(subprocess.Popen):

@@ -1,4 +1,4 @@
-"""Files are whole, exact in length, tagged, and the same every time."""
+"""Encoded files are complete, exact in length, tagged and reproducible."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_the_same_clip_gives_the_same_audio(tmp_path: Path, name: str) -> None:
     for path in (first, second):
         encoding.write(tone(1), RATE, path, TAGS)
     assert np.array_equal(reading.read(first).samples, reading.read(second).samples)
-    if name != "ogg":  # whose container numbers its streams at random
+    if name != "ogg":  # Ogg streams have random serial numbers
         assert first.read_bytes() == second.read_bytes()
 
 
@@ -56,14 +56,14 @@ def test_long_ogg_files_are_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_failed_write_leaves_nothing(tmp_path: Path, name: str) -> None:
+def test_failed_write_leaves_no_files(tmp_path: Path, name: str) -> None:
     with pytest.raises(EncodingError, match=f"clip.{name} could not be written"):
         encoding.write(tone(1), RATE, tmp_path / "missing" / f"clip.{name}", TAGS)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_encoder_leaves_no_files(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError("No space left on device")
 
@@ -75,7 +75,7 @@ def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path, name: str, monkeyp
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "ogg"])
-def test_a_file_that_is_not_whole_is_noticed(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_file_is_detected(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write = soundfile.SoundFile.write
     monkeypatch.setattr(soundfile.SoundFile, "write", lambda file, samples: write(file, samples[:-9]))
     with pytest.raises(EncodingError, match=f"clip.{name} could not be written: it did not arrive whole"):
@@ -98,7 +98,7 @@ except encoding.EncodingError as error:
 
 @pytest.mark.parametrize("room", [0, 8, 20_000])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, name: str, room: int) -> None:
+def test_full_disk_leaves_no_files(tmp_path: Path, name: str, room: int) -> None:
     target = tmp_path / f"clip.{name}"
     done = subprocess.run([sys.executable, "-c", SCRIPT, target, str(room)], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"clip.{name} could not be written: ") and str(tmp_path) not in done.stdout

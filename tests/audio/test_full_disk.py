@@ -1,4 +1,4 @@
-"""A disk that fills up while a clip is written: the same sentence in every format, and nothing left."""
+"""A disk that fills up while a clip is written: the same error in every format, and no file is left."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ TAGS = {"title": "a title", "comment": "{}", "software": "a test"}
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("options", ["size=80k", "size=4k", "size=4m,nr_inodes=1"])
-def test_a_disk_that_fills_up_is_named(tmp_path: Path, name: str, options: str) -> None:
+def test_error_names_the_full_disk(tmp_path: Path, name: str, options: str) -> None:
     with disk(tmp_path / "disk", options) as small:
         with pytest.raises(EncodingError, match=f"^clip.{name} could not be written: No space left on device$") as told:
             encoding.write(tone(60, 2), RATE, small / f"clip.{name}", TAGS)

@@ -1,4 +1,4 @@
-"""Whatever is in a file: it is music within the limits, or it is refused in one sentence."""
+"""Any file either is read within the limits or is refused with an error of one sentence."""
 
 import random
 import re
@@ -31,7 +31,7 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("name", corpus.bad())
-def test_a_bad_file_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+def test_bad_file_is_refused_with_one_sentence(name: str, tmp_path: Path) -> None:
     content, sentence = corpus.bad()[name]
     with pytest.raises(AudioError, match=sentence) as refusal:
         read(tmp_path, content)
@@ -40,11 +40,11 @@ def test_a_bad_file_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", corpus.odd())
-def test_an_odd_file_is_read_within_one(name: str, tmp_path: Path) -> None:
+def test_unusual_file_is_read(name: str, tmp_path: Path) -> None:
     fuzz.check(read(tmp_path, corpus.odd()[name]))
 
 
-def test_a_bomb_costs_no_more_memory_than_the_limit(tmp_path: Path) -> None:
+def test_decompression_bomb_is_limited_in_memory(tmp_path: Path) -> None:
     content, _ = corpus.bad()["8 channels at 192 kHz"]
     path = tmp_path / "bomb.flac"
     path.write_bytes(content)
@@ -63,7 +63,7 @@ def test_decoding_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read(tmp_path, corpus.good()["flac"])
 
 
-def test_the_length_is_counted_and_not_believed(tmp_path: Path) -> None:
+def test_length_in_the_header_is_not_trusted(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     path.write_bytes(corpus.wav(bytes(2 * corpus.RATE), claimed=2**31))
     assert reading.read(path).seconds == 1
@@ -76,26 +76,26 @@ def test_a_constant_offset_is_removed_and_loud_sound_is_scaled(tmp_path: Path) -
     assert np.corrcoef(audio.samples[0], sound)[0, 1] > 0.9999
 
 
-def test_silence_is_known() -> None:
+def test_silence_is_detected() -> None:
     assert Audio(np.zeros((2, 9), np.float32), RATE).is_silent
     assert not Audio(tone(1), RATE).is_silent
 
 
-def test_ffmpeg_follows_no_script(tmp_path: Path) -> None:
+def test_ffmpeg_does_not_follow_scripts(tmp_path: Path) -> None:
     song, script = tmp_path / "song.flac", tmp_path / "script.txt"
     soundfile.write(song, tone(1).T, RATE)
     script.write_text(f"ffconcat version 1.0\nfile '{song.name}'\n")
-    ffmpeg.run(["-i", str(script), "-f", "null", "-"])  # by itself it would
+    ffmpeg.run(["-i", str(script), "-f", "null", "-"])  # without restrictions, ffmpeg follows it
     with pytest.raises(AudioError, match="not audio"):
         reading.read(script)
 
 
-def test_ffmpeg_opens_no_file_that_another_refers_to(tmp_path: Path) -> None:
+def test_ffmpeg_does_not_open_referenced_files(tmp_path: Path) -> None:
     song, secret = tmp_path / "song.mov", tmp_path / "secret"
     secret.write_bytes(b"\x39\x30" * corpus.RATE * 4)
     song.write_bytes(corpus.referring(corpus.transcoded("mov", "pcm_s16le"), str(secret)))
-    told_to = ["-enable_drefs", "1", "-use_absolute_path", "1", "-i", str(song), "-f", "s16le", "pipe:1"]
-    assert ffmpeg.run(told_to)[:2] == secret.read_bytes()[:2]  # told to, it would
+    arguments = ["-enable_drefs", "1", "-use_absolute_path", "1", "-i", str(song), "-f", "s16le", "pipe:1"]
+    assert ffmpeg.run(arguments)[:2] == secret.read_bytes()[:2]  # with these options, ffmpeg opens it
     with pytest.raises(AudioError, match="holds no sound"):
         reading.read(song)
 
@@ -108,7 +108,7 @@ def test_decoding_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert reading.read(song).seconds == pytest.approx(1, abs=0.1)
 
 
-def test_what_is_read_is_in_memory_once(tmp_path: Path) -> None:
+def test_audio_is_in_memory_only_once(tmp_path: Path) -> None:
     song = tmp_path / "song.wav"
     soundfile.write(song, np.zeros((600 * 8000, 2), np.int16), 8000)
     tracemalloc.start()
@@ -120,7 +120,7 @@ def test_what_is_read_is_in_memory_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["m4a", "flac"])
-def test_a_reader_that_gives_up_ends_the_program(kind: str, tmp_path: Path) -> None:
+def test_aborted_read_kills_ffmpeg(kind: str, tmp_path: Path) -> None:
     song = tmp_path / "song"
     song.write_bytes(corpus.good()[kind])
     before = set(psutil.Process().children())
@@ -130,13 +130,13 @@ def test_a_reader_that_gives_up_ends_the_program(kind: str, tmp_path: Path) -> N
     assert set(psutil.Process().children()) == before
 
 
-def test_ffmpeg_follows_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ffmpeg_does_not_open_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ffmpeg, "TIMEOUT", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         with pytest.raises(ffmpeg.FfmpegError):
             ffmpeg.run(["-i", f"http://127.0.0.1:{listener.getsockname()[1]}/a.wav", "-f", "null", "-"])
-        with pytest.raises(BlockingIOError):  # nobody came
+        with pytest.raises(BlockingIOError):  # no connection was made
             listener.accept()
 
 
@@ -172,7 +172,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == opened
 
 
-def test_mutations_can_be_repeated() -> None:
+def test_mutations_are_reproducible() -> None:
     assert fuzz.mutate(b"RIFF" * 99, random.Random(3)) == fuzz.mutate(b"RIFF" * 99, random.Random(3))
 
 

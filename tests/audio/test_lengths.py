@@ -1,4 +1,4 @@
-"""A file is read to its end, whatever its header says."""
+"""Files are read to their end, regardless of the length in their header."""
 
 import struct
 from pathlib import Path
@@ -31,16 +31,16 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 
 @pytest.mark.parametrize("name", REPORTED)
-def test_files_that_were_cut_short_once(name: str) -> None:
+def test_reported_files_have_their_full_length(name: str) -> None:
     assert reading.read(DATA / name).seconds == pytest.approx(REPORTED[name], abs=0.05)
 
 
-def test_there_are_many_kinds() -> None:
+def test_number_of_formats() -> None:
     assert len(KINDS) >= 40
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_is_as_long_as_for_ffmpeg(kind: str, workshop: Workshop, tmp_path: Path) -> None:
+def test_length_equals_that_of_ffmpeg(kind: str, workshop: Workshop, tmp_path: Path) -> None:
     path = tmp_path / "upload"
     path.write_bytes(KINDS[kind](workshop))
     audio, expected = reading.read(path), by_ffmpeg(path)
@@ -49,7 +49,7 @@ def test_a_file_is_as_long_as_for_ffmpeg(kind: str, workshop: Workshop, tmp_path
 
 
 @pytest.mark.parametrize("kind", CHAINS)
-def test_links_of_a_chain_that_differ_are_all_read(kind: str, workshop: Workshop, tmp_path: Path) -> None:
+def test_all_links_of_a_mixed_chain_are_read(kind: str, workshop: Workshop, tmp_path: Path) -> None:
     links = CHAINS[kind](workshop)
     path = tmp_path / "upload"
     path.write_bytes(links[0])
@@ -58,22 +58,21 @@ def test_links_of_a_chain_that_differ_are_all_read(kind: str, workshop: Workshop
     audio = reading.read(path)
     assert audio.seconds == pytest.approx(len(links) * SECONDS, abs=0.05)
     assert (audio.rate, audio.samples.shape[0]) == (first.rate, first.samples.shape[0])
-    # The chord's lowest note is at its own pitch in each of them.
+    # The chord has its original pitch in every link.
     for number in range(len(links)):
         part = audio.slice((number + 0.1) * SECONDS, (number + 0.9) * SECONDS).samples[0]
         spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
-        heard = np.fft.rfftfreq(len(part), 1 / audio.rate)
-        strongest = heard[spectrum.argmax()]
+        strongest = np.fft.rfftfreq(len(part), 1 / audio.rate)[spectrum.argmax()]
         assert min(abs(strongest - note) for note in (220.0, 277.2, 329.6)) < 2
 
 
-def test_a_link_that_cannot_be_decoded_is_left_out_and_told(workshop: Workshop, tmp_path: Path) -> None:
+def test_undecodable_link_is_left_out_with_a_note(workshop: Workshop, tmp_path: Path) -> None:
     good = workshop.made("mono", "opus")
     path = tmp_path / "upload"
     path.write_bytes(good + good.replace(b"OpusHead", b"OpusTail") + good)
-    with notes.collected() as told:
+    with notes.collected() as collected:
         assert reading.read(path).seconds == pytest.approx(2 * SECONDS, abs=0.05)
-    assert told == ["A part of the audio file cannot be decoded and is left out."]
+    assert collected == ["A part of the audio file cannot be decoded and is left out."]
 
 
 @pytest.mark.parametrize(("bits", "valid"), [(16, 12), (24, 20), (32, 16), (32, 20), (32, 24)])
@@ -88,15 +87,15 @@ def test_samples_may_be_narrower_than_their_words(bits: int, valid: int, tmp_pat
     assert reading.read(path).samples[0] == pytest.approx(sound, abs=2e-3)
 
 
-def test_a_flac_that_has_less_than_it_says_is_damaged(workshop: Workshop, tmp_path: Path) -> None:
+def test_truncated_flac_is_damaged(workshop: Workshop, tmp_path: Path) -> None:
     path = tmp_path / "song.flac"
-    whole = workshop.made("mono", "flac")
-    path.write_bytes(whole[: len(whole) * 2 // 3])
+    complete = workshop.made("mono", "flac")
+    path.write_bytes(complete[: len(complete) * 2 // 3])
     with pytest.raises(AudioError, match="damaged"):
         reading.read(path)
 
 
-def test_a_wav_that_counts_nothing_and_has_nothing_holds_no_sound(tmp_path: Path) -> None:
+def test_empty_wav_holds_no_sound(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     path.write_bytes(sized(corpus.wav(b""), 0, 0))
     with pytest.raises(AudioError, match="holds no sound"):

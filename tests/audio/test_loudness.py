@@ -1,4 +1,4 @@
-"""The four strategies mean what the reference systems mean by them."""
+"""The four normalisation strategies match those of the reference systems."""
 
 import numpy as np
 import pyloudnorm

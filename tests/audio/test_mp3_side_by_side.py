@@ -1,4 +1,4 @@
-"""mp3 files that are written at the same time: nothing of one write is seen by another."""
+"""Concurrent writes of mp3 files do not affect each other."""
 
 import subprocess
 import tempfile
@@ -19,21 +19,21 @@ TAGS = {"title": "jazz", "comment": '{"seed": 5}', "software": "a test"}
 
 
 def write(folder: Path, number: int) -> Path:
-    """A clip with a length and a title of its own."""
+    """Write a clip with a length and a title that depend on `number`."""
     path = folder / f"{number}.mp3"
     encoding.write(tone(1 + number, 2), RATE, path, TAGS | {"title": f"clip {number}"})
     return path
 
 
-def test_four_threads_write_four_files(tmp_path: Path) -> None:
+def test_four_threads_write_correct_files(tmp_path: Path) -> None:
     together, alone = tmp_path / "together", tmp_path / "alone"
     together.mkdir()
     alone.mkdir()
-    usual = tempfile.gettempdir()
-    before = set(Path(usual).iterdir())
+    temporary = tempfile.gettempdir()
+    before = set(Path(temporary).iterdir())
     with ThreadPoolExecutor(4) as threads:
         files = list(threads.map(lambda number: write(together, number), range(4)))
-    assert tempfile.gettempdir() == usual and not set(Path(usual).glob("tmp*.wav")) - before
+    assert tempfile.gettempdir() == temporary and not set(Path(temporary).glob("tmp*.wav")) - before
     assert sorted(together.iterdir()) == files
     for number, file in enumerate(files):
         with soundfile.SoundFile(file) as sound:
@@ -41,7 +41,7 @@ def test_four_threads_write_four_files(tmp_path: Path) -> None:
         assert file.read_bytes() == write(alone, number).read_bytes()
 
 
-def test_a_cancel_ends_its_own_encoder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_kills_only_its_own_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: dict[str, subprocess.Popen[bytes]] = {}
     starts = {"kept": threading.Event(), "cancelled": threading.Event()}
 

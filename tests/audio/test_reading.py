@@ -1,4 +1,4 @@
-"""Audio of any common kind comes in; anything else is refused in a sentence."""
+"""Audio of any common format is read; anything else is refused with one sentence."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def wav(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["flac", "ogg", "mp3"])
-def test_what_libsndfile_knows(tmp_path: Path, name: str) -> None:
+def test_formats_of_libsndfile(tmp_path: Path, name: str) -> None:
     path = tmp_path / f"song.{name}"
     soundfile.write(path, tone(2, 2).T, RATE)
     assert reading.read(path).samples.shape == (2, 2 * RATE)
@@ -28,28 +28,28 @@ def test_what_libsndfile_knows(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "codec"), [("m4a", "aac"), ("webm", "libopus"), ("mka", "libvorbis"), ("wma", "wmav2")]
 )
-def test_what_only_ffmpeg_knows(wav: Path, tmp_path: Path, name: str, codec: str) -> None:
+def test_formats_of_ffmpeg(wav: Path, tmp_path: Path, name: str, codec: str) -> None:
     path = tmp_path / f"song.{name}"
     ffmpeg.run(["-i", str(wav), "-c:a", codec, str(path)])
     audio = reading.read(path)
     assert audio.samples.shape[0] == 2 and audio.seconds == pytest.approx(2, abs=0.15)
 
 
-def test_cover_art_does_not_get_in_the_way(wav: Path, tmp_path: Path) -> None:
+def test_cover_art_is_ignored(wav: Path, tmp_path: Path) -> None:
     picture, song = tmp_path / "cover.png", tmp_path / "song.mp3"
     ffmpeg.run(["-f", "lavfi", "-i", "color=red:s=64x64:d=1", "-frames:v", "1", str(picture)])
     ffmpeg.run(["-i", str(wav), "-i", str(picture), "-map", "0:a", "-map", "1:v", "-c:v", "mjpeg", str(song)])
     assert reading.read(song).seconds == pytest.approx(2, abs=0.05)
 
 
-def test_the_name_of_a_file_means_nothing(wav: Path, tmp_path: Path) -> None:
+def test_file_name_does_not_matter(wav: Path, tmp_path: Path) -> None:
     nameless = tmp_path / "upload"
     wav.rename(nameless)
     assert reading.read(nameless).seconds == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"<html></html>", b"RIFF", bytes(5000), b"#EXTM3U\nhttp://127.0.0.1/a.ts\n"])
-def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "song.wav"
     path.write_bytes(content)
     with pytest.raises(AudioError, match="not audio that can be decoded"):
@@ -71,7 +71,7 @@ def test_samples_must_be_numbers(tmp_path: Path, value: float) -> None:
         reading.read(path)
 
 
-def test_limits_name_what_is_allowed(tmp_path: Path) -> None:
+def test_errors_name_the_limits(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     soundfile.write(path, np.zeros((100, 9)), RATE)
     with pytest.raises(AudioError, match="9 channels; 1 to 8 are allowed"):
@@ -84,7 +84,7 @@ def test_limits_name_what_is_allowed(tmp_path: Path) -> None:
         reading.read(path)
 
 
-def test_a_long_file_through_ffmpeg_is_refused_too(tmp_path: Path) -> None:
+def test_long_file_is_refused_while_ffmpeg_decodes(tmp_path: Path) -> None:
     path = tmp_path / "song.mka"
     ffmpeg.run(["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "2000", "-c:a", "libvorbis", str(path)])
     with pytest.raises(AudioError, match="longer than 15 minutes"):
@@ -92,10 +92,10 @@ def test_a_long_file_through_ffmpeg_is_refused_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("wanted", [1, 2])
-def test_channels_and_rate_are_converted(channels: int, wanted: int) -> None:
-    converted = Audio(tone(1, channels, rate=44_100), 44_100).convert(RATE, wanted)
-    assert converted.samples.shape == (wanted, RATE)
+@pytest.mark.parametrize("target", [1, 2])
+def test_channels_and_rate_are_converted(channels: int, target: int) -> None:
+    converted = Audio(tone(1, channels, rate=44_100), 44_100).convert(RATE, target)
+    assert converted.samples.shape == (target, RATE)
     assert converted.samples.dtype == np.float32
 
 

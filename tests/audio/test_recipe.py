@@ -1,4 +1,4 @@
-"""A clip carries how it was made, in every format, and gives the command back."""
+"""Every format stores the recipe of a clip, from which the command can be reconstructed."""
 
 import shlex
 from pathlib import Path
@@ -25,9 +25,9 @@ def written(folder: Path, name: str, **inputs: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_keeps_the_recipe(tmp_path: Path, name: str) -> None:
-    found = written(tmp_path, name, prompt=AWKWARD, seed=2**32 - 1, temperature=0.5, continuation=False)
-    assert found["prompt"] == AWKWARD
-    assert (found["seed"], found["temperature"], found["continuation"]) == (2**32 - 1, 0.5, False)
+    stored = written(tmp_path, name, prompt=AWKWARD, seed=2**32 - 1, temperature=0.5, continuation=False)
+    assert stored["prompt"] == AWKWARD
+    assert (stored["seed"], stored["temperature"], stored["continuation"]) == (2**32 - 1, 0.5, False)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -36,10 +36,10 @@ def test_the_longest_prompt_fits(tmp_path: Path, name: str) -> None:
         assert written(tmp_path, name, prompt=prompt, seed=1)["prompt"] == prompt
 
 
-def test_the_command_says_the_same_again(tmp_path: Path) -> None:
+def test_command_has_the_same_inputs(tmp_path: Path) -> None:
     for prompt in (AWKWARD, "@home", "@@twice", "-o x"):
-        found = written(tmp_path, "wav", prompt=prompt, seed=3, continuation=False, bpm=None)
-        words = shlex.split(recipe.command(found, "/a python", Path("a clip.wav")))
+        stored = written(tmp_path, "wav", prompt=prompt, seed=3, continuation=False, bpm=None)
+        words = shlex.split(recipe.command(stored, "/a python", Path("a clip.wav")))
         assert words[:4] == ["/a python", "-m", "musicgen_service", "predict"]
         assert words[-2:] == ["-o", "a clip.wav"]
         pairs = [words[index + 1] for index, word in enumerate(words) if word == "-i"]
@@ -47,7 +47,7 @@ def test_the_command_says_the_same_again(tmp_path: Path) -> None:
         assert inputs.parse(pairs, FIELDS) == expected
 
 
-def test_what_no_command_line_can_carry_is_said() -> None:
+def test_nul_character_in_a_recipe_is_an_error() -> None:
     with pytest.raises(recipe.RecipeError, match="NUL"):
         recipe.command({"prompt": "a\0b", "output_format": "wav"}, "python", Path("clip.wav"))
 
@@ -59,7 +59,7 @@ def test_input_audio_is_named_as_a_file() -> None:
     assert "'input_audio=@my song.wav'" in text and "00" not in text
 
 
-def test_a_stranger_has_no_recipe(tmp_path: Path) -> None:
+def test_file_of_other_origin_has_no_recipe(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "plain.wav", tone(0.1)[0], RATE)
     for name, sentence in (("plain.wav", "carries no recipe"), ("missing.wav", "There is no file")):
         with pytest.raises(recipe.RecipeError, match=sentence):

@@ -1,4 +1,4 @@
-"""Stretching: exact lengths, points where they should be, the same sound every time."""
+"""Stretching: exact lengths, exact positions, and reproducible results."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from musicgen_service.audio.stretching import stretch, warp
 from tests.support.sounds import RATE, tone
 
 CLICK = 64
-"""Samples of a click."""
+"""Length of a click in samples."""
 
 
 def clicks(seconds: float, times: list[float], channels: int = 1) -> np.ndarray:
@@ -18,8 +18,8 @@ def clicks(seconds: float, times: list[float], channels: int = 1) -> np.ndarray:
     return sound
 
 
-def heard_at(sound: np.ndarray, time: float, within: float = 0.1) -> float:
-    """When the loudest sample near a time is, counted from a click's beginning."""
+def click_near(sound: np.ndarray, time: float, within: float = 0.1) -> float:
+    """Start of the click whose peak is the loudest sample near a time, in seconds."""
     first = max(0, round((time - within) * RATE))
     near = np.abs(sound[0, first : round((time + within) * RATE)])
     return (first + int(near.argmax()) - CLICK / 2) / RATE
@@ -33,13 +33,13 @@ def test_the_length_is_exact(channels: int, factor: float) -> None:
         assert stretch(tone(7, channels)[:, :samples], RATE, length).shape == (channels, length)
 
 
-def test_a_clip_of_the_right_length_stays_as_it_is() -> None:
+def test_clip_of_the_right_length_is_unchanged() -> None:
     sound = tone(1)
     assert np.array_equal(stretch(sound, RATE, sound.shape[1]), sound)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
-def test_pitch_stays(factor: float) -> None:
+def test_pitch_is_kept(factor: float) -> None:
     sound = tone(4)
     longer = stretch(sound, RATE, round(4 * RATE * factor))
     for audio in (sound, longer):
@@ -54,7 +54,7 @@ def test_the_same_sound_gives_the_same_result() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_points_go_where_they_are_sent(channels: int) -> None:
+def test_points_reach_their_targets(channels: int) -> None:
     times = [1.0, 2.0, 3.0, 4.0, 5.0]
     targets = [1.1, 1.9, 3.2, 4.15, 4.8]
     moved = warp(
@@ -65,10 +65,10 @@ def test_points_go_where_they_are_sent(channels: int) -> None:
     )
     assert moved.shape == (channels, 6 * RATE)
     for target in targets:
-        assert heard_at(moved, target) == pytest.approx(target, abs=0.002)
+        assert click_near(moved, target) == pytest.approx(target, abs=0.002)
 
 
-def test_what_is_not_moved_is_not_touched() -> None:
+def test_unmoved_points_leave_the_audio_unchanged() -> None:
     sound = tone(3)
     points = [0, RATE, 2 * RATE, 3 * RATE]
     assert np.abs(warp(sound, RATE, points, points) - sound).max() < 1e-6
@@ -81,10 +81,10 @@ def test_before_the_first_point_there_is_silence() -> None:
     assert np.abs(moved[:, RATE // 2 :] - tone(2)).max() < 1e-6
 
 
-def test_parts_join_without_a_gap_or_a_bump() -> None:
+def test_level_is_steady_across_segments() -> None:
     sound = tone(6)
     moved = warp(sound, RATE, [0, 2 * RATE, 4 * RATE, 6 * RATE], [0, 70_000, 120_000, 6 * RATE])
     window = RATE // 20
     level = np.sqrt(np.convolve(moved[0] ** 2, np.ones(window) / window, "valid"))[RATE // 10 : -RATE // 10]
-    usual = np.sqrt(np.mean(sound**2))
-    assert 0.6 * usual < level.min() and level.max() < 1.4 * usual
+    average = np.sqrt(np.mean(sound**2))
+    assert 0.6 * average < level.min() and level.max() < 1.4 * average

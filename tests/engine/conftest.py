@@ -1,4 +1,4 @@
-"""What engine tests share: every kind of model twice, with audiocraft's own loop and with the engine."""
+"""Fixtures of the engine tests: every kind of model twice, with audiocraft's own loop and with the engine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ KINDS = ("small", "melody", "stereo-small", "stereo-melody")
 
 @dataclass
 class Pair:
-    """One checkpoint behind both generators."""
+    """One checkpoint with both generators."""
 
     reference: MusicGenModel
     model: MusicGenModel
@@ -30,12 +30,12 @@ class Pair:
 
     @property
     def melody(self) -> torch.Tensor | None:
-        """Two seconds of sound to follow, for models that can."""
+        """Two seconds of sound as melody, for models that take one."""
         return torch.sin(torch.arange(64_000) * 0.08)[None] if self.model.melody_span is not None else None
 
 
 def load(store: WeightStore, name: str, engine: str = "", precision: str = "exact") -> MusicGenModel:
-    """A model with the generator that the environment would choose."""
+    """Load a model with the engine and precision that these settings select."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSICGEN_ENGINE", engine)
         patch.setenv("MUSICGEN_PRECISION", precision)
@@ -44,7 +44,7 @@ def load(store: WeightStore, name: str, engine: str = "", precision: str = "exac
 
 @pytest.fixture(scope="session")
 def pairs(store: WeightStore) -> dict[str, Pair]:
-    """A pair of every kind."""
+    """One pair per kind of model."""
     return {name: Pair(load(store, name, "reference"), load(store, name)) for name in KINDS}
 
 

@@ -1,4 +1,4 @@
-"""Matrix products: right, and the same for a row whatever stands beside it."""
+"""Linear layers: correct products, and batch-independent results for each row."""
 
 import pytest
 import torch
@@ -8,17 +8,17 @@ from musicgen_service.engine.precision import Numerics, Precision
 
 SHAPES = [(192, 64), (4096, 1024), (1024, 4096)]
 ROWS = [1, 2, 3, 4, 7, 8, 14, 16, 31, 64, 127, 152, 300]
-BF16 = Numerics(Precision.BF16, torch.device("cpu"))  # whose form depends on the processor
+BF16 = Numerics(Precision.BF16, torch.device("cpu"))  # its weight format depends on the processor
 
 
 def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, torch.Tensor]]:
-    """Each form with its weight and with rows to multiply."""
+    """Each weight format with its weight and with rows to multiply."""
     noise = torch.Generator().manual_seed(5)
     weight = torch.randn(outputs, inputs, generator=noise) * inputs**-0.5
     rows = torch.randn(max(ROWS), inputs, generator=noise)
     half = weight.half()
     return {
-        "half stored": (Fp16Linear(half), half, rows),
+        "float16": (Fp16Linear(half), half, rows),
         "float32": (OneDnnLinear(weight), weight, rows),
         "bfloat16": (BF16.pack_weight(weight), weight.bfloat16(), rows.bfloat16()),
         "int8": (Int8Linear(half), half, rows),
@@ -27,33 +27,33 @@ def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, to
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
 @pytest.mark.parametrize(
-    ("form", "tolerance"), [("half stored", 1e-5), ("float32", 1e-5), ("bfloat16", 2e-2), ("int8", 5e-2)]
+    ("form", "tolerance"), [("float16", 1e-5), ("float32", 1e-5), ("bfloat16", 2e-2), ("int8", 5e-2)]
 )
-def test_it_is_the_product(outputs: int, inputs: int, form: str, tolerance: float) -> None:
+def test_result_is_the_matrix_product(outputs: int, inputs: int, form: str, tolerance: float) -> None:
     linear, weight, rows = forms(outputs, inputs)[form]
     torch.testing.assert_close(linear(rows).double(), rows.double() @ weight.double().T, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-@pytest.mark.parametrize("form", ["half stored", "float32", "bfloat16", "int8"])
-def test_a_row_does_not_depend_on_its_neighbours(outputs: int, inputs: int, form: str) -> None:
+@pytest.mark.parametrize("form", ["float16", "float32", "bfloat16", "int8"])
+def test_row_result_is_independent_of_the_batch(outputs: int, inputs: int, form: str) -> None:
     linear, _, rows = forms(outputs, inputs)[form]
-    everything = linear(rows)
+    all_rows = linear(rows)
     for count in ROWS:
-        assert torch.equal(linear(rows[:count]), everything[:count]), count
+        assert torch.equal(linear(rows[:count]), all_rows[:count]), count
 
 
-def test_8_bits_hold_what_few_large_weights_would_drown() -> None:
+def test_int8_stays_accurate_with_outlier_weights() -> None:
     noise = torch.Generator().manual_seed(6)
     weight = torch.randn(96, 320, generator=noise) * 0.02
     weight[::3, 7] = 2.0  # at a scale of 2 / 127 the others are 0, 1 or -1
     weight[1::3] *= 30  # large as a whole
     rows = torch.randn(500, 320, generator=noise)
-    missed = (Int8Linear(weight)(rows) - rows @ weight.T).square().mean(0).sqrt()
-    assert missed.max() < 0.01 * weight.norm(dim=1).square().mean().sqrt()
+    error = (Int8Linear(weight)(rows) - rows @ weight.T).square().mean(0).sqrt()
+    assert error.max() < 0.01 * weight.norm(dim=1).square().mean().sqrt()
 
 
-def test_8_bits_take_rows_of_any_size() -> None:
+def test_int8_accepts_rows_of_any_magnitude() -> None:
     noise = torch.Generator().manual_seed(7)
     weight = torch.randn(64, 256, generator=noise)
     rows = torch.randn(5, 256, generator=noise) * torch.tensor([1e-20, 1e-3, 1.0, 1e3, 1e20])[:, None]

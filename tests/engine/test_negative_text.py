@@ -1,4 +1,4 @@
-"""A negative text is what guidance leads away from; it changes nothing for anybody else."""
+"""Guidance moves away from a negative text, which does not affect other requests."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ def engine_of(pair: Pair) -> Engine:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_guidance_leads_from_the_negative_text_to_the_text(pairs: dict[str, Pair], kind: str) -> None:
+def test_guidance_moves_from_the_negative_text_to_the_text(pairs: dict[str, Pair], kind: str) -> None:
     engine, melody = engine_of(pairs[kind]), pairs[kind].melody
     codebooks = 4 * pairs[kind].model.channels
     tokens = torch.randint(0, 128, (codebooks, 30), generator=torch.Generator().manual_seed(0))
-    wanted = engine.score(Condition(TEXT, melody), tokens, 1.0)
+    positive = engine.score(Condition(TEXT, melody), tokens, 1.0)
     # The unconditional row sees no melody.
-    unwanted = engine.score(Condition(NEGATIVE), tokens, 1.0)
+    negative = engine.score(Condition(NEGATIVE), tokens, 1.0)
     guided = engine.score(Condition(TEXT, melody, negative_text=NEGATIVE), tokens, 3.0)
-    torch.testing.assert_close(guided, unwanted + 3 * (wanted - unwanted), atol=1e-4, rtol=0)
+    torch.testing.assert_close(guided, negative + 3 * (positive - negative), atol=1e-4, rtol=0)
     assert (guided - engine.score(Condition(TEXT, melody), tokens, 3.0)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_requests_with_and_without_one_are_together_as_alone(pairs: dict[str, Pair], kind: str) -> None:
+def test_batch_with_and_without_negative_text_equals_single_runs(pairs: dict[str, Pair], kind: str) -> None:
     pair = pairs[kind]
     conditions = [
         Condition(TEXT, pair.melody),
@@ -60,7 +60,7 @@ def test_requests_with_and_without_one_are_together_as_alone(pairs: dict[str, Pa
     assert all(map(torch.equal, generate(requests), alone))
 
 
-def test_a_longer_negative_text_leaves_the_conditional_row_alone(pairs: dict[str, Pair]) -> None:
+def test_longer_negative_text_does_not_change_conditional_row(pairs: dict[str, Pair]) -> None:
     engine = engine_of(pairs["small"])
     tokens = torch.randint(0, 128, (4, 30), generator=torch.Generator().manual_seed(0))
     plain = engine.score(Condition(TEXT), tokens, 1.0)
@@ -70,12 +70,11 @@ def test_a_longer_negative_text_leaves_the_conditional_row_alone(pairs: dict[str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_attention_of_a_gpu_step_sees_what_that_of_a_cpu_step_sees(
+def test_batched_attention_equals_per_slot_attention(
     pairs: dict[str, Pair], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair, seen = pairs[kind], []
-    for name in ("guidance from one text", "from two"):
-        negative = None if name.endswith("one text") else LONGER
+    pair = pairs[kind]
+    for negative in (None, LONGER):
         conditions = [Condition(TEXT, pair.melody, negative_text=negative), Condition(NEGATIVE)]
         requests = [
             SlotRequest(condition, None, 24, Sampling(temperature=0.0), torch.Generator()) for condition in conditions
@@ -83,9 +82,10 @@ def test_the_attention_of_a_gpu_step_sees_what_that_of_a_cpu_step_sees(
         expected = pair.model.generate_tokens(requests, lambda *_: None)
         with monkeypatch.context() as patch:
             patch.setattr(slots_module, "PerSlotAttention", batched)
-            patch.setattr(torch, "empty", torch.zeros)  # what a mask hides is multiplied by zero, and must be a number
-            seen.append(all(map(torch.equal, pair.model.generate_tokens(requests, lambda *_: None), expected)))
-    assert seen == [True, True]
+            patch.setattr(
+                torch, "empty", torch.zeros
+            )  # masked positions are multiplied by zero, so they must be finite
+            assert all(map(torch.equal, pair.model.generate_tokens(requests, lambda *_: None), expected)), negative
 
 
 def batched(

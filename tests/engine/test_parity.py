@@ -51,7 +51,7 @@ def assert_same(
     ids=str,
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_way_of_drawing(pairs: dict[str, Pair], kind: str, sampling: Sampling) -> None:
+def test_every_sampling_method(pairs: dict[str, Pair], kind: str, sampling: Sampling) -> None:
     assert_same(pairs[kind], sampling)
 
 
@@ -80,26 +80,26 @@ def test_no_text_and_long_text(pairs: dict[str, Pair], text: str | None) -> None
     assert torch.equal(*(support.generate(model, Condition(text), 20, seed=4) for model in both))
 
 
-def assert_same_chain(pair: Pair, window: int, length: int) -> None:
-    chains: list[torch.Tensor] = []
+def assert_same_windows(pair: Pair, window: int, length: int) -> None:
+    clips: list[torch.Tensor] = []
     for model in (pair.reference, pair.model):
         config = dataclasses.replace(model.config, window=window / model.frame_rate)
         windowed = dataclasses.replace(model, config=config)
-        chains += windows.generate_tokens(
+        clips += windows.generate_tokens(
             windowed, lambda _: Condition(TEXT, pair.melody), None, length, Sampling(), [9], lambda _: None
         )
-    assert torch.equal(*chains)
+    assert torch.equal(*clips)
 
 
 @pytest.mark.parametrize("kind", ["small", "stereo-melody"])
-def test_windows_in_a_chain(pairs: dict[str, Pair], kind: str) -> None:
+def test_consecutive_windows(pairs: dict[str, Pair], kind: str) -> None:
     # MusicGen's scheme at a tenth of its length.
-    assert_same_chain(pairs[kind], window=150, length=300)
+    assert_same_windows(pairs[kind], window=150, length=300)
 
 
 @pytest.mark.slow
 def test_a_minute_in_windows_of_thirty_seconds(pairs: dict[str, Pair]) -> None:
-    assert_same_chain(pairs["small"], window=1500, length=3000)
+    assert_same_windows(pairs["small"], window=1500, length=3000)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_the_shipped_checkpoint(shipped: Pair, sampling: Sampling, frames: int) 
     assert_same(shipped, sampling, prompt, length=80)
 
 
-def test_progress_counts_the_steps_of_audiocraft(pairs: dict[str, Pair]) -> None:
-    told: list[list[tuple[int, int]]] = []
+def test_progress_reports_the_same_steps_as_audiocraft(pairs: dict[str, Pair]) -> None:
+    reported: list[list[tuple[int, int]]] = []
     for model in (pairs["small"].reference, pairs["small"].model):
         steps: list[tuple[int, int]] = []
         prompt = torch.zeros(4, 3, dtype=torch.int64)
         support.generate(
             model, Condition(TEXT), 10, prefix_tokens=prompt, on_step=lambda *step, to=steps: to.append(step)
         )
-        told.append(steps)
-    assert told[0] == told[1]
-    assert told[1][-1] == (10, 10)
+        reported.append(steps)
+    assert reported[0] == reported[1]
+    assert reported[1][-1] == (10, 10)

@@ -1,4 +1,4 @@
-"""Every precision stays close to float32, and the choice of one is plain."""
+"""Every precision stays close to float32; the setting and the device determine which one is used."""
 
 import json
 
@@ -35,7 +35,7 @@ def scores(model: MusicGenModel, melody: torch.Tensor | None) -> torch.Tensor:
 
 @torch.no_grad()
 def reference_scores(pair: Pair) -> torch.Tensor:
-    """The same from audiocraft's own teacher-forced pass: [codebooks, frames, card]."""
+    """The same scores from audiocraft's own teacher-forced pass: [codebooks, frames, card]."""
     model = pair.reference
     conditions = [Condition("a rock song", pair.melody), Condition()]
     tensors = pair.lm.condition_provider([adapter.attributes(condition) for condition in conditions])
@@ -48,19 +48,19 @@ def reference_scores(pair: Pair) -> torch.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_exact_logits(pairs: dict[str, Pair], kind: str) -> None:
     expected = reference_scores(pairs[kind])
-    found = scores(pairs[kind].model, pairs[kind].melody)
+    actual = scores(pairs[kind].model, pairs[kind].melody)
     # audiocraft leaves the last frames of delayed codebooks out.
     known = ~expected.isnan()
     assert known.float().mean() > 0.9
-    torch.testing.assert_close(found[known], expected[known], atol=TOLERANCE["exact"], rtol=0)
+    torch.testing.assert_close(actual[known], expected[known], atol=TOLERANCE["exact"], rtol=0)
 
 
 @pytest.mark.parametrize("name", ["bf16", "int8"])
 @pytest.mark.parametrize("kind", ["small", "stereo-melody"])
 def test_logits_stay_close(store: WeightStore, pairs: dict[str, Pair], kind: str, name: str) -> None:
     expected = scores(pairs[kind].model, pairs[kind].melody)
-    found = scores(load(store, kind, precision=name), pairs[kind].melody)
-    assert 1e-4 < (found - expected).abs().max() < TOLERANCE[name]
+    actual = scores(load(store, kind, precision=name), pairs[kind].melody)
+    assert 1e-4 < (actual - expected).abs().max() < TOLERANCE[name]
 
 
 def test_the_shipped_checkpoint_keeps_its_quality(
@@ -81,7 +81,7 @@ def test_the_same_request_gives_the_same_tokens(store: WeightStore, name: str) -
     assert torch.equal(*(generate(model, Condition("jazz"), 30, seed=6) for _ in range(2)))
 
 
-def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_and_device_determine_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MUSICGEN_PRECISION", raising=False)
     assert precision.choose(torch.device("cpu")) is Precision.EXACT
     assert precision.choose(torch.device("cuda")) is Precision.HALF
@@ -92,14 +92,14 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
         precision.choose(torch.device("cpu"))
 
 
-def test_8_bits_are_for_processors_with_their_product(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_requires_fbgemm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_PRECISION", "int8")
     monkeypatch.setattr(precision, "_has_fbgemm", lambda: False)
     with pytest.raises(SettingsError, match="int8 is for x86"):
         precision.choose(torch.device("cpu"))
 
 
-def test_weights_that_half_precision_would_change_are_kept_whole() -> None:
+def test_weights_that_float16_would_change_stay_in_float32() -> None:
     numerics = precision.Numerics(Precision.EXACT, torch.device("cpu"))
     weight = torch.randn(64, 64)
     rows = torch.randn(2, 64)
@@ -107,7 +107,7 @@ def test_weights_that_half_precision_would_change_are_kept_whole() -> None:
 
 
 @pytest.mark.parametrize(("uneven", "form"), [(0, Int8Linear), (30, Int8Linear), (50, Fp16Linear)])
-def test_a_matrix_that_8_bits_do_not_hold_is_kept_whole(uneven: int, form: type) -> None:
+def test_matrix_too_uneven_for_int8_is_stored_in_float16(uneven: int, form: type) -> None:
     weight = torch.randn(64, 256, generator=torch.Generator().manual_seed(4)).half()
     weight[:uneven, 0] = 20.0
     assert isinstance(precision.Numerics(Precision.INT8, torch.device("cpu")).pack_weight(weight), form)

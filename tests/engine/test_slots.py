@@ -1,4 +1,4 @@
-"""Requests that share steps: none of them notices the others."""
+"""Requests that share steps do not affect each other."""
 
 import itertools
 import weakref
@@ -19,7 +19,7 @@ from tests.support.tokens import generate
 
 
 def requests_for(model: MusicGenModel, melody: torch.Tensor | None) -> list[SlotRequest]:
-    """Ten requests that have nothing in common but the model."""
+    """Ten requests that differ in everything but the model."""
     samplings = [
         Sampling(),
         Sampling(top_k=5, guidance=1.0),
@@ -59,7 +59,7 @@ def alone(model: MusicGenModel, requests: Sequence[SlotRequest]) -> list[torch.T
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_together_as_alone_as_in_audiocraft(pairs: dict[str, Pair], kind: str) -> None:
+def test_batch_equals_single_runs_and_audiocraft(pairs: dict[str, Pair], kind: str) -> None:
     pair = pairs[kind]
     together = pair.model.generator.generate_many(requests_for(pair.model, pair.melody), lambda *_: None)
     requests = requests_for(pair.model, pair.melody)
@@ -67,7 +67,7 @@ def test_together_as_alone_as_in_audiocraft(pairs: dict[str, Pair], kind: str) -
         assert all(map(torch.equal, together, alone(model, requests)))
 
 
-def test_beyond_half_a_thousand_positions(pairs: dict[str, Pair]) -> None:
+def test_batch_equals_single_runs_beyond_512_positions(pairs: dict[str, Pair]) -> None:
     # torch's attention works in blocks of 512 keys, and splits them differently for other batches.
     model = pairs["small"].model
     requests = [
@@ -78,37 +78,37 @@ def test_beyond_half_a_thousand_positions(pairs: dict[str, Pair]) -> None:
     assert all(map(torch.equal, together, alone(model, requests)))
 
 
-def test_the_reference_loop_draws_as_the_engine(pairs: dict[str, Pair]) -> None:
+def test_reference_loop_uses_generators_as_the_engine_does(pairs: dict[str, Pair]) -> None:
     pair = pairs["small"]
     both = []
     for model in (pair.model, pair.reference):
         requests = requests_for(model, None)[:4]
-        # Twice, so that a generator goes on where the first call left it.
+        # Twice, so that the second call continues from the generator state that the first one left.
         both.append([model.generator.generate_many(requests, lambda *_: None) for _ in range(2)])
     for ours, theirs in zip(both[0], both[1], strict=True):
         assert all(map(torch.equal, ours, theirs))
 
 
-def test_joining_late_and_leaving_early(pairs: dict[str, Pair]) -> None:
+def test_late_admission_and_early_release(pairs: dict[str, Pair]) -> None:
     model = pairs["small"].model
     engine = model.generator
     assert isinstance(engine, Engine)
     requests = requests_for(model, None)[:3]
     expected = alone(model, requests)
-    conditionings = engine._condition_tensors(requests)
+    conditions = engine._condition_tensors(requests)
     slots = Slots(engine._decoder, engine._pattern, slots_module.Buffers(engine._decoder, 3, 256, 256, 1))
 
-    def join(index: int) -> None:
+    def admit(index: int) -> None:
         request = requests[index]
         slots.admit(
-            index, conditionings[index], request.prefix_tokens, request.length, request.sampling, request.generator
+            index, conditions[index], request.prefix_tokens, request.length, request.sampling, request.generator
         )
 
-    join(0)
-    join(2)
+    admit(0)
+    admit(2)
     for _ in range(5):
         slots.step()
-    join(1)
+    admit(1)
     for _ in range(4):
         slots.step()
     slots.release(2)
@@ -122,19 +122,19 @@ def test_joining_late_and_leaving_early(pairs: dict[str, Pair]) -> None:
 def test_progress_counts_all_requests(pairs: dict[str, Pair]) -> None:
     model = pairs["small"].model
     requests = requests_for(model, None)
-    told: list[tuple[int, int]] = []
-    model.generator.generate_many(requests, lambda *step: told.append(step))
+    reported: list[tuple[int, int]] = []
+    model.generator.generate_many(requests, lambda *step: reported.append(step))
     steps = sum(request.length + 3 - index for index, request in enumerate(requests))
-    assert told[-1] == (steps, steps)
-    assert all(a < b for (a, _), (b, _) in itertools.pairwise(told))
+    assert reported[-1] == (steps, steps)
+    assert all(a < b for (a, _), (b, _) in itertools.pairwise(reported))
 
 
 class Cancelled(BaseException):
-    """As Cog raises it: at any time, and not an Exception."""
+    """Like Cog's cancellation: raised at any time, and not a subclass of Exception."""
 
 
 @pytest.mark.parametrize("at", [1, 30, 300])
-def test_a_cancelled_call_leaves_nothing_behind(pairs: dict[str, Pair], at: int) -> None:
+def test_cancelled_call_does_not_affect_the_next_one(pairs: dict[str, Pair], at: int) -> None:
     model = pairs["small"].model
     requests = requests_for(model, None)
     expected = alone(model, requests)
@@ -148,37 +148,37 @@ def test_a_cancelled_call_leaves_nothing_behind(pairs: dict[str, Pair], at: int)
     assert all(map(torch.equal, model.generator.generate_many(requests_for(model, None), lambda *_: None), expected))
 
 
-def test_a_prompt_as_long_as_the_clip_is_refused(pairs: dict[str, Pair]) -> None:
+def test_prefix_as_long_as_the_clip_is_rejected(pairs: dict[str, Pair]) -> None:
     model = pairs["small"].model
     with pytest.raises(ValueError, match="not shorter"):
         generate(model, Condition("guitar"), 10, prefix_tokens=torch.zeros(4, 10, dtype=torch.int64))
 
 
-def test_little_memory_makes_fewer_slots_and_the_same_tokens(
+def test_little_memory_gives_fewer_slots_and_the_same_tokens(
     pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = pairs["small"].model
     expected = model.generator.generate_many(requests_for(model, None), lambda *_: None)
-    made = watched(monkeypatch)
+    allocated = record_buffers(monkeypatch)
     monkeypatch.setattr(engine_module, "_CPU_CACHE_BYTES", 2 * 4 * 2 * 64 * 256 * 4)
     assert all(map(torch.equal, model.generator.generate_many(requests_for(model, None), lambda *_: None), expected))
-    assert [slots for slots, _ in made] == [2]
+    assert [slots for slots, _ in allocated] == [2]
 
 
 def test_a_cpu_keeps_no_buffers_between_calls(pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
-    made = watched(monkeypatch)
+    allocated = record_buffers(monkeypatch)
     pairs["small"].model.generator.generate_many(requests_for(pairs["small"].model, None), lambda *_: None)
-    assert [buffers() for _, buffers in made] == [None]
+    assert [buffers() for _, buffers in allocated] == [None]
 
 
-def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Callable[[], object]]]:
-    """A list in which the buffers that are made appear: their slots, and what gives them as long as they live."""
-    made: list[tuple[int, Callable[[], object]]] = []
+def record_buffers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Callable[[], object]]]:
+    """A list that records every allocation of buffers: the number of slots, and a weak reference to the buffers."""
+    allocated: list[tuple[int, Callable[[], object]]] = []
 
-    class Watched(slots_module.Buffers):
+    class Recorded(slots_module.Buffers):
         def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int, text_rows: int) -> None:
             super().__init__(decoder, slots, capacity, text_capacity, text_rows)
-            made.append((slots, weakref.ref(self)))
+            allocated.append((slots, weakref.ref(self)))
 
-    monkeypatch.setattr(engine_module, "Buffers", Watched)
-    return made
+    monkeypatch.setattr(engine_module, "Buffers", Recorded)
+    return allocated

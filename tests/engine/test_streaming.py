@@ -1,4 +1,4 @@
-"""Sound while tokens are still being made, and the same sound in pieces as at once."""
+"""Streaming yields audio while tokens are still being generated, and chunked audio equals audio decoded at once."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def at_once(model: MusicGenModel, codes: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["small", "stereo-small"])
 @pytest.mark.parametrize("arriving", [1, 7, 50, 400])
-def test_streamed_sound_is_the_sound(pairs: dict[str, Pair], kind: str, arriving: int) -> None:
+def test_streamed_audio_equals_audio_decoded_at_once(pairs: dict[str, Pair], kind: str, arriving: int) -> None:
     model = pairs[kind].model
     codes = codes_for(model, 400)
     parts = [codes[:, start : start + arriving] for start in range(0, 400, arriving)]
@@ -35,7 +35,7 @@ def test_streamed_sound_is_the_sound(pairs: dict[str, Pair], kind: str, arriving
 
 
 @pytest.mark.parametrize("frames", [1, 59, 60, 61, 67, 68, 69])
-def test_lengths_around_a_piece(pairs: dict[str, Pair], frames: int) -> None:
+def test_lengths_around_the_chunk_size(pairs: dict[str, Pair], frames: int) -> None:
     model = pairs["small"].model
     codes = codes_for(model, frames)
     with torch.no_grad():
@@ -43,7 +43,7 @@ def test_lengths_around_a_piece(pairs: dict[str, Pair], frames: int) -> None:
     torch.testing.assert_close(torch.cat(made, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
 
 
-def test_long_sound_there_and_back(pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_encoding_and_decoding_equal_unchunked(pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     model = pairs["small"].model
     codes = codes_for(model, 500)
     audio = at_once(model, codes)
@@ -54,13 +54,13 @@ def test_long_sound_there_and_back(pairs: dict[str, Pair], monkeypatch: pytest.M
     assert torch.equal(model.encode(audio), again)
 
 
-def test_nothing_gives_nothing(pairs: dict[str, Pair]) -> None:
-    assert list(chunks.stream_decode(lambda piece: piece, [], 640)) == []
+def test_no_tokens_give_no_audio(pairs: dict[str, Pair]) -> None:
+    assert list(chunks.stream_decode(lambda codes: codes, [], 640)) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prompted", [0, 12])
-def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted: int) -> None:
+def test_tokens_are_yielded_in_chunks(pairs: dict[str, Pair], kind: str, prompted: int) -> None:
     model, melody = pairs[kind].model, pairs[kind].melody
     engine = model.generator
     assert isinstance(engine, Engine)
@@ -74,7 +74,9 @@ def test_tokens_while_they_are_made(pairs: dict[str, Pair], kind: str, prompted:
 
 
 @pytest.mark.parametrize("kind", ["small", "stereo-melody"])
-def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_is_yielded_while_tokens_are_generated(
+    pairs: dict[str, Pair], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair = pairs[kind]
     conditions = Condition("jazz", pair.melody)
     whole = pair.model.decode(generate(pair.model, conditions, 150, seed=5))
@@ -96,6 +98,6 @@ def test_sound_while_it_is_made(pairs: dict[str, Pair], kind: str, monkeypatch: 
             seen.append(steps)
         assert [piece.shape[-1] // model.hop for piece in made] == [60, 60, 30]
         torch.testing.assert_close(torch.cat(made, dim=-1), whole, atol=1e-5, rtol=0)
-    # The first piece needs its own frames, those its sound depends on, and the delays; audiocraft's loop comes whole.
+    # The first chunk needs its own frames, the lookahead and the delays; audiocraft's loop yields everything at once.
     assert seen[0] <= 60 + 2 * chunks.LOOKAHEAD + 3
     assert seen[0] < seen[1] < seen[2] == seen[-1] == 153

@@ -1,4 +1,4 @@
-"""transformers' MusicGen, an implementation of its own, gives the engine's likeliest tokens on the same weights."""
+"""transformers' independent MusicGen implementation gives the same most likely tokens on the same weights."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.support.tokens import generate
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_likeliest_tokens(pairs: dict[str, Pair], guidance: float) -> None:
+def test_most_likely_tokens_equal_those_of_transformers(pairs: dict[str, Pair], guidance: float) -> None:
     lm, model = pairs["small"].lm, pairs["small"].model
     conditions = Condition("a fast jazz song with piano")
     sampling = Sampling(temperature=0.0, guidance=guidance)

@@ -1,4 +1,4 @@
-"""Tests that need a GPU skip where there is none."""
+"""Skips the GPU tests on machines without a GPU."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The engine on a GPU: recorded steps do what eager ones do, and half precision stays close to float32."""
+"""The engine on a GPU: captured steps equal eager ones, and half precision stays close to float32."""
 
 import threading
 from collections.abc import Callable
@@ -38,42 +38,42 @@ def generate(model: MusicGenModel, count: int = 1, length: int = 60) -> list[tor
 
 @pytest.mark.parametrize("precision", ["exact", "half"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_recorded_steps_are_eager_steps(
+def test_captured_steps_equal_eager_steps(
     store: WeightStore, monkeypatch: pytest.MonkeyPatch, kind: str, precision: str
 ) -> None:
-    recorded = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION=precision), count=3)
+    captured = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION=precision), count=3)
     eager = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION=precision, MUSICGEN_CUDA_GRAPH="0"), count=3)
-    assert all(map(torch.equal, recorded, eager))
+    assert all(map(torch.equal, captured, eager))
 
 
-def test_steps_are_recorded_by_default(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded: list[object] = []
-    record = StepGraphs._capture
+def test_steps_are_captured_by_default(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[object] = []
+    capture = StepGraphs._capture
 
-    def remember(self: StepGraphs, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
-        graph = record(self, step)
-        recorded.append(graph)
+    def recording(self: StepGraphs, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+        graph = capture(self, step)
+        graphs.append(graph)
         return graph
 
-    monkeypatch.setattr(StepGraphs, "_capture", remember)
+    monkeypatch.setattr(StepGraphs, "_capture", recording)
     generate(load(store, "small", monkeypatch))
-    assert recorded and None not in recorded
+    assert graphs and None not in graphs
 
 
-def test_a_failed_recording_falls_back(
+def test_failed_capture_falls_back_to_eager_steps(
     store: WeightStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = generate(load(store, "small", monkeypatch))
 
     def fail(*_args: object, **_kwargs: object) -> None:
-        raise RuntimeError("no recording today")
+        raise RuntimeError("no capture today")
 
     monkeypatch.setattr(torch.cuda, "graph", fail)
     assert all(map(torch.equal, generate(load(store, "small", monkeypatch)), expected))
-    assert len([record for record in caplog.records if "no recording today" in record.message]) == 1
+    assert len([record for record in caplog.records if "no capture today" in record.message]) == 1
 
 
-def test_recording_bears_another_thread(
+def test_capture_works_while_another_thread_uses_the_gpu(
     store: WeightStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = load(store, "small", monkeypatch)
@@ -94,7 +94,7 @@ def test_recording_bears_another_thread(
     assert "steps run eagerly" not in caplog.text
 
 
-def test_exact_on_the_gpu_is_exact_on_the_cpu(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exact_logits_on_gpu_equal_those_on_cpu(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(store, "small", monkeypatch, MUSICGEN_PRECISION="exact")
     engine = model.generator
     assert isinstance(engine, Engine)
@@ -117,13 +117,15 @@ def test_half_precision_stays_close(store: WeightStore, monkeypatch: pytest.Monk
     assert (scores[0] - scores[1]).abs().max() < 0.05
 
 
-def test_many_slots_join_and_leave(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_requests_than_slots(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = generate(load(store, "small", monkeypatch), count=40, length=20)
     assert [clip.shape[-1] for clip in clips] == [20 + 9 * seed for seed in range(40)]
     assert all(clip.min() >= 0 and clip.max() < 128 for clip in clips)
 
 
-def test_a_slot_forgets_numbers_that_overflowed(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overflow_in_a_slot_does_not_affect_the_next_request(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = load(store, "small", monkeypatch)
     expected = generate(model)
     engine = model.generator

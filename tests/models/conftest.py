@@ -1,4 +1,4 @@
-"""What tests of the weights share."""
+"""Fixtures of the weights tests."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Beat This! in the place of our own beat tracker, by its authors' loading code and file format."""
+"""Beat This! instead of our own beat tracker, with its authors' loading code and file format."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from musicgen_service import cli
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.beats import BeatTracker
-from musicgen_service.analysis.heard_beats import HeardBeats
+from musicgen_service.analysis.detected_beats import DetectedBeats
 from musicgen_service.models import beat_tracking
 from musicgen_service.models.catalogue import BEAT_TRACKER
 from musicgen_service.models.store import WeightStore
@@ -39,7 +39,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fell_back(weights: Path, audio: np.ndarray, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the log says when the weights are not used; checks that our own tracker's reading is given."""
+    """Check that our own tracker is used; return what the log says."""
     track = beat_tracking.choose(WeightStore(weights))
     assert_equal(track(audio, RATE, None), beats.track(audio, RATE))
     return capsys.readouterr().err
@@ -51,7 +51,7 @@ def assert_equal(one: beats.BeatGrid, other: beats.BeatGrid) -> None:
 
 
 @pytest.mark.parametrize(("per_bar", "first"), [(4, 0), (4, 2), (3, 1)])
-def test_the_grid_is_what_the_network_hears(listening: BeatTracker, per_bar: int, first: int) -> None:
+def test_grid_matches_the_networks_beats(listening: BeatTracker, per_bar: int, first: int) -> None:
     audio = beat_trackers.ticks(BEATS, BEATS[first::per_bar], SECONDS)
     grid = listening(np.stack([audio, audio]), RATE, None)
     assert grid.tempo == pytest.approx(93, rel=0.002)
@@ -61,27 +61,27 @@ def test_the_grid_is_what_the_network_hears(listening: BeatTracker, per_bar: int
     assert grid.beats_per_bar == per_bar and grid.confidence > 0.8
 
 
-def test_beats_that_are_not_heard_are_filled_in(listening: BeatTracker) -> None:
+def test_missed_beats_are_filled_in(listening: BeatTracker) -> None:
     heard = np.delete(BEATS, [5, 11, 12])
     grid = listening(beat_trackers.ticks(heard, BEATS[::4], SECONDS), RATE, None)
     assert np.abs(grid.beats - BEATS).max() < 0.03
     assert grid.tempo == pytest.approx(93, rel=0.003)
 
 
-def test_a_recording_longer_than_the_networks_window_is_heard_to_its_end(listening: BeatTracker) -> None:
+def test_recording_longer_than_the_window_is_tracked_to_its_end(listening: BeatTracker) -> None:
     times = np.arange(0.5, 69.5, 0.5)
     grid = listening(beat_trackers.ticks(times, times[::4], 70.0), RATE, None)
     assert len(grid.beats) == len(times) and np.abs(grid.beats - times).max() < 0.02
 
 
 @pytest.mark.parametrize("samples", [0, 100, 3 * RATE])
-def test_where_nothing_is_heard_our_own_tracker_is_asked(listening: BeatTracker, samples: int) -> None:
+def test_falls_back_to_own_tracker_when_nothing_is_detected(listening: BeatTracker, samples: int) -> None:
     assert_equal(listening(np.zeros((1, samples), np.float32), RATE, None), beats.BeatGrid())
     too_few = beat_trackers.ticks(np.array([0.5, 1.0, 1.5]), np.array([0.5]), 6.0)
     assert_equal(listening(too_few, RATE, 120), beats.track(too_few, RATE, 120))
 
 
-def test_a_checkpoint_of_the_published_size_is_loaded_and_asked(
+def test_checkpoint_of_the_published_size_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from musicgen_service.models import beat_this_adapter as adapter
@@ -89,27 +89,27 @@ def test_a_checkpoint_of_the_published_size_is_loaded_and_asked(
     network = beat_trackers.random_network()
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(20e6, rel=0.05)
     beat_trackers.save(network, tmp_path)
-    asked = []
+    used = []
     find = adapter.find_beats
 
-    def spy(network: Any, mono: np.ndarray, rate: int) -> HeardBeats:
-        asked.append(network.model.state_dict())
+    def spy(network: Any, mono: np.ndarray, rate: int) -> DetectedBeats:
+        used.append(network.model.state_dict())
         return find(network, mono, rate)
 
     monkeypatch.setattr(adapter, "find_beats", spy)
     grid = beat_tracking.choose(WeightStore(tmp_path))(beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), RATE, None)
-    [loaded] = asked
+    [loaded] = used
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in network.state_dict().items())
     assert len(grid.beats) and np.isin(grid.downbeats, grid.beats).all()
     assert capsys.readouterr().err == "beats are tracked by 'beat_this'\n"
 
 
-def test_without_weights_nothing_changes(tmp_path: Path) -> None:
+def test_own_tracker_is_used_without_weights(tmp_path: Path) -> None:
     assert beat_tracking.choose(WeightStore(tmp_path)) is beats.track
 
 
 @pytest.mark.parametrize("damage", ["cut", "a web page", "other tensors", "code"])
-def test_a_checkpoint_that_cannot_be_loaded_is_told_and_left(
+def test_unloadable_checkpoint_is_logged_and_not_used(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Harmful:
@@ -127,30 +127,30 @@ def test_a_checkpoint_that_cannot_be_loaded_is_told_and_left(
         torch.save(package, file)
     else:
         torch.save({"state_dict": Harmful(), "hyper_parameters": {}}, file)
-    told = fell_back(tmp_path, beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), capsys)
-    assert told.startswith("beats are tracked without 'beat_this': 'beat_this' could not be loaded (")
-    assert told.count("\n") == 1
+    logged = fell_back(tmp_path, beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), capsys)
+    assert logged.startswith("beats are tracked without 'beat_this': 'beat_this' could not be loaded (")
+    assert logged.count("\n") == 1
     assert not (tmp_path / "ran").exists()
 
 
-def test_analyse_prints_what_it_hears(
+def test_analyse_prints_the_detected_beats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bars = BEATS[2::5]  # as our own tracker hears none
+    bars = BEATS[2::5]  # bars of five, which our own tracker never detects
     audio = beat_trackers.ticks(BEATS, bars, SECONDS)
     soundfile.write(tmp_path / "ticks.wav", audio, RATE)
     beat_trackers.save_listening(tmp_path)
     monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
     cli.main(["analyse", str(tmp_path / "ticks.wav")])
-    told = capsys.readouterr()
-    assert "beats are tracked by 'beat_this'" in told.err
-    assert f"beats       {len(BEATS)}, " in told.out and f"; {len(bars)} bars" in told.out
+    printed = capsys.readouterr()
+    assert "beats are tracked by 'beat_this'" in printed.err
+    assert f"beats       {len(BEATS)}, " in printed.out and f"; {len(bars)} bars" in printed.out
 
 
 class TestWeights:
-    """The commands about weights know it."""
+    """Beat This! in the `weights` commands."""
 
-    def test_fetch_says_where_to_get_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fetch_reports_where_to_download_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
         with pytest.raises(SystemExit) as refused:
             cli.main(["weights", "fetch", BEAT_TRACKER])
@@ -159,7 +159,7 @@ class TestWeights:
             f"at {tmp_path}/beat_this/final0.ckpt."
         )
 
-    def test_put_there_by_hand_it_is_here(
+    def test_manually_downloaded_file_is_recognised(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Which models stay in memory, and which are evicted."""
+"""Model cache: which models stay in memory, and which are evicted."""
 
 import shutil
 import weakref
@@ -35,7 +35,7 @@ def test_a_loaded_model_does_not_need_the_weights_folder(weights: Path, tmp_path
     assert models.get("small") is small
 
 
-def test_the_least_recently_used_model_makes_room(store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_least_recently_used_model_is_evicted(store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
     models = ModelCache(store, CPU, _size(store, "small", "melody", "stereo-small"))
     for name in ("small", "melody", "stereo-small", "small"):
         models.get(name)
@@ -46,7 +46,7 @@ def test_the_least_recently_used_model_makes_room(store: WeightStore, capsys: py
     assert "dropped 'melody' to make room for 'stereo-melody'" in capsys.readouterr().err
 
 
-def test_only_as_many_as_needed_are_dropped(store: WeightStore) -> None:
+def test_no_more_models_than_needed_are_evicted(store: WeightStore) -> None:
     models = ModelCache(store, CPU, _size(store, "small", "stereo-small"))
     models.get("small")
     models.get("stereo-small")
@@ -54,9 +54,7 @@ def test_only_as_many_as_needed_are_dropped(store: WeightStore) -> None:
     assert models.names() == ["stereo-small", "melody"]
 
 
-def test_a_model_that_never_fits_is_refused_before_it_is_read(
-    store: WeightStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_large_model_is_rejected_before_it_is_read(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     models = ModelCache(store, CPU, _size(store, "small"))
     small = models.get("small")
     monkeypatch.setattr(loading, "load_model", lambda *_arguments: pytest.fail("it was read"))
@@ -66,7 +64,7 @@ def test_a_model_that_never_fits_is_refused_before_it_is_read(
     assert models.get("small") is small
 
 
-def test_diffusion_counts_together_with_the_model_that_it_depends_on(store: WeightStore) -> None:
+def test_diffusion_counts_together_with_its_model(store: WeightStore) -> None:
     part = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
     models = ModelCache(store, CPU, _size(store, "small") + part)
     models.get("melody")
@@ -75,7 +73,7 @@ def test_diffusion_counts_together_with_the_model_that_it_depends_on(store: Weig
     assert models.diffusion("small") is diffusion
 
 
-def test_what_is_dropped_is_freed_with_the_diffusion_that_refers_to_it(store: WeightStore) -> None:
+def test_evicted_model_is_freed_with_its_diffusion(store: WeightStore) -> None:
     diffusion = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
     models = ModelCache(store, CPU, _size(store, "small") + diffusion)
     model = models.get("small")
@@ -88,14 +86,14 @@ def test_what_is_dropped_is_freed_with_the_diffusion_that_refers_to_it(store: We
     assert [part() for part in parts] == [None, None, None]
 
 
-def test_diffusion_that_does_not_fit_together_with_its_model_is_refused(store: WeightStore) -> None:
+def test_diffusion_that_does_not_fit_with_its_model_is_rejected(store: WeightStore) -> None:
     models = ModelCache(store, CPU, _size(store, "small") + 1000)
     with pytest.raises(ModelTooLarge, match=f"'{DIFFUSION} for small' needs about"):
         models.diffusion("small")
     assert models.names() == ["small"]
 
 
-def test_a_model_that_fails_to_load_leaves_the_others(weights: Path, tmp_path: Path) -> None:
+def test_failed_load_does_not_affect_other_models(weights: Path, tmp_path: Path) -> None:
     for name in ("small", "stereo-small", "t5-base"):
         shutil.copytree(weights / name, tmp_path / name)
     (tmp_path / "stereo-small" / "state_dict.bin").write_bytes(b"garbage")
@@ -109,19 +107,19 @@ def test_a_model_that_fails_to_load_leaves_the_others(weights: Path, tmp_path: P
     assert models.get("stereo-small").channels == 2
 
 
-def test_everything_can_be_dropped(store: WeightStore) -> None:
+def test_clear_evicts_all_models(store: WeightStore) -> None:
     models = ModelCache(store, CPU, GB)
     models.get("small")
     models.clear()
     assert models.names() == []
 
 
-def test_the_budget_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budget_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUSICGEN_MEMORY_GB", "1.5")
     assert memory_budget(CPU) == 1_500_000_000
 
 
-def test_the_budget_leaves_some_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_budget_is_less_than_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 
     monkeypatch.delenv("MUSICGEN_MEMORY_GB", raising=False)

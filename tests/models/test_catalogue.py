@@ -1,4 +1,4 @@
-"""The checkpoints that are known, and which one is taken when the client leaves it open."""
+"""The known checkpoints, and which one is selected by default."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_every_released_checkpoint_is_known() -> None:
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_a_released_checkpoint_says_what_it_is(name: str) -> None:
+def test_properties_of_released_checkpoints(name: str) -> None:
     checkpoint = CHECKPOINTS[name]
     assert checkpoint.hub_id == f"facebook/musicgen-{name}"
     assert checkpoint.channels == (2 if name.startswith("stereo-") else 1)
@@ -25,12 +25,12 @@ def test_a_released_checkpoint_says_what_it_is(name: str) -> None:
     assert checkpoint.components == (T5, CODEC, DIFFUSION) + ((SEPARATOR,) if "melody" in name else ())
 
 
-def test_the_demo_needs_nothing_else() -> None:
+def test_demo_needs_no_other_components() -> None:
     assert CHECKPOINTS["demo"].hub_id is None
     assert CHECKPOINTS["demo"].components == ()
 
 
-def test_every_part_can_be_fetched() -> None:
+def test_every_component_can_be_fetched() -> None:
     for checkpoint in CHECKPOINTS.values():
         assert set(checkpoint.components) <= set(COMPONENTS)
 
@@ -53,6 +53,6 @@ def test_every_part_can_be_fetched() -> None:
         (list(CHECKPOINTS), True, "stereo-melody-large"),
     ],
 )
-def test_auto_takes_the_strongest_that_can(present: list[str], melody: bool, chosen: str | None) -> None:
+def test_auto_selects_the_strongest_capable_checkpoint(present: list[str], melody: bool, chosen: str | None) -> None:
     assert best(present, melody) == chosen
     assert best(present[::-1], melody) == chosen

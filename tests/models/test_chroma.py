@@ -1,4 +1,4 @@
-"""Chords reach a melody checkpoint as the chroma it would read from a waveform."""
+"""Conditioning by chroma is equivalent to conditioning by a waveform."""
 
 from typing import Any
 
@@ -24,9 +24,9 @@ def model(request: pytest.FixtureRequest, store: WeightStore) -> MusicGenModel:
 
 def prefix(model: MusicGenModel, conditions: Any) -> torch.Tensor:
     assert isinstance(model.generator, Engine)
-    seen = model.generator.to_tensors(conditions)
-    assert seen.prefix is not None
-    return seen.prefix
+    tensors = model.generator.to_tensors(conditions)
+    assert tensors.prefix is not None
+    return tensors.prefix
 
 
 def triad(value: float = 1.0) -> torch.Tensor:
@@ -35,44 +35,43 @@ def triad(value: float = 1.0) -> torch.Tensor:
     return chroma
 
 
-def test_the_span_is_that_of_the_released_checkpoints(model: MusicGenModel) -> None:
+def test_melody_span_equals_that_of_released_checkpoints(model: MusicGenModel) -> None:
     assert model.melody_span == (FRAMES, 30.0)
 
 
-def test_the_chroma_of_a_waveform_conditions_as_the_waveform_does(model: MusicGenModel) -> None:
+def test_chroma_of_a_waveform_is_equivalent_to_the_waveform(model: MusicGenModel) -> None:
     wav = torch.from_numpy(tone(30))
-    hear = Chroma(ChromaOptions(32_000, 12, 2**14, strongest_only=True), torch.device("cpu"))
-    hear.load_state_dict({"window": torch.hann_window(2**14).half()})
-    chroma = hear(wav[0])[:FRAMES].T
-    given, heard = Condition("jazz", chroma=chroma), Condition("jazz", wav)
-    assert torch.equal(prefix(model, given), prefix(model, heard))
+    compute = Chroma(ChromaOptions(32_000, 12, 2**14, strongest_only=True), torch.device("cpu"))
+    compute.load_state_dict({"window": torch.hann_window(2**14).half()})
+    chroma = compute(wav[0])[:FRAMES].T
+    assert torch.equal(prefix(model, Condition("jazz", chroma=chroma)), prefix(model, Condition("jazz", wav)))
 
 
-def test_its_value_matters_to_the_conditional_row_only(model: MusicGenModel) -> None:
+def test_chroma_affects_the_conditional_row_only(model: MusicGenModel) -> None:
     plain, strong = (prefix(model, Condition("jazz", chroma=triad(value))) for value in (1.0, 2.0))
     assert not torch.equal(plain[0], strong[0])
     assert torch.equal(plain[1], strong[1])
     assert torch.equal(plain[1], prefix(model, Condition("jazz", None))[1])
 
 
-def test_every_pitch_class_of_a_chord_is_heard(model: MusicGenModel) -> None:
-    whole = prefix(model, Condition(None, chroma=triad()))
+def test_every_pitch_class_of_a_chord_has_an_effect(model: MusicGenModel) -> None:
+    complete = prefix(model, Condition(None, chroma=triad()))
     for pitch_class in (0, 4, 7):
-        less = triad()
-        less[pitch_class] = 0
-        assert not torch.equal(prefix(model, Condition(None, chroma=less))[0], whole[0])
+        incomplete = triad()
+        incomplete[pitch_class] = 0
+        assert not torch.equal(prefix(model, Condition(None, chroma=incomplete))[0], complete[0])
     silent = prefix(model, Condition(None, chroma=torch.zeros(12, FRAMES)))
-    assert silent.shape == whole.shape and not torch.equal(silent[0], whole[0])
+    assert silent.shape == complete.shape and not torch.equal(silent[0], complete[0])
 
 
-def test_waveforms_are_heard_as_before_after_a_chroma(model: MusicGenModel) -> None:
+def test_chroma_does_not_affect_later_waveforms(model: MusicGenModel) -> None:
     wav = torch.from_numpy(tone(5))
     before = prefix(model, Condition("jazz", wav))
     prefix(model, Condition("jazz", chroma=triad()))
     assert torch.equal(prefix(model, Condition("jazz", wav)), before)
 
 
-def test_audiocrafts_own_loop_hears_the_same_chords(
+def test_reference_loop_gives_the_same_tokens_from_chroma(
     model: MusicGenModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")

@@ -1,4 +1,4 @@
-"""What a model is conditioned on is, bit by bit, what audiocraft's conditioners and fuser make of the same request."""
+"""Condition tensors are bit-identical to those of audiocraft's conditioners and fuser."""
 
 from typing import Any
 
@@ -48,20 +48,20 @@ def both(store: WeightStore, name: str) -> tuple[Any, Conditioner]:
 
 @torch.no_grad()
 def assert_same(lm: Any, ours: Conditioner, condition: Condition) -> None:
-    """Compares with what audiocraft's network would get: text by cross-attention, and what its sequence begins with."""
+    """Compare with the input of audiocraft's network: the text for cross-attention, and the prefix."""
     negative = Condition(condition.negative_text)
     tensors = lm.condition_provider([adapter.attributes(condition), adapter.attributes(negative)])
     sequence, crossed = lm.fuser(torch.zeros(2, 1, lm.dim), tensors)
-    found = ours.tensors(condition)
-    assert (crossed is None) == (not found.texts)
-    assert len(found.texts) <= (1 if condition.negative_text is None else 2)
-    for row, text in enumerate(found.texts):
+    actual = ours.tensors(condition)
+    assert (crossed is None) == (not actual.texts)
+    assert len(actual.texts) <= (1 if condition.negative_text is None else 2)
+    for row, text in enumerate(actual.texts):
         assert torch.equal(text, crossed[row, : len(text)])
         assert not crossed[row, len(text) :].any(), "what is left out is zeros"
-    if found.prefix is None:
+    if actual.prefix is None:
         assert sequence.shape[1] == 1
     else:
-        assert torch.equal(found.prefix, sequence[:, :-1])
+        assert torch.equal(actual.prefix, sequence[:, :-1])
 
 
 @pytest.mark.parametrize("name", ["small", "stereo-small"])

@@ -1,4 +1,4 @@
-"""What damaged, foreign and missing weights lead to: one sentence that says what to do."""
+"""Damaged, foreign and missing weights give an error of one sentence that says what to do."""
 
 import pickle
 import shutil
@@ -29,7 +29,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_checkpoint_is_a_weights_error(own: WeightStore, file: str, damage: Callable[[bytes], bytes]) -> None:
     path = own.path("small") / file
     path.write_bytes(damage(path.read_bytes()))
-    _assert_refused(own)
+    _assert_weights_error(own)
 
 
 CONTENT = {
@@ -44,9 +44,9 @@ CONTENT = {
 
 @pytest.mark.parametrize("file", ["state_dict.bin", "compression_state_dict.bin"])
 @pytest.mark.parametrize("content", CONTENT.values(), ids=list(CONTENT))
-def test_another_kind_of_file_is_a_weights_error(own: WeightStore, file: str, content: object) -> None:
+def test_unrelated_file_is_a_weights_error(own: WeightStore, file: str, content: object) -> None:
     torch.save(content, own.path("small") / file)
-    _assert_refused(own)
+    _assert_weights_error(own)
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "another shape"])
@@ -59,7 +59,7 @@ def test_tensors_of_another_model_are_a_weights_error(own: WeightStore, change: 
     elif change == "unknown":
         state["out_norm.other"] = torch.ones(64)
     else:
-        # A tensor of one number would be spread over the whole of its place.
+        # A tensor with one element would be broadcast.
         state["out_norm.weight"] = torch.ones(1)
     torch.save(package, path)
     with pytest.raises(WeightsError, match=r"its tensors are not those of its configuration: out_norm\."):
@@ -81,7 +81,7 @@ def test_a_damaged_text_encoder_is_a_weights_error(own: WeightStore, file: str, 
         path.unlink()
     else:
         path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    _assert_refused(own)
+    _assert_weights_error(own)
 
 
 @pytest.mark.parametrize("name", [DIFFUSION, SEPARATOR])
@@ -99,7 +99,7 @@ def test_damaged_shared_parts_are_a_weights_error(weights: Path, own: WeightStor
 
 
 @pytest.mark.parametrize("name", ["small", T5, DIFFUSION, SEPARATOR])
-def test_what_is_not_what_its_manifest_says_is_not_loaded(weights: Path, own: WeightStore, name: str) -> None:
+def test_files_that_differ_from_their_manifest_are_not_loaded(weights: Path, own: WeightStore, name: str) -> None:
     if name in (DIFFUSION, SEPARATOR):
         shutil.copytree(weights / name, own.path(name))
     own.write_manifest(name)
@@ -116,7 +116,7 @@ def test_what_is_not_what_its_manifest_says_is_not_loaded(weights: Path, own: We
 
 
 @pytest.mark.parametrize("name", ["small", DIFFUSION, SEPARATOR])
-def test_missing_weights_say_how_to_get_them(weights: Path, tmp_path: Path, name: str) -> None:
+def test_error_for_missing_weights_names_the_fetch_command(weights: Path, tmp_path: Path, name: str) -> None:
     empty = WeightStore(tmp_path)
     with pytest.raises(WeightsError, match=rf"'{name}' is not in the weights folder: run `.* fetch {name}`"):
         if name == DIFFUSION:
@@ -129,7 +129,7 @@ def test_missing_weights_say_how_to_get_them(weights: Path, tmp_path: Path, name
             loading.load_model(empty.checkpoint(name), CPU)
 
 
-def _assert_refused(store: WeightStore) -> None:
+def _assert_weights_error(store: WeightStore) -> None:
     with pytest.raises(WeightsError, match="weights fetch") as raised:
         loading.load_model(store.checkpoint("small"), CPU)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""MultiBand Diffusion: its noise comes from the seed of the clip alone, and from nobody else's generator."""
+"""MultiBand Diffusion: its noise depends on the seed of the clip alone."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,12 +19,12 @@ def diffusion(store: WeightStore) -> Diffusion:
     return Diffusion(model, store.component(DIFFUSION))
 
 
-def test_a_seed_gives_one_sound(diffusion: Diffusion) -> None:
+def test_seed_determines_the_audio(diffusion: Diffusion) -> None:
     sounds = [diffusion.decode(TOKENS, seed) for seed in (5, 6, 5)]
     assert torch.equal(sounds[0], sounds[2]) and not torch.equal(sounds[0], sounds[1])
 
 
-def test_threads_do_not_hear_each_others_noise(diffusion: Diffusion) -> None:
+def test_concurrent_threads_do_not_share_noise(diffusion: Diffusion) -> None:
     seeds = [5, 6, 5, 7, 6, 5]
     alone = {seed: diffusion.decode(TOKENS, seed) for seed in set(seeds)}
     with ThreadPoolExecutor(3) as threads:
@@ -32,7 +32,7 @@ def test_threads_do_not_hear_each_others_noise(diffusion: Diffusion) -> None:
     assert all(torch.equal(sound, alone[seed]) for seed, sound in zip(seeds, together, strict=True))
 
 
-def test_the_global_generator_is_as_it_was(diffusion: Diffusion) -> None:
+def test_global_generator_state_is_restored(diffusion: Diffusion) -> None:
     before = torch.get_rng_state()
     diffusion.decode(TOKENS, 5)
     assert torch.equal(torch.get_rng_state(), before)

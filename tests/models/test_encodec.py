@@ -1,4 +1,4 @@
-"""The codec gives, bit by bit, what audiocraft's codec gives with the same weights, in both of their formats."""
+"""The codec is bit-identical to audiocraft's codec with the same weights, in both weight formats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ from transformers import EncodecConfig, EncodecModel
 
 CPU = torch.device("cpu")
 LENGTHS = (1, 5, 639, 640, 641, 32_000, 50_001)
-"""Samples, a frame being 640 of them."""
+"""In samples; a frame has 640."""
 HUB: dict[str, Any] = {
     "sampling_rate": 32_000,
     "target_bandwidths": [1.4],
@@ -33,11 +33,11 @@ HUB: dict[str, Any] = {
     "hidden_size": 32,
     "use_conv_shortcut": False,
 }
-"""As the released codec has it, but smaller."""
+"""Configuration of the released codec, with smaller sizes."""
 
 
 def trained(codec: Any) -> Any:
-    """A random codec that tells sounds apart."""
+    """A random codec that gives different tokens for different sounds."""
     generator = torch.Generator().manual_seed(1)
     for name, tensor in codec.state_dict().items():
         if name.endswith(".embed"):
@@ -84,11 +84,11 @@ def without_recurrence(config: DictConfig) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda _: None, reflecting, deep, without_recurrence])
-def test_codecs_of_audiocraft(change: Callable[[DictConfig], None]) -> None:
+def test_audiocraft_codecs_are_equal(change: Callable[[DictConfig], None]) -> None:
     assert_same(*of_audiocraft(change))
 
 
-def test_the_shipped_codec() -> None:
+def test_shipped_codec_equals_audiocraft() -> None:
     package = read_package(Path("weights/demo/compression_state_dict.bin"))
     theirs = adapter.build_codec(OmegaConf.create(package["xp.cfg"])).eval()
     theirs.load_state_dict(package["best_state"])
@@ -97,14 +97,14 @@ def test_the_shipped_codec() -> None:
 
 
 @pytest.mark.parametrize("change", [{}, {"pad_mode": "constant"}, {"use_conv_shortcut": True}])
-def test_codecs_of_transformers(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_transformers_codecs_are_equal(tmp_path: Path, change: dict[str, Any]) -> None:
     torch.manual_seed(0)
     trained(EncodecModel(EncodecConfig(**(HUB | change)))).save_pretrained(tmp_path)
     theirs = HFEncodecCompressionModel(EncodecModel.from_pretrained(tmp_path)).eval()
     assert_same(theirs, encodec_formats.from_folder(tmp_path, CPU))
 
 
-def test_a_folder_may_hold_weights_under_their_older_names(tmp_path: Path) -> None:
+def test_older_weight_names_are_accepted(tmp_path: Path) -> None:
     codec = trained(EncodecModel(EncodecConfig(**HUB)))
     older = {
         name.replace("parametrizations.weight.original0", "weight_g").replace(
@@ -118,7 +118,7 @@ def test_a_folder_may_hold_weights_under_their_older_names(tmp_path: Path) -> No
     assert_same(HFEncodecCompressionModel(codec), encodec_formats.from_folder(tmp_path, CPU))
 
 
-def test_left_and_right_take_turns() -> None:
+def test_left_and_right_codebooks_alternate() -> None:
     theirs, ours = of_audiocraft()
     stereo = StereoEncodec(ours)
     assert_same(InterleaveStereoCompressionModel(theirs), stereo, channels=2)
@@ -127,7 +127,7 @@ def test_left_and_right_take_turns() -> None:
 
 
 @torch.no_grad()
-def test_fewer_codebooks_are_the_first_ones() -> None:
+def test_limited_codebooks_are_the_first_ones() -> None:
     theirs, ours = of_audiocraft()
     theirs.set_num_codebooks(2)
     ours.use_codebooks(2)
@@ -136,7 +136,7 @@ def test_fewer_codebooks_are_the_first_ones() -> None:
 
 
 @torch.no_grad()
-def test_latents_are_those_that_diffusion_was_trained_on() -> None:
+def test_decoded_latents_equal_those_of_audiocraft() -> None:
     theirs, ours = of_audiocraft()
     tokens = torch.randint(0, 128, (2, 4, 30))
     assert torch.equal(ours.decode_latent(tokens), theirs.decode_latent(tokens))
@@ -146,7 +146,7 @@ def test_latents_are_those_that_diffusion_was_trained_on() -> None:
     ("group", "name", "value"),
     [("encodec", "causal", True), ("encodec", "renormalize", True), ("seanet", "activation", "ReLU")],
 )
-def test_codecs_of_another_kind_are_refused(group: str, name: str, value: Any) -> None:
+def test_unsupported_codecs_are_rejected(group: str, name: str, value: Any) -> None:
     config = parse(OmegaConf.to_yaml(configs.codec(4, 32, 128)))
     config[group][name] = value
     with pytest.raises(ValueError, match="is not one of MusicGen's"):
@@ -154,7 +154,7 @@ def test_codecs_of_another_kind_are_refused(group: str, name: str, value: Any) -
 
 
 @pytest.mark.parametrize("name", ["encoder.model.0.conv.conv.bias", "quantizer.vq.layers.1._codebook.embed"])
-def test_weights_that_are_missing_are_named(name: str) -> None:
+def test_error_names_missing_weights(name: str) -> None:
     config = configs.codec(4, 32, 128)
     state = adapter.build_codec(config).state_dict()
     del state[name]

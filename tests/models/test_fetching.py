@@ -1,4 +1,4 @@
-"""What fetches into the weights folder, against a hub on this machine."""
+"""Fetching into the weights folder, from a local stub of the hub."""
 
 import json
 import os
@@ -29,13 +29,13 @@ def store(tmp_path: Path) -> WeightStore:
 
 @pytest.fixture
 def codec_only(released: Hub, store: WeightStore) -> Hub:
-    """The hub, with a large file to break in `encodec_32khz`; the store asks for nothing else."""
+    """The hub, with a large file in `encodec_32khz` whose transfer tests can break."""
     released.repositories["facebook/encodec_32khz"]["model.safetensors"] = STATE
     return released
 
 
-def test_a_checkpoint_comes_with_all_it_needs(released: Hub, store: WeightStore) -> None:
-    news = list(fetch(store, "small"))
+def test_checkpoint_is_fetched_with_its_components(released: Hub, store: WeightStore) -> None:
+    lines = list(fetch(store, "small"))
     assert store.present() == ["small"]
     assert sorted(path.name for path in store.root.iterdir() if not path.name.startswith(".")) == [
         "encodec_32khz",
@@ -43,7 +43,7 @@ def test_a_checkpoint_comes_with_all_it_needs(released: Hub, store: WeightStore)
         "small",
         "t5-base",
     ]
-    assert [line for line in news if "CC-BY-NC 4.0" in line and "facebook/musicgen-small" in line]
+    assert [line for line in lines if "CC-BY-NC 4.0" in line and "facebook/musicgen-small" in line]
     assert not (store.path("small") / "README.md").exists()
     assert store.verify("small") == []
     released.recover()
@@ -53,38 +53,38 @@ def test_a_checkpoint_comes_with_all_it_needs(released: Hub, store: WeightStore)
     assert released.asked == []
 
 
-def test_older_repositories_have_their_weights_under_another_name(released: Hub, store: WeightStore) -> None:
+def test_alternative_weight_file_is_fetched_from_older_repositories(released: Hub, store: WeightStore) -> None:
     released.repositories["facebook/encodec_32khz"] = {"config.json": b"{}", "pytorch_model.bin": STATE}
     list(fetch(store, "encodec_32khz"))
     assert store.has("encodec_32khz") and (store.path("encodec_32khz") / "pytorch_model.bin").is_file()
 
 
-def test_a_file_that_may_be_absent_is_not_missed(released: Hub, store: WeightStore) -> None:
+def test_optional_file_may_be_absent(released: Hub, store: WeightStore) -> None:
     del released.repositories["google-t5/t5-base"]["tokenizer_config.json"]
     list(fetch(store, "t5-base"))
     assert store.has("t5-base")
 
 
-def test_a_file_that_must_be_there_is_named_with_its_alternatives(released: Hub, store: WeightStore) -> None:
+def test_error_for_missing_file_names_its_alternatives(released: Hub, store: WeightStore) -> None:
     released.repositories["facebook/encodec_32khz"] = {"config.json": b"{}"}
     with pytest.raises(WeightsError, match=r"has no file model\.safetensors or pytorch_model\.bin"):
         list(fetch(store, "encodec_32khz"))
 
 
-def test_a_melody_checkpoint_comes_with_the_separator(released: Hub, store: WeightStore) -> None:
+def test_melody_checkpoint_is_fetched_with_the_separator(released: Hub, store: WeightStore) -> None:
     list(fetch(store, "melody"))
     assert store.has("htdemucs")
     assert store.has("melody")
 
 
-def test_what_was_fetched_loads(released: Hub, store: WeightStore) -> None:
+def test_fetched_checkpoint_loads(released: Hub, store: WeightStore) -> None:
     import torch
 
     list(fetch(store, "small"))
     assert loading.load_model(store.checkpoint("small"), torch.device("cpu")).sample_rate == 32_000
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(codec_only: Hub, store: WeightStore) -> None:
+def test_fetch_resumes_after_a_broken_connection(codec_only: Hub, store: WeightStore) -> None:
     codec_only.break_at["model.safetensors"] = 70_000
     with pytest.raises(WeightsError, match=r"could not be fetched \(.*\): run `.* fetch encodec_32khz` to go on"):
         list(fetch(store, "encodec_32khz"))
@@ -96,7 +96,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(codec_only: Hub, store: 
     assert store.verify("encodec_32khz") == []
 
 
-def test_a_connection_that_breaks_once_is_no_error(codec_only: Hub, store: WeightStore) -> None:
+def test_connection_that_breaks_once_is_retried(codec_only: Hub, store: WeightStore) -> None:
     codec_only.break_at["model.safetensors"] = 70_000
     codec_only.stays_down = False
     list(fetch(store, "encodec_32khz"))
@@ -104,7 +104,7 @@ def test_a_connection_that_breaks_once_is_no_error(codec_only: Hub, store: Weigh
     assert store.has("encodec_32khz")
 
 
-def test_a_hub_that_sends_the_whole_file_again_is_taken_at_its_word(codec_only: Hub, store: WeightStore) -> None:
+def test_hub_that_ignores_the_range_sends_the_file_again(codec_only: Hub, store: WeightStore) -> None:
     codec_only.break_at["model.safetensors"] = 70_000
     codec_only.stays_down = False
     codec_only.whole.add("model.safetensors")
@@ -112,7 +112,7 @@ def test_a_hub_that_sends_the_whole_file_again_is_taken_at_its_word(codec_only: 
     assert (store.path("encodec_32khz") / "model.safetensors").read_bytes() == STATE
 
 
-def test_connections_that_bring_nothing_end_the_fetch(
+def test_fetch_fails_after_repeated_connections_without_data(
     codec_only: Hub, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
@@ -122,17 +122,17 @@ def test_connections_that_bring_nothing_end_the_fetch(
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}{revision}{filename}")
     with pytest.raises(WeightsError, match=r"facebook/encodec_32khz could not be fetched \("):
         list(fetch(store, "encodec_32khz"))
-    assert len(pauses) == hub._ATTEMPTS - 1
+    assert len(pauses) == hub._MAX_ATTEMPTS - 1
 
 
-def test_an_interrupted_fetch_leaves_nothing_that_counts_as_present(
+def test_interrupted_fetch_does_not_count_as_present(
     codec_only: Hub, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fetching, "_put_in_place", interrupted)
+        patch.setattr(fetching, "_move_into_place", interrupted)
         with pytest.raises(KeyboardInterrupt):
             list(fetch(store, "encodec_32khz"))
     assert not store.has("encodec_32khz")
@@ -154,7 +154,7 @@ def test_corrupted_content_is_discarded_and_fetched_again(codec_only: Hub, store
     assert store.verify("encodec_32khz") == []
 
 
-def test_damage_after_the_fetch_is_found_and_mended(released: Hub, store: WeightStore) -> None:
+def test_damage_after_the_fetch_is_detected_and_repaired(released: Hub, store: WeightStore) -> None:
     list(fetch(store, "encodec_32khz"))
     file = store.path("encodec_32khz") / "model.safetensors"
     content = bytearray(file.read_bytes())
@@ -167,7 +167,7 @@ def test_damage_after_the_fetch_is_found_and_mended(released: Hub, store: Weight
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"files": {"config.json": 1}}'])
-def test_a_damaged_manifest_is_a_weights_error_and_mended(released: Hub, store: WeightStore, content: bytes) -> None:
+def test_damaged_manifest_is_a_weights_error_and_repaired(released: Hub, store: WeightStore, content: bytes) -> None:
     list(fetch(store, "encodec_32khz"))
     (store.path("encodec_32khz") / MANIFEST).write_bytes(content)
     with pytest.raises(WeightsError, match=r"manifest\.json cannot be read"):
@@ -177,7 +177,7 @@ def test_a_damaged_manifest_is_a_weights_error_and_mended(released: Hub, store: 
     assert store.verify("encodec_32khz") == []
 
 
-def test_a_file_of_another_length_is_never_loaded(released: Hub, store: WeightStore) -> None:
+def test_file_of_another_length_is_not_loaded(released: Hub, store: WeightStore) -> None:
     list(fetch(store, "encodec_32khz"))
     file = store.path("encodec_32khz") / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
@@ -186,14 +186,16 @@ def test_a_file_of_another_length_is_never_loaded(released: Hub, store: WeightSt
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
-def test_a_failing_hub_is_one_sentence(released: Hub, store: WeightStore, status: int) -> None:
+def test_error_of_a_failing_hub_is_one_sentence(released: Hub, store: WeightStore, status: int) -> None:
     released.status["facebook/encodec_32khz"] = status
     with pytest.raises(WeightsError, match=rf"facebook/encodec_32khz could not be fetched \(.*{status}.*") as raised:
         list(fetch(store, "encodec_32khz"))
     assert "\n" not in str(raised.value)
 
 
-def test_an_unreachable_hub_is_one_sentence(released: Hub, store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_an_unreachable_hub_is_one_sentence(
+    released: Hub, store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -201,13 +203,13 @@ def test_an_unreachable_hub_is_one_sentence(released: Hub, store: WeightStore, m
         list(fetch(store, "encodec_32khz"))
 
 
-def test_a_repository_without_an_expected_file_is_named(released: Hub, store: WeightStore) -> None:
+def test_error_names_a_repository_that_lacks_a_file(released: Hub, store: WeightStore) -> None:
     del released.repositories["facebook/encodec_32khz"]["model.safetensors"]
     with pytest.raises(WeightsError, match=r"facebook/encodec_32khz has no file model\.safetensors"):
         list(fetch(store, "encodec_32khz"))
 
 
-def test_an_unknown_name_lists_the_known_ones(store: WeightStore) -> None:
+def test_error_for_an_unknown_name_lists_the_known_ones(store: WeightStore) -> None:
     with pytest.raises(WeightsError, match=r"'tiny' is not a known checkpoint: use one of small, medium, .*htdemucs"):
         list(fetch(store, "tiny"))
 
@@ -216,7 +218,7 @@ def test_the_demo_is_not_fetched(store: WeightStore) -> None:
     assert list(fetch(store, "demo")) == ["demo: part of this repository"]
 
 
-def test_a_new_revision_does_not_mix_with_an_unfinished_old_one(codec_only: Hub, store: WeightStore) -> None:
+def test_new_revision_does_not_resume_an_old_download(codec_only: Hub, store: WeightStore) -> None:
     codec_only.break_at["model.safetensors"] = 70_000
     with pytest.raises(WeightsError):
         list(fetch(store, "encodec_32khz"))
@@ -231,7 +233,7 @@ def test_a_new_revision_does_not_mix_with_an_unfinished_old_one(codec_only: Hub,
     ]
 
 
-def test_the_manifest_says_where_files_came_from(released: Hub, store: WeightStore) -> None:
+def test_manifest_records_the_source(released: Hub, store: WeightStore) -> None:
     list(fetch(store, "encodec_32khz"))
     recorded = json.loads((store.path("encodec_32khz") / MANIFEST).read_text())
     assert recorded["source"] == "facebook/encodec_32khz"
@@ -241,18 +243,20 @@ def test_the_manifest_says_where_files_came_from(released: Hub, store: WeightSto
     )
 
 
-def test_a_fetch_that_is_interrupted_goes_on_where_it_was(released: Hub, store: WeightStore) -> None:
-    """The command as an operator runs it, ended by Ctrl-C and given again."""
+def test_interrupted_command_resumes_the_download(released: Hub, store: WeightStore) -> None:
+    """Runs the command as an operator would, interrupts it by Ctrl-C, and runs it again."""
     released.repositories["facebook/encodec_32khz"]["model.safetensors"] = STATE
     released.stall_at["model.safetensors"] = 70_000
     command = [sys.executable, "-m", "musicgen_service", "weights", "fetch", "encodec_32khz"]
     environment = os.environ | {"HF_ENDPOINT": released.url, "MUSICGEN_WEIGHTS": str(store.root)}
 
-    def heed_interrupts() -> None:
-        # Whatever a shell starts in the background ignores Ctrl-C, and so do its children.
+    def enable_interrupts() -> None:
+        # Processes that a shell starts in the background ignore Ctrl-C, and so do their children.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=enable_interrupts
+    )
     assert released.stalled.wait(60)
     wait_until(lambda: any(path.stat().st_size > 50_000 for path in store.root.rglob("model*.unfinished")))
     process.send_signal(signal.SIGINT)

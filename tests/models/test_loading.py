@@ -1,4 +1,4 @@
-"""From a folder to a model: what is equal to audiocraft's own loader."""
+"""Loading of checkpoints, compared with audiocraft's own loader."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from musicgen_service.models.store import WeightStore
 from tests.support.sounds import tone
 
 # isort: split
-# After the adapter, which makes audiocraft importable.
+# Imported after the adapter, which makes audiocraft importable.
 import demucs.pretrained
 from audiocraft.models import loaders
 from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout, T5Conditioner
@@ -33,7 +33,7 @@ KINDS = ["small", "melody", "stereo-small", "stereo-melody"]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_model_is_what_its_name_says(store: WeightStore, name: str) -> None:
+def test_model_properties_match_its_name(store: WeightStore, name: str) -> None:
     model = loading.load_model(store.checkpoint(name), CPU)
     assert model.sample_rate == 32_000
     assert model.frame_rate == 50
@@ -47,7 +47,7 @@ def test_a_model_is_what_its_name_says(store: WeightStore, name: str) -> None:
 def test_weights_equal_those_of_audiocrafts_loader(
     store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")  # the engine keeps weights in a form of its own
+    monkeypatch.setenv("MUSICGEN_ENGINE", "reference")  # the engine stores weights in a packed format
     ours = loading.load_model(store.checkpoint(name), CPU)
     assert isinstance(ours.generator, ReferenceLoop)
     codec, lm = _loaded_by_audiocraft(store, name)
@@ -59,10 +59,10 @@ def test_weights_equal_those_of_audiocrafts_loader(
 
 
 @pytest.mark.parametrize("melody", [None, tone(5), tone(40)], ids=["no melody", "short", "long"])
-def test_conditions_are_those_of_audiocraft(store: WeightStore, melody: np.ndarray | None) -> None:
+def test_condition_tensors_equal_those_of_audiocraft(store: WeightStore, melody: np.ndarray | None) -> None:
     _, theirs = _loaded_by_audiocraft(store, "melody")
     conditioner = theirs.condition_provider.conditioners["self_wav"]
-    # As `MusicGen.get_pretrained` sets it up; the melody is separated already.
+    # As in `MusicGen.get_pretrained`; the melody is already separated.
     conditioner.match_len_on_eval, conditioner._use_masking = True, False
     conditioner._get_stemmed_wav = lambda wav, _rate: wav.mean(dim=1, keepdim=True)
     ours = loading.load_model(store.checkpoint("melody"), CPU)
@@ -72,9 +72,9 @@ def test_conditions_are_those_of_audiocraft(store: WeightStore, melody: np.ndarr
     with torch.no_grad():
         expected = theirs.condition_provider(theirs.condition_provider.tokenize([attributes, *null]))
     assert isinstance(ours.generator, Engine)
-    found = ours.generator.to_tensors(condition)
-    assert not found.texts and found.prefix is not None
-    assert torch.equal(found.prefix, torch.cat([expected["self_wav"][0], expected["description"][0]], dim=1))
+    actual = ours.generator.to_tensors(condition)
+    assert not actual.texts and actual.prefix is not None
+    assert torch.equal(actual.prefix, torch.cat([expected["self_wav"][0], expected["description"][0]], dim=1))
 
 
 @pytest.mark.parametrize("engine", ["", "reference"])
@@ -86,8 +86,10 @@ def test_loading_draws_no_random_numbers(store: WeightStore, engine: str, monkey
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_others_build_meanwhile_is_initialised(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading leaves new weights as they lie in memory; a network that another thread builds has random ones."""
+def test_loading_does_not_affect_initialisation_in_other_threads(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading leaves new weights uninitialised; a network that another thread builds still gets random ones."""
     built: list[torch.Tensor] = []
     build = adapter.build_reference_lm
 
@@ -102,9 +104,9 @@ def test_what_others_build_meanwhile_is_initialised(store: WeightStore, monkeypa
     assert built[0].abs().max() <= 1 / 8 and built[0].std() > 0.05, "uniform between -1/8 and 1/8"
 
 
-def test_loading_asks_nothing_of_the_network(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_uses_no_network(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(*_arguments: object) -> None:
-        raise AssertionError("something wants the network")
+        raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
@@ -113,12 +115,12 @@ def test_loading_asks_nothing_of_the_network(store: WeightStore, monkeypatch: py
     loading.load_separator(store.component(SEPARATOR))
 
 
-# transformers, which reads the reference's text encoder, keeps its file mapped.
+# transformers, which loads the reference's text encoder, keeps its file mapped.
 @pytest.mark.parametrize(("engine", "parts"), [("", ["small", T5]), ("reference", ["small"])])
-def test_a_model_does_not_need_its_files_any_more(
+def test_loaded_model_does_not_need_its_files(
     own: WeightStore, engine: str, parts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The files are mapped into memory while they are read; replacing them later must change nothing."""
+    """The files are memory-mapped while they are read; replacing them later must have no effect."""
     monkeypatch.setenv("MUSICGEN_ENGINE", engine)
     model = loading.load_model(own.checkpoint("small"), CPU)
 
@@ -132,8 +134,8 @@ def test_a_model_does_not_need_its_files_any_more(
     assert torch.equal(sound(), before)
 
 
-def test_a_codec_may_be_a_pointer_to_the_hub(own: WeightStore) -> None:
-    """As in the released checkpoints of 2023: the codec is named, and stored in transformers' format."""
+def test_codec_may_refer_to_a_hub_repository(own: WeightStore) -> None:
+    """As in the released checkpoints of 2023, which name a codec stored in transformers' format."""
     from transformers import EncodecConfig, EncodecModel
 
     shape: dict[str, Any] = {"num_filters": 4, "hidden_size": 32, "codebook_dim": 32, "codebook_size": 128}
@@ -147,7 +149,7 @@ def test_a_codec_may_be_a_pointer_to_the_hub(own: WeightStore) -> None:
         use_causal_conv=False,
         norm_type="weight_norm",
         pad_mode="reflect",
-        # 4 codebooks of 7 bits, 50 times a second.
+        # 4 codebooks of 7 bits at 50 frames per second.
         target_bandwidths=[1.4],
         **shape,
     )
@@ -161,13 +163,13 @@ def test_a_codec_may_be_a_pointer_to_the_hub(own: WeightStore) -> None:
     assert model.decode(codes).shape == (1, 32_000)
 
 
-def test_a_text_encoder_may_lie_inside_the_checkpoint(own: WeightStore) -> None:
+def test_text_encoder_inside_the_checkpoint_folder(own: WeightStore) -> None:
     shutil.move(own.path(T5), own.path("small") / T5)
     assert loading.load_model(own.checkpoint("small"), CPU).window == 1500
 
 
 @pytest.mark.parametrize("has_marks", [True, False])
-def test_the_released_tokenizer_needs_tokenizer_json_alone(tmp_path: Path, has_marks: bool) -> None:
+def test_released_tokenizer_needs_only_tokenizer_json(tmp_path: Path, has_marks: bool) -> None:
     """transformers rebuilds a T5 tokenizer from parts of tokenizer.json; the ids must be those of the file.
 
     The released folder also has spiece.model, which is not fetched.
@@ -204,7 +206,7 @@ def _assert_same_state(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Te
 
 
 def _loaded_by_audiocraft(store: WeightStore, name: str) -> tuple[Any, Any]:
-    """Codec and language model as audiocraft loads them from the folder, but for where T5 lies."""
+    """Codec and language model as audiocraft loads them from the folder, except for the location of T5."""
     package = torch.load(store.path(name) / "state_dict.bin", weights_only=True)
     config = OmegaConf.create(package["xp.cfg"])
     config.conditioners.description.t5.name = str(store.path(T5))

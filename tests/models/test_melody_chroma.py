@@ -1,4 +1,4 @@
-"""The chroma of a melody is that of audiocraft, which takes torchaudio's spectrogram and librosa's filters."""
+"""Melody chroma equals that of audiocraft, which uses torchaudio's spectrogram and librosa's filters."""
 
 from collections.abc import Callable
 
@@ -27,30 +27,30 @@ SOUNDS: dict[str, Callable[[], np.ndarray]] = {
 
 
 @pytest.mark.parametrize(("rate", "size", "classes"), [(32_000, 16_384, 12), (44_100, 4_096, 12), (22_050, 1_024, 24)])
-def test_the_filters_are_those_of_librosa(rate: int, size: int, classes: int) -> None:
+def test_filters_equal_those_of_librosa(rate: int, size: int, classes: int) -> None:
     expected = librosa.filters.chroma(sr=rate, n_fft=size, tuning=0, n_chroma=classes)
-    found = filter_bank(rate, size, classes)
-    assert found.dtype == np.float32 and found.flags.c_contiguous
-    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-12)
+    actual = filter_bank(rate, size, classes)
+    assert actual.dtype == np.float32 and actual.flags.c_contiguous
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize("sound", SOUNDS)
 @pytest.mark.parametrize("strongest_only", [True, False])
-def test_chroma_is_that_of_audiocraft(sound: str, strongest_only: bool) -> None:
+def test_chroma_equals_that_of_audiocraft(sound: str, strongest_only: bool) -> None:
     theirs = ChromaExtractor(RATE, 12, 14, argmax=strongest_only)
     ours = Chroma(ChromaOptions(RATE, 12, 2**14, strongest_only), torch.device("cpu"))
     ours.load_state_dict({"window": theirs.spec.window.half()})
     theirs.spec.window.copy_(theirs.spec.window.half())  # as released checkpoints store it
     waveform = torch.from_numpy(SOUNDS[sound]())
-    expected, found = theirs(waveform[None])[0], ours(waveform)
-    assert found.shape == expected.shape == (ours.options.frames(len(waveform)), 12)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    expected, actual = theirs(waveform[None])[0], ours(waveform)
+    assert actual.shape == expected.shape == (ours.options.frames(len(waveform)), 12)
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=0)
     if strongest_only:
-        assert torch.equal(found, expected)
-        assert torch.equal(found.sum(1), torch.ones(len(found)))
+        assert torch.equal(actual, expected)
+        assert torch.equal(actual.sum(1), torch.ones(len(actual)))
 
 
-def test_an_a_is_heard_as_an_a() -> None:
+def test_pitch_a_has_pitch_class_a() -> None:
     ours = Chroma(ChromaOptions(RATE, 12, 2**14, True), torch.device("cpu"))
     ours.load_state_dict({"window": torch.hann_window(2**14)})
     for octave in (110, 220, 440, 880):

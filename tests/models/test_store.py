@@ -1,4 +1,4 @@
-"""What the weights folder says of itself, and what it gives to be loaded."""
+"""The weights folder: presence, verification, and the files of a checkpoint."""
 
 import os
 import shutil
@@ -16,14 +16,14 @@ def empty(tmp_path: Path) -> WeightStore:
     return WeightStore(tmp_path / "weights")
 
 
-def test_a_part_with_a_file_missing_is_not_here(weights: Path, empty: WeightStore) -> None:
+def test_component_with_a_missing_file_is_not_present(weights: Path, empty: WeightStore) -> None:
     shutil.copytree(weights / "t5-base", empty.path("t5-base"))
     assert empty.has("t5-base")
     (empty.path("t5-base") / "tokenizer.json").unlink()
     assert not empty.has("t5-base")
 
 
-def test_weights_made_elsewhere_are_recorded_and_verified(weights: Path, empty: WeightStore) -> None:
+def test_manifest_can_be_written_for_existing_weights(weights: Path, empty: WeightStore) -> None:
     shutil.copytree(weights / "small", empty.path("small"))
     assert empty.verify("small") == ["small: no manifest.json, nothing to compare with"]
     empty.write_manifest("small")
@@ -32,7 +32,7 @@ def test_weights_made_elsewhere_are_recorded_and_verified(weights: Path, empty: 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files of a checkpoint `small`, in a weights folder of its empty."""
+    """The files of a checkpoint `small`, in an otherwise empty weights folder."""
     folder = tmp_path / "small"
     folder.mkdir()
     for file in CHECKPOINT_FILES:
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_changed_file_is_not_loaded(folder: Path) -> None:
+def test_changed_file_is_not_loaded(folder: Path) -> None:
     store = WeightStore(folder.parent)
     assert store.component("small") == folder  # without a manifest there is nothing to compare with
     store.write_manifest("small")
@@ -50,7 +50,7 @@ def test_a_changed_file_is_not_loaded(folder: Path) -> None:
         store.component("small")
 
 
-def test_a_file_is_read_again_only_when_it_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksum_is_recomputed_only_after_a_change(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = WeightStore(folder.parent)
     store.write_manifest("small")
     store.component("small")
@@ -61,7 +61,7 @@ def test_a_file_is_read_again_only_when_it_changed(folder: Path, monkeypatch: py
         store.component("small")
 
 
-def test_a_checkpoint_comes_with_those_of_its_parts_that_are_here(weights: Path, empty: WeightStore) -> None:
+def test_checkpoint_lists_its_present_parts(weights: Path, empty: WeightStore) -> None:
     shutil.copytree(weights / "small", empty.path("small"))
     (empty.path("small") / "t5").mkdir()
     files = empty.checkpoint("small")
@@ -72,7 +72,7 @@ def test_a_checkpoint_comes_with_those_of_its_parts_that_are_here(weights: Path,
     assert empty.checkpoint("small").part("google-t5/t5-base") == empty.path("t5-base")
 
 
-def test_a_damaged_part_keeps_its_checkpoint_from_loading(weights: Path, empty: WeightStore) -> None:
+def test_damaged_part_prevents_loading_of_its_checkpoint(weights: Path, empty: WeightStore) -> None:
     for name in ("small", "t5-base"):
         shutil.copytree(weights / name, empty.path(name))
     empty.write_manifest("t5-base")

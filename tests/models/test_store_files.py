@@ -1,4 +1,4 @@
-"""The weights folder where it may not be read or written, and a fetch although the environment says offline."""
+"""Unreadable and unwritable weights folders, and fetching despite offline settings."""
 
 import hashlib
 import os
@@ -21,14 +21,14 @@ NOBODY = 65534
 
 @pytest.fixture
 def hub(hub: Hub) -> Hub:
-    """A hub with `encodec_32khz` alone."""
+    """A hub that has only `encodec_32khz`."""
     hub.repositories["facebook/encodec_32khz"] = dict(CODEC)
     return hub
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A weights folder that others may pass into, unlike pytest's own."""
+    """A weights folder that other users can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         folder.chmod(0o755)
@@ -37,17 +37,17 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def step_down(folder: Path) -> Iterator[Callable[[], None]]:
-    """Makes an ordinary user of this process, who may not write: root may, whatever a folder's mode says."""
-    was = os.geteuid()
+def drop_write_permission(folder: Path) -> Iterator[Callable[[], None]]:
+    """Makes the folder read-only and drops root, which may write regardless of a folder's mode."""
+    initial_user = os.geteuid()
 
-    def step_down() -> None:
+    def drop_write_permission() -> None:
         folder.chmod(0o555)
-        if was == 0:
+        if initial_user == 0:
             os.seteuid(NOBODY)
 
-    yield step_down
-    os.seteuid(was)
+    yield drop_write_permission
+    os.seteuid(initial_user)
     folder.chmod(0o755)
 
 
@@ -59,17 +59,17 @@ def fetched(hub: Hub, folder: Path) -> WeightStore:
     return store
 
 
-def said(*arguments: str) -> str:
-    """What a command ends with."""
-    with pytest.raises(SystemExit) as ended:
+def exit_message(*arguments: str) -> str:
+    """The error message with which a command exits."""
+    with pytest.raises(SystemExit) as raised:
         cli.main(["weights", *arguments])
-    text = str(ended.value)
+    text = str(raised.value)
     assert "\n" not in text and "Errno" not in text
     return text
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
-def test_a_fetch_goes_online_where_the_image_says_offline(hub: Hub, folder: Path, variable: str) -> None:
+def test_fetch_ignores_offline_settings(hub: Hub, folder: Path, variable: str) -> None:
     command = [sys.executable, "-m", "musicgen_service", "weights", "fetch", "encodec_32khz"]
     environment = os.environ | {"HF_ENDPOINT": hub.url, variable: "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -77,7 +77,7 @@ def test_a_fetch_goes_online_where_the_image_says_offline(hub: Hub, folder: Path
     assert WeightStore(folder).verify("encodec_32khz") == []
 
 
-def test_what_serves_stays_offline_after_a_fetch(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_restored_after_a_fetch(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants, is_offline_mode
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -85,58 +85,66 @@ def test_what_serves_stays_offline_after_a_fetch(hub: Hub, folder: Path, monkeyp
     assert is_offline_mode()
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(hub: Hub, folder: Path, step_down: Callable[[], None]) -> None:
-    step_down()
-    assert said("fetch", "encodec_32khz") == (
+def test_error_of_an_unwritable_folder_is_one_sentence(
+    hub: Hub, folder: Path, drop_write_permission: Callable[[], None]
+) -> None:
+    drop_write_permission()
+    assert exit_message("fetch", "encodec_32khz") == (
         f"error: The weights folder {folder} cannot be written (Permission denied): "
         "make room and let this user write there, or name another folder with MUSICGEN_WEIGHTS."
     )
 
 
-def test_a_fetch_that_another_user_began_is_one_sentence(hub: Hub, folder: Path, step_down: Callable[[], None]) -> None:
+def test_error_of_another_users_partial_fetch_is_one_sentence(
+    hub: Hub, folder: Path, drop_write_permission: Callable[[], None]
+) -> None:
     (folder / ".partial" / "encodec_32khz").mkdir(parents=True)
     (folder / ".partial").chmod(0o555)
-    step_down()
-    assert f"The weights folder {folder} cannot be written (Permission denied)" in said("fetch", "encodec_32khz")
+    drop_write_permission()
+    assert f"The weights folder {folder} cannot be written (Permission denied)" in exit_message(
+        "fetch", "encodec_32khz"
+    )
 
 
-def test_a_full_disk_is_one_sentence_that_does_not_blame_the_hub(hub: Hub, folder: Path) -> None:
+def test_error_of_a_full_disk_does_not_blame_the_hub(hub: Hub, folder: Path) -> None:
     digest = hashlib.sha256(CODEC["model.safetensors"]).hexdigest()
     partial = folder / ".partial" / "encodec_32khz"
     partial.mkdir(parents=True)
     (partial / f"model.safetensors.{digest}.unfinished").symlink_to("/dev/full")
-    sentence = said("fetch", "encodec_32khz")
+    sentence = exit_message("fetch", "encodec_32khz")
     assert f"The weights folder {folder} cannot be written (No space left on device)" in sentence
     assert "hub" not in sentence and "fetched" not in sentence
 
 
-def test_a_read_only_mount_is_one_sentence(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_read_only_mount_is_one_sentence(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object, **_options: object) -> None:
         raise OSError(30, os.strerror(30))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    assert "cannot be written (Read-only file system)" in said("fetch", "encodec_32khz")
+    assert "cannot be written (Read-only file system)" in exit_message("fetch", "encodec_32khz")
 
 
 @pytest.mark.parametrize("command", [["list"], ["verify", "encodec_32khz"], ["fetch", "encodec_32khz"]], ids=str)
-def test_a_part_that_cannot_be_read_is_one_sentence(
-    fetched: WeightStore, step_down: Callable[[], None], command: list[str]
+def test_error_of_an_unreadable_component_is_one_sentence(
+    fetched: WeightStore, drop_write_permission: Callable[[], None], command: list[str]
 ) -> None:
     fetched.path("encodec_32khz").chmod(0)
-    step_down()
-    assert "'encodec_32khz' cannot be read (Permission denied): let this user read its folder." in said(*command)
+    drop_write_permission()
+    assert "'encodec_32khz' cannot be read (Permission denied): let this user read its folder." in exit_message(
+        *command
+    )
 
 
-def test_every_file_that_cannot_be_read_is_a_problem(fetched: WeightStore, step_down: Callable[[], None]) -> None:
+def test_verify_reports_every_unreadable_file(fetched: WeightStore, drop_write_permission: Callable[[], None]) -> None:
     (fetched.path("encodec_32khz") / "config.json").chmod(0)
-    step_down()
-    assert "encodec_32khz/config.json: Permission denied" in said("verify", "encodec_32khz")
+    drop_write_permission()
+    assert "encodec_32khz/config.json: Permission denied" in exit_message("verify", "encodec_32khz")
 
 
-def test_a_manifest_that_cannot_be_read_is_not_taken_for_none(
-    fetched: WeightStore, step_down: Callable[[], None]
+def test_unreadable_manifest_is_not_treated_as_missing(
+    fetched: WeightStore, drop_write_permission: Callable[[], None]
 ) -> None:
     (fetched.path("encodec_32khz") / MANIFEST).chmod(0)
-    step_down()
+    drop_write_permission()
     with pytest.raises(WeightsError, match="'encodec_32khz' cannot be read"):
         fetched.component("encodec_32khz")

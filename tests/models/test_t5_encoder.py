@@ -1,4 +1,4 @@
-"""The text encoder gives, bit by bit, what transformers' T5 gives on the same folder."""
+"""The text encoder is bit-identical to transformers' T5 on the same folder."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ TEXTS = ["rock", "lofi piano with soft drums, 90 bpm", "jazz " * 600, "  ", "静
 
 @torch.no_grad()
 def assert_same_embeddings(folder: Path, theirs: T5EncoderModel, lengths: tuple[int, ...]) -> None:
-    """For a text of each length beside one that is shorter."""
+    """Compare embeddings for a text of each length, batched with a shorter one."""
     ours = t5_encoder.load(folder, CPU)
     generator = torch.Generator().manual_seed(1)
     for length in lengths:
@@ -40,37 +40,37 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("feedforward", ["relu", "gated-gelu"])
-def test_random_encoders(folder: Path, feedforward: str) -> None:
+def test_random_encoders_equal_transformers(folder: Path, feedforward: str) -> None:
     theirs = T5EncoderModel(T5Config(**SHAPE, feed_forward_proj=feedforward)).train(False)
     theirs.save_pretrained(folder)
-    # From one token to beyond the longest distance that has a bias of its own.
+    # From one token to beyond the longest distance with a bias of its own.
     assert_same_embeddings(folder, theirs, (1, 2, 9, 33, 130, 512))
 
 
-def test_the_shipped_encoder() -> None:
+def test_shipped_encoder_equals_transformers() -> None:
     folder = Path("weights/demo/t5")
     assert_same_embeddings(folder, T5EncoderModel.from_pretrained(folder).train(False), (1, 12, 200))
 
 
-def test_a_folder_may_hold_a_decoder_as_well(folder: Path) -> None:
+def test_folder_may_also_hold_a_decoder(folder: Path) -> None:
     T5ForConditionalGeneration(T5Config(**SHAPE)).save_pretrained(folder)
     assert_same_embeddings(folder, T5EncoderModel.from_pretrained(folder).train(False), (7,))
 
 
-def test_a_folder_may_hold_weights_in_torchs_format(folder: Path) -> None:
+def test_folder_may_hold_weights_in_torch_format(folder: Path) -> None:
     theirs = T5EncoderModel(T5Config(**SHAPE)).train(False)
     theirs.config.save_pretrained(folder)
     torch.save(theirs.state_dict(), folder / "pytorch_model.bin")
     assert_same_embeddings(folder, theirs, (7,))
 
 
-def test_another_architecture_is_refused(folder: Path) -> None:
+def test_unsupported_architecture_is_rejected(folder: Path) -> None:
     T5EncoderModel(T5Config(**SHAPE, feed_forward_proj="silu")).save_pretrained(folder)
     with pytest.raises(ValueError, match="'silu' is not known"):
         t5_encoder.load(folder, CPU)
 
 
-def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+def test_weights_of_another_shape_are_rejected(folder: Path) -> None:
     T5EncoderModel(T5Config(**SHAPE)).save_pretrained(folder)
     T5Config(**{**SHAPE, "d_ff": 95}).save_pretrained(folder)
     with pytest.raises(RuntimeError, match=r"blocks\.0\.feedforward\.wi\.weight"):
@@ -79,13 +79,13 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("which", ["demo", "random"])
-def test_tokens_are_those_of_transformers(weights: Path, which: str, text: str) -> None:
+def test_tokens_equal_those_of_transformers(weights: Path, which: str, text: str) -> None:
     folder = Path("weights/demo/t5") if which == "demo" else weights / T5
     theirs = T5Tokenizer.from_pretrained(folder)(text, truncation=True, max_length=512)["input_ids"]
     assert TextTokenizer(folder).tokens(text) == theirs
 
 
-def test_a_long_text_is_cut_and_keeps_its_end_mark() -> None:
+def test_long_text_is_truncated_and_keeps_its_end_token() -> None:
     tokenizer = TextTokenizer(Path("weights/demo/t5"))
     tokens = tokenizer.tokens("rock " * 600)
     assert len(tokens) == tokenizer.limit == 512

@@ -1,4 +1,4 @@
-"""How much of a prompt the text encoder reads, and what is told of the rest."""
+"""How much of a prompt the text encoder reads, and the notes to the client about the rest."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from musicgen_service.models import text_reading
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
-from musicgen_service.models.text_reading import MOST_TOKENS, TextReading
+from musicgen_service.models.text_reading import MAX_TOKENS, TextReading
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def demo() -> MusicGenModel:
     return load_model(WeightStore(Path("weights")).checkpoint("demo"), torch.device("cpu"))
 
 
-def told(model: MusicGenModel, prompt: str) -> list[str]:
+def notes_for(model: MusicGenModel, prompt: str) -> list[str]:
     reading = model.read_text(prompt)
     return text_reading.notes(model.name, reading, reading)
 
@@ -35,8 +35,8 @@ def told(model: MusicGenModel, prompt: str) -> list[str]:
         "(120-122BPM)!",
     ],
 )
-def test_a_prompt_of_words_that_are_known_is_fine(prompt: str, demo: MusicGenModel) -> None:
-    assert told(demo, prompt) == []
+def test_known_words_give_no_note(prompt: str, demo: MusicGenModel) -> None:
+    assert notes_for(demo, prompt) == []
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_a_prompt_of_words_that_are_known_is_fine(prompt: str, demo: MusicGenMod
         "静かなピアノ 120-122 bpm",
     ],
 )
-def test_a_prompt_of_which_nothing_is_known_is_told(prompt: str, demo: MusicGenModel) -> None:
-    assert told(demo, prompt) == [
+def test_note_for_a_prompt_without_known_words(prompt: str, demo: MusicGenModel) -> None:
+    assert notes_for(demo, prompt) == [
         "The text encoder of model 'demo' knows none of the prompt's words: describe it in English."
     ]
 
 
-def test_a_prompt_of_which_little_is_known_is_told(demo: MusicGenModel) -> None:
-    assert told(demo, "тихое медленное пианино, jazz") == [
+def test_note_for_a_prompt_with_few_known_words(demo: MusicGenModel) -> None:
+    assert notes_for(demo, "тихое медленное пианино, jazz") == [
         "The text encoder of model 'demo' knows 1 of the prompt's 4 words: describe it in English."
     ]
 
@@ -67,12 +67,12 @@ def tokens_of(model: MusicGenModel, prompt: str) -> list[int]:
     return model.tokenizer.tokens(prompt)
 
 
-def test_the_encoder_reads_512_tokens_and_the_rest_is_told(demo: MusicGenModel) -> None:
-    fits = " ".join(["rock"] * (MOST_TOKENS - 1))  # and the end mark
-    assert len(tokens_of(demo, fits)) == MOST_TOKENS and told(demo, fits) == []
+def test_note_for_a_prompt_beyond_512_tokens(demo: MusicGenModel) -> None:
+    fits = " ".join(["rock"] * (MAX_TOKENS - 1))  # plus the end-of-text token
+    assert len(tokens_of(demo, fits)) == MAX_TOKENS and notes_for(demo, fits) == []
     longer = fits + " jazz piano"
     assert tokens_of(demo, longer) == tokens_of(demo, fits)
-    assert told(demo, longer) == [
+    assert notes_for(demo, longer) == [
         "The prompt is 514 tokens long and the text encoder reads 512: what comes after its first "
         f"{len(fits)} characters has no effect."
     ]
@@ -80,13 +80,13 @@ def test_the_encoder_reads_512_tokens_and_the_rest_is_told(demo: MusicGenModel) 
 
 
 @pytest.mark.parametrize("prompt", ["a" * 4000, "1234567890" * 400, "la " * 1333])
-def test_the_work_for_a_prompt_is_bounded(prompt: str, demo: MusicGenModel) -> None:
-    # It grows with the square of the tokens in the encoder, and with the tokens in each step of the decoder.
+def test_prompt_is_truncated_to_512_tokens(prompt: str, demo: MusicGenModel) -> None:
+    # Without a limit, the cost is quadratic in the encoder and linear in each step of the decoder.
     assert demo.read_text(prompt).tokens > 3000
-    assert len(tokens_of(demo, prompt)) == MOST_TOKENS
+    assert len(tokens_of(demo, prompt)) == MAX_TOKENS
 
 
-def test_a_bpm_that_is_added_counts_and_its_words_do_not() -> None:
+def test_added_bpm_counts_as_tokens_but_not_as_words() -> None:
     prompt, description = TextReading(512, 512, 9, 2, 0), TextReading(515, 512, 9, 4, 2)
     assert [sentence[:30] for sentence in text_reading.notes("x", prompt, description)] == [
         "The prompt is 515 tokens long ",

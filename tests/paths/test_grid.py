@@ -1,4 +1,4 @@
-"""Which bars of a recording can be a loop."""
+"""Choice of the bars of a recording that can be a loop."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ def bars(tempo: float, seconds: float, start: float = 0.0, per_bar: int = 4, con
         (90, 2, 3, 3),
     ],
 )
-def test_a_loop_has_the_most_bars_that_fit(bpm: float, seconds: float, per_bar: int, beats: int) -> None:
-    assert grid.most_beats(bpm, seconds, per_bar) == beats
+def test_max_beats_is_a_power_of_two_of_bars(bpm: float, seconds: float, per_bar: int, beats: int) -> None:
+    assert grid.max_beats(bpm, seconds, per_bar) == beats
     assert beats * 60 / bpm <= seconds + 1e-6
 
 
-def test_every_downbeat_that_leaves_room_is_a_start() -> None:
+def test_every_downbeat_with_enough_audio_is_a_start() -> None:
     found = grid.cuts(bars(120, 13, start=0.5), 120, 8, 12.9)
     assert found == [Cut(0.5, 8.5, 16), Cut(2.5, 10.5, 16), Cut(4.5, 12.5, 16)]
 
@@ -42,31 +42,31 @@ def test_a_downbeat_at_zero_is_a_start() -> None:
     assert grid.cuts(bars(120, 9), 120, 8, 9)[0] == Cut(0, 8, 16)
 
 
-def test_fewer_bars_are_taken_when_the_recording_has_no_more() -> None:
+def test_short_recording_gives_fewer_bars() -> None:
     assert grid.cuts(bars(120, 7.9), 120, 8, 7.9)[0] == Cut(0, 4, 8)
 
 
 @pytest.mark.parametrize("octave", [0.5, 1, 2])
-def test_half_and_double_tempo_are_the_tempo(octave: float) -> None:
+def test_half_and_double_tempo_are_accepted(octave: float) -> None:
     [cut, *_] = grid.cuts(bars(100 * octave, 15), 100, 8, 15)
     assert cut.beats == 8 and cut.end - cut.start == pytest.approx(4.8)
 
 
-@pytest.mark.parametrize(("tempo", "serves"), [(110, True), (90, True), (125, False), (75, False), (160, False)])
-def test_another_tempo_serves_when_stretching_it_is_hardly_heard(tempo: float, serves: bool) -> None:
-    assert bool(grid.cuts(bars(tempo, 15), 100, 8, 15)) == serves
+@pytest.mark.parametrize(("tempo", "is_close"), [(110, True), (90, True), (125, False), (75, False), (160, False)])
+def test_tempo_within_tolerance_is_accepted(tempo: float, is_close: bool) -> None:
+    assert bool(grid.cuts(bars(tempo, 15), 100, 8, 15)) == is_close
 
 
-def test_three_to_the_bar() -> None:
+def test_bars_of_three_beats() -> None:
     assert grid.cuts(bars(120, 9, per_bar=3), 120, 8, 9)[0] == Cut(0, 6, 12)
 
 
-def test_what_may_be_noise_is_no_grid() -> None:
+def test_low_confidence_grid_gives_no_cuts() -> None:
     assert grid.cuts(bars(120, 13, confidence=0.01), 120, 8, 13) == []
     assert grid.cuts(BeatGrid(), 120, 8, 13) == []
 
 
-def test_a_part_that_leaves_the_tempo_is_no_loop() -> None:
+def test_part_that_deviates_from_the_tempo_is_not_a_cut() -> None:
     even = bars(120, 13)
     beats = np.delete(even.beats, [9, 10])
     downbeats = np.intersect1d(beats, even.downbeats)
@@ -74,9 +74,9 @@ def test_a_part_that_leaves_the_tempo_is_no_loop() -> None:
     assert starts == [0, 6, 8]
 
 
-def test_the_own_grid_has_its_beats_where_most_sets_in() -> None:
+def test_fixed_grid_is_aligned_with_onsets() -> None:
     envelope = np.zeros(1300)
     envelope[30::50] = 1.0
-    found = grid.own_grid(envelope, 0.01, 120, 8, 12.9)
+    found = grid.cuts_on_fixed_grid(envelope, 0.01, 120, 8, 12.9)
     assert [cut.start for cut in found] == pytest.approx([0.3, 0.8, 1.3, 1.8], abs=0.011)
     assert all(cut.beats == 16 and cut.end - cut.start == pytest.approx(8) for cut in found)

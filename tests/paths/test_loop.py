@@ -1,4 +1,4 @@
-"""Loops of known music: exact, seamless, and never refused."""
+"""Loops of known music: exact in length and seamless, and generation never fails."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -12,7 +12,7 @@ from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.paths import loop, takes
 from musicgen_service.paths.job import Clip, Job
-from musicgen_service.paths.loop import ATTEMPTS, TOGETHER
+from musicgen_service.paths.loop import ATTEMPTS, BATCH_SIZE
 from tests.support.fake_music_model import HOP, RATE, FakeMusicModel, Play, job_for, jump_at_the_seam
 from tests.support.sounds import tone
 
@@ -20,10 +20,10 @@ TEMPI = (40, 60.23, 87.5, 140, 174, 300)
 
 
 def music(bpm: float, start: float = 0.0, **choices: Any) -> Play:
-    """Songs of a tempo, or of its half or double where the synthesiser has no such tempo."""
-    played = bpm * 2 if bpm < 60 else bpm / 2 if bpm > 180 else bpm
+    """Songs of a tempo, or of its half or double where the synthesiser does not support it."""
+    synthesised = bpm * 2 if bpm < 60 else bpm / 2 if bpm > 180 else bpm
     choices = {"beats_per_bar": 4, "drums": True} | choices
-    return lambda seed, seconds: Synthesiser().song(seed % 9973, seconds, bpm=played, start=start, **choices).audio
+    return lambda seed, seconds: Synthesiser().song(seed % 9973, seconds, bpm=synthesised, start=start, **choices).audio
 
 
 def noise(seed: int, seconds: float) -> np.ndarray:
@@ -34,21 +34,21 @@ def loops(model: FakeMusicModel, **inputs: Any) -> list[Clip]:
     return list(loop.generate(job_for(model, task="loop", **inputs)))
 
 
-def spied(monkeypatch: pytest.MonkeyPatch) -> list[takes.Take]:
-    """The takes that are chosen from here on."""
+def record_takes(monkeypatch: pytest.MonkeyPatch) -> list[takes.Take]:
+    """A list to which every take chosen from now on is appended."""
     chosen: list[takes.Take] = []
-    first = loop.first_take
+    first_take = loop.first_take
 
-    def remember(*given: Any) -> takes.Take:
-        chosen.append(first(*given))
+    def recording(*arguments: Any) -> takes.Take:
+        chosen.append(first_take(*arguments))
         return chosen[-1]
 
-    monkeypatch.setattr(loop, "first_take", remember)
+    monkeypatch.setattr(loop, "first_take", recording)
     return chosen
 
 
 @pytest.mark.parametrize("bpm", TEMPI)
-def test_a_loop_has_whole_bars_of_the_tempo_to_the_sample(bpm: float) -> None:
+def test_loop_length_is_exact_bars_at_the_tempo(bpm: float) -> None:
     model = FakeMusicModel(music(bpm))
     clips = loops(model, bpm=bpm, variations=2)
     [length] = {clip.samples.shape[1] for clip in clips}
@@ -58,13 +58,13 @@ def test_a_loop_has_whole_bars_of_the_tempo_to_the_sample(bpm: float) -> None:
     assert len(model.asked) == 2, "the first attempt was good"
 
 
-@pytest.mark.parametrize("made", [0.9, 0.97, 1.04, 1.1])
-def test_music_that_misses_the_tempo_is_stretched_to_it(made: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = spied(monkeypatch)
-    model = FakeMusicModel(music(100 * made, start=1.3))
+@pytest.mark.parametrize("ratio", [0.9, 0.97, 1.04, 1.1])
+def test_music_off_the_tempo_is_stretched(ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = record_takes(monkeypatch)
+    model = FakeMusicModel(music(100 * ratio, start=1.3))
     [clip] = loops(model, bpm=100)
     assert clip.samples.shape == (1, round(8 * 0.6 * RATE)) and len(model.asked) == 1
-    bar = 240 / (100 * made)
+    bar = 240 / (100 * ratio)
     early = (chosen[0].cut.start + 1.3) % bar
     assert min(early, bar - early) < 0.03, "it starts on a downbeat"
     assert chosen[0].cut.end - chosen[0].cut.start == pytest.approx(2 * bar, abs=0.03)
@@ -72,23 +72,21 @@ def test_music_that_misses_the_tempo_is_stretched_to_it(made: float, monkeypatch
 
 @pytest.mark.parametrize("start", [0.0, 0.9])
 @pytest.mark.parametrize(("seed", "bpm"), [(3, 87.5), (4, 120), (6, 140), (8, 174)])
-def test_the_seam_adds_nothing_to_the_music(
-    seed: int, bpm: float, start: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chosen = spied(monkeypatch)
+def test_seam_adds_no_onset(seed: int, bpm: float, start: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = record_takes(monkeypatch)
     clips = loops(FakeMusicModel(music(bpm * 1.03, start)), bpm=bpm, seed=seed, variations=3)
     assert max(jump_at_the_seam(clip.samples) for clip in clips) < 1
-    found = chosen[0].seam
-    assert found.join <= found.beat and found.boundary <= 1.1 * found.uncut
+    seam = chosen[0].seam
+    assert seam.join <= seam.beat and seam.boundary <= 1.1 * seam.uncut
 
 
-def test_it_begins_where_the_tracker_hears_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = spied(monkeypatch)
-    heard = np.arange(0.65, 12, 0.5)
+def test_loop_starts_on_a_detected_downbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = record_takes(monkeypatch)
+    detected = np.arange(0.65, 12, 0.5)
     model = FakeMusicModel(noise)
-    [clip] = loops(model, bpm=120, track=lambda *_: BeatGrid(120, heard, heard[3::4], 4, 1.0))
+    [clip] = loops(model, bpm=120, track=lambda *_: BeatGrid(120, detected, detected[3::4], 4, 1.0))
     assert len(model.asked) == 1 and clip.samples.shape == (1, 8 * RATE)
-    assert chosen[0].cut.start == heard[3]
+    assert chosen[0].cut.start == detected[3]
 
 
 def test_a_waltz_has_bars_of_three() -> None:
@@ -103,24 +101,24 @@ def test_stereo_loops() -> None:
 
 
 @pytest.mark.parametrize(("bpm", "duration", "beats"), [(40, 2, 1), (40, 4, 2), (300, 20, 64), (120, 20, 32)])
-def test_the_duration_is_the_most_that_a_loop_takes(bpm: float, duration: float, beats: int) -> None:
+def test_duration_is_the_maximum_length(bpm: float, duration: float, beats: int) -> None:
     [clip] = loops(FakeMusicModel(music(bpm)), bpm=bpm, duration=float(duration))
     assert clip.samples.shape[1] == round(beats * 60 / bpm * RATE) <= duration * RATE
 
 
-def test_music_without_the_tempo_is_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_music_without_the_tempo_is_regenerated(capsys: pytest.CaptureFixture[str]) -> None:
     model = FakeMusicModel(lambda seed, seconds: music(90 if seed == 5 else 120)(seed, seconds))
     [clip] = loops(model, bpm=120)
     assert len(model.asked) == 2 and clip.seed == 5
-    told = capsys.readouterr().err
-    assert "attempt 1 of 3 (seed 5) has no whole bars of 120 bpm: heard" in told and "warning" not in told
+    log = capsys.readouterr().err
+    assert "attempt 1 of 3 (seed 5) has no whole bars of 120 bpm: heard" in log and "warning" not in log
     again = loops(FakeMusicModel(model.play), bpm=120)
     assert np.array_equal(again[0].samples, clip.samples)
 
 
 @pytest.mark.parametrize("play", [noise, lambda _seed, seconds: tone(seconds)[0]], ids=["noise", "a chord"])
 @pytest.mark.parametrize("bpm", TEMPI)
-def test_any_sound_becomes_an_exact_seamless_loop(play: Play, bpm: float) -> None:
+def test_any_sound_gives_an_exact_seamless_loop(play: Play, bpm: float) -> None:
     model = FakeMusicModel(play)
     clips = loops(model, bpm=bpm, variations=3)
     assert len(model.asked) <= ATTEMPTS + 1
@@ -130,31 +128,31 @@ def test_any_sound_becomes_an_exact_seamless_loop(play: Play, bpm: float) -> Non
         assert jump_at_the_seam(clip.samples) < 1
 
 
-def test_what_never_keeps_the_tempo_is_cut_on_its_grid_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fixed_grid_is_used_after_all_attempts_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
     model = FakeMusicModel(music(90))
     [clip] = loops(model, bpm=120)
     assert clip.samples.shape[1] == 8 * RATE and jump_at_the_seam(clip.samples) < 1
-    told = capsys.readouterr().err
+    log = capsys.readouterr().err
     assert len(model.asked) == ATTEMPTS
-    assert "note: No attempt keeps 120 bpm, so the loop is cut on that tempo's own grid" in told
+    assert "note: No attempt keeps 120 bpm, so the loop is cut on that tempo's own grid" in log
 
 
-def test_silence_is_no_reason_to_fail() -> None:
+def test_silence_gives_silent_loops() -> None:
     clips = loops(
         FakeMusicModel(lambda _seed, seconds: np.zeros(round(seconds * RATE), np.float32)), bpm=120, variations=2
     )
     assert [clip.samples.shape for clip in clips] == [(1, 8 * RATE)] * 2
 
 
-def test_the_tempo_is_told_to_the_model_once() -> None:
-    for prompt, told in (("house", "house, 120 bpm"), ("house, 120 bpm", "house, 120 bpm")):
+def test_tempo_is_in_the_description_once() -> None:
+    for prompt, description in (("house", "house, 120 bpm"), ("house, 120 bpm", "house, 120 bpm")):
         model = FakeMusicModel(music(120))
         loops(model, bpm=120, prompt=prompt, variations=2)
-        assert {request.condition.text for group in model.asked for request in group} == {told}
+        assert {request.condition.text for group in model.asked for request in group} == {description}
 
 
-def test_variations_go_on_from_the_last_four_beats_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = spied(monkeypatch)
+def test_variations_continue_the_last_four_beats_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = record_takes(monkeypatch)
     model = FakeMusicModel(music(120))
     loops(model, bpm=120, variations=4)
     first, others = model.asked
@@ -164,21 +162,21 @@ def test_variations_go_on_from_the_last_four_beats_together(monkeypatch: pytest.
     for request in others:
         assert request.prefix_tokens is not None
         assert request.prefix_tokens.shape[1] * HOP / RATE == pytest.approx(2.0, abs=0.03)
-        heard = model.decode(request.prefix_tokens).numpy()
-        assert np.abs(heard - take.sound[:, end - heard.shape[1] : end]).max() < 1e-4
+        lead = model.decode(request.prefix_tokens).numpy()
+        assert np.abs(lead - take.sound[:, end - lead.shape[1] : end]).max() < 1e-4
 
 
-def test_variations_are_as_loud_as_the_first() -> None:
-    def louder_and_louder(seed: int, seconds: float) -> np.ndarray:
+def test_variations_have_the_loudness_of_the_first_loop() -> None:
+    def varying_level(seed: int, seconds: float) -> np.ndarray:
         return music(120)(seed, seconds) * (0.1 + (seed % 7) / 8)
 
     for strategy in ("loudness", "peak", "rms", "clip"):
-        clips = loops(FakeMusicModel(louder_and_louder), bpm=120, variations=4, normalization_strategy=strategy)
+        clips = loops(FakeMusicModel(varying_level), bpm=120, variations=4, normalization_strategy=strategy)
         levels = [integrated_loudness(clip.samples, RATE) for clip in clips]
         assert max(levels) - min(levels) < 0.2
 
 
-def test_a_variation_depends_on_the_seed_and_its_number_only() -> None:
+def test_variation_depends_only_on_seed_and_number() -> None:
     few, many = (loops(FakeMusicModel(music(120)), bpm=120, variations=count) for count in (2, 4))
     for one, other in zip(few, many, strict=False):
         assert (one.seed, one.number) == (other.seed, other.number)
@@ -186,54 +184,54 @@ def test_a_variation_depends_on_the_seed_and_its_number_only() -> None:
     assert len({clip.samples.tobytes() for clip in many}) == 4
 
 
-def test_each_loop_is_handed_over_before_the_next_ones_are_made() -> None:
+def test_loops_are_yielded_before_the_next_batch_is_generated() -> None:
     model = FakeMusicModel(music(174))
-    clips: Iterator[Clip] = loop.generate(job_for(model, task="loop", bpm=174, duration=2.0, variations=TOGETHER + 3))
+    clips: Iterator[Clip] = loop.generate(job_for(model, task="loop", bpm=174, duration=2.0, variations=BATCH_SIZE + 3))
     next(clips)
     assert [len(group) for group in model.asked] == [1]
-    list(islice(clips, TOGETHER))
-    assert [len(group) for group in model.asked] == [1, TOGETHER]
+    list(islice(clips, BATCH_SIZE))
+    assert [len(group) for group in model.asked] == [1, BATCH_SIZE]
     assert len(list(clips)) == 2
-    assert [len(group) for group in model.asked] == [1, TOGETHER, 2]
+    assert [len(group) for group in model.asked] == [1, BATCH_SIZE, 2]
 
 
-def test_a_variation_that_fails_leaves_the_others(
+def test_failed_variation_does_not_affect_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
-    sound = Job.sound
+    expected = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
+    decode_tokens = Job.decode_tokens
 
     def fail_on_the_third(job: Job, tokens: Any, seed: int) -> np.ndarray:
         if seed == job.seeds[2]:
             raise RuntimeError("the decoder gave up")
-        return sound(job, tokens, seed)
+        return decode_tokens(job, tokens, seed)
 
-    monkeypatch.setattr(Job, "sound", fail_on_the_third)
+    monkeypatch.setattr(Job, "decode_tokens", fail_on_the_third)
     clips = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
     assert [clip.number for clip in clips] == [1, 2, 4]
-    told = capsys.readouterr().err
-    assert "variation 3 failed: RuntimeError: the decoder gave up" in told
-    assert "note: Variation 3 failed and is left out." in told
+    log = capsys.readouterr().err
+    assert "variation 3 failed: RuntimeError: the decoder gave up" in log
+    assert "note: Variation 3 failed and is left out." in log
     for clip in clips:
-        assert np.array_equal(clip.samples, whole[clip.number - 1].samples)
+        assert np.array_equal(clip.samples, expected[clip.number - 1].samples)
 
 
-def test_variations_that_fail_together_are_made_one_by_one() -> None:
-    whole = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
+def test_failed_batch_is_generated_one_by_one() -> None:
+    expected = loops(FakeMusicModel(music(120)), bpm=120, variations=4)
 
-    class Cramped(FakeMusicModel):
+    class OutOfMemoryModel(FakeMusicModel):
         def generate_tokens(self, requests: Any, on_step: Any) -> Any:
             if len(requests) > 1:
                 raise MemoryError("not enough for so many")
             return super().generate_tokens(requests, on_step)
 
-    clips = loops(Cramped(music(120)), bpm=120, variations=4)
+    clips = loops(OutOfMemoryModel(music(120)), bpm=120, variations=4)
     assert [clip.number for clip in clips] == [1, 2, 3, 4]
-    for one, other in zip(clips, whole, strict=True):
+    for one, other in zip(clips, expected, strict=True):
         assert np.array_equal(one.samples, other.samples)
 
 
-def test_progress_only_grows_and_ends_complete() -> None:
+def test_progress_is_monotonic_and_ends_at_one() -> None:
     shares: list[float] = []
     job = job_for(FakeMusicModel(music(120)), task="loop", bpm=120, variations=12)
     job = Job(**{**vars(job), "report": shares.append})

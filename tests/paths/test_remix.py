@@ -1,4 +1,4 @@
-"""Remixes of known songs with a known backing: in time, in tune, in balance, and never refused."""
+"""Remixes of known songs with a known backing: aligned, in key and balanced, and generation never fails."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def backing_of(bpm: float, start: float = 0.0, **choices: Any) -> Play:
 
 
 def split(song: Song) -> Any:
-    """The lead stands for the voice."""
+    """A separation that uses the lead as vocals."""
     return lambda _audio: (
         Audio(song.stems["lead"][None], RATE),
         Audio((song.audio - song.stems["lead"])[None], RATE),
@@ -36,8 +36,8 @@ def split(song: Song) -> Any:
 
 
 def remixes(model: FakeMusicModel, song: Song, **inputs: Any) -> list[Clip]:
-    asked: dict[str, Any] = {"prompt": "techno", "return_stems": True} | inputs
-    return list(remix.generate(job_for(model, Audio(song.audio[None], RATE), split(song), task="remix", **asked)))
+    request: dict[str, Any] = {"prompt": "techno", "return_stems": True} | inputs
+    return list(remix.generate(job_for(model, Audio(song.audio[None], RATE), split(song), task="remix", **request)))
 
 
 def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,10 +46,10 @@ def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return whole, backing, vocals
 
 
-@pytest.mark.parametrize(("made", "start"), [(100, 0.0), (100, 2.1), (97, 0.2), (103, 2.2)])
-def test_the_backings_downbeats_are_the_songs(made: float, start: float) -> None:
+@pytest.mark.parametrize(("bpm", "start"), [(100, 0.0), (100, 2.1), (97, 0.2), (103, 2.2)])
+def test_backing_is_aligned_with_the_songs_downbeats(bpm: float, start: float) -> None:
     song = song_of(24)
-    backing = Synthesiser().song(5, 26, bpm=made, start=start, beats_per_bar=4, drums=True, lead=False)
+    backing = Synthesiser().song(5, 26, bpm=bpm, start=start, beats_per_bar=4, drums=True, lead=False)
     grids = {song.audio.size: song, 25 * RATE: backing}
 
     def known(samples: np.ndarray, _rate: int, _tempo: float | None = None) -> beats.BeatGrid:
@@ -58,8 +58,8 @@ def test_the_backings_downbeats_are_the_songs(made: float, start: float) -> None
 
     reference = FakeMusicModel(lambda _seed, seconds: backing.audio[: round(seconds * RATE)])
     _, aligned, _ = parts(remixes(reference, song, track=known))
-    found = beats.track(aligned, RATE, song.bpm)
-    distance = np.abs(song.downbeats[:, None] - found.downbeats).min(axis=1)
+    grid = beats.track(aligned, RATE, song.bpm)
+    distance = np.abs(song.downbeats[:, None] - grid.downbeats).min(axis=1)
     assert (distance < 0.02).mean() >= 0.95
 
 
@@ -78,7 +78,7 @@ def test_a_song_at_another_rate_has_the_same_length() -> None:
     assert clip.samples.shape[1] == round(song.samples.shape[1] * RATE / 44_100)
 
 
-def test_the_voice_is_kept_and_the_balance_is_the_songs() -> None:
+def test_vocals_are_kept_with_the_songs_balance() -> None:
     song = song_of(12)
     whole, backing, vocals = parts(remixes(FakeMusicModel(backing_of(100)), song))
     voice, rest = song.stems["lead"], song.audio - song.stems["lead"]
@@ -89,28 +89,28 @@ def test_the_voice_is_kept_and_the_balance_is_the_songs() -> None:
     assert integrated_loudness(whole, RATE) == pytest.approx(-14, abs=0.2)
 
 
-def test_a_mono_voice_stands_in_the_middle_of_a_stereo_backing() -> None:
+def test_mono_vocals_are_centred_in_a_stereo_backing() -> None:
     whole, backing, vocals = parts(remixes(FakeMusicModel(backing_of(100), channels=2), song_of(8)))
     assert np.array_equal(vocals[0], vocals[1])
     assert not np.array_equal(backing[0], backing[1])
     assert not np.array_equal(whole[0], whole[1])
 
 
-def test_without_return_stems_there_is_the_remix_alone() -> None:
+def test_without_return_stems_only_the_remix_is_returned() -> None:
     assert [clip.part for clip in remixes(FakeMusicModel(backing_of(100)), song_of(4), return_stems=False)] == [""]
 
 
-def test_the_songs_tempo_joins_the_prompt() -> None:
-    def told(**inputs: Any) -> str:
+def test_songs_tempo_is_added_to_the_prompt() -> None:
+    def description(**inputs: Any) -> str:
         model = FakeMusicModel(backing_of(100))
         remixes(model, song_of(8), **inputs)
         [text] = {request.condition.text for group in model.asked for request in group}
         return str(text)
 
-    assert told() == "techno, 100 bpm"
-    assert told(prompt=None) == "100 bpm"
-    assert told(prompt="techno, 98 bpm") == "techno, 98 bpm"
-    assert told(bpm=50.0) == "techno, 50 bpm"
+    assert description() == "techno, 100 bpm"
+    assert description(prompt=None) == "100 bpm"
+    assert description(prompt="techno, 98 bpm") == "techno, 98 bpm"
+    assert description(bpm=50.0) == "techno, 50 bpm"
 
 
 def test_every_window_has_its_own_chords() -> None:
@@ -136,7 +136,7 @@ def test_every_window_has_its_own_chords() -> None:
     assert np.mean(right) > 0.75
 
 
-def test_variations_share_every_window() -> None:
+def test_variations_are_generated_in_one_batch_per_window() -> None:
     model = FakeMusicModel(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
     clips = remixes(model, song_of(14), variations=3, return_stems=False)
     assert [len(group) for group in model.asked] == [3, 3]
@@ -144,7 +144,7 @@ def test_variations_share_every_window() -> None:
     assert len({clip.samples.tobytes() for clip in clips}) == 3
 
 
-def test_downbeats_further_apart_than_the_threshold_are_left() -> None:
+def test_downbeats_beyond_the_threshold_are_not_moved() -> None:
     song, model = song_of(16), FakeMusicModel(backing_of(100, start=1.4))  # a bar is 2.4 s: the nearest are 1 s apart
     _, kept, _ = parts(remixes(model, song, beat_sync_threshold=0.3))
     plain = model.play(5, 17.0)[: kept.shape[1]]
@@ -160,14 +160,14 @@ ODD_SONGS = {
 
 
 @pytest.mark.parametrize("name", ODD_SONGS)
-def test_odd_songs(name: str) -> None:
+def test_unusual_songs(name: str) -> None:
     song = ODD_SONGS[name]
     whole, _, _ = parts(remixes(FakeMusicModel(backing_of(100)), song))
     assert whole.shape == (1, song.audio.size) and whole.any() and np.isfinite(whole).all()
 
 
 @pytest.mark.parametrize("silent", ["song", "voice", "rest"])
-def test_silence_in_the_song(silent: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_songs_with_silent_parts(silent: str, capsys: pytest.CaptureFixture[str]) -> None:
     song = song_of(6)
     nothing, voice, rest = (np.zeros((1, 6 * RATE), np.float32), song.stems["lead"][None], song.stems["chords"][None])
     voice, rest = {"song": (nothing, nothing), "voice": (nothing, rest), "rest": (voice, nothing)}[silent]
@@ -180,10 +180,10 @@ def test_silence_in_the_song(silent: str, capsys: pytest.CaptureFixture[str]) ->
     )
     whole, backing, vocals = parts(list(remix.generate(job)))
     assert whole.any() and backing.any() and np.isfinite(whole).all()
-    told = capsys.readouterr().err
+    log = capsys.readouterr().err
     assert vocals.any() == (silent == "rest")
-    assert ("No vocals were found" in told) == (silent != "rest")
-    assert ("No beats were found in input_audio" in told) == (silent == "song")
+    assert ("No vocals were found" in log) == (silent != "rest")
+    assert ("No beats were found in input_audio" in log) == (silent == "song")
 
 
 def test_a_backing_without_beats_is_not_aligned(capsys: pytest.CaptureFixture[str]) -> None:

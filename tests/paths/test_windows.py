@@ -1,4 +1,4 @@
-"""Windows: any length, nothing lost between them, and audiocraft's own scheme where it works."""
+"""Windows: any length, no frame lost or doubled, and the same scheme as audiocraft's."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 class Counting:
-    """A generator whose token is its position in the clip, so that a lost or doubled frame shows."""
+    """A generator whose tokens are positions in the clip, which makes lost or doubled frames detectable."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, int, int]] = []
@@ -66,13 +66,13 @@ def test_no_frame_is_lost_or_doubled(melody_model: MusicGenModel, length: int, p
     assert reports == sorted(reports) and reports[-1] == pytest.approx(1.0)
 
 
-def test_windows_advance_by_18_seconds_and_keep_12(melody_model: MusicGenModel) -> None:
+def test_windows_advance_by_18_seconds_and_repeat_12(melody_model: MusicGenModel) -> None:
     _, counting, _ = counted(melody_model, 3000)
     assert counting.calls == [(0, 0, 1500), (900, 600, 1500), (1800, 600, 1200)]
 
 
 @pytest.mark.slow
-def test_long_clips_have_the_tokens_of_audiocraft(
+def test_long_clips_have_the_same_tokens_as_audiocraft(
     melody_model: MusicGenModel, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from audiocraft.models.musicgen import MusicGen

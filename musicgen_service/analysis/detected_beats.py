@@ -1,0 +1,51 @@
+"""Conversion of individually detected beats to a regular beat grid."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from musicgen_service.analysis import beats, pulse
+from musicgen_service.analysis.beats import BeatGrid
+
+_MAX_DEVIATION = 0.2
+"""Maximum deviation of a steady beat interval, as a share of the median interval."""
+
+
+class DetectedBeats(NamedTuple):
+    """Beats detected by a neural network.
+
+    Attributes
+    ----------
+    beats : seconds, float64 ``[beats]``, ascending
+    downbeats : the beats that begin a bar
+    probability : mean of the network's probabilities at the beats, 0 to 1
+    """
+
+    beats: np.ndarray
+    downbeats: np.ndarray
+    probability: float
+
+
+def to_grid(detected: DetectedBeats) -> BeatGrid | None:
+    """Fit a grid to detected beats; None when there are too few.
+
+    A network detects each beat independently, to a frame of about 20 ms. Each beat is moved to the line through its
+    neighbours, and missed beats are filled in.
+    """
+    if len(detected.beats) < beats.MIN_BEATS or not len(detected.downbeats):
+        return None
+    intervals = np.diff(detected.beats)
+    period = float(np.median(intervals))
+    steady_share = float((np.abs(intervals / period - 1) < _MAX_DEVIATION).mean())
+    number = np.concatenate([[0], np.cumsum(np.round(intervals / period).astype(int))])
+    numbers, first = np.unique(number, return_index=True)
+    grid = pulse.smooth(np.interp(np.arange(number[-1] + 1), numbers, detected.beats[first]), 1)
+    is_downbeat = np.isin(np.arange(len(grid)), number[np.isin(detected.beats, detected.downbeats)])
+    bar = np.median(np.diff(np.flatnonzero(is_downbeat))) if is_downbeat.sum() > 1 else 4
+    return BeatGrid(
+        tempo=60 / float(np.polyfit(np.arange(len(grid)), grid, 1)[0]),
+        beats=np.maximum(grid, 0.0),
+        downbeats=np.maximum(grid[is_downbeat], 0.0),
+        beats_per_bar=3 if bar % 3 == 0 else 4,
+        confidence=detected.probability * steady_share,
+    )

@@ -1,0 +1,33 @@
+"""Conversion of detected beats to a grid."""
+
+import numpy as np
+import pytest
+
+from musicgen_service.analysis import detected_beats
+from musicgen_service.analysis.beats import MIN_BEATS
+from musicgen_service.analysis.detected_beats import DetectedBeats
+
+BEATS = np.arange(0.5, 16.5, 0.5)
+
+
+def test_missed_beats_are_filled_into_the_grid() -> None:
+    grid = detected_beats.to_grid(DetectedBeats(np.delete(BEATS, [5, 13, 14]), BEATS[::4], 0.9))
+    assert grid and np.allclose(grid.beats, BEATS) and np.allclose(grid.downbeats, BEATS[::4])
+    assert grid.tempo == pytest.approx(120) and grid.beats_per_bar == 4
+
+
+@pytest.mark.parametrize(("per_bar", "expected"), [(3, 3), (6, 3), (4, 4), (5, 4)])
+def test_bars_have_three_beats_or_four(per_bar: int, expected: int) -> None:
+    grid = detected_beats.to_grid(DetectedBeats(BEATS, BEATS[1::per_bar], 0.9))
+    assert grid and grid.beats_per_bar == expected
+
+
+def test_uneven_beats_lower_the_confidence() -> None:
+    uneven = BEATS + np.where(np.arange(len(BEATS)) % 4 == 1, 0.2, 0.0)
+    even, doubtful = (detected_beats.to_grid(DetectedBeats(beats, beats[::4], 0.9)) for beats in (BEATS, uneven))
+    assert even and doubtful and even.confidence == pytest.approx(0.9) and doubtful.confidence < 0.6
+
+
+def test_too_few_beats_or_no_downbeats_give_no_grid() -> None:
+    assert detected_beats.to_grid(DetectedBeats(BEATS[: MIN_BEATS - 1], BEATS[:1], 0.9)) is None
+    assert detected_beats.to_grid(DetectedBeats(BEATS, BEATS[:0], 0.9)) is None
