@@ -8,7 +8,7 @@ from demo.synth import captions
 from demo.synth.drums import add_hit
 from demo.synth.song import Audio, Chord, Note, Song
 from demo.synth.styles import NOTE_NAMES, PROGRESSIONS, RHYTHMS, SCALES, STYLES, WALTZ_PATTERNS, Pattern, Style
-from demo.synth.timbres import LONGEST_NOTE, SAMPLE_RATE, add_note
+from demo.synth.timbres import MAX_NOTE_SECONDS, SAMPLE_RATE, add_note
 
 STEMS = ("drums", "bass", "chords", "lead")
 FRAME = 640  # samples of a codec frame: 20 ms, the grid that `snap` puts onsets on
@@ -103,7 +103,7 @@ class Synthesiser:
         bar_seconds = beat * score.beats_per_bar
         chords, melody = [], []
         # Bars before the clip count too: their notes may still sound when it begins.
-        first_bar = max(0, int((start - LONGEST_NOTE) // bar_seconds))
+        first_bar = max(0, int((start - MAX_NOTE_SECONDS) // bar_seconds))
         for bar in range(first_bar, int(np.ceil((start + seconds) / bar_seconds))):
             time = bar * bar_seconds - start
             labels = self._play_chords_and_bass(score, bar, time, stems)
@@ -187,7 +187,7 @@ class Synthesiser:
         """Play notes from beat `at` to beat `until` of a bar; returns when they start and end, in seconds."""
         beat = 60 / score.bpm
         begin = self._sample(time + _swung(at, score.style.swing) * beat)
-        length = round(min((until - at) * beat, LONGEST_NOTE) * SAMPLE_RATE)
+        length = round(min((until - at) * beat, MAX_NOTE_SECONDS) * SAMPLE_RATE)
         length = max(FRAME, length // FRAME * FRAME) if self.snap else length
         for note in midi:
             add_note(stem, timbre, note, begin, length, level)

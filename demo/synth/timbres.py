@@ -12,8 +12,8 @@ import numpy as np
 from demo.synth.song import Audio
 
 SAMPLE_RATE = 32_000
-HIGHEST_TONE = 104  # MIDI; 3.3 kHz, the highest that the codec's features measure
-LONGEST_NOTE = 4.0  # seconds
+MAX_TONE = 104  # MIDI; 3.3 kHz, the highest that the codec's features measure
+MAX_NOTE_SECONDS = 4.0
 RELEASE = 0.02  # seconds a note takes to stop
 
 
@@ -56,7 +56,7 @@ def _decay(timbre: str, partial: int) -> Audio:
     """A partial's level from its attack on, for as long as any note lasts."""
     shape = TIMBRES[timbre]
     semitones, amplitude = shape.partials[partial]
-    time = np.arange(round(LONGEST_NOTE * SAMPLE_RATE)) / SAMPLE_RATE
+    time = np.arange(round(MAX_NOTE_SECONDS * SAMPLE_RATE)) / SAMPLE_RATE
     level = amplitude * np.minimum(1, time / shape.attack)
     if shape.decay:
         level *= np.exp(-time / shape.decay * (1 + semitones / 16))
@@ -87,6 +87,6 @@ def add_note(buffer: Audio, timbre: str, midi: int, start: int, samples: int, le
     if last <= first:
         return
     for index, (semitones, _) in enumerate(TIMBRES[timbre].partials):
-        if midi + semitones <= HIGHEST_TONE:
+        if midi + semitones <= MAX_TONE:
             envelope = _envelope(timbre, index, samples)[first - start : last - start]
             buffer[first:last] += np.float32(level) * envelope * _tone(midi + semitones, first, last - first)
