@@ -35,7 +35,7 @@ def mono(samples: np.ndarray, sample_rate: int) -> NDArray[np.float32]:
 
 
 def envelopes(audio: NDArray[np.float32]) -> Array:
-    """Compute how much sets in or changes at each time.
+    """Compute onset strength and harmonic change over time.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def _import_audiocraft(what: str) -> Any:
 
 @contextmanager
 def _wrap_load_errors(name: str) -> Iterator[None]:
-    """Whatever a damaged file makes its reader raise, as one sentence about `name`.
+    """Turn any error of reading a damaged file into a `WeightsError` about `name`.
 
     The readers of pickles, zip archives, YAML, JSON and safetensors have no common error class.
     """

@@ -1,4 +1,4 @@
-"""What a checkpoint's configuration says, and which networks the engine decodes."""
+"""Configuration of language models, and which architectures the engine supports."""
 
 from typing import Any
 
@@ -17,20 +17,20 @@ def released(stereo: bool = False, melody: bool = False) -> dict[str, Any]:
     return parse(OmegaConf.to_yaml(lm_config(TINY, stereo, melody, 128, 30.0)))
 
 
-def test_values_may_refer_to_others() -> None:
+def test_references_between_values_are_resolved() -> None:
     config = parse("rate: 32000\nlm: {dim: '${size.dim}', rates: ['${rate}']}\nsize: {dim: '${rate}'}")
     assert config["lm"] == {"dim": 32_000, "rates": [32_000]}
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
-def test_a_configuration_that_is_none_is_refused(text: str) -> None:
+def test_malformed_configuration_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="its configuration cannot be read"):
         parse(text)
 
 
 @pytest.mark.parametrize("stereo", [False, True])
 @pytest.mark.parametrize("melody", [False, True])
-def test_released_architectures_are_decoded_by_the_engine(stereo: bool, melody: bool) -> None:
+def test_released_architectures_are_supported(stereo: bool, melody: bool) -> None:
     options = released(stereo, melody)
     assert is_supported(options)
     config = LanguageModelConfig.read(options)
@@ -56,26 +56,26 @@ def test_released_architectures_are_decoded_by_the_engine(stereo: bool, melody: 
         ("interleave_stereo_codebooks", "per_timestep", True),
     ],
 )
-def test_other_architectures_are_not(group: str, name: str, value: Any) -> None:
+def test_other_architectures_are_not_supported(group: str, name: str, value: Any) -> None:
     options = released()
     options[group][name] = value
     assert not is_supported(options)
 
 
-def test_what_audiocraft_would_take_as_another_default_must_be_said() -> None:
+def test_options_with_other_defaults_must_be_present() -> None:
     options = released()
     del options["transformer_lm"]["bias_attn"]
     assert not is_supported(options)
 
 
-def test_other_conditions_are_not_known() -> None:
+def test_other_conditioners_are_rejected() -> None:
     options = released()
     options["conditioners"]["genre"] = {"model": "lut", "lut": {"n_bins": 10}}
     with pytest.raises(ValueError, match="conditions by 'lut' are not known"):
         LanguageModelConfig.read(options)
 
 
-def test_what_the_engine_does_not_decode_audiocraft_does(own: WeightStore) -> None:
+def test_reference_loop_is_used_for_unsupported_architectures(own: WeightStore) -> None:
     file = own.path("small") / "state_dict.bin"
     package = torch.load(file, weights_only=True)
     package["xp.cfg"] = package["xp.cfg"].replace("activation: gelu", "activation: relu")
