@@ -17,7 +17,11 @@ TAGS = {"title": "a title", "comment": "{}", "software": "a test"}
 @pytest.mark.parametrize("options", ["size=80k", "size=4k", "size=4m,nr_inodes=1"])
 def test_error_names_the_full_disk(tmp_path: Path, name: str, options: str) -> None:
     with disk(tmp_path / "disk", options) as small:
-        with pytest.raises(EncodingError, match=f"^clip.{name} could not be written: No space left on device$") as told:
+        with pytest.raises(
+            EncodingError, match=f"^clip.{name} could not be written: No space left on device$"
+        ) as raised:
             encoding.write(tone(60, 2), RATE, small / f"clip.{name}", TAGS)
-        assert str(client_errors.to_client_error(told.value)).startswith("The service has no room left to write files")
+        assert str(client_errors.to_client_error(raised.value)).startswith(
+            "The service has no room left to write files"
+        )
         assert list(small.iterdir()) == []

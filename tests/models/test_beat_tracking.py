@@ -62,8 +62,8 @@ def test_grid_matches_the_networks_beats(listening: BeatTracker, per_bar: int, f
 
 
 def test_missed_beats_are_filled_in(listening: BeatTracker) -> None:
-    heard = np.delete(BEATS, [5, 11, 12])
-    grid = listening(beat_trackers.ticks(heard, BEATS[::4], SECONDS), RATE, None)
+    detected = np.delete(BEATS, [5, 11, 12])
+    grid = listening(beat_trackers.ticks(detected, BEATS[::4], SECONDS), RATE, None)
     assert np.abs(grid.beats - BEATS).max() < 0.03
     assert grid.tempo == pytest.approx(93, rel=0.003)
 
