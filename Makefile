@@ -18,7 +18,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev-$(notdir $(PYTHON))
 
 install: $(INSTALLED)  ## install what the service needs into .venv
 
-$(INSTALLED): requirements.txt requirements-cuda.txt requirements-audiocraft.txt
+$(INSTALLED): requirements.txt requirements-cuda.txt requirements-no-deps.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	@# torch first and apart: which of its builds, for CPUs or for CUDA, is for this machine's pip to say.
 	$(BIN)/pip install --quiet --no-deps "$$(grep -o '^torch==[^ ]*' requirements.txt)"
@@ -27,7 +27,7 @@ $(INSTALLED): requirements.txt requirements-cuda.txt requirements-audiocraft.txt
 	if [ -e $(VENV)/lib/python3*/site-packages/torch/lib/libtorch_cuda.so ]; then \
 		$(BIN)/pip install --quiet --no-deps -r requirements-cuda.txt; \
 	fi
-	$(BIN)/pip install --quiet --no-deps -r requirements-audiocraft.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-no-deps.txt
 	@# A file in bench/ or demo/ that is run as a script finds the packages beside its folder through this.
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/musicgen-service.pth"
 	touch $@

@@ -4,6 +4,7 @@ Cog reads one file per predictor and has no include mechanism, so there is one f
 each drop-in, which differ only in their first and last lines.
 """
 
+import re
 import string
 from pathlib import Path
 
@@ -32,8 +33,8 @@ build:
   # Cog links only `python`, so pip is asked for as its module, and Cog's Python for CUDA 13 is marked as managed by uv,
   # which pip would respect. Both mean nothing to the python:3.11-slim image that --use-cuda-base-image=false takes.
   run:
-    # Its own pins date from 2023 and no longer install; requirements-image.txt has what it needs.
-    - echo '$audiocraft' | $pip -r /dev/stdin
+    # Their own pins date from 2023 and no longer install; requirements-image.txt has what they need.
+$no_deps
     # Cog takes the newest that its SDK allows; this is the one that is tested.
     - $pip coglet==$coglet
     # That Python lies under /root, which only root may pass through.
@@ -66,16 +67,21 @@ def files() -> dict[Path, str]:
 
 
 def _file(system: str | None, purpose: str) -> str:
-    audiocraft = (predictors.PROJECT / "requirements-audiocraft.txt").read_text()
     return _TEMPLATE.substitute(
         purpose=purpose,
         predictor=predictors.predictor(system),
         pip=_PIP,
-        # In one line: Cog rejects commands of several lines.
-        audiocraft=" ".join(line.rstrip("\\").strip() for line in audiocraft.splitlines() if line[:1] != "#"),
+        no_deps="\n".join(f"    - echo '{requirement}' | {_PIP} -r /dev/stdin" for requirement in _no_deps()),
         cog=_pinned("cog"),
         coglet=_pinned("coglet"),
     )
+
+
+def _no_deps() -> list[str]:
+    """The requirements of requirements-no-deps.txt, each on one line: Cog rejects commands of several lines."""
+    text = (predictors.PROJECT / "requirements-no-deps.txt").read_text()
+    joined = re.sub(r" \\\n *", " ", text)
+    return [line for line in joined.splitlines() if not line.startswith("#")]
 
 
 def _pinned(package: str) -> str:

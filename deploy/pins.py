@@ -7,6 +7,8 @@
 | requirements-image.txt | the two above | Cog: Python 3.11 on Linux, with CUDA |
 | requirements-dev.txt | the extra `dev` | `make test` and the like, on top of requirements.txt |
 
+requirements-no-deps.txt is written by hand, for packages whose own pins are too old to be resolved with the rest.
+
 Each file is complete, so pip installs it with `--no-deps`, and contains the hashes of every package. `make install`
 does not check torch's hash: it installs torch first, by version, because pip would prefer a build with a hash from an
 index to one in a local folder.

@@ -28,8 +28,8 @@ def weights_folder() -> Path:
     return user_data_path("musicgen-service", appauthor=False) / "weights"
 
 
-def audiocraft_requirement() -> str:
-    """The requirement for pip, such as `audiocraft==1.3.0`."""
-    text = (PROJECT / "requirements-audiocraft.txt").read_text()
-    [requirement] = re.findall(r"^audiocraft==\S+", text, re.MULTILINE)
-    return str(requirement)
+def install_command(package: str) -> str:
+    """The command for a package of requirements-no-deps.txt, such as `pip install --no-deps audiocraft==1.3.0`."""
+    text = (PROJECT / "requirements-no-deps.txt").read_text()
+    [requirement] = re.findall(rf"^{package}==\S+", text, re.MULTILINE)
+    return f"pip install --no-deps {requirement}"

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from musicgen_service import health, naming, paths, threads
+from musicgen_service.audio.recipe import SEPARATOR
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.finished_clip import FinishedClip
-from musicgen_service.models import text_reading
+from musicgen_service.models import separators, text_reading
 from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache, memory_budget, trim_heap
 from musicgen_service.models.catalogue import best, fetch_hint
@@ -122,7 +123,7 @@ class MusicGenService:
 
     def _request(self, inputs: Mapping[str, Any]) -> GenerationRequest:
         request = GenerationRequest.from_inputs(inputs, self.store.present())
-        self._require_components(request.spec)
+        self._require_separator(request.spec)
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
         return request
 
@@ -161,16 +162,16 @@ class MusicGenService:
         finally:
             self._lock.release()
 
-    def _require_components(self, task: TaskSpec) -> None:
-        for name in task.components:
-            if not self.store.has(name):
-                use = f"Task '{task.name}' {task.component_use} with '{name}'"
-                raise RequestError([f"{use}, which is not in the weights folder: {fetch_hint(name)}."])
+    def _require_separator(self, task: TaskSpec) -> None:
+        if task.needs_separator and self._analysis.separator is None:
+            raise RequestError([f"Task '{task.name}' takes the vocals out of the song with {separators.missing()}."])
 
     def _make_clips(self, request: GenerationRequest, progress: Progress) -> Generator[FinishedClip]:
         job = self._job(request, progress.report)
         for clip in paths.generate(job):
             recipe = _recipe(request, clip)
+            if request.spec.needs_separator:
+                recipe[SEPARATOR] = self._analysis.separator
             yield FinishedClip(clip.samples, job.model.sample_rate, clip.seed, recipe, clip.number, clip.part)
 
     def _job(self, request: GenerationRequest, report: Callable[[float], None]) -> Job:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service.installation import weights_folder
-from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.models.catalogue import CHECKPOINTS, HTDEMUCS, SPLEETER
 from musicgen_service.progress import log
 
 PREFIX = "MUSICGEN_"
 PRECISIONS = ("exact", "bf16", "int8", "half")
 ENGINES = ("own", "reference")
+SEPARATORS = ("auto", HTDEMUCS, SPLEETER)
 
 
 class SettingsError(ValueError):
@@ -141,6 +142,14 @@ class Settings:
     cuda_graph: bool = field(
         default=True,
         metadata=_variable(_FLAG, "`0` launches a GPU's kernels one by one instead of a step as a whole", shown="1"),
+    )
+    separator: str = field(
+        default="auto",
+        metadata=_variable(
+            _choice(*SEPARATORS),
+            f"what takes recordings apart; `auto`: `{HTDEMUCS}` where it was fetched, else `{SPLEETER}`",
+            shown="`auto`",
+        ),
     )
     max_input_mb: float = field(
         default=100.0, metadata=_variable(_number(1, 10_000), "the largest file that is fetched for a client, in MiB")

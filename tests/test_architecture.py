@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from musicgen_service.models.catalogue import PACKAGED
+
 PACKAGE = Path("musicgen_service")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -37,6 +39,10 @@ def test_one_module_imports_a_package_of_networks(package: str) -> None:
 
 def test_the_reference_alone_needs_transformers_and_omegaconf() -> None:
     assert importers("transformers", "omegaconf") == {"models/audiocraft_adapter.py"}
+
+
+def test_packages_that_contain_weights_are_not_imported() -> None:
+    assert importers(*(packaged.package for packaged in PACKAGED.values())) == set()
 
 
 def test_only_the_mp3_exporter_imports_pydub() -> None:

@@ -100,7 +100,7 @@ def test_wheel_contains_what_it_runs_in_one_package(built: dict[str, Path]) -> N
     info = f"musicgen_service-{__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"musicgen_service", info}
     inside = {
-        *("predict.py", "compat/dropin.py", "compat/m3maker/cog.yaml", "requirements-audiocraft.txt"),
+        *("predict.py", "compat/dropin.py", "compat/m3maker/cog.yaml", "requirements-no-deps.txt"),
         *("weights/demo/state_dict.bin", "weights/demo/t5/model.safetensors"),
     }
     assert {f"musicgen_service/_project/{name}" for name in inside} <= names

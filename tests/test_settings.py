@@ -28,12 +28,13 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_PRECISION": "bf16",
         "MUSICGEN_ENGINE": "reference",
         "MUSICGEN_CUDA_GRAPH": "0",
+        "MUSICGEN_SEPARATOR": "spleeter",
         "MUSICGEN_MAX_INPUT_MB": "20",
         "MUSICGEN_ALLOW_PRIVATE_URLS": "1",
         "MUSICGEN_DRAIN_SECONDS": "0",
         "PORT": "5702",
     }
-    expected = (tmp_path, ("small", "stereo-melody"), 1.5, "bf16", "reference", False, 20, True, 0, 5702)
+    expected = (tmp_path, ("small", "stereo-melody"), 1.5, "bf16", "reference", False, "spleeter", 20, True, 0, 5702)
     assert load(environment) == Settings(*expected)
 
 
@@ -46,6 +47,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         ("MUSICGEN_PRECISION", "fp8", "one of exact, bf16, int8, half"),
         ("MUSICGEN_ENGINE", "fast", "one of own, reference"),
         ("MUSICGEN_CUDA_GRAPH", "off", "1 or 0"),
+        ("MUSICGEN_SEPARATOR", "demucs", "one of auto, htdemucs, spleeter"),
         ("MUSICGEN_ALLOW_PRIVATE_URLS", "yes", "1 or 0"),
         ("MUSICGEN_MAX_INPUT_MB", "abc", "a number from 1 to 10,000"),
         ("MUSICGEN_MAX_INPUT_MB", "0.5", "a number from 1 to 10,000"),

@@ -16,6 +16,8 @@ from musicgen_service.audio import ffmpeg
 
 _MARK = "musicgen_service"
 _AUDIO, _AUDIO_DIGEST = "input_audio", "input_audio_sha256"
+SEPARATOR = "separator"
+"""What took the recording apart: to know, as another one gives other stems; it is no input."""
 _TITLE_LENGTH = 100
 
 
@@ -67,7 +69,7 @@ def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
     """
     words = [python, "-m", "musicgen_service", "predict"]
     for name, value in recipe.items():
-        if name in (_MARK, _AUDIO_DIGEST) or value is None:
+        if name in (_MARK, _AUDIO_DIGEST, SEPARATOR) or value is None:
             continue
         words += ["-i", f"{name}={_as_argument(name, value)}"]
     line = shlex.join([*words, "-o", str(output)])

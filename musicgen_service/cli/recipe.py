@@ -25,6 +25,8 @@ def run(options: argparse.Namespace) -> None:
     print(recipe.command(contents, _python(), _unused(file, contents["output_format"])))
     if contents.get("input_audio"):
         print(f"input_audio is the file with SHA-256 {contents['input_audio_sha256']}", file=sys.stderr)
+    if separator := contents.get(recipe.SEPARATOR):
+        print(f"the vocals were separated with MUSICGEN_SEPARATOR={separator}", file=sys.stderr)
 
 
 def _python() -> str:

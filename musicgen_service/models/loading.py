@@ -15,7 +15,7 @@ from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import checkpoint_config, encodec_formats, state, t5_encoder
-from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, SEPARATOR, fetch_hint
+from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, HTDEMUCS, fetch_hint
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.conditioner import PREFIX, Conditioner
 from musicgen_service.models.encodec import Encodec, StereoEncodec
@@ -79,7 +79,7 @@ def load_separator(folder: Path) -> Any:
     # Imported here, as below: it takes a second, and few requests need it.
     from musicgen_service.models import demucs_adapter
 
-    with _wrap_load_errors(SEPARATOR):
+    with _wrap_load_errors(HTDEMUCS):
         return demucs_adapter.load_separator(folder)
 
 
@@ -136,9 +136,7 @@ def _import_audiocraft(what: str) -> Any:
     try:
         from musicgen_service.models import audiocraft_adapter
     except ModuleNotFoundError as error:
-        # Without what it depends on: it pins versions of 2023 that no longer install.
-        command = f"pip install --no-deps {installation.audiocraft_requirement()}"
-        raise WeightsError(f"{what} needs audiocraft: run `{command}`.") from error
+        raise WeightsError(f"{what} needs audiocraft: run `{installation.install_command('audiocraft')}`.") from error
     return audiocraft_adapter
 
 

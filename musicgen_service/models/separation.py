@@ -1,5 +1,6 @@
 """Demucs as a separator of sources."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ class DemucsSeparator:
         """See `Separator.rate`."""
         return int(self._network.samplerate)
 
-    def separate(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+    def separate(self, samples: np.ndarray, report: Callable[[float], None]) -> dict[str, np.ndarray]:
         """See `Separator.separate`."""
         stems = self._separate(self._network, torch.from_numpy(samples), self._device)
+        report(1.0)
         return {name: stem.numpy() for name, stem in stems.items()}

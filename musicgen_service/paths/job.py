@@ -45,8 +45,8 @@ class AnalysisTools(Protocol):
         """Extract the instruments that carry the melody."""
         ...
 
-    def split(self, audio: Audio) -> tuple[Audio, Audio]:
-        """Separate the vocals from everything else."""
+    def split(self, audio: Audio, report: Callable[[float], None]) -> tuple[Audio, Audio]:
+        """Separate the vocals from everything else; `report` is called with the share (0 to 1) of the work done."""
         ...
 
     def track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:

@@ -17,17 +17,20 @@ from musicgen_service.audio import mixing
 from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
 from musicgen_service.paths.alignment import align, anchors
-from musicgen_service.paths.job import Clip, Job
+from musicgen_service.paths.job import Clip, Job, scaled
 
 _EXTRA_SECONDS = 1.0
 """Seconds generated beyond the song's end, so that the backing's last bar can be moved forward."""
+_SEPARATION_SHARE = 0.1
+"""Share of the progress that the separation is reported as."""
 
 
 def generate(job: Job) -> Iterator[Clip]:
     """Generate remixes [channels, samples] as long as the song, each followed by its backing and vocals on request."""
     song, rate, channels = job.required_audio(), job.model.sample_rate, job.model.channels
     length = round(song.samples.shape[1] * rate / song.rate)
-    vocals, accompaniment = job.analysis.split(song)
+    vocals, accompaniment = job.analysis.split(song, scaled(job.report, 0, _SEPARATION_SHARE))
+    job = replace(job, report=scaled(job.report, _SEPARATION_SHARE, 1))
     grid = job.analysis.track(song.mono, song.rate, job.request.bpm)
     if not len(grid.beats):
         note("No beats were found in input_audio, so the new backing has a tempo of its own and is not aligned.")

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from musicgen_service.models.catalogue import SEPARATOR
-
 _PART = ("continuation_start", "continuation_end")
 _SAMPLING = ("top_k", "top_p", "temperature", "classifier_free_guidance")
 _REMIX = ("beat_sync_threshold", "chroma_coefficient")
@@ -36,10 +34,8 @@ class TaskSpec:
     """Minimum and maximum `duration` in seconds, where these are narrower than the field's bounds."""
     max_audio_seconds: float | None = None
     """Maximum seconds of input audio, where that is less than the decoder's limit."""
-    components: tuple[str, ...] = ()
-    """Shared parts (`catalogue.COMPONENTS`) that must be in the weights folder."""
-    component_use: str = ""
-    """What the components are used for: the predicate of an error message."""
+    needs_separator: bool = False
+    """Whether the vocals are separated from the input audio."""
     unused: tuple[str, ...] = ()
     """Inputs that are allowed but have no effect."""
 
@@ -65,8 +61,7 @@ TASKS = {
             needs_melody=True,
             returns_stems=True,
             max_audio_seconds=600,
-            components=(SEPARATOR,),
-            component_use="takes the vocals out of the song",
+            needs_separator=True,
             unused=("duration",),
         ),
         TaskSpec(

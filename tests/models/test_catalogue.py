@@ -2,7 +2,7 @@
 
 import pytest
 
-from musicgen_service.models.catalogue import CHECKPOINTS, CODEC, COMPONENTS, DIFFUSION, SEPARATOR, T5, best
+from musicgen_service.models.catalogue import CHECKPOINTS, CODEC, COMPONENTS, DIFFUSION, HTDEMUCS, T5, best
 
 RELEASED = [name for name in CHECKPOINTS if name != "demo"]
 
@@ -22,7 +22,7 @@ def test_properties_of_released_checkpoints(name: str) -> None:
     assert checkpoint.licence == "CC-BY-NC 4.0"
     size = name.removeprefix("stereo-")
     assert checkpoint.parameters == {"small": 300, "medium": 1500, "melody": 1500}.get(size, 3300)
-    assert checkpoint.components == (T5, CODEC, DIFFUSION) + ((SEPARATOR,) if "melody" in name else ())
+    assert checkpoint.components == (T5, CODEC, DIFFUSION) + ((HTDEMUCS,) if "melody" in name else ())
 
 
 def test_demo_needs_no_other_components() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from musicgen_service.models import loading
-from musicgen_service.models.catalogue import DIFFUSION, SEPARATOR, T5
+from musicgen_service.models.catalogue import DIFFUSION, HTDEMUCS, T5
 from musicgen_service.models.store import WeightsError, WeightStore
 
 CPU = torch.device("cpu")
@@ -84,7 +84,7 @@ def test_a_damaged_text_encoder_is_a_weights_error(own: WeightStore, file: str, 
     _assert_weights_error(own)
 
 
-@pytest.mark.parametrize("name", [DIFFUSION, SEPARATOR])
+@pytest.mark.parametrize("name", [DIFFUSION, HTDEMUCS])
 @pytest.mark.parametrize("damage", ["empty", "a web page", "half"])
 def test_damaged_shared_parts_are_a_weights_error(weights: Path, own: WeightStore, name: str, damage: str) -> None:
     model = loading.load_model(own.checkpoint("small"), CPU)
@@ -95,12 +95,12 @@ def test_damaged_shared_parts_are_a_weights_error(weights: Path, own: WeightStor
         if name == DIFFUSION:
             loading.load_diffusion(model, own.component(DIFFUSION))
         else:
-            loading.load_separator(own.component(SEPARATOR))
+            loading.load_separator(own.component(HTDEMUCS))
 
 
-@pytest.mark.parametrize("name", ["small", T5, DIFFUSION, SEPARATOR])
+@pytest.mark.parametrize("name", ["small", T5, DIFFUSION, HTDEMUCS])
 def test_files_that_differ_from_their_manifest_are_not_loaded(weights: Path, own: WeightStore, name: str) -> None:
-    if name in (DIFFUSION, SEPARATOR):
+    if name in (DIFFUSION, HTDEMUCS):
         shutil.copytree(weights / name, own.path(name))
     own.write_manifest(name)
     path = max(own.path(name).iterdir(), key=lambda file: file.stat().st_size)
@@ -108,14 +108,14 @@ def test_files_that_differ_from_their_manifest_are_not_loaded(weights: Path, own
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=rf"'{name}' is damaged \(the checksum of {path.name} differs"):
-        if name == SEPARATOR:
-            loading.load_separator(own.component(SEPARATOR))
+        if name == HTDEMUCS:
+            loading.load_separator(own.component(HTDEMUCS))
         else:
             model = loading.load_model(own.checkpoint("small"), CPU)
             loading.load_diffusion(model, own.component(DIFFUSION))
 
 
-@pytest.mark.parametrize("name", ["small", DIFFUSION, SEPARATOR])
+@pytest.mark.parametrize("name", ["small", DIFFUSION, HTDEMUCS])
 def test_error_for_missing_weights_names_the_fetch_command(weights: Path, tmp_path: Path, name: str) -> None:
     empty = WeightStore(tmp_path)
     with pytest.raises(WeightsError, match=rf"'{name}' is not in the weights folder: run `.* fetch {name}`"):
@@ -123,8 +123,8 @@ def test_error_for_missing_weights_names_the_fetch_command(weights: Path, tmp_pa
             loading.load_diffusion(
                 loading.load_model(WeightStore(weights).checkpoint("small"), CPU), empty.component(DIFFUSION)
             )
-        elif name == SEPARATOR:
-            loading.load_separator(empty.component(SEPARATOR))
+        elif name == HTDEMUCS:
+            loading.load_separator(empty.component(HTDEMUCS))
         else:
             loading.load_model(empty.checkpoint(name), CPU)
 

@@ -17,7 +17,7 @@ from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import audiocraft_adapter as adapter
 from musicgen_service.models import loading
-from musicgen_service.models.catalogue import CODEC, DIFFUSION, SEPARATOR, T5
+from musicgen_service.models.catalogue import CODEC, DIFFUSION, HTDEMUCS, T5
 from musicgen_service.models.store import WeightStore
 from tests.support.sounds import tone
 
@@ -112,7 +112,7 @@ def test_loading_uses_no_network(store: WeightStore, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     model = loading.load_model(store.checkpoint("melody"), CPU)
     loading.load_diffusion(model, store.component(DIFFUSION))
-    loading.load_separator(store.component(SEPARATOR))
+    loading.load_separator(store.component(HTDEMUCS))
 
 
 # transformers, which loads the reference's text encoder, keeps its file mapped.

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from demo.training import configs
 from demo.training.configs import SAMPLE_RATE
 from musicgen_service.models import audiocraft_adapter as adapter
-from musicgen_service.models.catalogue import DIFFUSION, SEPARATOR, T5
+from musicgen_service.models.catalogue import DIFFUSION, HTDEMUCS, T5
 
 TINY = {"dim": 64, "num_heads": 4, "num_layers": 2}
 SMALL = {"dim": 1024, "num_heads": 16, "num_layers": 24}
@@ -180,7 +180,7 @@ def build_separator(weights: Path) -> None:
     shape = {"channels": 8, "depth": 4, "t_layers": 1, "bottom_channels": 64, "t_heads": 4, "segment": 7.8}
     torch.manual_seed(3)
     model = HTDemucs(sources=sources, **shape)
-    folder = weights / SEPARATOR
+    folder = weights / HTDEMUCS
     folder.mkdir()
     metadata = {
         "klass": "demucs.htdemucs.HTDemucs",

@@ -82,8 +82,13 @@ class FakeMusicModel:
 class FakeAnalysis:
     """An `AnalysisTools` made of functions; those not given must not be called."""
 
-    split: Callable[[Audio], tuple[Audio, Audio]]
+    parts: Callable[[Audio], tuple[Audio, Audio]]
     track: BeatTracker
+
+    def split(self, audio: Audio, report: Callable[[float], None]) -> tuple[Audio, Audio]:
+        """The two parts, at once."""
+        report(1.0)
+        return self.parts(audio)
 
     def melody(self, audio: Audio) -> Audio:
         """Return the audio unchanged."""

@@ -5,7 +5,8 @@ import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-FILES = ("requirements.txt", "requirements-audiocraft.txt")
+_ALONE = "requirements-no-deps.txt"
+FILES = ("requirements.txt", _ALONE)
 _COPYLEFT = re.compile(r"(?<![A-Za-z])A?GPL|GNU (Affero )?General Public", re.IGNORECASE)
 _LESSER = re.compile(r"LGPL|GNU Lesser|GNU Library", re.IGNORECASE)
 # Shared libraries that README.md names.
@@ -15,9 +16,8 @@ _EXCEPTION = re.compile(r"GCC-exception|Runtime-Library", re.IGNORECASE)
 
 def found() -> dict[str, str]:
     """Each installed package that the service needs, by name, with its licence."""
-    todo = [
-        re.split(r"==", line)[0] for file in FILES for line in Path(file).read_text().splitlines() if line[:1].isalpha()
-    ]
+    todo = [name for file in FILES for name in _named(file)]
+    alone = _named(_ALONE)
     licences: dict[str, str] = {}
     while todo:
         name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
@@ -28,9 +28,13 @@ def found() -> dict[str, str]:
         except PackageNotFoundError:
             continue  # for another platform or an extra
         licences[name] = licence(package)
-        needs = [] if name == "audiocraft" else package.requires or []  # installed with --no-deps
+        needs = [] if name in alone else package.requires or []
         todo += [re.split(r"[^\w.-]", need)[0] for need in needs if "extra ==" not in need]
     return licences
+
+
+def _named(file: str) -> list[str]:
+    return [re.split(r"==", line)[0] for line in Path(file).read_text().splitlines() if line[:1].isalpha()]
 
 
 def licence(package: Distribution) -> str:

