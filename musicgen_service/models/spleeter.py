@@ -1,6 +1,6 @@
-"""The network of Spleeter (Hennequin et al., JOSS 2020): how much of a mix belongs to one source.
+"""Spleeter's network (Hennequin et al., JOSS 2020), which estimates the share of one source in a mix.
 
-It is a U-Net (Jansson et al., ISMIR 2017) of six strided convolutions and six transposed ones; each source has its own.
+It is a U-Net (Jansson et al., ISMIR 2017) of six strided and six transposed convolutions. Each source has its own.
 """
 
 import re
@@ -19,7 +19,7 @@ STRIDE = 64
 
 _WIDTHS = (16, 32, 64, 128, 256, 512)
 _EPSILON = 1e-3
-"""Of batch normalisation, as in the framework in which it was trained."""
+"""Of batch normalisation: the default of the framework in which it was trained."""
 
 
 class SpleeterNetwork(nn.Module):
@@ -45,28 +45,29 @@ class SpleeterNetwork(nn.Module):
         -------
         Its share of each of them, from 0 to 1.
         """
-        skipped = [self.encoders[0].convolve(magnitudes)]
-        for shallower, encoder in zip(self.encoders, self.encoders[1:], strict=False):
-            skipped.append(encoder.convolve(shallower.activate(skipped[-1])))
-        sound = self.decoders[0](skipped.pop())
-        for decoder in self.decoders[1:]:
-            sound = decoder(torch.cat([skipped.pop(), sound], dim=1))
-        return torch.sigmoid(self.mask(sound))
+        skipped: list[torch.Tensor] = []
+        activated = magnitudes
+        for encoder in self.encoders:
+            convolved, activated = encoder(activated)
+            skipped.append(convolved)
+        decoded = skipped.pop()
+        for depth, decoder in enumerate(self.decoders):
+            decoded = decoder(torch.cat([skipped.pop(), decoded], dim=1) if depth else decoded)
+        return torch.sigmoid(self.mask(decoded))
 
 
 class _Encoder(nn.Module):
-    """Halves frames and bins. What it has convolved goes to the decoder of its depth, activated to the next encoder."""
+    """Halves frames and bins."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = layers.Conv2d(inputs, outputs, kernel_size=5, stride=2)
         self.norm = _BatchNorm(outputs)
 
-    def convolve(self, sound: torch.Tensor) -> torch.Tensor:
-        return self.conv(F.pad(sound, (1, 2, 1, 2)))
-
-    def activate(self, sound: torch.Tensor) -> torch.Tensor:
-        return F.leaky_relu(self.norm(sound), 0.2)
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The convolution, for the decoder of the same depth, and its activation, for the next encoder."""
+        convolved = self.conv(F.pad(inputs, (1, 2, 1, 2)))
+        return convolved, F.leaky_relu(self.norm(convolved), 0.2)
 
 
 class _Decoder(nn.Module):
@@ -77,13 +78,13 @@ class _Decoder(nn.Module):
         self.conv = layers.ConvTranspose2d(inputs, outputs, kernel_size=5, stride=2)
         self.norm = _BatchNorm(outputs)
 
-    def forward(self, sound: torch.Tensor) -> torch.Tensor:
-        # The transposed convolution gives three frames and bins too many: one before, two after.
-        return self.norm(F.relu(self.conv(sound)[..., 1:-2, 1:-2]))
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        # The transposed convolution adds three frames and bins: one before and two after.
+        return self.norm(F.relu(self.conv(inputs)[..., 1:-2, 1:-2]))
 
 
 class _BatchNorm(nn.BatchNorm2d):
-    """With stored statistics alone: it counts no batches, as the stored weights do not either."""
+    """Normalises by stored statistics and, as in the stored weights, has no count of batches."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, eps=_EPSILON)

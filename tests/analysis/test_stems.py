@@ -1,5 +1,7 @@
 """Which separated sources each stem mix contains."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from musicgen_service.analysis import stems
@@ -15,13 +17,13 @@ class LevelSeparator:
 
     rate = 48_000
 
-    def separate(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+    def separate(self, samples: np.ndarray, report: Callable[[float], None]) -> dict[str, np.ndarray]:
         assert samples.shape == (2, 4800), "stereo at its own rate"
         return {name: np.full_like(samples, level) for name, level in LEVELS.items()}
 
 
 def test_every_source_is_in_vocals_or_accompaniment() -> None:
-    vocals, rest = stems.vocals_and_accompaniment(SONG, LevelSeparator())
+    vocals, rest = stems.vocals_and_accompaniment(SONG, LevelSeparator(), lambda _share: None)
     assert (vocals.samples == 1000).all() and (rest.samples == 111).all()
     assert vocals.rate == rest.rate == 48_000
 
@@ -32,7 +34,7 @@ def test_melody_excludes_drums_and_bass() -> None:
 
 def test_nan_from_a_separator_becomes_silence() -> None:
     class Broken(LevelSeparator):
-        def separate(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+        def separate(self, samples: np.ndarray, report: Callable[[float], None]) -> dict[str, np.ndarray]:
             return dict.fromkeys(LEVELS, np.full_like(samples, np.nan))
 
     assert not stems.melodic(SONG, Broken()).samples.any()
