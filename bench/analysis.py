@@ -7,11 +7,13 @@ convention of leaving out the first five seconds is not followed.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from demo.measure import relative_key
 from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
 from demo.synth.styles import STYLES
-from musicgen_service.analysis import beats, chords, key
+from musicgen_service.analysis import beats, chords
+from musicgen_service.models import chord_recognition
 
 import mir_eval
 import numpy as np
@@ -69,8 +71,8 @@ def songs(
 def read(song: Song) -> Reading:
     """Analyse a song's mix and score the result."""
     grid = beats.track(song.audio, SAMPLE_RATE)
-    segments = chords.recognise(song.audio, SAMPLE_RATE, grid)
-    name, _ = key.of_chords(segments)
+    harmony = _recogniser()(song.audio, SAMPLE_RATE, grid)
+    name = harmony.keys[0][0] if harmony.keys else ""
     ratio = grid.tempo / song.bpm
     return Reading(
         beats=mir_eval.beat.f_measure(song.beats, grid.beats),
@@ -79,10 +81,15 @@ def read(song: Song) -> Reading:
         tempo_4_percent=float(abs(ratio - 1) < 0.04),
         tempo_octave=float(min(abs(ratio / octave - 1) for octave in (0.5, 1, 2)) < 0.01),
         metre=float(grid.beats_per_bar == song.beats_per_bar),
-        chords=chord_score(song, segments),
+        chords=chord_score(song, harmony.chords),
         key=float(name == song.key),
         key_or_relative=float(name in (song.key, relative_key(song.key))),
     )
+
+
+@cache
+def _recogniser() -> chords.ChordRecogniser:
+    return chord_recognition.choose()
 
 
 def chord_score(song: Song, segments: list[chords.ChordSegment]) -> float:

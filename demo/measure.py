@@ -8,7 +8,6 @@ from demo.synth import FRAME, SAMPLE_RATE
 from demo.synth.styles import NOTE_NAMES
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.chords import recognise
-from musicgen_service.analysis.key import key as read_key
 
 Array = NDArray[np.float32]
 _HOP = 320  # samples between measurements of onsets: 10 ms
@@ -59,14 +58,15 @@ def tempo(audio: Array) -> float:
 
 
 def key(audio: Array) -> str:
-    """The best-matching key, such as "A minor"."""
-    return read_key(audio, SAMPLE_RATE)[0]
+    """The best-matching key, such as "A minor"; empty where there is none."""
+    keys = recognise(audio, SAMPLE_RATE).keys
+    return keys[0][0] if keys else ""
 
 
 def longest_chord(audio: Array) -> float:
     """Share of a clip's duration with its most frequent chord: near 1 for a drone."""
     seconds: dict[str, float] = {}
-    for segment in recognise(audio, SAMPLE_RATE):
+    for segment in recognise(audio, SAMPLE_RATE).chords:
         seconds[segment.label] = seconds.get(segment.label, 0.0) + segment.end - segment.start
     return max(seconds.values()) / sum(seconds.values())
 

@@ -1,62 +1,130 @@
-"""Chords of a recording: 12 major, 12 minor and none."""
+"""Chords of a recording: their types, decoding over beats, and a recogniser of triads that needs no weights."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicgen_service.analysis import beats
+from musicgen_service.analysis import beats, key
+from musicgen_service.analysis.chord_labels import NO_CHORD, TRIADS, pitch_classes
 from musicgen_service.analysis.envelopes import RATE, mono
-from musicgen_service.analysis.pitch import LOWEST, NOTE_NAMES, PITCH_RATE, TRIADS, fold, levels
+from musicgen_service.analysis.pitch import LOWEST, PITCH_RATE, TRIAD_VECTORS, fold, levels, tuning_of
 
 Array = NDArray[np.float64]
-LABELS = (*(f"{name}:maj" for name in NOTE_NAMES), *(f"{name}:min" for name in NOTE_NAMES), "N")
+LABELS = (*TRIADS, NO_CHORD)
+"""The labels that `recognise` distinguishes."""
+_SHORTEST_SECONDS = 0.5
 _SPAN = 0.5  # seconds that are taken together where there is no beat
-_NO_CHORD = 0.64  # similarity below which drums, noise or a single voice is no chord; triads reach 0.7 to 0.9
-_SHARPNESS = 15.0  # of similarities as logarithms of probability
+_NO_CHORD = 0.60  # similarity below which drums, noise or a single voice is no chord; triads reach 0.6 to 0.9
+SHARPNESS = 15.0
+"""Of similarities as logarithms of probability."""
 _CHANGE, _CHANGE_AT_BAR = 4.0, 1.0  # what a change of chord costs between bars, and at the beginning of one
 _CENTRE, _SPREAD, _LOWEST_TREBLE, _BASS_TOP = 58, 11, 45, 52  # MIDI: where chords are played, and basses
 _CONTRAST = 1.3  # loud notes count for more than their logarithmic level
 _BASS_WEIGHT = 0.15
+_CANDIDATES = 4  # that are named for a chord
+_MIN_SHARE = 0.01  # of probability that a candidate has
 
 
 class ChordSegment(NamedTuple):
-    """A chord and when it sounds, in seconds; the label is mir_eval's: "C:maj", "A:min" or "N" for none."""
+    """A chord and when it sounds, in seconds; the label is one of `chord_labels.LABELS`."""
 
     start: float
     end: float
     label: str
 
 
-def recognise(samples: np.ndarray, sample_rate: int, grid: beats.BeatGrid | None = None) -> list[ChordSegment]:
-    """Find the chords of a recording.
+Candidates = Sequence[tuple[str, float]]
+"""Names with the probability of each, the most probable first."""
+
+
+@dataclass(frozen=True)
+class Harmony:
+    """The chords and the key of a recording.
+
+    Attributes
+    ----------
+    chords : segments that follow each other from 0 to the end; none for no samples at all
+    candidates : of each chord the labels that explain it best, which mostly begin with its own
+    keys : see `key.rank`; none where no pitches are heard
+    """
+
+    chords: list[ChordSegment]
+    candidates: list[Candidates] = field(default_factory=list)
+    keys: Candidates = ()
+
+
+class ChordRecogniser(Protocol):
+    """Recognises the chords and the key of a recording."""
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, grid: beats.BeatGrid, /) -> Harmony:
+        """See `recognise`, which is one."""
+        ...
+
+
+def recognise(samples: np.ndarray, sample_rate: int, grid: beats.BeatGrid | None = None) -> Harmony:
+    """Recognise major and minor chords and the key, without trained weights.
 
     Parameters
     ----------
     samples : float32 ``[channels, samples]`` or ``[samples]``
     sample_rate : samples per second
     grid : its beats, if they are known already
-
-    Returns
-    -------
-    Segments that follow each other from 0 to the end; none for no samples at all
     """
-    seconds = np.shape(samples)[-1] / sample_rate
     audio = mono(samples, sample_rate)
-    if seconds == 0:
-        return []
-    if seconds < _SPAN or not audio.any():
-        return [ChordSegment(0.0, seconds, "N")]
+    if (nothing := trivial_harmony(audio)) is not None:
+        return nothing
     grid = beats.track(samples, sample_rate) if grid is None else grid
-    edges, is_bar = _spans(grid, seconds)
-    pitches = levels(audio, RATE)
-    frames = np.clip(np.round(edges * PITCH_RATE).astype(int), 0, pitches.shape[1])
-    total = np.cumsum(np.pad(pitches, ((0, 0), (1, 0))), axis=1)
-    means = (total[:, frames[1:]] - total[:, frames[:-1]]) / np.maximum(np.diff(frames), 1)
-    path = _decode(_SHARPNESS * _similarity(means), is_bar)
+    edges, is_bar = spans(grid, len(audio) / RATE)
+    means = span_levels(audio, edges, tuning_of(audio, RATE))
+    similar = similarity(means)
+    scores = SHARPNESS * np.concatenate([similar, np.full((1, similar.shape[1]), _NO_CHORD)])
+    path = decode(scores, is_bar)
+    # The key is decoded without "no chord": what is too unclear for a chord is still evidence for a key.
+    triads = decode(scores[:-1], is_bar)
+    lengths = np.diff(edges)
+    keys = key.rank(
+        np.bincount(triads, lengths, len(TRIADS)) / lengths.sum(),
+        TRIADS[triads[0]],
+        fold(means**_CONTRAST) @ lengths,
+        float(lengths[path < len(TRIADS)].sum() / lengths.sum()),
+    )
+    return build_harmony(np.exp(scores - scores.max(axis=0)), path, edges, LABELS, keys)
+
+
+def trivial_harmony(audio: NDArray[np.float32]) -> Harmony | None:
+    """Return the harmony of audio at RATE that is silent or too short for chords; None for any other audio."""
+    seconds = len(audio) / RATE
+    if seconds == 0:
+        return Harmony([])
+    if seconds < _SHORTEST_SECONDS or not audio.any():
+        return Harmony([ChordSegment(0.0, seconds, NO_CHORD)], [[(NO_CHORD, 1.0)]])
+    return None
+
+
+def build_harmony(
+    likelihoods: Array, path: NDArray[np.int64], edges: Array, labels: Sequence[str], keys: Candidates
+) -> Harmony:
+    """Build the harmony from decoded spans.
+
+    Parameters
+    ----------
+    likelihoods : proportional to the probability of each label in each span, ``[labels, spans]``
+    path : the decoded label of each span, ``[spans]``
+    edges : seconds at which spans begin and end, ``[spans + 1]``
+    """
+    likely = likelihoods / np.maximum(likelihoods.sum(axis=0), 1e-9)
     starts = np.flatnonzero(np.diff(path, prepend=-1))
-    ends = [*starts[1:], len(path)]
-    return [ChordSegment(float(edges[a]), float(edges[b]), LABELS[path[a]]) for a, b in zip(starts, ends, strict=True)]
+    chords: list[ChordSegment] = []
+    candidates: list[Candidates] = []
+    for first, end in zip(starts, [*starts[1:], len(path)], strict=True):
+        chords.append(ChordSegment(float(edges[first]), float(edges[end]), labels[path[first]]))
+        shares = likely[:, first:end] @ np.diff(edges[first : end + 1]) / (edges[end] - edges[first])
+        best = [int(place) for place in np.argsort(-shares)[:_CANDIDATES] if shares[place] >= _MIN_SHARE]
+        candidates.append([(labels[place], float(shares[place])) for place in best])
+    return Harmony(chords, candidates, keys)
 
 
 def chroma(
@@ -77,14 +145,12 @@ def chroma(
     result = np.zeros((12, frames), np.float32)
     centres = (np.arange(frames) + 0.5) * seconds / frames
     for segment in segments:
-        if segment.label != "N":
-            sounding = TRIADS[LABELS.index(segment.label)] > 0
-            inside = (centres >= segment.start) & (centres < segment.end)
-            result[np.ix_(sounding, inside)] = coefficient
+        inside = (centres >= segment.start) & (centres < segment.end)
+        result[np.ix_(pitch_classes(segment.label), inside)] = coefficient
     return result
 
 
-def _spans(grid: beats.BeatGrid, seconds: float) -> tuple[Array, NDArray[np.bool_]]:
+def spans(grid: beats.BeatGrid, seconds: float) -> tuple[Array, NDArray[np.bool_]]:
     """Edges of the stretches within which no chord changes, and whether a bar begins at each stretch."""
     if len(grid.beats) > 3 and grid.confidence > 0.1:
         inner = grid.beats[(grid.beats > 0.1) & (grid.beats < seconds - 0.1)]
@@ -94,19 +160,34 @@ def _spans(grid: beats.BeatGrid, seconds: float) -> tuple[Array, NDArray[np.bool
     return edges, np.isin(edges[:-1], grid.downbeats)
 
 
-def _similarity(pitches: Array) -> Array:
-    """How well each of LABELS explains semitone levels ``[semitones, spans]``: ``[25, spans]``."""
+def span_levels(audio: NDArray[np.float32], edges: Array, tuning: float) -> Array:
+    """Mean level of each semitone (see `levels`) in each span, ``[semitones, spans]``, of audio at RATE."""
+    return means_between(levels(audio, RATE, tuning), edges * PITCH_RATE)
+
+
+def means_between(values: Array, edges: Array) -> Array:
+    """Average ``[rows, frames]`` from each edge, in frames, to the next, over at least one frame: ``[rows, spans]``."""
+    at = np.clip(np.round(edges).astype(int), 0, values.shape[1])
+    first = np.minimum(at[:-1], values.shape[1] - 1)
+    end = np.maximum(at[1:], first + 1)
+    total = np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
+    means: Array = (total[:, end] - total[:, first]) / (end - first)
+    return means
+
+
+def similarity(pitches: Array) -> Array:
+    """How well each of TRIADS explains semitone levels ``[semitones, spans]``: ``[24, spans]``."""
     midi = LOWEST + np.arange(len(pitches))
     register = np.exp(-(((midi - _CENTRE) / _SPREAD) ** 2)) * (midi >= _LOWEST_TREBLE)
     loud = pitches**_CONTRAST
     treble, bass = fold(loud * register[:, None]), fold(loud * (midi < _BASS_TOP)[:, None])
     treble = treble / np.maximum(np.linalg.norm(treble, axis=0), 1e-6)
     bass = bass / np.maximum(np.linalg.norm(bass, axis=0), 1e-6)
-    chords = TRIADS @ treble + _BASS_WEIGHT * np.concatenate([bass, bass])
-    return np.concatenate([chords, np.full((1, pitches.shape[1]), _NO_CHORD)])
+    result: Array = TRIAD_VECTORS @ treble + _BASS_WEIGHT * np.concatenate([bass, bass])
+    return result
 
 
-def _decode(scores: Array, is_bar: NDArray[np.bool_]) -> NDArray[np.int64]:
+def decode(scores: Array, is_bar: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The best sequence of states (Viterbi) where changing costs, and less at the beginning of a bar."""
     states, spans = scores.shape
     total, came_from = scores[:, 0].copy(), np.zeros((spans, states), int)

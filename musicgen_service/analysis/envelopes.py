@@ -6,7 +6,7 @@ import soxr
 from numpy.typing import NDArray
 
 from musicgen_service.analysis import mel
-from musicgen_service.analysis.pitch import LOWEST, PITCH_RATE, TRIADS, fold, levels
+from musicgen_service.analysis.pitch import LOWEST, PITCH_RATE, TRIAD_VECTORS, fold, levels
 
 RATE = 22_050
 HOP = 256
@@ -70,7 +70,7 @@ def _changes(audio: NDArray[np.float32]) -> tuple[Array, Array]:
     midi = np.arange(LOWEST, LOWEST + len(pitches))
     middle = fold(pitches * np.exp(-(((midi - 62) / 16) ** 2))[:, None] * (midi >= 45)[:, None])
     # Triads rather than pitch classes: a melody moves within the chord more than it leaves it.
-    triads = TRIADS @ scipy.ndimage.uniform_filter1d(middle, 5, axis=1)
+    triads = TRIAD_VECTORS @ scipy.ndimage.uniform_filter1d(middle, 5, axis=1)
     strongest = triads.max(axis=0)
     triads *= (triads / np.maximum(strongest, 1e-6)) ** 7 / (strongest + _QUIET * strongest.mean() + 1e-6)
     return _novelty(triads), _novelty(fold(pitches * (midi < 52)[:, None]))

@@ -1,59 +1,65 @@
-"""The key of a recording, from its chords."""
+"""The key of a recording, from its chords and its pitch classes."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicgen_service.analysis.chords import LABELS, ChordSegment, recognise
+from musicgen_service.analysis.chord_labels import TRIADS
 from musicgen_service.analysis.pitch import NOTE_NAMES
 
+Array = NDArray[np.float64]
+KEYS = tuple(f"{name} {mode}" for mode in ("major", "minor") for name in NOTE_NAMES)
 # How much a chord speaks for a key, by semitones from tonic to root: (of major chords, of minor chords).
 _IN_MAJOR = ({0: 1.5, 5: 1.0, 7: 1.0}, {2: 0.9, 4: 0.9, 9: 1.0})
 _IN_MINOR = ({3: 1.0, 7: 0.6, 8: 1.0, 10: 1.0}, {0: 1.5, 5: 1.0, 7: 0.9})
-_FIRST = 0.1  # share of the evidence that the first chord is the tonic's
+# How well pitch classes fit a major and a minor key, from the tonic up (Krumhansl & Kessler, 1982).
+_MAJOR_PITCHES = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR_PITCHES = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+_PITCHES, _PITCHES_ALONE = 0.2, 1.0  # what pitch classes count for beside chords, and where there are none
+_FIRST = 0.05  # share of the evidence that the first chord is the tonic's
+_TEMPERATURE = 0.08  # of the evidence, so that of keys with probability p a share near p is right
+_CANDIDATES = 5  # that are named
+_LEAST = 0.01  # confidence that a named key has
 
 
-def _profiles() -> NDArray[np.float64]:
-    """Weight of each chord of LABELS in each key, ``[24, 25]``: C to B major, then C to B minor."""
-    table = np.zeros((24, len(LABELS)))
-    for key in range(24):
-        for quality, weights in enumerate(_IN_MAJOR if key < 12 else _IN_MINOR):
+def _chord_profiles() -> Array:
+    """Weight of each of TRIADS in each of KEYS, ``[24, 24]``."""
+    table = np.zeros((24, len(TRIADS)))
+    for number in range(24):
+        for quality, weights in enumerate(_IN_MAJOR if number < 12 else _IN_MINOR):
             for interval, weight in weights.items():
-                table[key, 12 * quality + (key % 12 + interval) % 12] = weight
+                table[number, 12 * quality + (number % 12 + interval) % 12] = weight
     return table
 
 
-_PROFILES = _profiles()
+def _pitch_profiles() -> Array:
+    """How well each pitch class fits each of KEYS, ``[24, 12]``, each row of mean 0 and length 1."""
+    rows = np.array([np.roll(row, tonic) for row in (_MAJOR_PITCHES, _MINOR_PITCHES) for tonic in range(12)])
+    rows -= rows.mean(axis=1, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
 
 
-def key(samples: np.ndarray, sample_rate: int) -> tuple[str, float]:
-    """The key, such as "A minor", and the confidence (0 to 1) in it.
+_CHORD_PROFILES, _PITCH_PROFILES = _chord_profiles(), _pitch_profiles()
+
+
+def rank(triads: Array, first: str | None, pitches: Array, clarity: float) -> list[tuple[str, float]]:
+    """The keys that a recording may be in, each with the confidence (0 to 1) in it, the likeliest first.
 
     Parameters
     ----------
-    samples : float32 ``[channels, samples]`` or ``[samples]``
-    sample_rate : samples per second
+    triads : share of the time that each of TRIADS has, ``[24]``; the rest has no chord
+    first : the chord that it begins with, one of TRIADS, if it has chords
+    pitches : how much of each pitch class is heard, ``[12]``, C first
+    clarity : from 0, where no pitches are heard and no key is named, to 1, where they leave no doubt; the confidences
+        of all keys add up to it
     """
-    return of_chords(recognise(samples, sample_rate))
-
-
-def of_chords(segments: list[ChordSegment]) -> tuple[str, float]:
-    """The key in which chords are most at home, and the confidence in it: "C major" and 0 where there are none."""
-    shares = np.zeros(len(LABELS))
-    for segment in segments:
-        shares[LABELS.index(segment.label)] += segment.end - segment.start
-    shares[-1] = 0
-    if not shares.any():
-        return f"{NOTE_NAMES[0]} major", 0.0
-    scores = _PROFILES @ (shares / shares.sum())
-    first = next(LABELS.index(segment.label) for segment in segments if segment.label != LABELS[-1])
-    scores[first] += _FIRST
-    order = np.argsort(-scores)
-    best, relative = int(order[0]), _relative(int(order[0]))
-    rival = max(float(scores[k]) for k in order[1:] if k != relative)
-    name = f"{NOTE_NAMES[best % 12]} {'major' if best < 12 else 'minor'}"
-    return name, float(np.clip((scores[best] - rival) / scores[best] * 3, 0, 1))
-
-
-def _relative(number: int) -> int:
-    """The key with the same notes: A minor (21) for C major (0), and back."""
-    return 12 + (number + 9) % 12 if number < 12 else (number + 3) % 12
+    deviations = pitches - pitches.mean()
+    fit = _PITCH_PROFILES @ deviations / max(float(np.linalg.norm(deviations)), 1e-9)
+    share = float(triads.sum())
+    evidence = _CHORD_PROFILES @ triads + (share * _PITCHES + (1 - share) * _PITCHES_ALONE) * fit
+    if first is not None:
+        evidence[TRIADS.index(first)] += _FIRST
+    likely = np.exp((evidence - evidence.max()) / _TEMPERATURE)
+    confidences = clarity * likely / likely.sum()
+    best = np.argsort(-confidences)[:_CANDIDATES]
+    return [(KEYS[place], float(confidences[place])) for place in best if confidences[place] >= _LEAST]

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 LOWEST, SEMITONES = 33, 60  # MIDI: 55 Hz to 1.7 kHz
 PITCH_RATE = 22_050 / 512  # frames per second
+_TUNING_SECONDS = 60
+_IN_TUNE = 0.15  # semitones: speech and drums seem to be off by as much, and no reader of chords minds it
 NOTE_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 Array = NDArray[np.float64]
@@ -17,13 +19,14 @@ def _triads() -> Array:
     return np.array([np.roll(shape, root) for shape in shapes for root in range(12)])
 
 
-TRIADS = _triads()
+TRIAD_VECTORS = _triads()
 
 
-def levels(audio: NDArray[np.float32], rate: int) -> Array:
+def levels(audio: NDArray[np.float32], rate: int, tuning: float = 0.0) -> Array:
     """Compute the logarithmic level of each semitone from LOWEST, ``[SEMITONES, frames]``, of 22,050 Hz ``[samples]``.
 
-    Measured with three bins per semitone, so that music tuned slightly off concert pitch is covered as well.
+    Measured with three bins per semitone, so that music tuned slightly off `tuning`, in semitones above concert pitch,
+    is covered as well.
     """
     # Imported here: the import takes a second, and few requests need pitches.
     import librosa
@@ -32,7 +35,7 @@ def levels(audio: NDArray[np.float32], rate: int) -> Array:
         audio,
         sr=rate,
         hop_length=512,
-        fmin=librosa.midi_to_hz(LOWEST - 1 / 3),
+        fmin=librosa.midi_to_hz(LOWEST - 1 / 3 + tuning),
         n_bins=3 * SEMITONES,
         bins_per_octave=36,
         filter_scale=0.6,
@@ -40,6 +43,18 @@ def levels(audio: NDArray[np.float32], rate: int) -> Array:
     )
     semitones = np.abs(bins).reshape(SEMITONES, 3, -1).max(axis=1)
     return np.log1p(100 * semitones / max(float(semitones.max()), 1e-9))
+
+
+def tuning_of(audio: NDArray[np.float32], rate: int) -> float:
+    """By how many semitones, -0.5 to 0.5, ``[samples]`` are tuned above concert pitch; 0 for what is near enough to it.
+
+    Read from their middle minute.
+    """
+    import librosa
+
+    start = max(0, len(audio) - _TUNING_SECONDS * rate) // 2
+    found = float(librosa.estimate_tuning(y=audio[start : start + _TUNING_SECONDS * rate], sr=rate))
+    return found if abs(found) > _IN_TUNE else 0.0
 
 
 def fold(semitones: Array) -> Array:

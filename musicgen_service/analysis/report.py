@@ -6,23 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from musicgen_service.analysis import beats, chords, key
+from musicgen_service.analysis import beats, chords
+from musicgen_service.analysis.chord_labels import LABELS, NO_CHORD
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
 PICTURES = (".png", ".svg", ".pdf")
 _LOW_CONFIDENCE = 0.15  # below this, there is probably no pulse
+_LOW_KEY_CONFIDENCE = 0.2  # below this, there may be no key: speech with a steady pitch reaches 0.16
+_SILENT = 1e-3  # peak amplitude below which a plot is not scaled up
 
 
 @dataclass(frozen=True)
 class Report:
-    """Results of analysing `audio`; `key` comes with its confidence."""
+    """Results of analysing `audio`."""
 
     audio: Audio
     grid: beats.BeatGrid
-    chords: list[chords.ChordSegment]
-    key: tuple[str, float]
+    harmony: chords.Harmony
     loudness: float
+
+    @property
+    def key(self) -> tuple[str, float] | None:
+        """The likeliest key with the confidence in it; None where none was heard."""
+        return next(iter(self.harmony.keys), None)
 
     @property
     def level(self) -> str:
@@ -32,7 +39,8 @@ class Report:
     @property
     def data(self) -> dict[str, Any]:
         """The report in JSON types; times in seconds, None for anything that was not found."""
-        grid, (name, confidence) = self.grid, self.key
+        grid, harmony = self.grid, self.harmony
+        name, confidence = self.key or (None, None)
         has_beats = len(grid.beats) > 0
         return {
             "seconds": self.audio.seconds,
@@ -44,13 +52,21 @@ class Report:
             "beats_per_bar": grid.beats_per_bar if has_beats else None,
             "beats": [float(time) for time in grid.beats],
             "downbeats": [float(time) for time in grid.downbeats],
-            "key": name if confidence else None,
-            "key_confidence": float(confidence) if confidence else None,
-            "chords": [{"start": float(start), "end": float(end), "label": label} for start, end, label in self.chords],
+            "key": name,
+            "key_confidence": confidence,
+            "key_alternatives": _named("key", harmony.keys[1:]),
+            "chords": [
+                {
+                    **segment._asdict(),
+                    "confidence": dict(candidates).get(segment.label, 0.0),
+                    "alternatives": _named("label", [named for named in candidates if named[0] != segment.label]),
+                }
+                for segment, candidates in zip(harmony.chords, harmony.candidates, strict=True)
+            ],
         }
 
     def __str__(self) -> str:
-        grid, (name, confidence) = self.grid, self.key
+        grid = self.grid
         lines = [f"length      {self.audio.seconds:.2f} s"]
         if len(grid.beats):
             doubt = "; there may be no beat at all" if grid.confidence < _LOW_CONFIDENCE else ""
@@ -60,20 +76,28 @@ class Report:
             lines.append(f"beats       {len(grid.beats)}, the first at {grid.beats[0]:.2f} s; {bars}")
         else:
             lines.append("tempo       no beat found")
-        lines.append(f"key         {f'{name} (confidence {confidence:.2f})' if confidence else 'no chords found'}")
+        if self.key:
+            name, confidence = self.key
+            doubt = "; there may be no key at all" if confidence < _LOW_KEY_CONFIDENCE else ""
+            lines.append(f"key         {name} (confidence {confidence:.2f}{doubt})")
+        else:
+            lines.append("key         no key found")
         lines.append(f"loudness    {self.level}")
-        for number, chord in enumerate(self.chords):
+        for number, chord in enumerate(self.harmony.chords):
             heading = "chords" if number == 0 else ""
             lines.append(f"{heading:10}  {chord.start:7.2f} {chord.end:7.2f}  {chord.label}")
         return "\n".join(lines)
 
 
-def analyse(audio: Audio, track: beats.BeatTracker) -> Report:
+def _named(what: str, candidates: chords.Candidates) -> list[dict[str, Any]]:
+    return [{what: name, "confidence": confidence} for name, confidence in candidates]
+
+
+def analyse(audio: Audio, track: beats.BeatTracker, recognise: chords.ChordRecogniser) -> Report:
     """Determine tempo, beats, key, chords and loudness."""
     grid = track(audio.mono, audio.rate, None)
-    segments = chords.recognise(audio.mono, audio.rate, grid)
-    loudness = integrated_loudness(audio.samples, audio.rate)
-    return Report(audio, grid, segments, key.of_chords(segments), loudness)
+    harmony = recognise(audio.mono, audio.rate, grid)
+    return Report(audio, grid, harmony, integrated_loudness(audio.samples, audio.rate))
 
 
 def plot(report: Report, path: Path) -> None:
@@ -90,14 +114,17 @@ def plot(report: Report, path: Path) -> None:
     times = edges / audio.rate
     low, high = np.minimum.reduceat(mono, edges), np.maximum.reduceat(mono, edges)
     wave.fill_between(times, low, high, color="0.55", linewidth=0.3)
-    wave.vlines(report.grid.beats, -1, 1, color="tab:blue", linewidth=0.6, alpha=0.6, label="beats")
-    wave.vlines(report.grid.downbeats, -1, 1, color="tab:red", linewidth=1.4, label="bars")
-    wave.set(ylim=(-1, 1), ylabel="amplitude", xlim=(0, seconds))
-    wave.set_title(f"{report.grid.tempo:.2f} bpm, {report.key[0]}, {report.level}", loc="left")
+    # A quiet recording fills the picture too; the scale tells how loud it is.
+    top = 1.05 * max(float(np.abs(mono).max(initial=0.0)), _SILENT)
+    wave.vlines(report.grid.beats, -top, top, color="tab:blue", linewidth=0.6, alpha=0.6, label="beats")
+    wave.vlines(report.grid.downbeats, -top, top, color="tab:red", linewidth=1.4, label="bars")
+    wave.set(ylim=(-top, top), ylabel="amplitude", xlim=(0, seconds))
+    tempo = f"{report.grid.tempo:.2f} bpm" if len(report.grid.beats) else "no beat"
+    wave.set_title(f"{tempo}, {report.key[0] if report.key else 'no key'}, {report.level}", loc="left")
     wave.legend(loc="upper right")
     palette = [f"C{index}" for index in range(10)]
-    for start, end, label in report.chords:
-        colour = "0.9" if label == "N" else palette[chords.LABELS.index(label) % 10]
+    for start, end, label in report.harmony.chords:
+        colour = "0.9" if label == NO_CHORD else palette[LABELS.index(label) % 10]
         lane.broken_barh([(start, end - start)], (0, 1), facecolors=colour, edgecolor="white", alpha=0.5)
         lane.text((start + end) / 2, 0.5, label, ha="center", va="center", fontsize=8, clip_on=True)
     lane.set(yticks=[], ylim=(0, 1), xlabel="seconds", ylabel="chords")

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     # Imported here: librosa takes a second to load.
     from musicgen_service.analysis import report
     from musicgen_service.audio import reading
-    from musicgen_service.models import beat_tracking
+    from musicgen_service.models import beat_tracking, chord_recognition
     from musicgen_service.models.store import WeightStore
 
     if picture and picture.suffix.lower() not in report.PICTURES:
@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
             audio = reading.read(file)
         except reading.AudioError as error:
             raise CommandError(f"{file} cannot be analysed: {error}") from None
-        analysis = report.analyse(audio, beat_tracking.choose(WeightStore.from_environment()))
+        track = beat_tracking.choose(WeightStore.from_environment())
+        analysis = report.analyse(audio, track, chord_recognition.choose())
         if picture:
             with tempfile.TemporaryDirectory() as folder:
                 drawn = Path(folder) / f"plot{picture.suffix.lower()}"

@@ -7,9 +7,10 @@ import torch
 
 from musicgen_service.analysis import stems
 from musicgen_service.analysis.beats import BeatGrid, BeatTracker
+from musicgen_service.analysis.chords import ChordRecogniser, Harmony
 from musicgen_service.analysis.stems import Separator
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models import beat_tracking, separators
+from musicgen_service.models import beat_tracking, chord_recognition, separators
 from musicgen_service.models.catalogue import HTDEMUCS
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
@@ -29,6 +30,7 @@ class AnalysisModels:
         self._device = device
         self._separator: tuple[str, Separator] | None = None
         self._tracker: BeatTracker | None = None
+        self._recogniser: ChordRecogniser | None = None
 
     def melody(self, audio: Audio) -> Audio:
         """See `AnalysisTools.melody`; the recording as it is where no separator takes drums and bass out of it."""
@@ -53,9 +55,15 @@ class AnalysisModels:
             self._tracker = beat_tracking.choose(self._store, self._device)
         return self._tracker(samples, rate, tempo)
 
+    def harmony(self, samples: np.ndarray, rate: int, grid: BeatGrid) -> Harmony:
+        """See `AnalysisTools.harmony`."""
+        if self._recogniser is None:
+            self._recogniser = chord_recognition.choose()
+        return self._recogniser(samples, rate, grid)
+
     def clear(self) -> None:
         """Free them."""
-        self._separator = self._tracker = None
+        self._separator = self._tracker = self._recogniser = None
 
     def _loaded_separator(self) -> Separator:
         name = self.separator

@@ -12,6 +12,7 @@ HTDEMUCS = "htdemucs"
 SPLEETER = "spleeter"
 DIFFUSION = "multi-band-diffusion"
 BEAT_TRACKER = "beat_this"
+CREMA = "crema"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,12 @@ PACKAGED = {
                 ),
             },
             "MIT",
+        ),
+        Packaged(
+            CREMA,
+            "crema",
+            {"crema/models/chord/model.h5": "08b80e5b648e743c89284e9bc0b12b993dad1129157a75e0de70e076b0b8a235"},
+            "BSD-2-Clause",
         ),
     )
 }

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.chords import Harmony
 from musicgen_service.audio import loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
@@ -51,6 +52,10 @@ class AnalysisTools(Protocol):
 
     def track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
         """Track the beats of samples; see `BeatTracker`."""
+        ...
+
+    def harmony(self, samples: np.ndarray, rate: int, grid: BeatGrid) -> Harmony:
+        """The chords and key of samples with these beats; see `ChordRecogniser`."""
         ...
 
 

@@ -34,7 +34,7 @@ def generate(job: Job) -> Iterator[Clip]:
     grid = job.analysis.track(song.mono, song.rate, job.request.bpm)
     if not len(grid.beats):
         note("No beats were found in input_audio, so the new backing has a tempo of its own and is not aligned.")
-    harmony = chords.recognise(accompaniment.mono, accompaniment.rate, grid)
+    harmony = job.analysis.harmony(accompaniment.mono, accompaniment.rate, grid).chords
     voice = mixing.fit_length(vocals.convert(rate, channels).samples, length)
     rest = mixing.fit_length(accompaniment.convert(rate, channels).samples, length)
     if not mixing.has_vocals(voice, rest, rate):

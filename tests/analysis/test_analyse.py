@@ -1,15 +1,23 @@
 """`python -m musicgen_service analyse`: printed report and plot."""
 
+import json
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
 from musicgen_service import cli
+from musicgen_service.analysis import report
+from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.chords import ChordSegment, Harmony
 from musicgen_service.audio import ffmpeg
+from musicgen_service.audio.reading import Audio
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +56,42 @@ def test_plot_is_written(song: Song, tmp_path: Path) -> None:
     assert ((blue > 0.6) & (red < 0.5)).any(), "beats are blue"
 
 
+def test_everything_is_there_as_json(song: Song, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "song.flac", song.audio, SAMPLE_RATE)
+    analyse(tmp_path / "song.flac", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["key"] in ("C major", "A minor") and 0 < found["key_confidence"] <= 1
+    others = [other["key"] for other in found["key_alternatives"]]
+    assert len(others) == len(set(others)) and found["key"] not in others
+    for chord in found["chords"]:
+        assert set(chord) == {"start", "end", "label", "confidence", "alternatives"}
+        assert chord["label"] not in [other["label"] for other in chord["alternatives"]]
+        assert chord["confidence"] + sum(other["confidence"] for other in chord["alternatives"]) <= 1.001
+
+
+def drawn(samples: np.ndarray, harmony: Harmony) -> Axes:
+    """The waveform of a picture."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        figures: list[Figure] = []
+        patch.setattr(Figure, "savefig", lambda figure, *_args, **_more: figures.append(figure))
+        report.plot(report.Report(Audio(samples, SAMPLE_RATE), BeatGrid(), harmony, -20.0), Path(folder) / "x.png")
+    return figures[0].axes[0]
+
+
+def test_a_picture_names_a_key_where_the_text_does_and_nowhere_else() -> None:
+    tone = 0.5 * np.sin(np.arange(SAMPLE_RATE) / 50, dtype=np.float32)[None]
+    chords = [ChordSegment(0.0, 1.0, "N")]
+    assert "no beat, no key" in drawn(tone, Harmony(chords)).get_title(loc="left")
+    assert "F major" in drawn(tone, Harmony(chords, keys=[("F major", 0.4)])).get_title(loc="left")
+
+
+def test_a_quiet_recording_fills_its_picture() -> None:
+    tone = np.sin(np.arange(SAMPLE_RATE) / 50, dtype=np.float32)[None]
+    for amplitude in (1.0, 0.02):
+        bottom, top = drawn(amplitude * tone, Harmony([])).get_ylim()
+        assert -bottom == top and amplitude < top < 1.2 * amplitude
+
+
 def test_an_m4a_is_read(song: Song, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write(tmp_path / "song.wav", song.audio, SAMPLE_RATE)
     ffmpeg.run(["-i", str(tmp_path / "song.wav"), str(tmp_path / "song.m4a")])
@@ -60,7 +104,7 @@ def test_silence_and_very_short_files_are_reported(tmp_path: Path, capsys: pytes
         soundfile.write(tmp_path / "silence.wav", np.zeros(samples, np.float32), SAMPLE_RATE)
         analyse(tmp_path / "silence.wav", "--plot", tmp_path / "silence.png", "--force")
         out = capsys.readouterr().out
-        assert "no beat found" in out and "no chords found" in out and "loudness    silence" in out
+        assert "no beat found" in out and "no key found" in out and "loudness    silence" in out
         assert (tmp_path / "silence.png").stat().st_size > 0
 
 

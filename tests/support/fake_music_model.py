@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_service.analysis import beats
+from musicgen_service.analysis import beats, chords
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
@@ -89,6 +89,10 @@ class FakeAnalysis:
         """The two parts, at once."""
         report(1.0)
         return self.parts(audio)
+
+    def harmony(self, samples: np.ndarray, rate: int, grid: beats.BeatGrid) -> chords.Harmony:
+        """Recognise without trained weights."""
+        return chords.recognise(samples, rate, grid)
 
     def melody(self, audio: Audio) -> Audio:
         """Return the audio unchanged."""

