@@ -12,10 +12,11 @@ import soundfile
 import torch
 
 from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.chords import ChordSegment, Harmony
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
 from musicgen_service.inputs.decoding import decode_files
-from musicgen_service.models import beat_tracking
+from musicgen_service.models import beat_tracking, chord_recognition
 from musicgen_service.models.store import WeightsError
 from musicgen_service.paths import job
 from musicgen_service.requests.errors import RequestError
@@ -251,6 +252,21 @@ def test_beat_tracker_depends_on_the_weights_folder(
     given = {"input_audio": song} if task == "remix" else {"duration": 2}
     made(service, task=task, prompt="rock", bpm=120, model_version="melody", **given)
     assert tempi == [120] * (2 if task == "remix" else 1)
+
+
+def test_chords_of_a_remix_are_recognised_by_what_is_installed(
+    service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[float] = []
+
+    def recognise(samples: np.ndarray, rate: int, grid: BeatGrid) -> Harmony:
+        lengths.append(samples.shape[-1] / rate)
+        return Harmony([ChordSegment(0.0, lengths[-1], "G:7")])
+
+    monkeypatch.setattr(chord_recognition, "choose", lambda: recognise)
+    monkeypatch.setattr(service._analysis, "_recogniser", None)
+    made(service, task="remix", prompt="rock", model_version="melody", input_audio=song)
+    assert lengths == [pytest.approx(reading.read(song).seconds, abs=0.01)]
 
 
 def test_recipe_of_a_loop_variation_repeats_the_loop_up_to_it(service: MusicGenService) -> None:

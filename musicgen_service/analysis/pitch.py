@@ -53,7 +53,11 @@ def tuning_of(audio: NDArray[np.float32], rate: int) -> float:
     import librosa
 
     start = max(0, len(audio) - _TUNING_SECONDS * rate) // 2
-    found = float(librosa.estimate_tuning(y=audio[start : start + _TUNING_SECONDS * rate], sr=rate))
+    pitches, strengths = librosa.piptrack(y=audio[start : start + _TUNING_SECONDS * rate], sr=rate)
+    if not strengths.any():
+        return 0.0
+    strong = strengths >= np.median(strengths[strengths > 0])
+    found = float(librosa.pitch_tuning(pitches[strong]))
     return found if abs(found) > _IN_TUNE else 0.0
 
 

@@ -20,7 +20,8 @@ _HOP = 4096
 _BINS = 36  # of an octave
 _SPECTRUM = 6 * _BINS  # of each of the two spectra that the network takes
 _LOWEST = 32.703  # Hz, C1
-_BLOCK, _MARGIN = 512, 24  # frames that are transformed at once, and of their surroundings: 2.2 s, the longest window
+_MIN_SAMPLES = 2**17  # librosa warns where the lowest octave, decimated, is shorter than a window
+_BLOCK, _MARGIN = 512, 24  # frames that are transformed at once, and of context on both sides (2.2 s)
 _RANGE_DB = 80.0  # below the maximum
 _PEAK_SHARE, _PEAK_DB = 0.95, 7.5  # where there are pitches, more than 5 % of bins are so far above their surroundings
 _EPSILON = 1e-3  # of batch normalisation
@@ -142,8 +143,9 @@ def _spectra(samples: Array, tuning: float) -> Array:
     blocks = []
     for start in range(0, frames, _BLOCK):
         before = min(start, _MARGIN)
+        part = samples[(start - before) * _HOP : (start + _BLOCK + _MARGIN) * _HOP]
         bins = librosa.cqt(
-            samples[(start - before) * _HOP : (start + _BLOCK + _MARGIN) * _HOP],
+            np.pad(part, (0, max(0, _MIN_SAMPLES - len(part)))),
             sr=RATE,
             hop_length=_HOP,
             fmin=_LOWEST * 2 ** (tuning / 12),

@@ -117,6 +117,10 @@ def test_chroma_holds_the_pitch_classes_from_c_up() -> None:
     ]
 
 
+def test_chroma_has_every_note_of_a_chord() -> None:
+    assert np.flatnonzero(chroma([ChordSegment(0, 30, "G:7")])[:, 0]).tolist() == [2, 5, 7, 11]
+
+
 def test_the_coefficient_scales_chroma() -> None:
     segments = [ChordSegment(0, 2, "F#:min")]
     neutral = chroma(segments, frames=20, seconds=4.0)

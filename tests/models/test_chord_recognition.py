@@ -116,3 +116,11 @@ def test_damaged_weights_are_not_used_and_the_log_says_so(
     monkeypatch.setattr(packaged, "files", damaged)
     assert chord_recognition.choose() is chords.recognise
     assert "'crema' is damaged" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("seconds", [0.8, 2.5, 49.0])
+@pytest.mark.filterwarnings("error")
+def test_recordings_of_any_length_are_covered_from_beginning_to_end(recognise: ChordRecogniser, seconds: float) -> None:
+    harmony = recognise(played(45, 57, 60, 64, seconds=seconds), SAMPLE_RATE, NO_GRID)
+    assert harmony.chords[0].start == 0 and harmony.chords[-1].end == pytest.approx(seconds, abs=1e-3)
+    assert longest(harmony) == "A:min"
