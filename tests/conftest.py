@@ -8,6 +8,7 @@ import torch
 
 from musicgen_service.models.catalogue import COMPONENTS
 from musicgen_service.models.store import WeightStore
+from musicgen_service.service import MusicGenService
 from tests.support import checkpoints
 from tests.support.hub import CODEC, Hub, running
 
@@ -68,3 +69,13 @@ def shell(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("MUSICGEN_MODELS", "")
     monkeypatch.syspath_prepend(str(Path.cwd()))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def service(weights: Path) -> Iterator[MusicGenService]:
+    """A service with two models loaded, for the tests of one file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSICGEN_WEIGHTS", str(weights))
+        service = MusicGenService()
+        service.setup(["small", "stereo-melody"])
+        yield service

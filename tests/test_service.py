@@ -1,40 +1,25 @@
 """The service from inputs to files, in process, on tiny checkpoints of all four kinds."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
-import torch
 
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment, Harmony
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
-from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.models import beat_tracking, chord_recognition
-from musicgen_service.models.store import WeightsError
-from musicgen_service.paths import job
-from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.seeds import variation_seed
 from musicgen_service.service import MusicGenService
+from tests.support.serviced import made, samples_of
 from tests.support.sounds import RATE, tone
 
 MODELS = {"small": 1, "melody": 1, "stereo-small": 2, "stereo-melody": 2}
-
-
-@pytest.fixture(scope="module")
-def service(weights: Path) -> Iterator[MusicGenService]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MUSICGEN_WEIGHTS", str(weights))
-        service = MusicGenService()
-        service.setup(["small", "stereo-melody"])
-        yield service
 
 
 @pytest.fixture
@@ -42,21 +27,6 @@ def song(tmp_path: Path) -> Path:
     path = tmp_path / "song.wav"
     soundfile.write(path, tone(1.5, 2, rate=44_100).T, 44_100)
     return path
-
-
-def _outputs(service: MusicGenService) -> Path:
-    own = service._outputs._own
-    assert own is not None
-    return own.path
-
-
-def made(service: MusicGenService, **inputs: Any) -> list[Path]:
-    files, _ = service.generate(decode_files({"seed": 5, "duration": 1} | inputs, FIELDS))
-    return files
-
-
-def samples_of(path: Path) -> np.ndarray:
-    return reading.read(path).samples
 
 
 def test_setup_loads_the_named_models(service: MusicGenService) -> None:
@@ -243,50 +213,6 @@ def test_recipe_contains_the_checksum_of_input_audio(service: MusicGenService, s
     assert found["input_audio"] == "song.wav" and len(found["input_audio_sha256"]) == 64
 
 
-class Cancelled(BaseException):
-    """Like Cog's cancellation: not an Exception, raised at any point."""
-
-
-@pytest.mark.parametrize("when", [0.0, 0.5, 1.0])
-def test_service_works_after_a_cancel_and_no_file_remains(
-    service: MusicGenService, when: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = made(service, prompt="rock")[0].read_bytes()
-    before = list(_outputs(service).rglob("*.wav"))
-
-    def cancel(_progress: object, share: float) -> None:
-        if share >= when:
-            raise Cancelled
-
-    with monkeypatch.context() as patch:
-        patch.setattr("musicgen_service.progress.Progress.report", cancel)
-        with pytest.raises(Cancelled):
-            made(service, prompt="rock")
-    assert not [file for file in _outputs(service).rglob("*.wav") if file not in before]
-    assert made(service, prompt="rock")[0].read_bytes() == expected
-
-
-def test_service_frees_models_and_recovers_from_out_of_memory(
-    service: MusicGenService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_job: job.Job, _tokens: torch.Tensor, _seed: int) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job.Job, "decode_tokens", fail)
-        with pytest.raises(torch.OutOfMemoryError):
-            made(service, prompt="rock")
-    assert service._models.names() == []
-    assert made(service, prompt="rock")
-
-
-def test_rejected_request_keeps_earlier_files(service: MusicGenService) -> None:
-    [file] = made(service, prompt="rock")
-    with pytest.raises(RequestError):
-        made(service, prompt="rock", top_k=-1)
-    assert file.exists()
-
-
 def test_progress_is_reported_in_percent(service: MusicGenService, capsys: pytest.CaptureFixture[str]) -> None:
     made(service, prompt="rock", variations=2)
     percentages = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" %")]
@@ -313,9 +239,3 @@ def test_long_recording_is_kept_complete(service: MusicGenService, tmp_path: Pat
     clip, given = samples_of(file), reading.read(path).samples
     assert clip.shape == (1, 42 * RATE)
     assert np.abs(clip[:, : 40 * RATE - 320] - given[:, :-320]).max() < 2e-4
-
-
-def test_empty_weights_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
-    with pytest.raises(WeightsError, match="There is no checkpoint in"):
-        MusicGenService().setup()
