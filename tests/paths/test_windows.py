@@ -79,7 +79,7 @@ def test_long_clips_have_the_same_tokens_as_audiocraft(
 
     monkeypatch.setenv("MUSICGEN_ENGINE", "reference")
     loop = cast(ReferenceLoop, load_model(store.checkpoint("melody"), CPU).generator)
-    reference = MusicGen("tiny", cast(Any, melody_model.codec), loop.lm)
+    reference = MusicGen("tiny", cast(Any, melody_model.codec), loop.lm, max_duration=30.0)
     reference.set_generation_params(duration=42.0, top_k=50)
     wav = torch.randn(1, 5 * 32_000, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(4)
