@@ -31,12 +31,12 @@ def test_json_contains_the_full_report(song: Path, capsys: Capture) -> None:
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {
         "file", "seconds", "channels", "sample_rate", "loudness_lufs", "tempo_bpm", "tempo_confidence", "beats_per_bar",
-        "beats", "downbeats", "key", "key_confidence", "chords",
+        "beats", "downbeats", "key", "key_confidence", "key_alternatives", "chords",
     }  # fmt: skip
     assert (found["file"], found["seconds"], found["channels"], found["sample_rate"]) == ("song.wav", 8.0, 1, RATE)
     assert found["tempo_bpm"] == pytest.approx(120, rel=0.01)
     assert len(found["beats"]) >= 14 and found["downbeats"][0] in found["beats"]
-    assert {"start", "end", "label"} == set(found["chords"][0])
+    assert {"start", "end", "label", "confidence", "alternatives"} == set(found["chords"][0])
     cli.main(["analyse", str(song)])
     shown = capsys.readouterr().out
     assert f"tempo       {found['tempo_bpm']:.2f} bpm" in shown and f"{found['loudness_lufs']:.1f} LUFS" in shown
