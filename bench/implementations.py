@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from unittest.mock import patch
 
 from bench import peers
@@ -63,7 +63,8 @@ def load_run(name: str, store: WeightStore, device: torch.device) -> Run:
     if maker == "ours":
         return _generator(load(store, device, precision=precision))
     model = load(store, device, engine="reference")
-    lm = cast(ReferenceLoop, model.generator).lm
+    assert isinstance(model.generator, ReferenceLoop)
+    lm = model.generator.lm
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "half": torch.float16}[precision]
     if maker == "audiocraft":
         # On a GPU audiocraft computes in half precision by itself, under autocast.

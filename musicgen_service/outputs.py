@@ -18,7 +18,7 @@ DELIVERY_TIME = 60.0
 """Seconds for which files are kept regardless of size: the server reads them right after the request returns."""
 
 PREFIX = "musicgen-outputs-"
-_COG_FOLDER = Path("/tmp/coglet/predictions")
+COG_FOLDER = Path("/tmp/coglet/predictions")
 """Cog creates a folder for each prediction there, with `_COG_PARTS` in it, and never removes it."""
 _COG_PARTS = {"inputs", "outputs"}
 _COG_AGE = 24 * 3600.0
@@ -65,7 +65,7 @@ class Outputs:
                 if age > MAX_AGE or (age > DELIVERY_TIME and sum(sizes.values()) > MAX_BYTES):
                     shutil.rmtree(folder, ignore_errors=True)
                     del self._finished[folder], sizes[folder]
-        folders.sweep_old(_COG_FOLDER, _COG_PARTS, time.time() - _COG_AGE)
+        folders.sweep_old(COG_FOLDER, _COG_PARTS, time.time() - _COG_AGE)
 
     def _clean_up_regularly(self) -> None:
         while True:

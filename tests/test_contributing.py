@@ -114,6 +114,7 @@ def copy(tmp_path: Path) -> Copy:
 INPUTS_AGREE = (
     "tests/test_predict.py",
     "tests/test_docs.py::test_every_input_is_documented_with_its_default",
+    "tests/test_api.py::test_every_input_is_a_typed_keyword",
 )
 
 
@@ -141,6 +142,9 @@ def test_an_input_is_added(copy: Copy) -> None:
     copy.replace("musicgen_service/requests/request.py", ("    seed: int\n", "    quieter: float\n    seed: int\n"))
     declared = f'quieter: float = Input(description="{described}", default=0, ge=0, le=60),\n        seed:'
     copy.replace("predict.py", ("seed: Optional[int]", f"{declared} Optional[int]"))
+    copy.replace(
+        "musicgen_service/api.py", ("    seed: int | None\n", "    quieter: float | None\n    seed: int | None\n")
+    )
     copy.replace("docs/inputs.md", ("| `seed` |", f"| `quieter` | 0 | 0 to 60 | {described} |\n| `seed` |"))
     copy.replace(
         "musicgen_service/paths/job.py",

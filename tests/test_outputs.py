@@ -17,7 +17,7 @@ from musicgen_service.outputs import DELIVERY_TIME, MAX_AGE, Outputs
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(outputs, "_COG_FOLDER", tmp_path / "coglet" / "predictions")
+    monkeypatch.setattr(outputs, "COG_FOLDER", tmp_path / "coglet" / "predictions")
 
 
 class Clock:

@@ -24,7 +24,7 @@ class Separator(Protocol):
     def separate(self, samples: np.ndarray, report: Callable[[float], None]) -> Mapping[str, np.ndarray]:
         """Samples float32 [2, samples] at `rate` to its sources by name, each [2, samples].
 
-        `report` is told the share (0 to 1) of the work that is done.
+        `report` is called with the share (0 to 1) of the work that is done.
         """
         ...
 

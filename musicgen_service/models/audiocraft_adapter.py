@@ -38,6 +38,7 @@ from torch.nn import functional
 from transformers.utils import logging as transformers_logging
 
 from musicgen_service.engine.interface import Condition
+from musicgen_service.models import state
 from musicgen_service.models.checkpoint_config import DESCRIPTION, MELODY
 from musicgen_service.models.text_reading import MAX_TOKENS
 
@@ -228,8 +229,7 @@ def load_diffusion(file: Path, codec: Any, device: torch.device) -> MultiBandDif
     """Load MultiBand Diffusion from its checkpoint, for the codes of `codec` (mono)."""
     # Its configuration is stored as pickled objects; these classes are safe to unpickle.
     builtin: list[Any] = [dict, list, int, float, bool, str, collections.defaultdict, typing.Any]
-    with torch.serialization.safe_globals([*builtin, DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode]):
-        package = torch.load(file, map_location="cpu", weights_only=True)
+    package = state.read_pickle(file, [*builtin, DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode])
     processes = []
     for band in range(package["n_bands"]):
         config = package[band]["cfg"]

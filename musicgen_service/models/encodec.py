@@ -1,7 +1,6 @@
 """EnCodec (arXiv:2210.13438), the codec between audio and tokens."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import nn
@@ -111,7 +110,8 @@ class _Quantizer(nn.Module):
     def encode(self, latents: torch.Tensor) -> torch.Tensor:
         tokens = []
         for layer in self.layers[: self.used]:
-            indices = cast(_Codebook, layer).nearest(latents)
+            assert isinstance(layer, _Codebook)
+            indices = layer.nearest(latents)
             latents = latents - layer(indices)
             tokens.append(indices)
         return torch.stack(tokens, dim=1)

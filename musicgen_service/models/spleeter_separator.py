@@ -1,6 +1,5 @@
 """Separation into vocals and accompaniment by Spleeter."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,6 @@ _TOP = 256
 """Number of the highest input bins whose mean share is used for all bins above them."""
 _EPSILON = 1e-10
 """Keeps the shares finite where both networks give 0."""
-_loading = threading.Lock()
-"""torch's list of allowed globals is process-wide, so two threads must not change it at the same time."""
 
 
 class SpleeterSeparator:
@@ -103,5 +100,4 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
     # The constructor of arrays is called as in numpy 1.
     constructor = (np.zeros(0).__reduce__()[0], "numpy.core.multiarray._reconstruct")
     allowed: list[Any] = [constructor, np.ndarray, np.dtype, type(np.dtype(np.float32))]
-    with _loading, torch.serialization.safe_globals(allowed):
-        return torch.load(file, weights_only=True)
+    return state.read_pickle(file, allowed)

@@ -1,5 +1,6 @@
 """State dicts: reading them from checkpoint files, and loading them into networks."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+_allowing = threading.Lock()
 _MAX_LISTED = 3
 """Maximum number of tensor names in an error."""
 
@@ -23,6 +25,13 @@ def read_package(file: Path) -> dict[str, Any]:
     if not isinstance(package, dict):
         raise TypeError(f"{file.name} holds no checkpoint")
     return package
+
+
+def read_pickle(file: Path, allowed: list[Any]) -> Any:
+    """Read a file of tensors and of objects of the `allowed` classes, and of no others."""
+    # torch's list of allowed classes is process-wide, so two threads must not change it at the same time.
+    with _allowing, torch.serialization.safe_globals(allowed):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def read_folder(folder: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from musicgen_service import folders
+from musicgen_service.outputs import COG_FOLDER as COG_FOLDER
 from musicgen_service.progress import log
 from musicgen_service.redaction import without_folders
 from musicgen_service.serving import launcher
@@ -40,8 +41,6 @@ CANCEL_TIMEOUT = 5.0
 STUCK_AFTER = 30.0
 """Seconds of being busy without a prediction before a restart; longer than a cancelled prediction takes to end."""
 PREFIX = "musicgen-server-"
-COG_FOLDER = Path("/tmp/coglet/predictions")
-"""Cog creates a folder for each prediction there. If it cannot, it stays busy forever."""
 _SETUP_FAILED = "SETUP_FAILED"
 _UNHEALTHY = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
 _HEALTHY = ("READY", "BUSY")
