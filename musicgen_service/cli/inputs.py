@@ -7,7 +7,7 @@ from typing import Any
 
 from musicgen_service.cli.errors import UsageError
 from musicgen_service.cli.files import readable_file
-from musicgen_service.cli.parser import Parser, must_be_one_of
+from musicgen_service.cli.parser import Parser, complete_with, must_be_one_of
 from musicgen_service.requests.fields import Field, allowed_numbers
 from musicgen_service.suggestion import did_you_mean
 
@@ -89,8 +89,7 @@ def _add_option(group: argparse._ArgumentGroup, name: str, field: Field, flag: s
     switch: dict[str, Any] = {"nargs": 0} if field.kind is bool else {"metavar": _metavar(field)}
     action = group.add_argument(flag, action=_Pair, dest="inputs", const=name, help=text, **switch)
     if field.kind is not Path:
-        known = list(field.choices or ())
-        action.completer = lambda **_: known  # type: ignore[attr-defined]
+        complete_with(action, field.choices or ())
 
 
 class _Pair(argparse.Action):

@@ -106,18 +106,10 @@ def from_folder(folder: Path, device: torch.device) -> Encodec:
 
 def _build(config: CodecConfig, stored: Mapping[str, torch.Tensor], device: torch.device) -> Encodec:
     codec = Encodec(config, device)
-    state.fill(codec, _plain_weights(_renamed(stored)))
+    renamed = state.rename(stored, _RENAMES)
+    used = {name: tensor for name, tensor in renamed.items() if not name.endswith(_TRAINING_ONLY)}
+    state.fill(codec, _plain_weights(used))
     return codec
-
-
-def _renamed(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    renamed = {}
-    for name, tensor in stored.items():
-        for pattern, replacement in _RENAMES:
-            name = pattern.sub(replacement, name)
-        if not name.endswith(_TRAINING_ONLY):
-            renamed[name] = tensor
-    return renamed
 
 
 def _plain_weights(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,7 +1,8 @@
 """State dicts: reading them from checkpoint files, and loading them into networks."""
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ def read_package(file: Path) -> dict[str, Any]:
     if not isinstance(package, dict):
         raise TypeError(f"{file.name} holds no checkpoint")
     return package
+
+
+def rename(
+    stored: Mapping[str, torch.Tensor], renames: Iterable[tuple[re.Pattern[str], str]]
+) -> dict[str, torch.Tensor]:
+    """Replace every match of each pattern in the names of a state dict, in the order of the patterns."""
+    renamed = {}
+    for name, tensor in stored.items():
+        for pattern, replacement in renames:
+            name = pattern.sub(replacement, name)
+        renamed[name] = tensor
+    return renamed
 
 
 def read_pickle(file: Path, allowed: list[Any]) -> Any:

@@ -121,17 +121,8 @@ def load(folder: Path, device: torch.device) -> T5Encoder:
         When a file is missing or does not belong to a T5.
     """
     encoder = T5Encoder(T5Config.read(folder), device)
-    state.fill(encoder, _renamed(state.read_folder(folder, ("encoder.", "shared."))))
+    state.fill(encoder, state.rename(state.read_folder(folder, ("encoder.", "shared.")), _RENAMES))
     return encoder
-
-
-def _renamed(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    renamed = {}
-    for name, tensor in stored.items():
-        for pattern, replacement in _RENAMES:
-            name = pattern.sub(replacement, name)
-        renamed[name] = tensor
-    return renamed
 
 
 class _RmsNorm(nn.Module):
