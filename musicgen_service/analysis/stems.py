@@ -14,7 +14,7 @@ _VOCALS = "vocals"
 
 
 class Separator(Protocol):
-    """What takes a recording apart: into `vocals`, `drums`, `bass` and `other`, or `vocals` and `accompaniment`."""
+    """A source separator: into `vocals`, `drums`, `bass` and `other`, or `vocals` and `accompaniment`."""
 
     @property
     def rate(self) -> int:

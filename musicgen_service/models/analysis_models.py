@@ -1,4 +1,4 @@
-"""The trained models that listen to recordings, each loaded when it is first needed."""
+"""Trained models for the analysis of recordings, each loaded on first use."""
 
 from collections.abc import Callable
 
@@ -21,8 +21,8 @@ class AnalysisModels:
 
     Parameters
     ----------
-    store : has their weights
-    device : where they work
+    store : source of their weights
+    device : device they run on
     """
 
     def __init__(self, store: WeightStore, device: torch.device) -> None:
@@ -46,7 +46,7 @@ class AnalysisModels:
 
     @property
     def separator(self) -> str | None:
-        """The name of what takes recordings apart; None where there is nothing that does."""
+        """The name of the separator; None when there is none."""
         return separators.choose(self._store)
 
     def track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
@@ -62,7 +62,7 @@ class AnalysisModels:
         return self._recogniser(samples, rate, grid)
 
     def clear(self) -> None:
-        """Free them."""
+        """Release all loaded models."""
         self._separator = self._tracker = self._recogniser = None
 
     def _loaded_separator(self) -> Separator:

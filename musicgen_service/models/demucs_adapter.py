@@ -1,4 +1,4 @@
-"""The only module that imports demucs, which takes a recording apart."""
+"""The only module that imports demucs, a source separator."""
 
 from pathlib import Path
 

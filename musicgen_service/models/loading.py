@@ -75,7 +75,7 @@ def load_diffusion(model: MusicGenModel, folder: Path) -> Any:
 
 
 def load_separator(folder: Path) -> Any:
-    """Demucs, which takes a recording apart, from the component's folder; raises WeightsError when it is damaged."""
+    """Load Demucs, a source separator, from the component's folder; raises WeightsError when it is damaged."""
     # Imported here, as below: it takes a second, and few requests need it.
     from musicgen_service.models import demucs_adapter
 

