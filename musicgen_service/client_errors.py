@@ -1,7 +1,5 @@
 """Converts errors to client errors: one sentence, without internals of the service."""
 
-import torch
-
 from musicgen_service import folders
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.audio.reading import AudioError
@@ -44,6 +42,9 @@ def _file_system_problem(error: Exception) -> str | None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the device or off it."""
+    # Imported here: commands that need no torch use this module too.
+    import torch
+
     # torch has no exception class for CPU memory.
     on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return on_cpu or isinstance(error, (torch.OutOfMemoryError, MemoryError))

@@ -68,7 +68,9 @@ def test_continuation_keeps_its_input(service: MusicGenService, model: str, song
         duration=2.5,
         normalization_strategy="clip",
     )
-    clip, given = samples_of(file), reading.read(song).convert(RATE, MODELS[model]).samples
+    # Not by our own reader, which takes a constant offset out, such as the new music's here.
+    clip = soundfile.read(file, always_2d=True)[0].T
+    given = reading.read(song).convert(RATE, MODELS[model]).samples
     assert clip.shape == (MODELS[model], round(2.5 * RATE))
     faded = round(0.01 * RATE)
     assert np.abs(clip[:, : given.shape[1] - faded] - given[:, :-faded]).max() < 2e-4

@@ -87,20 +87,10 @@ def _sentence(error: Exception) -> str:
         reason = f"{error.strerror or error}."
         return f"{error.filename}: {reason}" if error.filename else reason
     # Imported here: a command that succeeds does not need them.
-    from musicgen_service.audio import encoding, reading, recipe
-    from musicgen_service.models.store import WeightsError
-    from musicgen_service.requests.errors import RequestError
-    from musicgen_service.settings import SettingsError
+    from musicgen_service.audio.recipe import RecipeError
+    from musicgen_service.client_errors import CLIENT_SAFE_ERRORS
 
-    expected = (
-        RequestError,
-        SettingsError,
-        WeightsError,
-        encoding.EncodingError,
-        recipe.RecipeError,
-        reading.AudioError,
-    )
-    if isinstance(error, expected):
+    if isinstance(error, (*CLIENT_SAFE_ERRORS, RecipeError)):
         return str(error)
     raise error
 

@@ -67,6 +67,9 @@ def _count_symbols(text: str) -> int:
     return sum(character.isalpha() or unicodedata.category(character) == "So" for character in text)
 
 
+_ADVICE = "describe it in plain English, by genre, instruments and tempo"
+
+
 def notes(name: str, prompt: TextReading, description: TextReading) -> list[str]:
     """Write notes to the client about text that has no effect or is not understood, one sentence each.
 
@@ -82,12 +85,9 @@ def notes(name: str, prompt: TextReading, description: TextReading) -> list[str]
             f"what comes after its first {description.end} characters has no effect."
         )
     if prompt.words and not prompt.known:
-        sentences.append(
-            f"The text encoder of model '{name}' knows none of the prompt's words: describe it in English."
-        )
+        sentences.append(f"The text encoder of model '{name}' knows none of the prompt's words: {_ADVICE}.")
     elif 2 * prompt.known < prompt.words:
         sentences.append(
-            f"The text encoder of model '{name}' knows {prompt.known} of the prompt's {prompt.words} words: "
-            "describe it in English."
+            f"The text encoder of model '{name}' knows {prompt.known} of the prompt's {prompt.words} words: {_ADVICE}."
         )
     return sentences

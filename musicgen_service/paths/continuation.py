@@ -6,12 +6,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from musicgen_service.audio import loudness
 from musicgen_service.notes import note
 from musicgen_service.paths import windows
 from musicgen_service.paths.job import Clip, Job
 
 _FADE = 0.01
 """Seconds of the crossfade from the input audio to the codec's version of it, just before the new music."""
+_COMPARED_SECONDS = 4.0
+"""Seconds before the new music over which the levels of the input audio and the codec's version are compared."""
+_MAX_GAIN_DB = 12.0
+"""Maximum change of the new music's level, in either direction."""
 
 
 def generate(job: Job) -> Iterator[Clip]:
@@ -33,6 +38,8 @@ def generate(job: Job) -> Iterator[Clip]:
     fade = round(_FADE * model.sample_rate)
     for clip in job.generate_clips(lambda _: condition, prefix_tokens, job.frames - first):
         generated = clip.samples[:, : job.samples - offset]
+        known = source[:, offset : source_frames * model.hop]
+        generated *= _level_ratio(known, generated[:, : known.shape[1]], model.sample_rate)
         yield job.normalised(replace(clip, samples=_join(source, generated, offset, fade)))
 
 
@@ -46,3 +53,15 @@ def _join(source: np.ndarray, generated: np.ndarray, offset: int, fade: int) -> 
         overlap = generated[:, end - offset - fade : end - offset]
         clip[:, end - fade : end] = source[:, end - fade :] * (1 - ramp) + overlap * ramp
     return clip
+
+
+def _level_ratio(source: np.ndarray, decoded: np.ndarray, rate: int) -> np.float32:
+    """Return the factor that brings the codec's version of the input audio, and so the new music, to its level.
+
+    A codec may return what it was not trained on several decibels quieter.
+    """
+    compared = round(_COMPARED_SECONDS * rate)
+    levels = [loudness.integrated_loudness(sound[:, -compared:], rate) for sound in (source, decoded) if sound.size]
+    if len(levels) < 2 or not np.isfinite(levels).all():
+        return np.float32(1.0)
+    return np.float32(loudness.amplitude(float(np.clip(levels[0] - levels[1], -_MAX_GAIN_DB, _MAX_GAIN_DB))))

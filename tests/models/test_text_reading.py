@@ -53,13 +53,15 @@ def test_known_words_give_no_note(prompt: str, demo: MusicGenModel) -> None:
 )
 def test_note_for_a_prompt_without_known_words(prompt: str, demo: MusicGenModel) -> None:
     assert notes_for(demo, prompt) == [
-        "The text encoder of model 'demo' knows none of the prompt's words: describe it in English."
+        "The text encoder of model 'demo' knows none of the prompt's words: "
+        "describe it in plain English, by genre, instruments and tempo."
     ]
 
 
 def test_note_for_a_prompt_with_few_known_words(demo: MusicGenModel) -> None:
     assert notes_for(demo, "тихое медленное пианино, jazz") == [
-        "The text encoder of model 'demo' knows 1 of the prompt's 4 words: describe it in English."
+        "The text encoder of model 'demo' knows 1 of the prompt's 4 words: "
+        "describe it in plain English, by genre, instruments and tempo."
     ]
 
 
