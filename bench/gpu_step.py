@@ -212,7 +212,7 @@ def _calls(engine: Engine, device: torch.device) -> None:
     with patch.object(StepGraphs, "_capture", timed):
         for count in CALLS:
             captures.clear()
-            before = engine._buffers
+            before = engine.loop.buffers
             requests = [
                 SlotRequest(
                     Condition(implementations.TEXT),
@@ -224,7 +224,7 @@ def _calls(engine: Engine, device: torch.device) -> None:
                 for seed in range(count)
             ]
             engine.generate_many(requests, lambda *_: None)
-            buffers = engine._buffers
+            buffers = engine.loop.buffers
             assert buffers is not None
             kept = "kept" if buffers is before else "new"
             slots = buffers.cache.shape.slots

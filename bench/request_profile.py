@@ -32,7 +32,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "codec: to tokens": [(MusicGenModel, "encode")],
     "text encoder": [(T5Encoder, "forward")],
     "chroma": [(Chroma, "forward")],
-    "prefill": [(Slots, "admit")],
+    "prefill": [(Slots, "admit"), (Slots, "prefill")],
     "steps": [(Slots, "step")],
     "codec: to sound": [(MusicGenModel, "decode")],
     "loudness": [(loudness, "normalise")],

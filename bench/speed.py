@@ -21,8 +21,9 @@ from typing import Any
 
 from bench import end_to_end, implementations, machine
 from bench.implementations import Run
-from musicgen_service.engine.engine import MAX_SLOTS, Engine
+from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.engine.step_loop import MAX_SLOTS
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 

@@ -1,11 +1,12 @@
 """Attention backends of the decoder: for prefill, for a step on a CPU, and for a step on a GPU.
 
-The decoder works on rows [rows, dim]. A step has two rows per slot, the conditional one first; a prefill has all
-positions of one slot's conditional row, then all positions of its unconditional row.
+The decoder works on rows [rows, dim]. On a GPU a step has two rows per slot, the conditional one first; on a CPU it has
+the conditional rows of all running slots, then the unconditional rows of those whose guidance needs one. A prefill has
+positions of one slot's conditional row, then the same positions of its unconditional row.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch.nn import functional
@@ -33,33 +34,49 @@ class Attention(Protocol):
 
 
 class PrefillAttention:
-    """Prefill: all known positions of one slot at once.
+    """Prefill: a piece of one slot's known positions, which also attends to the pieces before it.
 
     Parameters
     ----------
     cache, text : keys and values of the sequence and of its texts (None for models without cross-attention)
+    rows : number of the slot's rows
+    start, stop : positions of the piece
     text_lengths : number of text positions of each row that has a text
     """
 
     def __init__(
-        self, cache: KeyValueCache, text: KeyValueCache | None, slot: int, text_lengths: Sequence[int]
+        self,
+        cache: KeyValueCache,
+        text: KeyValueCache | None,
+        slot: int,
+        rows: int,
+        start: int,
+        stop: int,
+        text_lengths: Sequence[int],
     ) -> None:
         self._cache = cache
         self._slot = slot
-        self._texts = _views_by_row(text, slot, text_lengths) if text else []
+        self._rows = rows
+        self._start = start
+        self._keys, self._values = cache.views(slot, stop, slice(rows))
+        # Position i of the piece sees everything up to itself.
+        mask = torch.ones(stop - start, stop, dtype=torch.bool, device=cache.buffer.device).tril(start)
+        self._mask = torch.zeros_like(mask, dtype=cache.buffer.dtype).masked_fill_(~mask, -torch.inf) if start else None
+        self._texts = _views_by_row(text, slot, text_lengths[:rows]) if text else []
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
         shape = self._cache.shape
-        split = projected.view(2, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
-        self._cache.write(layer, self._slot, split[:, 1:])
-        queries, keys, values = split.unbind(1)
-        out = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        split = projected.view(self._rows, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
+        self._cache.write(layer, self._slot, split[:, 1:], start=self._start)
+        out = functional.scaled_dot_product_attention(
+            split[:, 0], self._keys[layer], self._values[layer], self._mask, is_causal=self._mask is None
+        )
         return out.transpose(1, 2).reshape(projected.shape[0], -1)
 
     def text_rows(self, x: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        return x[: len(self._texts) * x.shape[0] // 2]
+        return x[: len(self._texts) * x.shape[0] // self._rows]
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
@@ -71,56 +88,66 @@ class PrefillAttention:
         return torch.cat(attended)
 
 
+class SlotRows(NamedTuple):
+    """The rows of one slot in a step on a CPU."""
+
+    slot: int
+    length: int
+    """Number of positions, including this step's."""
+    rows: int
+    text_lengths: tuple[int, ...]
+    """Number of text positions of each row that has a text."""
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Position among the slots of a step: those with most texts first, then those with most rows."""
+        return -len(self.text_lengths), -self.rows, self.slot
+
+
 class PerSlotAttention:
     """A step on a CPU: one call per slot, over exactly that slot's positions.
 
     torch splits the work of a call according to its batch size, which changes the order of summation. Only one call
     per slot makes a slot's results independent of its neighbours.
 
+    The conditional rows of all slots come first, then the unconditional rows of those that have one. As the slots are
+    in the order of `SlotRows.order`, the rows of the slot at index i are every n-th from i on, where n is the number
+    of slots, and the rows that read text precede those that do not.
+
     Parameters
     ----------
-    lengths : number of positions of each slot, including this step's; 0 for an idle slot
-    text_lengths : for each slot, the number of text positions of each row that has a text
+    slots : of the step, in their order
     """
 
-    def __init__(
-        self,
-        cache: KeyValueCache,
-        text: KeyValueCache | None,
-        lengths: Sequence[int],
-        text_lengths: Sequence[Sequence[int]],
-    ) -> None:
+    def __init__(self, cache: KeyValueCache, text: KeyValueCache | None, slots: Sequence[SlotRows]) -> None:
         self._shape = cache.shape
-        self._active = [slot for slot, length in enumerate(lengths) if length]
-        self._allocate = torch.empty_like if all(lengths) else torch.zeros_like
-        self._targets = {slot: cache.position_views(slot, lengths[slot] - 1) for slot in self._active}
-        self._keys_values = {slot: cache.views(slot, lengths[slot]) for slot in self._active}
-        self._texts = {slot: _views_by_row(text, slot, text_lengths[slot]) for slot in self._active} if text else {}
-        self._text_rows = max(map(len, self._texts.values()), default=0)
-        self._has_every_text = all(len(text_lengths[slot]) == self._text_rows for slot in range(len(lengths)))
+        self._count = len(slots)
+        self._targets = [cache.position_views(slot.slot, slot.length - 1, slot.rows) for slot in slots]
+        self._keys_values = [cache.views(slot.slot, slot.length, slice(slot.rows)) for slot in slots]
+        self._texts = [_views_by_row(text, slot.slot, slot.text_lengths) for slot in slots] if text else []
+        self._text_rows = sum(map(len, self._texts))
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        shape = self._shape
-        split = projected.view(-1, shape.rows, 3, shape.heads, 1, shape.width)
-        out = self._allocate(split[:, :, 0])
-        for slot in self._active:
-            self._targets[slot][layer].copy_(split[slot, :, 1:, :, 0])
-            keys, values = self._keys_values[slot]
-            out[slot] = functional.scaled_dot_product_attention(split[slot, :, 0], keys[layer], values[layer])
+        split = projected.view(-1, 3, self._shape.heads, 1, self._shape.width)
+        out = torch.empty_like(split[:, 0])
+        for index, (target, (keys, values)) in enumerate(zip(self._targets, self._keys_values, strict=True)):
+            own = split[index :: self._count]
+            target[layer].copy_(own[:, 1:, :, 0])
+            out[index :: self._count] = functional.scaled_dot_product_attention(own[:, 0], keys[layer], values[layer])
         return out.view(projected.shape[0], -1)
 
     def text_rows(self, x: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        return x[::2] if self._text_rows == 1 else x
+        return x[: self._text_rows]
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        heads = queries.view(-1, self._text_rows, 1, self._shape.heads, 1, self._shape.width)
-        out = torch.empty_like(heads) if self._has_every_text else torch.zeros_like(heads)
-        for slot, texts in self._texts.items():
-            for row, (keys, values) in enumerate(texts):
-                out[slot, row] = functional.scaled_dot_product_attention(heads[slot, row], keys[layer], values[layer])
+        heads = queries.view(-1, 1, self._shape.heads, 1, self._shape.width)
+        out = torch.empty_like(heads)
+        for index, texts in enumerate(self._texts):
+            for row, (keys, values) in zip(range(index, self._text_rows, self._count), texts, strict=True):
+                out[row] = functional.scaled_dot_product_attention(heads[row], keys[layer], values[layer])
         return out.view(queries.shape)
 
 

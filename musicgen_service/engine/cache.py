@@ -40,10 +40,10 @@ class KeyValueCache:
         """Zero a slot; its previous sequence may have overflowed and left infinities or NaN."""
         self.buffer[:, slot] = 0
 
-    def write(self, layer: int, slot: int, keys_values: torch.Tensor, first_row: int = 0) -> None:
-        """Write keys and values [rows, 2, heads, positions, width] to a slot's first positions, from `first_row` on."""
+    def write(self, layer: int, slot: int, keys_values: torch.Tensor, first_row: int = 0, start: int = 0) -> None:
+        """Write keys and values [rows, 2, heads, positions, width] to a slot, from `first_row` and `start` on."""
         rows, *_, positions, _ = keys_values.shape
-        self.buffer[layer, slot, first_row : first_row + rows, :, :, :positions] = keys_values
+        self.buffer[layer, slot, first_row : first_row + rows, :, :, start : start + positions] = keys_values
 
     def views(
         self, slot: int, length: int, rows: slice = slice(None)
@@ -52,6 +52,6 @@ class KeyValueCache:
         keys, values = self.buffer[:, slot, rows, :, :, :length].unbind(2)
         return keys.unbind(0), values.unbind(0)
 
-    def position_views(self, slot: int, position: int) -> tuple[torch.Tensor, ...]:
-        """Return writable views of a slot's keys and values [rows, 2, heads, width] at one position, per layer."""
-        return self.buffer[:, slot, :, :, :, position].unbind(0)
+    def position_views(self, slot: int, position: int, rows: int) -> tuple[torch.Tensor, ...]:
+        """Return writable views of the keys and values [rows, 2, heads, width] of a slot's position, per layer."""
+        return self.buffer[:, slot, :rows, :, :, position].unbind(0)

@@ -1,22 +1,27 @@
 """The engine: generates tokens for one or many sequences, several times faster than audiocraft's own loop."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 import torch
 
+from musicgen_service import threads
 from musicgen_service.engine.decoder import Decoder
-from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, Sampling, SlotRequest
+from musicgen_service.engine.handle import Advances, Handle
+from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, SlotRequest
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics
-from musicgen_service.engine.slots import BLOCK, Buffers, Slots
+from musicgen_service.engine.slot_memory import SlotMemory, UnsharedSlotMemory
+from musicgen_service.engine.slots import Buffers, Slots
+from musicgen_service.engine.step_loop import StepLoop
 from musicgen_service.engine.weights import Weights
 
-MAX_SLOTS = {"cpu": 8, "cuda": 32}
-"""Maximum number of sequences per step: with more, the time per step grows in proportion."""
-_CPU_CACHE_BYTES = 6 * 2**30
-"""Maximum bytes of keys and values on a CPU: eight slots of `small` for 30 s, or two of `large`."""
-_MAX_IN_FLIGHT = 8
-"""Steps that a GPU may lag behind the host; a limit keeps progress accurate and cancellation prompt."""
+_POLL_INTERVAL = 0.05
+"""Maximum seconds until a waiting caller notices that it was cancelled."""
+
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -28,6 +33,8 @@ class Engine:
     delays : frames by which each codebook lags behind the first
     to_tensors : converts a condition to tensors
     numerics : precision and device; `exact` gives the same tokens as audiocraft
+    window : maximum number of frames of most requests; longer ones are possible
+    memory : limits the number of slots; by default that of a model that is alone on its device
     """
 
     def __init__(
@@ -36,61 +43,56 @@ class Engine:
         delays: Sequence[int],
         to_tensors: Callable[[Condition], ConditionTensors],
         numerics: Numerics,
+        window: int = 0,
+        memory: SlotMemory | None = None,
     ) -> None:
         self.to_tensors = to_tensors
-        self._device = numerics.device
         # Cells without a token hold the special token, whose number follows the last real one.
         self._pattern = DelayPattern(delays, weights.card)
         self._decoder = Decoder(weights, numerics.dtype, numerics.device)
-        self._buffers: Buffers | None = None
+        memory = memory or UnsharedSlotMemory(numerics.device)
+        positions = self._pattern.columns(window)
+        self.loop = StepLoop(self._decoder, self._pattern, positions, threads.for_width(weights.dim), memory)
+
+    @property
+    def unresponsive_seconds(self) -> float:
+        """See `TokenGenerator.unresponsive_seconds`."""
+        return self.loop.unresponsive_seconds
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`."""
+        advances: Advances = SimpleQueue()
         conditions = self._condition_tensors(requests)
-        buffers = self._allocate_buffers(requests, conditions)
-        slots = Slots(self._decoder, self._pattern, buffers)
-        # The longest first: they determine the total time, and slots become free from the highest number down.
-        waiting = sorted(range(len(requests)), key=lambda index: self._steps(requests[index]))
-        done, total = 0, sum(self._steps(request) for request in requests)
-        free = list(range(buffers.cache.shape.slots))
-        in_slot: dict[int, int] = {}
-        tokens: dict[int, torch.Tensor] = {}
-        in_flight = _InFlightLimit(self._device)
-        while waiting or in_slot:
-            while waiting and free:
-                slot, index = free.pop(0), waiting.pop()
-                request = requests[index]
-                slots.admit(
-                    slot,
-                    conditions[index],
-                    request.prefix_tokens,
-                    request.length,
-                    request.sampling,
-                    request.generator,
-                )
-                in_slot[slot] = index
-            done += len(in_slot)
-            for slot in slots.step():
-                index = in_slot.pop(slot)
-                tokens[index] = slots.tokens(slot)
-                slots.release(slot)
-                free.append(slot)
-            in_flight.wait()
-            on_step(done, total)
-        return [tokens[index] for index in range(len(requests))]
+        handles = [self._handle(*both, advances) for both in zip(requests, conditions, strict=True)]
+        done, total = 0, sum(handle.steps for handle in handles)
+        # The longest first, because they determine the total time.
+        self.loop.submit(sorted(handles, key=lambda handle: -handle.steps))
+        try:
+            while done < total or not all(handle.has_ended for handle in handles):
+                advanced = _next(advances)
+                error = next((handle.error for handle in handles if handle.error is not None), None)
+                if error is not None:
+                    raise error
+                if advanced:
+                    done += advanced
+                    on_step(done, total)
+        finally:
+            for handle in handles:
+                handle.cancel()
+        return [handle.tokens for handle in handles if handle.tokens is not None]
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
         """See `TokenGenerator.stream`."""
-        conditions = self._condition_tensors([request])
-        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditions))
-        slots.admit(0, conditions[0], request.prefix_tokens, request.length, request.sampling, request.generator)
-        yielded, complete = 0, False
-        while not complete:
-            complete = bool(slots.step())
-            tokens = slots.tokens(0, yielded)
-            if tokens.shape[-1] >= chunk or complete:
-                yielded += tokens.shape[-1]
+        [condition] = self._condition_tensors([request])
+        handle = self._handle(request, condition, SimpleQueue(), chunk)
+        self.loop.submit([handle])
+        try:
+            while (tokens := _next(handle.chunks)) is not None:
                 yield tokens
+            if handle.error is not None:
+                raise handle.error
+        finally:
+            handle.cancel()
 
     def score(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
         """Compute the logits from which each of the given tokens would have been drawn.
@@ -104,14 +106,19 @@ class Engine:
         -------
         float32 tensor [codebooks, frames, card]
         """
-        request = SlotRequest(condition, tokens, tokens.shape[-1], Sampling(), torch.Generator(self._device))
-        conditions = self._condition_tensors([request])
-        slots = Slots(self._decoder, self._pattern, self._allocate_buffers([request], conditions))
-        return slots.score(conditions[0], tokens, guidance)
+        tensors = self.to_tensors(condition)
+        length = self._pattern.columns(tokens.shape[-1]) + tensors.prefix_length
+        text = max(tensors.text_lengths, default=0)
+        self._decoder.reserve_positions(length)
+        # Buffers of its own: those of the loop belong to its thread.
+        buffers = Buffers(self._decoder, 1, length, text, max(1, len(tensors.texts)))
+        return Slots(self._decoder, self._pattern, buffers).score(tensors, tokens, guidance)
 
-    def _steps(self, request: SlotRequest) -> int:
+    def _handle(self, request: SlotRequest, condition: ConditionTensors, advances: Advances, chunk: int = 0) -> Handle:
         known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
-        return self._pattern.columns(request.length) - 1 - known
+        if known >= request.length:
+            raise ValueError(f"the prefix ({known} frames) is not shorter than the clip ({request.length})")
+        return Handle(request, condition, self._pattern.columns(request.length) - 1 - known, advances, chunk)
 
     def _condition_tensors(self, requests: Sequence[SlotRequest]) -> list[ConditionTensors]:
         """Return one per request; requests with the same condition share the computation."""
@@ -121,49 +128,9 @@ class Engine:
         }
         return [tensors[request.condition] for request in requests]
 
-    def _allocate_buffers(self, requests: Sequence[SlotRequest], conditions: Sequence[ConditionTensors]) -> Buffers:
-        """Return buffers that fit these requests; on a GPU, those of the last call are reused when they fit."""
-        needed = max(
-            self._pattern.columns(request.length) + condition.prefix_length
-            for request, condition in zip(requests, conditions, strict=True)
-        )
-        text = max(max(condition.text_lengths, default=0) for condition in conditions)
-        text_rows = max(1, *(len(condition.texts) for condition in conditions))
-        slots = min(len(requests), MAX_SLOTS[self._device.type])
-        if self._buffers is not None and self._buffers.fits(slots, needed, text, text_rows):
-            return self._buffers
-        self._buffers = None  # free the old buffers before allocating new ones
-        capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (needed, text))
-        self._decoder.reserve_positions(capacity)
-        slots = max(1, min(slots, self._max_affordable_slots(capacity)))
-        buffers = Buffers(self._decoder, slots, capacity, text_capacity, text_rows)
-        if self._device.type == "cuda":
-            # Captured graphs refer to these buffers. A CPU has no graphs, and keeping buffers there would make every
-            # loaded model hold the memory of its longest request.
-            self._buffers = buffers
-        return buffers
 
-    def _max_affordable_slots(self, capacity: int) -> int:
-        """Return the number of slots whose keys and values fit the memory reserved for them."""
-        weights = self._decoder.weights
-        slot = 4 * len(weights.layers) * weights.dim * capacity * self._decoder.dtype.itemsize
-        free = torch.cuda.mem_get_info(self._device)[0] // 2 if self._device.type == "cuda" else _CPU_CACHE_BYTES
-        return free // slot
-
-
-class _InFlightLimit:
-    """Limits how many steps the host may run ahead of a GPU."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._enabled = device.type == "cuda"
-        self._events: list[torch.cuda.Event] = []
-
-    def wait(self) -> None:
-        """Record the end of a step and wait for the one `_MAX_IN_FLIGHT` steps ago."""
-        if not self._enabled:
-            return
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()
-        self._events.append(event)
-        if len(self._events) > _MAX_IN_FLIGHT:
-            self._events.pop(0).synchronize()
+def _next(queue: "SimpleQueue[_T]") -> _T:
+    """Wait for the next entry of a queue; an exception that is raised in this thread meanwhile ends the wait soon."""
+    while True:
+        with suppress(Empty):
+            return queue.get(timeout=_POLL_INTERVAL)

@@ -81,10 +81,17 @@ class SlotRequest:
     """How its tokens are sampled."""
     generator: torch.Generator
     """Its own generator, on the model's device; seeded with s, it gives the numbers of `torch.manual_seed(s)`."""
+    is_part: bool = False
+    """Whether it is one window of several, which leaves a slot to clips of a single one."""
 
 
 class TokenGenerator(Protocol):
-    """Continues sequences of audio tokens within one window of the model."""
+    """Continues sequences of audio tokens within one window of the model, for any number of threads at once."""
+
+    @property
+    def unresponsive_seconds(self) -> float:
+        """Seconds since it last did something; 0 while it has nothing to do."""
+        ...
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """Generate tokens for several independent requests.
@@ -101,9 +108,7 @@ class TokenGenerator(Protocol):
         ...
 
     def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """Generate the tokens of one request, yielding them while more are generated.
-
-        Nothing else may be generated before the last chunk is yielded or the iterator is closed.
+        """Generate the tokens of one request, yielding them while more are generated; closing the iterator ends it.
 
         Parameters
         ----------

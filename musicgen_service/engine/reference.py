@@ -22,6 +22,9 @@ class ReferenceLoop:
         self.lm = lm
         self._attributes = attributes
 
+    unresponsive_seconds = 0.0
+    """See `TokenGenerator`; it cannot tell."""
+
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`; one request after the other."""
         tokens = []

@@ -33,6 +33,10 @@ class Controls:
         """Return views of the parameters of the first `slots` slots."""
         return Controls(*(tensor[:slots] for tensor in (self.top_k, self.top_p, self.temperature, self.guidance)))
 
+    def of(self, index: torch.Tensor) -> "Controls":
+        """Return the parameters of the slots int64 [count]."""
+        return Controls(*(tensor[index] for tensor in (self.top_k, self.top_p, self.temperature, self.guidance)))
+
 
 def guide(conditional: torch.Tensor, unconditional: torch.Tensor, guidance: torch.Tensor | float) -> torch.Tensor:
     """Apply classifier-free guidance to logits of any shape."""

@@ -1,16 +1,16 @@
 """Slots: independent sequences that share every step and are admitted and released between steps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from musicgen_service.engine.attention import Attention, BatchedAttention, PerSlotAttention, PrefillAttention
+from musicgen_service.engine.attention import Attention, BatchedAttention, PerSlotAttention, SlotRows
 from musicgen_service.engine.cache import CacheShape, KeyValueCache
 from musicgen_service.engine.cuda_graph import StepGraphs
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.interface import ConditionTensors, Sampling
 from musicgen_service.engine.pattern import UNKNOWN, DelayPattern
+from musicgen_service.engine.prefill import Prefill
 from musicgen_service.engine.sampling import Controls, draw, guide
 
 BLOCK = 256
@@ -44,26 +44,38 @@ class Buffers:
         self.column, self.position, self.active = counters.unbind(0)
         self.graphs = StepGraphs(device)
 
-    def fits(self, slots: int, capacity: int, text_capacity: int, text_rows: int) -> bool:
-        """Whether these buffers satisfy the given sizes."""
+    @staticmethod
+    def bytes_per_slot(decoder: Decoder, capacity: int, text_capacity: int, text_rows: int) -> int:
+        """Return the bytes of keys and values of each slot."""
+        weights = decoder.weights
+        positions = 2 * capacity + (text_capacity * text_rows if weights.layers[0].cross is not None else 0)
+        return 2 * len(weights.layers) * weights.dim * positions * decoder.dtype.itemsize
+
+    def fits(self, capacity: int, text_capacity: int, text_rows: int) -> bool:
+        """Whether a sequence of the given sizes fits these buffers."""
         text_fits = self.text is None or (
-            self.text.shape.capacity >= text_capacity and self.text.shape.rows == text_rows
+            self.text.shape.capacity >= text_capacity and self.text.shape.rows >= text_rows
         )
-        return self.cache.shape.slots == slots and self.cache.shape.capacity >= capacity and text_fits
+        return self.cache.shape.capacity >= capacity and text_fits
 
 
 @dataclass
 class _Sequence:
-    """Host-side state of a running slot, kept so that the host never has to query the device."""
+    """Host-side state of an occupied slot, kept so that the host never has to query the device."""
 
+    layout: torch.Tensor
+    """Its columns before generation, on the CPU."""
     length: int
     """Frames."""
     steps_left: int
     kv_length: int
     """Positions in the cache."""
+    rows: int
     text_lengths: tuple[int, ...]
     sampling: Sampling
     generator: torch.Generator
+    prefill: Prefill | None
+    """What is left to prefill before the first step."""
 
 
 class Slots:
@@ -78,11 +90,28 @@ class Slots:
     def __init__(self, decoder: Decoder, pattern: DelayPattern, buffers: Buffers) -> None:
         self._decoder = decoder
         self._pattern = pattern
-        self._buffers = buffers
+        self.buffers = buffers
+        # A GPU computes all slots up to the last running one, as a captured step has a fixed shape.
+        self._is_dense = decoder.device.type == "cuda"
         self._sequences: dict[int, _Sequence] = {}
         buffers.active.zero_()
         buffers.column.zero_()
         buffers.position.zero_()
+
+    @property
+    def count(self) -> int:
+        """Number of slots."""
+        return self.buffers.cache.shape.slots
+
+    @property
+    def free(self) -> list[int]:
+        """The free slots, the lowest first."""
+        return [slot for slot in range(self.count) if slot not in self._sequences]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any slot takes part in the next step."""
+        return any(sequence.prefill is None and sequence.steps_left for sequence in self._sequences.values())
 
     @torch.inference_mode()
     def admit(
@@ -93,59 +122,70 @@ class Slots:
         length: int,
         sampling: Sampling,
         generator: torch.Generator,
-    ) -> int:
-        """Start a sequence in a free slot and prefill its condition and tokens.
-
-        Returns
-        -------
-        The number of steps that it will take.
-        """
+    ) -> None:
+        """Put a sequence into a free slot; it runs once it is prefilled."""
         prefix_frames = 0 if prefix_tokens is None else prefix_tokens.shape[-1]
         if slot in self._sequences or prefix_frames >= length:
             raise ValueError(f"slot {slot} is taken, or its prefix ({prefix_frames}) is not shorter than {length}")
-        buffers = self._buffers
+        # With guidance 1 the unconditional row has no effect.
+        rows = 1 if sampling.guidance == 1 and not self._is_dense else 2
+        condition = replace(condition, texts=condition.texts[:rows])
         layout = self._pattern.layout(prefix_tokens, length)
-        buffers.tokens[slot, :, : layout.shape[1]] = layout.to(self._decoder.device)
-        if self._decoder.device.type == "cuda":
-            for cache in filter(None, (buffers.cache, buffers.text)):
-                cache.clear(slot)
-        kv_length = self._prefill(slot, condition, prefix_frames).shape[0] // 2
-        buffers.controls.set(slot, sampling)
-        buffers.column[slot] = prefix_frames
-        buffers.position[slot] = kv_length
-        buffers.text_lengths[slot] = 0
-        for row, text_length in enumerate(condition.text_lengths):
-            buffers.text_lengths[slot, row] = text_length
-        buffers.active[slot] = 1
+        prefill = self._start_prefill(slot, condition, layout[:, :prefix_frames], rows)
+        # A step on a GPU writes keys and values of slots that are not running yet, too: after what is prefilled.
+        self.buffers.position[slot] = prefill.length
         steps = self._pattern.columns(length) - 1 - prefix_frames
-        self._sequences[slot] = _Sequence(length, steps, kv_length, condition.text_lengths, sampling, generator)
-        return steps
+        self._sequences[slot] = _Sequence(
+            layout, length, steps, prefill.length, rows, condition.text_lengths, sampling, generator, prefill
+        )
+
+    @torch.inference_mode()
+    def prefill(self, slot: int) -> bool:
+        """Prefill the next piece of a slot.
+
+        Returns
+        -------
+        Whether that was the last piece, so that the slot takes part in the next step.
+        """
+        sequence = self._sequences[slot]
+        assert sequence.prefill is not None, "the slot is running"
+        if not sequence.prefill.is_complete:
+            sequence.prefill.advance()
+        if sequence.prefill.is_complete:
+            sequence.prefill = None
+            self._activate(slot, sequence)
+        return sequence.prefill is None
 
     @torch.inference_mode()
     def step(self) -> list[int]:
-        """Generate the next column of every running slot.
+        """Generate the next column of every running slot; at least one must be running.
 
         Returns
         -------
         The slots that are now complete; they stay occupied until they are released.
         """
-        sequences = {slot: sequence for slot, sequence in self._sequences.items() if sequence.steps_left}
-        count = 1 + max(sequences)
+        sequences = {
+            slot: sequence
+            for slot, sequence in self._sequences.items()
+            if sequence.prefill is None and sequence.steps_left
+        }
         for slot, sequence in sequences.items():
             sequence.kv_length += 1
             sequence.steps_left -= 1
             if sequence.sampling.temperature > 0:
-                self._buffers.noise[slot].exponential_(1, generator=sequence.generator)
+                self.buffers.noise[slot].exponential_(1, generator=sequence.generator)
         samplings = [sequence.sampling for sequence in sequences.values()]
         max_top_k = max(sampling.top_k for sampling in samplings)
         uses_top_p = any(sampling.top_p > 0 for sampling in samplings)
-        if self._decoder.device.type == "cuda":
-            self._step_on_gpu(count, max(sequence.kv_length for sequence in sequences.values()), max_top_k, uses_top_p)
+        if self._is_dense:
+            longest = max(sequence.kv_length for sequence in sequences.values())
+            self._step_on_gpu(1 + max(sequences), longest, max_top_k, uses_top_p)
         else:
-            lengths = [sequences[slot].kv_length if slot in sequences else 0 for slot in range(count)]
-            texts = [sequences[slot].text_lengths if slot in sequences else () for slot in range(count)]
-            attention = PerSlotAttention(self._buffers.cache, self._buffers.text, lengths, texts)
-            self._decode_step(count, attention, max_top_k, uses_top_p)
+            rows = [
+                SlotRows(slot, sequence.kv_length, sequence.rows, sequence.text_lengths)
+                for slot, sequence in sequences.items()
+            ]
+            self._step_on_cpu(sorted(rows, key=lambda slot: slot.order), max_top_k, uses_top_p)
         complete = [slot for slot, sequence in sequences.items() if not sequence.steps_left]
         for slot in complete:
             self._deactivate(slot)
@@ -155,7 +195,7 @@ class Slots:
         """Return the frames int64 [codebooks, frames] that a slot has so far, from `start` on."""
         sequence = self._sequences[slot]
         known = max(0, sequence.length - sequence.steps_left)
-        return self._pattern.frames(self._buffers.tokens[slot], known)[:, start:].clone()
+        return self._pattern.frames(self.buffers.tokens[slot], known)[:, start:].clone()
 
     @torch.inference_mode()
     def score(self, condition: ConditionTensors, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
@@ -163,9 +203,13 @@ class Slots:
         length = tokens.shape[-1]
         layout = self._pattern.layout(tokens, length)
         columns = layout.shape[1] - 1
-        self._buffers.tokens[0, :, : columns + 1] = layout.to(self._decoder.device)
-        hidden = self._prefill(0, condition, columns)
-        logits = self._decoder.logits(hidden).view(2, -1, *self._buffers.noise.shape[1:])[:, -columns:]
+        prefill = self._start_prefill(0, condition, layout[:, :columns], rows=2)
+        pieces = []
+        while not prefill.is_complete:
+            piece = prefill.advance()
+            pieces += [] if piece is None else [piece]
+        hidden = torch.cat(pieces, dim=1)[:, -columns:]
+        logits = self._decoder.logits(hidden.flatten(0, 1)).view(2, columns, *self.buffers.noise.shape[1:])
         guided = guide(logits[0], logits[1], guidance)
         # The logits of a column predict the next one, whereas `frames` expects those of the column itself.
         following = torch.cat([guided[:1], guided]).transpose(0, 1)
@@ -176,43 +220,49 @@ class Slots:
         del self._sequences[slot]
         self._deactivate(slot)
 
+    def _activate(self, slot: int, sequence: _Sequence) -> None:
+        buffers, layout = self.buffers, sequence.layout
+        buffers.tokens[slot, :, : layout.shape[1]] = layout.to(self._decoder.device)
+        buffers.controls.set(slot, sequence.sampling)
+        buffers.column[slot] = layout.shape[1] - 1 - sequence.steps_left
+        buffers.text_lengths[slot] = 0
+        for row, text_length in enumerate(sequence.text_lengths):
+            buffers.text_lengths[slot, row] = text_length
+        buffers.active[slot] = 1
+
     def _deactivate(self, slot: int) -> None:
-        for counter in (self._buffers.active, self._buffers.column, self._buffers.position):
+        for counter in (self.buffers.active, self.buffers.column, self.buffers.position):
             counter[slot] = 0
 
-    def _prefill_texts(self, slot: int, texts: Sequence[torch.Tensor]) -> None:
-        cache = self._buffers.text
-        assert cache is not None
-        for row, text in enumerate(texts):
-            for index, layer in enumerate(self._decoder.weights.layers):
-                assert layer.cross is not None
-                both = layer.cross.keys_values(text.to(self._decoder.dtype))
-                split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
-                cache.write(index, slot, split.permute(0, 2, 3, 1, 4), row)
+    def _start_prefill(self, slot: int, condition: ConditionTensors, columns: torch.Tensor, rows: int) -> Prefill:
+        buffers, device = self.buffers, self._decoder.device
+        if device.type == "cuda":
+            for cache in filter(None, (buffers.cache, buffers.text)):
+                cache.clear(slot)
+        return Prefill(self._decoder, buffers.cache, buffers.text, slot, rows, condition, columns.to(device))
 
-    def _prefill(self, slot: int, condition: ConditionTensors, columns: int) -> torch.Tensor:
-        """Pass the text, the prefix and the first columns of a slot through the network at once.
-
-        Returns
-        -------
-        float tensor [2 * positions, dim], the conditional row's positions first
-        """
-        if condition.texts:
-            self._prefill_texts(slot, condition.texts)
-        parts = [] if condition.prefix is None else [condition.prefix.to(self._decoder.dtype)]
-        if columns:
-            embedded = self._decoder.embed(self._buffers.tokens[slot, :, :columns].T)
-            parts.append(embedded.expand(2, -1, -1))
-        if not parts:
-            return self._decoder.position_embedding(torch.empty(0, dtype=torch.int64, device=self._decoder.device))
-        x = torch.cat(parts, dim=1)
-        positions = torch.arange(x.shape[1], device=x.device)
-        x = x + self._decoder.position_embedding(positions)
-        attention = PrefillAttention(self._buffers.cache, self._buffers.text, slot, condition.text_lengths)
-        return self._decoder.forward(x.flatten(0, 1), attention)
+    def _step_on_cpu(self, slots: list[SlotRows], max_top_k: int, uses_top_p: bool) -> None:
+        """Run one step of the given slots only, each with as many rows as it needs."""
+        buffers, decoder = self.buffers, self._decoder
+        index = torch.tensor([slot.slot for slot in slots])
+        guided = sum(slot.rows == 2 for slot in slots)
+        column = buffers.column[index]
+        x = decoder.embed(buffers.tokens[index, :, column]) + decoder.position_embedding(buffers.position[index])
+        attention = PerSlotAttention(buffers.cache, buffers.text, slots)
+        hidden = decoder.forward(torch.cat([x, x[:guided]]), attention)
+        controls = buffers.controls.of(index)
+        logits = decoder.logits(hidden)
+        conditional, unconditional = logits[: len(slots)], logits[len(slots) :]
+        steered = guide(conditional[:guided], unconditional, controls.guidance[:guided])
+        logits = torch.cat([steered, conditional[guided:]])
+        drawn = draw(logits, buffers.noise[index], controls, max_top_k, uses_top_p)
+        following = buffers.tokens[index, :, column + 1]
+        buffers.tokens[index, :, column + 1] = torch.where(following == UNKNOWN, drawn, following)
+        buffers.column[index] += 1
+        buffers.position[index] += 1
 
     def _step_on_gpu(self, count: int, kv_length: int, max_top_k: int, uses_top_p: bool) -> None:
-        buffers = self._buffers
+        buffers = self.buffers
         # Rounded to a few sizes, so that a few captured graphs cover every step.
         count = min(1 << (count - 1).bit_length(), buffers.cache.shape.slots)
         span = min(-(-kv_length // BLOCK) * BLOCK, buffers.cache.shape.capacity)
@@ -228,7 +278,7 @@ class Slots:
 
     def _decode_step(self, count: int, attention: Attention, max_top_k: int, uses_top_p: bool) -> None:
         """Run one step of the first `count` slots, on tensors of fixed shape and address and without the host."""
-        buffers, decoder = self._buffers, self._decoder
+        buffers, decoder = self.buffers, self._decoder
         tokens, column, position = buffers.tokens[:count], buffers.column[:count], buffers.position[:count]
         here = column[:, None, None].expand(-1, tokens.shape[1], 1)
         x = decoder.embed(tokens.gather(2, here)[..., 0]) + decoder.position_embedding(position)

@@ -56,7 +56,14 @@ def generate_tokens(
             report((done - prefix_length + (stop - done) * step / steps) / (length - prefix_length))
 
         requests = [
-            SlotRequest(condition, None if clip is None else clip[:, start:], stop - start, sampling, generator)
+            SlotRequest(
+                condition,
+                None if clip is None else clip[:, start:],
+                stop - start,
+                sampling,
+                generator,
+                is_part=length > model.window,
+            )
             for clip, generator in zip(clips, generators, strict=True)
         ]
         windows = model.generate_tokens(requests, on_step)

@@ -1,16 +1,15 @@
 """Guidance moves away from a negative text, which does not affect other requests."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from musicgen_service.engine import slots as slots_module
-from musicgen_service.engine.attention import BatchedAttention
-from musicgen_service.engine.cache import KeyValueCache
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.engine.slots import Slots
 from tests.engine.conftest import KINDS, Pair
 
 TEXT = "slow rock song with guitar"
@@ -81,17 +80,14 @@ def test_batched_attention_equals_per_slot_attention(
         ]
         expected = pair.model.generate_tokens(requests, lambda *_: None)
         with monkeypatch.context() as patch:
-            patch.setattr(slots_module, "PerSlotAttention", batched)
+            patch.setattr(Slots, "__init__", dense)
             patch.setattr(
                 torch, "empty", torch.zeros
             )  # masked positions are multiplied by zero, so they must be finite
             assert all(map(torch.equal, pair.model.generate_tokens(requests, lambda *_: None), expected)), negative
 
 
-def batched(
-    cache: KeyValueCache, text: KeyValueCache | None, lengths: Sequence[int], text_lengths: Sequence[Sequence[int]]
-) -> BatchedAttention:
-    rows = text.shape.rows if text else 1
-    padded = [[*of_slot, *[0] * rows][:rows] for of_slot in text_lengths]
-    positions = torch.tensor(lengths).clamp(min=1) - 1
-    return BatchedAttention(cache, text, positions, torch.tensor(padded), max(lengths))
+def dense(slots: Slots, *arguments: Any, init: Callable[..., None] = Slots.__init__) -> None:
+    """Make slots that step as on a GPU."""
+    init(slots, *arguments)
+    slots._is_dense = True

@@ -129,7 +129,7 @@ def test_overflow_in_a_slot_does_not_affect_the_next_request(
     model = load(store, "small", monkeypatch)
     expected = generate(model)
     engine = model.generator
-    assert isinstance(engine, Engine) and engine._buffers is not None and engine._buffers.text is not None
-    for cache in (engine._buffers.cache, engine._buffers.text):
+    assert isinstance(engine, Engine) and engine.loop.buffers is not None and engine.loop.buffers.text is not None
+    for cache in (engine.loop.buffers.cache, engine.loop.buffers.text):
         cache.buffer.fill_(torch.nan)
     assert all(map(torch.equal, generate(model), expected))

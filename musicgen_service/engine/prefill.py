@@ -1,0 +1,96 @@
+"""Prefill of a sequence: its text, its prefix and its known columns, a piece at a time."""
+
+import torch
+
+from musicgen_service.engine.attention import PrefillAttention
+from musicgen_service.engine.cache import KeyValueCache
+from musicgen_service.engine.decoder import Decoder
+from musicgen_service.engine.interface import ConditionTensors
+
+PIECE = 64
+"""Positions of a piece. Sequences that are running wait for one piece at a time, not for a whole prefill."""
+
+
+class Prefill:
+    """The part of a sequence that is known before its first step.
+
+    Its pieces always begin at the same positions, so that the result does not depend on what else is running.
+
+    Parameters
+    ----------
+    cache, text : receive the keys and values of the positions and of the texts
+    slot : the sequence's slot
+    rows : number of its rows
+    condition : its text and prefix
+    columns : int64 [codebooks, columns], its first columns, on the decoder's device
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        cache: KeyValueCache,
+        text: KeyValueCache | None,
+        slot: int,
+        rows: int,
+        condition: ConditionTensors,
+        columns: torch.Tensor,
+    ) -> None:
+        self._decoder = decoder
+        self._cache = cache
+        self._text = text
+        self._slot = slot
+        self._rows = rows
+        self._condition = condition
+        self._columns = columns
+        self._next: int | None = None if condition.texts else 0
+        self.length = condition.prefix_length + columns.shape[1]
+        """Positions."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every piece has been computed."""
+        return self._next == self.length
+
+    @torch.inference_mode()
+    def advance(self) -> torch.Tensor | None:
+        """Compute the next piece: the texts first, then `PIECE` positions at a time.
+
+        Returns
+        -------
+        float tensor [rows, positions, dim] after the last layer; None for the texts
+        """
+        if self._next is None:
+            self._write_texts()
+            self._next = 0
+            return None
+        start, stop = self._next, min(self._next + PIECE, self.length)
+        x = self._embedded(start, stop)
+        positions = torch.arange(start, stop, device=x.device)
+        x = x + self._decoder.position_embedding(positions)
+        attention = PrefillAttention(
+            self._cache, self._text, self._slot, self._rows, start, stop, self._condition.text_lengths
+        )
+        hidden = self._decoder.forward(x.flatten(0, 1), attention)
+        self._next = stop
+        return hidden.view(self._rows, stop - start, -1)
+
+    def _embedded(self, start: int, stop: int) -> torch.Tensor:
+        """Return the prefix and the embedded columns at some positions: [rows, positions, dim]."""
+        first_column = self._condition.prefix_length
+        parts = []
+        if self._condition.prefix is not None and start < first_column:
+            parts.append(self._condition.prefix[: self._rows, start:stop].to(self._decoder.dtype))
+        if stop > first_column:
+            columns = self._columns[:, max(0, start - first_column) : stop - first_column]
+            parts.append(self._decoder.embed(columns.T).expand(self._rows, -1, -1))
+        return torch.cat(parts, dim=1)
+
+    def _write_texts(self) -> None:
+        cache = self._text
+        assert cache is not None
+        for row, text in enumerate(self._condition.texts):
+            for index, layer in enumerate(self._decoder.weights.layers):
+                assert layer.cross is not None
+                both = layer.cross.keys_values(text.to(self._decoder.dtype))
+                split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
+                cache.write(index, self._slot, split.permute(0, 2, 3, 1, 4), row)
