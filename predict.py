@@ -6,7 +6,7 @@ Cog's build reads this file without running it, so every input is written out in
 
 from typing import Optional
 
-from cog import Input, Path
+from cog import Input, Path, concurrent
 
 from musicgen_service.serving.cog_runner import ServiceRunner
 
@@ -14,10 +14,14 @@ from musicgen_service.serving.cog_runner import ServiceRunner
 class Predictor(ServiceRunner):
     """Text, melody, continuation, loop, remix and encode-decode with any MusicGen checkpoint."""
 
-    def run(
+    @concurrent(max=8)
+    async def run(
         self,
         prompt: Optional[str] = Input(
             description="A description of the music you want to generate.",
+        ),
+        negative_prompt: Optional[str] = Input(
+            description="A description of what the music should not be like.",
         ),
         model_version: str = Input(
             description="Model to use. 'auto' takes the best one present that can do the task.",
@@ -138,4 +142,4 @@ class Predictor(ServiceRunner):
         ),
     ) -> list[Path]:
         """Make the clips of one request."""
-        return self.run_request(locals())
+        return await self.run_request(locals())

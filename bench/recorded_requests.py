@@ -4,14 +4,15 @@
 but the predictors.
 """
 
+import asyncio
 import importlib
+import inspect
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import redirect_stdout
 from hashlib import sha256
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,18 @@ def record(song: Path) -> None:
 def _checksums(predictor: Any, inputs: dict[str, Any]) -> list[str]:
     """SHA-256 of every file that a predictor returns, in order; or its error."""
     predictor.record_metric = lambda *_: None  # Cog records metrics only in its server
-    defaults = {name: entry.default.default for name, entry in signature(predictor.run).parameters.items()}
+    defaults = {name: entry.default.default for name, entry in inspect.signature(predictor.run).parameters.items()}
     try:
         output = predictor.run(**defaults | inputs)
+        if inspect.isawaitable(output):  # older versions return the output itself
+            output = asyncio.run(_result(output))
     except Exception as error:
         return [f"{type(error).__qualname__}: {error}"]
     return [f"{path.name} {sha256(_content(path)).hexdigest()}" for path in _files(output)]
+
+
+async def _result(output: Awaitable[Any]) -> Any:
+    return await output
 
 
 def _content(path: Path) -> bytes:

@@ -52,14 +52,14 @@ class DropIn(ServiceRunner):
         with self._reworded_errors():
             return super().resolve(inputs, present)
 
-    def run_request(self, arguments: Mapping[str, Any]) -> list[cog.Path]:
-        """Carry out a call of `run`; see `ServiceRunner.run_request`."""
+    def carry_out(self, arguments: Mapping[str, Any]) -> tuple[list[cog.Path], dict[str, Any]]:
+        """Carry out a call of `run`; see `ServiceRunner.carry_out`."""
         with self._reworded_errors():
-            return super().run_request(arguments)
+            return super().carry_out(arguments)
 
-    def run_single(self, arguments: Mapping[str, Any]) -> cog.Path:
+    async def run_single(self, arguments: Mapping[str, Any]) -> cog.Path:
         """Like `run_request`, for a system that returns one file."""
-        [file] = self.run_request(arguments)
+        [file] = await self.run_request(arguments)
         return file
 
     def checkpoint(self, model: str, *, follows_melody: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Optional
 
-from cog import Input, Path
+from cog import Input, Path, concurrent
 
 from compat import meta_musicgen
 
@@ -10,7 +10,8 @@ from compat import meta_musicgen
 class Predictor(meta_musicgen.Predictor):
     """meta/musicgen with clips of up to a minute."""
 
-    def run(
+    @concurrent(max=8)
+    async def run(
         self,
         model_version: str = Input(
             description="Model to use for generation. If set to 'encode-decode', the audio specified via 'input_audio' will simply be encoded and then decoded.",
@@ -71,4 +72,4 @@ class Predictor(meta_musicgen.Predictor):
         ),
     ) -> Path:
         """Make one clip."""
-        return self.run_single(locals())
+        return await self.run_single(locals())

@@ -2,7 +2,7 @@
 
 from typing import Any, Optional
 
-from cog import Input, Path
+from cog import Input, Path, concurrent
 
 from compat.dropin import DropIn, prompt_seconds, stand_in
 from musicgen_service.models.store import WeightStore
@@ -28,7 +28,8 @@ class Predictor(DropIn):
             inputs["duration"] += prompt_seconds(inputs)
         return inputs | {"model_version": self.checkpoint(model, follows_melody=follows)}
 
-    def run(
+    @concurrent(max=8)
+    async def run(
         self,
         model_version: str = Input(
             description="Model to use for generation. If set to 'encode-decode', the audio specified via 'input_audio' will simply be encoded and then decoded.",
@@ -89,7 +90,7 @@ class Predictor(DropIn):
         ),
     ) -> Path:
         """Make one clip."""
-        return self.run_single(locals())
+        return await self.run_single(locals())
 
 
 def codec_model() -> str:

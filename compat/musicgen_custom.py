@@ -2,7 +2,7 @@
 
 from typing import Any, Optional
 
-from cog import Input, Path
+from cog import Input, Path, concurrent
 
 from compat.dropin import DropIn
 
@@ -17,7 +17,8 @@ class Predictor(DropIn):
         follows = inputs["input_audio"] is not None and not inputs["continuation"]
         return inputs | {"model_version": self.checkpoint(inputs["model_version"], follows_melody=follows)}
 
-    def run(
+    @concurrent(max=8)
+    async def run(
         self,
         model_version: str = Input(
             description="Model to use for generation",
@@ -91,4 +92,4 @@ class Predictor(DropIn):
         ),
     ) -> Path:
         """Make one clip."""
-        return self.run_single(locals())
+        return await self.run_single(locals())

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from cog import BaseModel, Input, Path
+from cog import BaseModel, Input, Path, concurrent
 
 from compat.dropin import DropIn
 from musicgen_service.requests import tempo
@@ -48,7 +48,8 @@ class Predictor(DropIn):
         fixed = {"task": "loop", "normalization_strategy": "peak", "model_version": model, "duration": duration}
         return inputs | fixed
 
-    def run(
+    @concurrent(max=8)
+    async def run(
         self,
         prompt: str = Input(
             description="A description of the music you want to generate.",
@@ -103,4 +104,5 @@ class Predictor(DropIn):
         ),
     ) -> Outputs:
         """Make the loops; one that fails leaves no gap among the names."""
-        return Outputs(**{f"variation_{number:02d}": loop for number, loop in enumerate(self.run_request(locals()), 1)})
+        loops = await self.run_request(locals())
+        return Outputs(**{f"variation_{number:02d}": loop for number, loop in enumerate(loops, 1)})

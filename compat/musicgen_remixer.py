@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Optional
 
-from cog import Input, Path
+from cog import Input, Path, concurrent
 
 from compat.dropin import DropIn, stand_in
 
@@ -18,7 +18,8 @@ class Predictor(DropIn):
         song = inputs.pop("music_input")
         return inputs | {"task": "remix", "model_version": stand_in("melody"), "input_audio": song}
 
-    def run(
+    @concurrent(max=8)
+    async def run(
         self,
         prompt: Optional[str] = Input(
             description="A description of the music you want to generate.",
@@ -71,4 +72,4 @@ class Predictor(DropIn):
         ),
     ) -> Path:
         """Make one remix."""
-        return self.run_single(locals())
+        return await self.run_single(locals())

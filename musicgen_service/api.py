@@ -27,6 +27,7 @@ class Inputs(TypedDict, total=False):
     `docs/inputs.md` lists meanings, bounds and defaults. `input_audio` is the path of a file.
     """
 
+    negative_prompt: str | None
     task: str | None
     model_version: str | None
     input_audio: str | os.PathLike[str] | None

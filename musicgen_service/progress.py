@@ -19,7 +19,9 @@ def log(message: str) -> None:
         if sys.stderr.isatty():
             tqdm.write(message, file=sys.stderr)  # above the bar instead of inside it
         else:
-            print(message, file=sys.stderr, flush=True)
+            # One write for a line: those of requests that are carried out at the same time do not mix.
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
 
 
 class Progress:

@@ -12,14 +12,17 @@ import numpy as np
 import torch
 
 from musicgen_service import health, naming, paths, threads
+from musicgen_service.audio.reading import Audio
 from musicgen_service.audio.recipe import SEPARATOR
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.models import separators, text_reading
 from musicgen_service.models.analysis_models import AnalysisModels
-from musicgen_service.models.cache import ModelCache, memory_budget, trim_heap
+from musicgen_service.models.cache import ModelCache, trim_heap
 from musicgen_service.models.catalogue import best, fetch_hint
+from musicgen_service.models.memory import default_budget
 from musicgen_service.models.music_model import MusicModel
+from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
@@ -30,12 +33,15 @@ from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.request import GenerationRequest
 from musicgen_service.requests.tasks import TaskSpec
 
-_SMALL_WIDTH = 512
-"""Maximum width of transformers that run on one thread: the demo's is smaller, all released ones are wider."""
+STALLED_AFTER = 120.0
+"""Seconds after which a step that has not ended counts as stuck; the first of its shape on a GPU takes long."""
+
+Decode = Callable[[torch.Tensor, int], torch.Tensor]
+"""Tokens and a seed to audio; see `Job.decode`."""
 
 
 class MusicGenService:
-    """Generates clips, one request at a time, because the networks keep state while they run.
+    """Generates clips for any number of threads at once, whose requests share the steps of a model.
 
     Parameters
     ----------
@@ -46,11 +52,11 @@ class MusicGenService:
     def __init__(self, store: WeightStore | None = None, device: torch.device | None = None) -> None:
         self.store = store or WeightStore.from_environment()
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._models = ModelCache(self.store, self.device, memory_budget(self.device))
+        threads.limit()  # read before any thread sets its own number
+        self._models = ModelCache(self.store, self.device, default_budget(self.device))
+        self._analysis = AnalysisModels(self.store, self.device, self._models)
         self._outputs = Outputs()
-        self._lock = threading.Lock()
-        self._threads = threads.limit()
-        self._analysis = AnalysisModels(self.store, self.device)
+        self._working: list[threading.Thread] = []
 
     def setup(self, models: Sequence[str] = ()) -> None:
         """Load checkpoints by name; without a name, the best one for text.
@@ -64,7 +70,8 @@ class MusicGenService:
         if not chosen:
             raise WeightsError(f"There is no checkpoint in {self.store.root}: {fetch_hint('small')}.")
         for name in chosen:
-            self._models.get(name)
+            with self._models.lease(name):
+                pass
             log(f"model '{name}' is ready on {self.device.type}")
 
     def generate(self, inputs: Mapping[str, Any]) -> tuple[list[Path], list[int]]:
@@ -106,7 +113,7 @@ class MusicGenService:
 
         Returns
         -------
-        See `paths.stream.generate`. The service is busy until the iterator is exhausted or closed.
+        See `paths.stream.generate`. The request ends when the iterator is exhausted or closed.
 
         Raises
         ------
@@ -118,8 +125,8 @@ class MusicGenService:
         return self._stream(request)
 
     def _stream(self, request: GenerationRequest) -> Iterator[np.ndarray]:
-        with self._exclusive():
-            yield from stream.generate(self._job(request, lambda share: None))
+        with self._work(), self._job(request, lambda share: None) as job:
+            yield from stream.generate(job)
 
     def _request(self, inputs: Mapping[str, Any]) -> GenerationRequest:
         request = GenerationRequest.from_inputs(inputs, self.store.present())
@@ -132,71 +139,82 @@ class MusicGenService:
         """Yield an iterator that generates the clips of a request lazily, within the block."""
         progress = Progress()
         try:
-            with self._exclusive(), closing(self._make_clips(request, progress)) as clips:
+            with self._work(), closing(self._make_clips(request, progress)) as clips:
                 yield clips
         finally:
             progress.close()
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Hold the lock that serialises requests for the duration of the block; release memory afterwards."""
+    def _work(self) -> Iterator[None]:
+        """Count this thread as working for the duration of the block; release memory afterwards."""
+        worker = threading.current_thread()
+        self._working.append(worker)
         try:
-            with self._lock:
-                yield
+            yield
         except BaseException as error:
             # The traceback keeps the request's tensors alive.
             traceback.clear_frames(error.__traceback__)
             if is_out_of_memory(error):
-                self._analysis.clear()
                 self._models.clear()
             raise
         finally:
+            self._working.remove(worker)
             trim_heap()
 
     def is_healthy(self) -> bool:
-        """Whether a few tokens can be generated and decoded; true while a request is running."""
-        if not self._lock.acquire(blocking=False):
-            return True
-        try:
-            return health.probe(self._models.newest(), self.device)
-        finally:
-            self._lock.release()
+        """Whether a few tokens can be generated and decoded; while requests are carried out, whether steps go on."""
+        models = self._models.checkpoints()
+        if any(worker.is_alive() for worker in self._working):
+            return all(model.generator.unresponsive_seconds < STALLED_AFTER for model in models)
+        return health.probe(models[-1] if models else None, self.device)
 
     def _require_separator(self, task: TaskSpec) -> None:
         if task.needs_separator and self._analysis.separator is None:
             raise RequestError([f"Task '{task.name}' takes the vocals out of the song with {separators.missing()}."])
 
     def _make_clips(self, request: GenerationRequest, progress: Progress) -> Generator[FinishedClip]:
-        job = self._job(request, progress.report)
-        for clip in paths.generate(job):
-            recipe = _recipe(request, clip)
-            if request.spec.needs_separator:
-                recipe[SEPARATOR] = self._analysis.separator
-            yield FinishedClip(clip.samples, job.model.sample_rate, clip.seed, recipe, clip.number, clip.part)
+        with self._job(request, progress.report) as job:
+            for clip in paths.generate(job):
+                recipe = _recipe(request, clip)
+                if request.spec.needs_separator:
+                    recipe[SEPARATOR] = self._analysis.separator
+                yield FinishedClip(clip.samples, job.model.sample_rate, clip.seed, recipe, clip.number, clip.part)
 
-    def _job(self, request: GenerationRequest, report: Callable[[float], None]) -> Job:
-        model = self._models.get(request.model_version)
-        # In a small network threads wait for each other after every operation, longer than they work;
-        # on a busy machine more than a hundred times longer.
-        torch.set_num_threads(1 if model.width <= _SMALL_WIDTH else self._threads)
-        _note_unread_words(request, model)
-        audio = None
-        if request.input_audio is not None:
-            audio = request.input_audio.slice(request.continuation_start, request.continuation_end)
-            if not audio.samples.shape[1]:
-                raise RequestError(
-                    [
-                        f"The part of input_audio from {request.continuation_start:.7g} s to "
-                        f"{request.continuation_end:.7g} s is shorter than a sample: raise continuation_end."
-                    ]
-                )
-            if audio.is_silent and request.spec.needs_melody:
-                raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
-        decode = self._decoder_of(model, diffusion=request.multi_band_diffusion)
-        return Job(request, model, audio, decode, self._analysis, report)
+    @contextmanager
+    def _job(self, request: GenerationRequest, report: Callable[[float], None]) -> Iterator[Job]:
+        """Yield the job of a request, whose models stay in memory for the block."""
+        with self._model_and_decoder(request) as (model, decode):
+            if request.negative_prompt is not None and not model.generator.takes_negative_text:
+                raise RequestError(["audiocraft's own loop, which is in use, takes no negative_prompt: leave it out."])
+            torch.set_num_threads(threads.for_width(model.width))  # of this thread
+            _note_unread_words(request, model)
+            yield Job(request, model, _audio(request), decode, self._analysis, report)
 
-    def _decoder_of(self, model: MusicModel, *, diffusion: bool) -> Callable[[torch.Tensor, int], torch.Tensor]:
-        return self._models.diffusion(model.name).decode if diffusion else lambda tokens, _seed: model.decode(tokens)
+    @contextmanager
+    def _model_and_decoder(self, request: GenerationRequest) -> Iterator[tuple[MusicGenModel, Decode]]:
+        if request.multi_band_diffusion:
+            with self._models.lease_with_diffusion(request.model_version) as (model, diffusion):
+                yield model, diffusion.decode
+        else:
+            with self._models.lease(request.model_version) as model:
+                yield model, lambda tokens, _seed: model.decode(tokens)
+
+
+def _audio(request: GenerationRequest) -> Audio | None:
+    """Return the part of the client's audio to use."""
+    if request.input_audio is None:
+        return None
+    audio = request.input_audio.slice(request.continuation_start, request.continuation_end)
+    if not audio.samples.shape[1]:
+        raise RequestError(
+            [
+                f"The part of input_audio from {request.continuation_start:.7g} s to "
+                f"{request.continuation_end:.7g} s is shorter than a sample: raise continuation_end."
+            ]
+        )
+    if audio.is_silent and request.spec.needs_melody:
+        raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
+    return audio
 
 
 def _note_unread_words(request: GenerationRequest, model: MusicModel) -> None:
@@ -214,6 +232,9 @@ def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
         inputs = replace(request, variations=clip.number).as_inputs()
     else:
         inputs = replace(request, seed=clip.seed, variations=1).as_inputs()
+    if request.negative_prompt is None:
+        # Files without one are the same as before there was this input.
+        del inputs["negative_prompt"]
     if request.input_audio is not None:
         inputs["input_audio"] = request.input_audio.name
         inputs["input_audio_sha256"] = request.input_audio.sha256

@@ -127,6 +127,12 @@ class Settings:
             shown="80 % of what is free at start",
         ),
     )
+    slots: int = field(
+        default=8,
+        metadata=_variable(
+            _number(1, 64, whole=True), "requests that `serve` carries out at the same time; others are answered 409"
+        ),
+    )
     precision: str | None = field(
         default=None,
         metadata=_variable(

@@ -1,8 +1,9 @@
-"""Number of torch's threads, and their wait policy."""
+"""Number of torch's threads, their wait policy, and a lock for threads that may be cancelled."""
 
 import functools
 import math
 import os
+import threading
 
 from musicgen_service import cgroups
 
@@ -10,6 +11,8 @@ WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Read by OpenMP when torch is loaded. By default its threads spin while they wait for one another, so where
 another process shares a core every operation waits for the scheduler: a step took 50 times as long."""
 
+_POLL_INTERVAL = 0.05
+"""Seconds after which a thread that waits for a lock looks whether it was cancelled."""
 _SMALL_WIDTH = 512
 """Maximum width of transformers that run on one thread: the demo's is smaller, all released ones are wider."""
 
@@ -42,3 +45,34 @@ def limit() -> int:
     if "OMP_NUM_THREADS" in os.environ:
         return chosen
     return math.ceil(min(cgroups.cpu_quota(), chosen))
+
+
+class CancellableLock:
+    """A lock whose waiting threads notice within a moment that an exception was raised in them.
+
+    An exception that another thread raises in one, as a cancelled request has it, comes between any two bytecodes: also
+    before a lock is released. So a lock whose owner has ended is free.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._owner: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        me = threading.current_thread()
+        try:
+            while True:
+                with self._changed:
+                    if self._owner is None or not self._owner.is_alive():
+                        self._owner = me
+                        return
+                    self._changed.wait(_POLL_INTERVAL)
+        except BaseException:
+            if self._owner is me:
+                self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._owner = None
+            self._changed.notify()

@@ -1,5 +1,6 @@
 """Notes reach the client of their request, with the client's names of inputs."""
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def metrics(system: str | None, service: MusicGenService, **inputs: Any) -> dict
     recorded: dict[str, Any] = {}
     predictor.record_metric = recorded.__setitem__
     defaults = {name: field.default for name, field in predictor.fields.items()}
-    predictor.run_request({"self": predictor} | defaults | inputs)
+    asyncio.run(predictor.run_request({"self": predictor} | defaults | inputs))
     return recorded
 
 

@@ -1,5 +1,6 @@
 """predict.py as Cog's build reads it, against the run-time's schema and the rules of requests."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -89,5 +90,5 @@ def test_internal_failure_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     predictor = Predictor()
     predictor.service = Broken()  # type: ignore[assignment]
     with pytest.raises(RuntimeError):
-        predictor.run(**{name: field.default for name, field in FIELDS.items()})
+        asyncio.run(predictor.run(**{name: field.default for name, field in FIELDS.items()}))
     assert "Traceback" in capfd.readouterr().err

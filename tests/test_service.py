@@ -171,7 +171,7 @@ def test_beat_tracker_depends_on_the_weights_folder(
         return BeatGrid(120, np.arange(0, 4, 0.5), np.arange(0, 4, 2.0), 4, 1.0)
 
     monkeypatch.setattr(beat_tracking, "choose", lambda store, _device: track if store is service.store else None)
-    monkeypatch.setattr(service._analysis, "_tracker", None)
+    service._models.clear()
     given = {"input_audio": song} if task == "remix" else {"duration": 2}
     made(service, task=task, prompt="rock", bpm=120, model_version="melody", **given)
     assert tempi == [120] * (2 if task == "remix" else 1)
@@ -187,7 +187,7 @@ def test_chords_of_a_remix_are_recognised_by_what_is_installed(
         return Harmony([ChordSegment(0.0, lengths[-1], "G:7")])
 
     monkeypatch.setattr(chord_recognition, "choose", lambda: recognise)
-    monkeypatch.setattr(service._analysis, "_recogniser", None)
+    service._models.clear()
     made(service, task="remix", prompt="rock", model_version="melody", input_audio=song)
     assert lengths == [pytest.approx(reading.read(song).seconds, abs=0.01)]
 

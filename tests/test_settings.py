@@ -25,6 +25,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_WEIGHTS": str(tmp_path),
         "MUSICGEN_MODELS": "small, stereo-melody",
         "MUSICGEN_MEMORY_GB": "1.5",
+        "MUSICGEN_SLOTS": "3",
         "MUSICGEN_PRECISION": "bf16",
         "MUSICGEN_ENGINE": "reference",
         "MUSICGEN_CUDA_GRAPH": "0",
@@ -34,7 +35,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_DRAIN_SECONDS": "0",
         "PORT": "5702",
     }
-    expected = (tmp_path, ("small", "stereo-melody"), 1.5, "bf16", "reference", False, "spleeter", 20, True, 0, 5702)
+    expected = (tmp_path, ("small", "stereo-melody"), 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 0, 5702)
     assert load(environment) == Settings(*expected)
 
 
@@ -44,6 +45,8 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         ("MUSICGEN_DRAIN_SECONDS", "2m", "a number from 0 to 86,400"),
         ("MUSICGEN_DRAIN_SECONDS", "-1", "a number from 0 to 86,400"),
         ("MUSICGEN_DRAIN_SECONDS", "nan", "a number from 0 to 86,400"),
+        ("MUSICGEN_SLOTS", "0", "a whole number from 1 to 64"),
+        ("MUSICGEN_SLOTS", "2.5", "a whole number from 1 to 64"),
         ("MUSICGEN_PRECISION", "fp8", "one of exact, bf16, int8, half"),
         ("MUSICGEN_ENGINE", "fast", "one of own, reference"),
         ("MUSICGEN_CUDA_GRAPH", "off", "1 or 0"),

@@ -120,12 +120,9 @@ def _generated(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[t
     predictor.start([model])
     from musicgen_service.client_errors import ServiceError
 
-    metrics: dict[str, Any] = {}
-    # Outside a server Cog keeps no metrics.
-    predictor.record_metric = metrics.__setitem__
     started = time.monotonic()
     try:
-        files = [Path(file) for file in predictor.run_request(values)]
+        files, metrics = predictor.carry_out(values)
     except ServiceError as error:
         raise CommandError(str(error)) from None
     try:

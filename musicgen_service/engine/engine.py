@@ -1,6 +1,6 @@
 """The engine: generates tokens for one or many sequences, several times faster than audiocraft's own loop."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -33,9 +33,11 @@ class Engine:
     delays : frames by which each codebook lags behind the first
     to_tensors : converts a condition to tensors
     numerics : precision and device; `exact` gives the same tokens as audiocraft
-    window : maximum number of frames of most requests; longer ones are possible
+    positions : length, prefix included, for which slots have room; a longer sequence waits until no other runs
     memory : limits the number of slots; by default that of a model that is alone on its device
     """
+
+    takes_negative_text = True
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class Engine:
         delays: Sequence[int],
         to_tensors: Callable[[Condition], ConditionTensors],
         numerics: Numerics,
-        window: int = 0,
+        positions: int = 0,
         memory: SlotMemory | None = None,
     ) -> None:
         self.to_tensors = to_tensors
@@ -51,8 +53,8 @@ class Engine:
         self._pattern = DelayPattern(delays, weights.card)
         self._decoder = Decoder(weights, numerics.dtype, numerics.device)
         memory = memory or UnsharedSlotMemory(numerics.device)
-        positions = self._pattern.columns(window)
-        self.loop = StepLoop(self._decoder, self._pattern, positions, threads.for_width(weights.dim), memory)
+        room = self._pattern.columns(positions)
+        self.loop = StepLoop(self._decoder, self._pattern, room, threads.for_width(weights.dim), memory)
 
     @property
     def unresponsive_seconds(self) -> float:
@@ -81,7 +83,7 @@ class Engine:
                 handle.cancel()
         return [handle.tokens for handle in handles if handle.tokens is not None]
 
-    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
+    def stream(self, request: SlotRequest, chunk: int) -> Generator[torch.Tensor]:
         """See `TokenGenerator.stream`."""
         [condition] = self._condition_tensors([request])
         handle = self._handle(request, condition, SimpleQueue(), chunk)

@@ -1,12 +1,13 @@
 """Exclusive access to torch's global random generators, for third-party code that can use no other."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-_LOCK = threading.Lock()
+from musicgen_service.threads import CancellableLock
+
+_LOCK = CancellableLock()
 
 
 @contextmanager

@@ -88,6 +88,9 @@ class SlotRequest:
 class TokenGenerator(Protocol):
     """Continues sequences of audio tokens within one window of the model, for any number of threads at once."""
 
+    takes_negative_text: bool
+    """Whether it supports `Condition.negative_text`."""
+
     @property
     def unresponsive_seconds(self) -> float:
         """Seconds since it last did something; 0 while it has nothing to do."""

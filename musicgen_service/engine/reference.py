@@ -18,6 +18,8 @@ class ReferenceLoop:
     attributes : converts a condition to the form that `LMModel.generate` takes
     """
 
+    takes_negative_text = False
+
     def __init__(self, lm: Any, attributes: Callable[[Condition], Any]) -> None:
         self.lm = lm
         self._attributes = attributes

@@ -34,6 +34,12 @@ def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTrac
     return partial(_track, network)
 
 
+def size(store: WeightStore) -> int:
+    """The bytes of the tracker's weights; 0 for our own tracker."""
+    files = store.component(BEAT_TRACKER).iterdir() if store.has(BEAT_TRACKER) else ()
+    return sum(file.stat().st_size for file in files)
+
+
 def _track(network: Any, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
     """Track with Beat This! (Foscarin et al., ISMIR 2024), or with our own tracker where that gives no grid."""
     from musicgen_service.models import beat_this_adapter

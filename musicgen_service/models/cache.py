@@ -2,26 +2,27 @@
 
 import ctypes
 import gc
+import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import psutil
 import torch
 
-from musicgen_service import cgroups, settings
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
-from musicgen_service.models.music_model import MusicModel
+from musicgen_service.models.memory import GB, MemoryBudget, ModelSlotMemory
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
+from musicgen_service.threads import CancellableLock
 
-GB = 10**9
-_MODEL_SHARE = 0.8
-"""Share of the free memory that models may take; the rest is for computation."""
+_RETRY_INTERVAL = 0.1
+"""Seconds between two attempts to load a model for which the models in use leave no room."""
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc's function; other C libraries do not have it."""
@@ -38,44 +39,65 @@ class _Entry:
     value : the loaded model
     size : its size in bytes
     depends_on : name of the model that `value` refers to, and therefore keeps in memory
+    users : threads that use it
     """
 
     value: Any
     size: int
-    depends_on: str | None
+    depends_on: str | None = None
+    users: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a thread uses it; one that was cancelled may have ended without saying so."""
+        return any(user.is_alive() for user in self.users)
 
 
 class ModelTooLarge(WeightsError):
     """The model does not fit the memory budget."""
 
 
+class _NoRoom(Exception):
+    """Models in use leave no room at the moment."""
+
+
 class ModelCache:
     """Loads models on demand and evicts the least recently used ones when memory runs short.
+
+    A model in use is not evicted. Any number of threads may use the cache; one checkpoint is loaded at a time.
 
     Parameters
     ----------
     store : where checkpoints come from
     device : where models live
-    budget : bytes that all loaded models together may take
+    budget : bytes that all loaded models may take, together with the slots of their engines
     """
 
     def __init__(self, store: WeightStore, device: torch.device, budget: int) -> None:
         self._store = store
         self._device = device
-        self._budget = budget
+        self._budget = MemoryBudget(budget)
         self._loaded: OrderedDict[str, _Entry] = OrderedDict()
+        self._lock = CancellableLock()
+        """Held to change what is loaded; never while loading."""
+        self._loading, self._loading_part = CancellableLock(), CancellableLock()
+        self._is_full = False
+        """Whether a thread waits for room."""
 
     def names(self) -> list[str]:
-        """Names of the loaded models, least recently used first."""
+        """Names of everything that is loaded, least recently used first."""
         return list(self._loaded)
 
-    def newest(self) -> MusicModel | None:
-        """Return the most recently used model, or None when none is loaded."""
-        models = [entry.value for entry in self._loaded.values() if not isinstance(entry.value, Diffusion)]
-        return models[-1] if models else None
+    def checkpoints(self) -> list[MusicGenModel]:
+        """The loaded checkpoints, least recently used first."""
+        values = [entry.value for entry in list(self._loaded.values())]
+        return [value for value in values if isinstance(value, MusicGenModel)]
 
-    def get(self, name: str) -> MusicModel:
-        """Return the model of that name, loading it if necessary.
+    @contextmanager
+    def lease(self, name: str) -> Iterator[MusicGenModel]:
+        """Yield a checkpoint, loaded if necessary, which stays in memory for the block.
+
+        Where models in use leave no room, it waits for them, and those that come later wait behind it.
 
         Raises
         ------
@@ -84,67 +106,149 @@ class ModelCache:
         WeightsError
             When it has to be loaded and its weights are missing or damaged.
         """
-        if name in self._loaded:
-            return self._use(name)
-        files = self._store.checkpoint(name)
-        needed = loading.memory_needed(files, self._device)
-        return self._admit(name, needed, lambda: loading.load_model(files, self._device))
+        with self._leased(name) as [model]:
+            yield model
 
-    def diffusion(self, name: str) -> Diffusion:
-        """Return MultiBand Diffusion for the model of that name; raises as `get` does."""
-        model = self.get(name)
-        assert isinstance(model, MusicGenModel), "the request was checked to have a model of the released codec"
-        key = f"{DIFFUSION} for {name}"
-        if key in self._loaded:
-            return self._use(key)
-        folder = self._store.component(DIFFUSION)
-        needed = sum(file.stat().st_size for file in folder.iterdir())
-        return self._admit(key, needed, lambda: Diffusion(model, folder), depends_on=name)
+    @contextmanager
+    def lease_with_diffusion(self, name: str) -> Iterator[tuple[MusicGenModel, Diffusion]]:
+        """Yield a checkpoint and MultiBand Diffusion for it; waits and raises as `lease` does."""
+        with self._leased(name, f"{DIFFUSION} for {name}") as [model, diffusion]:
+            yield model, diffusion
+
+    @contextmanager
+    def lease_part(self, name: str, size: int, load: Callable[[], _T]) -> Iterator[_T]:
+        """Yield another model, loaded by `load` if necessary, to a thread that has leased a checkpoint.
+
+        It does not wait for room, because two threads might wait for each other; such models are small.
+
+        Parameters
+        ----------
+        name : by which it is kept
+        size : in bytes
+        """
+        user = threading.current_thread()
+        entry = self._use_loaded(name, user)
+        if entry is None:
+            with self._loading_part:
+                entry = self._use_loaded(name, user)
+                if entry is None:
+                    with suppress(_NoRoom):
+                        self._make_room(name, size)
+                    entry = self._add(name, size, load, user)
+        try:
+            yield entry.value
+        finally:
+            entry.users.remove(user)
 
     def clear(self) -> None:
-        """Evict everything, after the device ran out of memory."""
-        self._loaded.clear()
-        _release_memory()
+        """Evict everything that is not in use, after the device ran out of memory."""
+        while self._evict_oldest() is not None:
+            pass
 
-    def _use(self, key: str) -> Any:
-        """Return the entry of `key` and mark it as the most recently used."""
-        self._loaded.move_to_end(key)
-        return self._loaded[key].value
+    @contextmanager
+    def _leased(self, *names: str) -> Iterator[list[Any]]:
+        user = threading.current_thread()
+        entries = None if self._is_full else self._use_all(names, user, may_load=False)
+        if entries is None:
+            with self._loading:
+                try:
+                    while (entries := self._use_all(names, user, may_load=True)) is None:
+                        self._is_full = True
+                        time.sleep(_RETRY_INTERVAL)
+                finally:
+                    self._is_full = False
+        try:
+            yield [entry.value for entry in entries]
+        finally:
+            for entry in entries:
+                entry.users.remove(user)
 
-    def _admit(self, key: str, needed: int, load: Callable[[], _T], depends_on: str | None = None) -> _T:
-        """Evict models until `needed` bytes are free, then load and store the result of `load`."""
-        dependency = self._loaded[depends_on].size if depends_on else 0
-        if needed + dependency > self._budget:
+    def _use_all(self, names: tuple[str, ...], user: threading.Thread, *, may_load: bool) -> list[_Entry] | None:
+        """Use a checkpoint and what depends on it; None when not all of them are loaded, or can be at the moment."""
+        entries: list[_Entry] = []
+        try:
+            for name in names:
+                entry = self._use_loaded(name, user)
+                if entry is None and may_load:
+                    entry = self._load(name, entries[0].value if entries else None, user)
+                if entry is None:
+                    raise _NoRoom
+                entries.append(entry)
+        except BaseException as error:
+            for entry in entries:
+                entry.users.remove(user)
+            if isinstance(error, _NoRoom):
+                return None
+            raise
+        return entries
+
+    def _use_loaded(self, name: str, user: threading.Thread) -> _Entry | None:
+        """Mark an entry as in use, and as the most recently used; None when it is not loaded."""
+        with self._lock:
+            entry = self._loaded.get(name)
+            if entry is not None:
+                self._loaded.move_to_end(name)
+                entry.users.append(user)
+            return entry
+
+    def _load(self, name: str, checkpoint: MusicGenModel | None, user: threading.Thread) -> _Entry:
+        if checkpoint is None:
+            files = self._store.checkpoint(name)
+            needed = loading.memory_needed(files, self._device)
+            self._require_fit(name, needed)
+            self._make_room(name, needed)
+            slots = ModelSlotMemory(self._budget, name)
+            return self._add(name, needed, lambda: loading.load_model(files, self._device, slots), user)
+        folder = self._store.component(DIFFUSION)
+        needed = sum(file.stat().st_size for file in folder.iterdir())
+        self._require_fit(name, needed + self._loaded[checkpoint.name].size)
+        self._make_room(name, needed)
+        return self._add(name, needed, lambda: Diffusion(checkpoint, folder), user, depends_on=checkpoint.name)
+
+    def _require_fit(self, name: str, needed: int) -> None:
+        if needed > self._budget.total:
             raise ModelTooLarge(
-                f"'{key}' needs about {(needed + dependency) / GB:.1f} GB and models may take "
-                f"{self._budget / GB:.1f} GB here (MUSICGEN_MEMORY_GB): use a smaller model."
+                f"'{name}' needs about {needed / GB:.1f} GB and models may take "
+                f"{self._budget.total / GB:.1f} GB here (MUSICGEN_MEMORY_GB): use a smaller model."
             )
-        while sum(entry.size for entry in self._loaded.values()) + needed > self._budget:
-            # The model that it depends on was used just now, so it is evicted last.
-            log(f"dropped '{self._evict_oldest()}' to make room for '{key}'")
-        value = load()
-        self._loaded[key] = _Entry(value, needed, depends_on)
-        return value
 
-    def _evict_oldest(self) -> str:
-        """Evict the least recently used model and those that depend on it; return its name."""
-        evicted, _ = self._loaded.popitem(last=False)
-        for key in [key for key, entry in self._loaded.items() if entry.depends_on == evicted]:
-            del self._loaded[key]
+    def _make_room(self, name: str, needed: int) -> None:
+        """Evict models until `needed` bytes are free; raises _NoRoom when too many are in use."""
+        while self._budget.free < needed:
+            evicted = self._evict_oldest()
+            if evicted is None:
+                raise _NoRoom
+            log(f"dropped '{evicted}' to make room for '{name}'")
+
+    def _add(
+        self, name: str, size: int, load: Callable[[], Any], user: threading.Thread, depends_on: str | None = None
+    ) -> _Entry:
+        """Load an entry, in use by a thread."""
+        self._budget.take(name, size)
+        try:
+            entry = _Entry(load(), size, depends_on, [user])
+        except BaseException:
+            self._budget.release(name)
+            raise
+        with self._lock:
+            self._loaded[name] = entry
+        return entry
+
+    def _evict_oldest(self) -> str | None:
+        """Evict the least recently used model and what depends on it; return its name, or None when all are in use."""
+        with self._lock:
+            for name in self._loaded:
+                evicted = [key for key, entry in self._loaded.items() if name in (key, entry.depends_on)]
+                if not any(self._loaded[key].is_in_use for key in evicted):
+                    break
+            else:
+                return None
+            for key in evicted:
+                del self._loaded[key]
+                self._budget.release(key)
+                ModelSlotMemory(self._budget, key).release()
         _release_memory()
-        return evicted
-
-
-def memory_budget(device: torch.device) -> int:
-    """Return `MUSICGEN_MEMORY_GB` in bytes, or by default most of the free memory of the device."""
-    setting = settings.load().memory_gb
-    if setting is not None:
-        return int(setting * GB)
-    if device.type == "cuda":
-        free: float = torch.cuda.mem_get_info()[0]
-    else:
-        free = min(psutil.virtual_memory().available, cgroups.free_memory())
-    return int(free * _MODEL_SHARE)
+        return name
 
 
 def _release_memory() -> None:

@@ -1,5 +1,6 @@
 """Conditioners of a language model: from text and melody to tensors."""
 
+import threading
 from collections.abc import Mapping
 
 import torch
@@ -45,6 +46,7 @@ class Conditioner:
         self._text_encoder = text_encoder
         self._has_cross_attention = config.decoder.has_cross_attention
         self._device = device
+        self._lock = threading.Lock()
         dim, span = config.decoder.dim, config.melody_span
         self._description = _Projection(text_encoder.width, dim, device)
         self._melody: _MelodyProjection | None = None
@@ -62,7 +64,11 @@ class Conditioner:
 
     @torch.no_grad()
     def tensors(self, condition: Condition) -> ConditionTensors:
-        """Convert a condition to the float32 tensors that the engine takes."""
+        """Convert a condition to the float32 tensors that the engine takes; one thread at a time."""
+        with self._lock:
+            return self._tensors(condition)
+
+    def _tensors(self, condition: Condition) -> ConditionTensors:
         description, lengths = self._descriptions(condition.text, condition.negative_text)
         melody = None if self._melody is None else self._melody.rows(condition)
         prefix = [] if melody is None else [melody]

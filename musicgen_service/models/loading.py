@@ -14,6 +14,7 @@ from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.reference import ReferenceLoop
+from musicgen_service.engine.slot_memory import SlotMemory
 from musicgen_service.models import checkpoint_config, encodec_formats, state, t5_encoder
 from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, HTDEMUCS, fetch_hint
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
@@ -25,10 +26,16 @@ from musicgen_service.models.tokenizer import TextTokenizer
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _MAX_REASON_LENGTH = 120
+_USUAL_TEXT = 128
+"""Tokens of text for which slots have room in a model whose sequences begin with the text; T5 reads up to 512."""
 
 
-def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
+def load_model(files: CheckpointFiles, device: torch.device, slots: SlotMemory | None = None) -> MusicGenModel:
     """Load a checkpoint.
+
+    Parameters
+    ----------
+    slots : limits the slots of its engine; by default they may take what is usual for a model alone on its device
 
     Raises
     ------
@@ -44,18 +51,20 @@ def load_model(files: CheckpointFiles, device: torch.device) -> MusicGenModel:
         config = LanguageModelConfig.read(options)
         text_folder = files.part(config.text_encoder)
         tokenizer = TextTokenizer(text_folder)
+        codec = _load_codec(files, config, device)
         generator: TokenGenerator
         if settings.load().engine == "reference" or not checkpoint_config.is_supported(options):
             generator = _load_reference(package, text_folder, device)
         else:
             text_encoder = t5_encoder.load(text_folder, device)
             conditioner = Conditioner(config, tokenizer, text_encoder, package["best_state"], device)
-            generator = _load_engine(config, package["best_state"], conditioner, numerics)
+            positions = _positions(config, codec.frame_rate)
+            generator = _load_engine(config, package["best_state"], conditioner, numerics, positions, slots)
         return MusicGenModel(
             name=files.name,
             config=config,
             tokenizer=tokenizer,
-            codec=_load_codec(files, config, device),
+            codec=codec,
             generator=generator,
             device=device,
         )
@@ -100,14 +109,26 @@ def memory_needed(files: CheckpointFiles, device: torch.device) -> int:
     return size + sum(file.stat().st_size for file in parts)
 
 
+def _positions(config: LanguageModelConfig, frame_rate: int) -> int:
+    """Return the number of positions of a window: what precedes the frames, and the frames."""
+    melody = 0 if config.melody_span is None else config.melody_span.frames
+    text = 0 if config.decoder.has_cross_attention else _USUAL_TEXT
+    return melody + text + int(config.window * frame_rate)
+
+
 def _load_engine(
-    config: LanguageModelConfig, stored: Mapping[str, torch.Tensor], conditioner: Conditioner, numerics: Numerics
+    config: LanguageModelConfig,
+    stored: Mapping[str, torch.Tensor],
+    conditioner: Conditioner,
+    numerics: Numerics,
+    positions: int,
+    slots: SlotMemory | None,
 ) -> Engine:
     decoder = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIX)}
     take = state.TensorTaker(decoder, numerics.device)
     packed = weights.build(config.decoder, take, numerics.pack_weight, numerics.dtype)
     take.close()
-    return Engine(packed, config.delays, conditioner.tensors, numerics)
+    return Engine(packed, config.delays, conditioner.tensors, numerics, positions, slots)
 
 
 def _load_reference(package: Mapping[str, Any], text_encoder: Path, device: torch.device) -> ReferenceLoop:

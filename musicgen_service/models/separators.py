@@ -27,6 +27,13 @@ def missing() -> str:
     return f"'{SPLEETER}', which is not installed: {packaged.hint(SPLEETER)}"
 
 
+def size(name: str, store: WeightStore) -> int:
+    """The bytes of a separator's weights."""
+    if name == SPLEETER:
+        return packaged.size(SPLEETER)
+    return sum(file.stat().st_size for file in store.component(HTDEMUCS).iterdir())
+
+
 def load(name: str, store: WeightStore, device: "torch.device") -> Separator:
     """Load a separator by name.
 

@@ -101,8 +101,8 @@ class Job:
         return Sampling(request.top_k, request.top_p, request.temperature, request.classifier_free_guidance)
 
     def condition(self, melody: torch.Tensor | None = None, chroma: torch.Tensor | None = None) -> Condition:
-        """Build a clip's condition: the request's description, and optionally a melody or chroma."""
-        return Condition(self.request.description, melody, chroma)
+        """Build a clip's condition: the request's texts, and optionally a melody or chroma."""
+        return Condition(self.request.description, melody, chroma, self.request.negative_prompt)
 
     def required_audio(self) -> Audio:
         """Return the client's audio, for a path that requires it."""

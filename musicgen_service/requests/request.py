@@ -18,6 +18,7 @@ class GenerationRequest:
     """A request that can be carried out: task, model and seed chosen, times in seconds."""
 
     prompt: str | None
+    negative_prompt: str | None
     model_version: str
     """An available checkpoint; never `auto`."""
     task: str

@@ -23,8 +23,9 @@ def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
         skipped, so that one mistake is not reported twice.
     present : names of the checkpoints that can be loaded
     """
-    if "prompt" in values and not (values["prompt"] or "").strip():
-        values["prompt"] = None
+    for name in ("prompt", "negative_prompt"):
+        if name in values and not (values[name] or "").strip():
+            values[name] = None
     if values.get("continuation_end") == -1:
         values["continuation_end"] = None
     if values.get("seed") in _RANDOM_SEEDS:
@@ -56,17 +57,20 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     return []
 
 
-def _check_prompt(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    prompt, bpm = values["prompt"], values["bpm"]
-    if prompt is None:
+def _check_unicode(name: str) -> "_Rule":
+    def check(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+        if not any("\ud800" <= character <= "\udfff" for character in values[name] or ""):
+            return []
+        return [f"The {name} holds half characters (unpaired surrogates): send valid Unicode text."]
+
+    return check
+
+
+def _check_prompt_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    named, bpm = tempo.read(values["prompt"] or ""), values["bpm"]
+    if bpm is None or tempo.allows(named, bpm):
         return []
-    problems = []
-    if any("\ud800" <= character <= "\udfff" for character in prompt):
-        problems.append("The prompt holds half characters (unpaired surrogates): send valid Unicode text.")
-    named = tempo.read(prompt)
-    if bpm is not None and not tempo.allows(named, bpm):
-        problems.append(f"The prompt says {tempo.listed(named)} but bpm is {bpm:g}: leave one of them out.")
-    return problems
+    return [f"The prompt says {tempo.listed(named)} but bpm is {bpm:g}: leave one of them out."]
 
 
 def _check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
@@ -169,7 +173,9 @@ _Rule = Callable[[dict[str, Any], Sequence[str]], list[str]]
 
 _RULES: tuple[tuple[set[str], _Rule], ...] = (
     ({"task", "continuation", "input_audio", "prompt"}, _choose_task),
-    ({"prompt", "bpm"}, _check_prompt),
+    ({"prompt"}, _check_unicode("prompt")),
+    ({"negative_prompt"}, _check_unicode("negative_prompt")),
+    ({"prompt", "bpm"}, _check_prompt_tempo),
     ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion"}, _choose_model),
     ({"task", "input_audio", "continuation_start", "continuation_end", "duration"}, _check_part),
     ({"task", "prompt", "bpm", "duration"}, _check_tempo),

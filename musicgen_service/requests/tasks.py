@@ -69,7 +69,7 @@ TASKS = {
             "roundtrip",
             takes_audio=True,
             samples_tokens=False,
-            unused=("prompt", "duration", "bpm", *_SAMPLING, *_REMIX),
+            unused=("prompt", "negative_prompt", "duration", "bpm", *_SAMPLING, *_REMIX),
         ),
     )
 }

@@ -41,8 +41,11 @@ def _sampling_without_effect(request: Mapping[str, Any], given: set[str]) -> Ite
             yield f"{always} the variations are all alike."
     elif request["top_p"] > 0 and "top_k" in given:
         yield "top_k has no effect where top_p is given."
-    has_words = request["prompt"] is not None or request["bpm"] is not None
+    guidance = request["classifier_free_guidance"]
+    if guidance == 1 and request["negative_prompt"] is not None:
+        yield "negative_prompt has no effect where classifier_free_guidance is 1."
+    has_words = any(request[name] is not None for name in ("prompt", "negative_prompt", "bpm"))
     if request["task"] == "continuation" and not has_words and "classifier_free_guidance" in given:
         yield "classifier_free_guidance has no effect without a prompt."
-    if request["classifier_free_guidance"] == 0 and request["prompt"] is not None:
+    if guidance == 0 and request["prompt"] is not None:
         yield "prompt has no effect where classifier_free_guidance is 0."

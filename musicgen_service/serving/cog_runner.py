@@ -18,6 +18,7 @@ from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, Field
 from musicgen_service.requests.request import GenerationRequest
+from musicgen_service.serving import request_thread
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it passes them on.
 cog.types.Path.validate = lambda address: address
@@ -83,8 +84,8 @@ class ServiceRunner(BaseRunner):
         with notes.collected(quiet=True):
             return GenerationRequest.from_inputs(self.translate(inputs), present)
 
-    def run_request(self, arguments: Mapping[str, Any]) -> list[Path]:
-        """Carry out a call of `run`.
+    async def run_request(self, arguments: Mapping[str, Any]) -> list[Path]:
+        """Carry out a call of `run`, in a thread of its own; other calls are carried out at the same time.
 
         Parameters
         ----------
@@ -93,6 +94,23 @@ class ServiceRunner(BaseRunner):
         Returns
         -------
         The generated files; the response's metrics contain the seed of each, and any notes.
+        """
+        files, metrics = await request_thread.run(lambda: self.carry_out(arguments))
+        # In this task: recorded in another thread, metrics may land in another prediction.
+        for name, value in metrics.items():
+            self.record_metric(name, value)
+        return files
+
+    def carry_out(self, arguments: Mapping[str, Any]) -> tuple[list[Path], dict[str, Any]]:
+        """Carry out a call of `run` in this thread.
+
+        Parameters
+        ----------
+        arguments : the arguments of `run` by name
+
+        Returns
+        -------
+        The generated files, and the metrics
         """
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
@@ -109,8 +127,5 @@ class ServiceRunner(BaseRunner):
             # the prediction's log, which goes to the client's webhook.
             traceback.print_exc(file=sys.__stderr__)
             raise client_errors.to_client_error(error) from None
-        self.record_metric("seed", seeds[0])
-        self.record_metric("seeds", seeds)
-        if noted:
-            self.record_metric("notes", noted)
-        return [Path(file) for file in files]
+        metrics = {"seed": seeds[0], "seeds": seeds} | ({"notes": noted} if noted else {})
+        return [Path(file) for file in files], metrics

@@ -37,6 +37,7 @@ def serve(host: str, port: int, system: str | None = None) -> None:
         "PATH": _prepended("PATH", Path(sys.executable).parent),
         "PYTHONPATH": _prepended("PYTHONPATH", predictors.PROJECT),
         "COG_PREDICT_TYPE_STUB": str(predictors.PROJECT / predictor),
+        "COG_MAX_CONCURRENCY": str(settings.load().slots),
     }
     environment = {"LOG_FORMAT": "console"} | MEMORY | os.environ | overrides
     # With this set, Cog's server writes to a folder owned by root at every health check, and warns when it cannot.

@@ -202,15 +202,11 @@ class Supervisor:
             self._wait_until_idle(time.monotonic() + CANCEL_TIMEOUT)
 
     def _wait_until_idle(self, end: float) -> bool:
-        while self.proxy.waiting or (self._is_busy() and self._has_predictions()):
+        while self._has_predictions():
             if time.monotonic() > end:
                 return False
             time.sleep(POLL_INTERVAL / 10)
         return True
-
-    def _is_busy(self) -> bool:
-        health = _request(self._port, "GET", "/health-check") or {}
-        return health.get("status") == "BUSY"
 
     def _stop_server(self) -> None:
         """Stop the server and its worker, which survives a crash of the server, and remove their working folder."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.prefill import Prefill
-from musicgen_service.engine.slots import Slots
+from musicgen_service.engine.slots import Buffers, Slots
 from musicgen_service.models.store import WeightStore
 from tests.engine.conftest import KINDS, Pair, load
 from tests.support.harness import wait_until
@@ -37,6 +38,10 @@ def generated(
 ) -> torch.Tensor:
     [tokens] = engine.generate_many([asked], on_step)
     return tokens
+
+
+def has_waiting(engine: Engine, count: int) -> bool:
+    return len(engine.loop._inbox.waiting) == count
 
 
 @pytest.fixture
@@ -114,7 +119,7 @@ def test_tokens_do_not_depend_on_a_cancelled_neighbour(engine: Engine) -> None:
 def test_two_callers_share_steps(engine: Engine, recorded: list[tuple[str, int]], held: threading.Event) -> None:
     with ThreadPoolExecutor(2) as pool:
         futures = [pool.submit(generated, engine, request(seed)) for seed in range(2)]
-        wait_until(lambda: len(engine.loop._inbox.waiting) == 2)
+        wait_until(partial(has_waiting, engine, 2))
         held.set()
         for future in futures:
             future.result()
@@ -205,7 +210,7 @@ def test_sequences_are_served_in_the_order_of_their_arrival(
     with ThreadPoolExecutor(5) as pool:
         for number, length in enumerate((30, 20, 50, 10, 40), 1):
             pool.submit(generated, engine, request(length, length))
-            wait_until(lambda expected=number: len(engine.loop._inbox.waiting) == expected)
+            wait_until(partial(has_waiting, engine, number))
         held.set()
     assert admitted == [30, 20, 50, 10, 40]
 
@@ -214,7 +219,7 @@ def record_buffers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that records the number of slots of all buffers that are allocated from now on."""
     allocated: list[int] = []
 
-    class Recorded(step_loop.Buffers):
+    class Recorded(Buffers):
         def __init__(self, decoder: Decoder, slots: int, *sizes: int) -> None:
             super().__init__(decoder, slots, *sizes)
             allocated.append(slots)
@@ -315,15 +320,13 @@ def test_longer_sequence_waits_until_larger_buffers_are_possible(
 
 def test_a_cpu_keeps_no_buffers_when_idle(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     allocated: list[Callable[[], object]] = []
-    buffers = step_loop.Buffers
 
-    def recorded(*sizes: Any) -> step_loop.Buffers:
-        made = buffers(*sizes)
-        allocated.append(weakref.ref(made))
-        return made
+    class Recorded(Buffers):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            allocated.append(weakref.ref(self))
 
-    recorded.bytes_per_slot = buffers.bytes_per_slot  # type: ignore[attr-defined]
-    monkeypatch.setattr(step_loop, "Buffers", recorded)
+    monkeypatch.setattr(step_loop, "Buffers", Recorded)
     engine.generate_many([request(seed) for seed in range(12)], lambda *_: None)
     wait_until(lambda: [made() for made in allocated] == [None])
 

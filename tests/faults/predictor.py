@@ -13,13 +13,11 @@ SHORT = {"prompt": "rock", "model_version": "small", "duration": 1, "seed": 5}
 class Predictor(ServiceRunner):
     """The service as a Cog runner, without declared inputs."""
 
-    def record_metric(self, *_arguments: Any, **_options: Any) -> None:
-        """Ignore metrics: there is no prediction."""
-
 
 def run(predictor: Predictor, **inputs: Any) -> list[Path]:
     defaults = {name: field.default for name, field in FIELDS.items()}
-    return predictor.run_request({"self": predictor} | defaults | SHORT | inputs)
+    files, _metrics = predictor.carry_out({"self": predictor} | defaults | SHORT | inputs)
+    return list(files)
 
 
 def files_of(predictor: Predictor) -> set[Path]:

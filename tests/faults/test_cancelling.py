@@ -47,7 +47,8 @@ def test_cancel_at_any_stage_leaves_no_files(
         ended = cancelled_when(reached, lambda: run(predictor, **inputs))
     assert isinstance(ended, Cancelled)
     assert files_of(predictor) == before
-    assert not predictor.service._lock.locked()
+    assert not predictor.service._working
+    assert not any(entry.is_in_use for entry in predictor.service._models._loaded.values())
     assert run(predictor)
 
 

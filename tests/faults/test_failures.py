@@ -138,12 +138,13 @@ def test_service_recovers_from_out_of_memory(predictor: Predictor, monkeypatch: 
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     before = files_of(predictor)
-    monkeypatch.setattr(predictor.service._analysis, "_separator", "takes memory, too")
+    with predictor.service._models.lease_part("separator", 1000, lambda: "takes memory, too"):
+        pass
     with monkeypatch.context() as patch:
         patch.setattr(MusicGenModel, "decode", fail)
         with pytest.raises(client_errors.ServiceError, match="not enough memory: ask for fewer variations"):
             run(predictor)
-    assert predictor.service._models.names() == [] and predictor.service._analysis._separator is None
+    assert predictor.service._models.names() == []
     assert files_of(predictor) == before
     assert predictor.healthcheck()
     assert run(predictor)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from musicgen_service import outputs
+from musicgen_service.engine.step_loop import StepLoop
 from musicgen_service.models.musicgen import MusicGenModel
+from musicgen_service.service import STALLED_AFTER
 from tests.faults.predictor import Predictor, run
 
 
@@ -26,13 +28,17 @@ def test_health_check_generates_and_decodes(predictor: Predictor, monkeypatch: p
     assert not predictor.service.is_healthy()
 
 
-def test_the_health_check_does_not_disturb_a_request(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_health_check_of_a_busy_service_is_that_steps_go_on(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(*_arguments: Any) -> None:
         raise AssertionError
 
     monkeypatch.setattr("musicgen_service.health.probe", never)
-    with predictor.service._lock:
+    with predictor.service._work():
         assert predictor.service.is_healthy()
+        monkeypatch.setattr(StepLoop, "unresponsive_seconds", STALLED_AFTER + 1)
+        assert not predictor.service.is_healthy()
 
 
 def test_only_successful_health_checks_are_cached(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:

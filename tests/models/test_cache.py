@@ -1,17 +1,26 @@
 """Model cache: which models stay in memory, and which are evicted."""
 
 import shutil
+import threading
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from musicgen_service.engine.interface import Condition
 from musicgen_service.models import loading
-from musicgen_service.models.cache import GB, ModelCache, ModelTooLarge, memory_budget
+from musicgen_service.models.cache import ModelCache, ModelTooLarge
 from musicgen_service.models.catalogue import DIFFUSION
+from musicgen_service.models.diffusion import Diffusion
+from musicgen_service.models.memory import GB
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
+from tests.support.harness import wait_until
+from tests.support.tokens import generate
 
 CPU = torch.device("cpu")
 
@@ -20,9 +29,19 @@ def _size(store: WeightStore, *names: str) -> int:
     return sum(loading.memory_needed(store.checkpoint(name), CPU) for name in names)
 
 
+def get(models: ModelCache, name: str) -> MusicGenModel:
+    with models.lease(name) as model:
+        return model
+
+
+def get_diffusion(models: ModelCache, name: str) -> Diffusion:
+    with models.lease_with_diffusion(name) as (_, diffusion):
+        return diffusion
+
+
 def test_a_loaded_model_is_not_loaded_again(store: WeightStore) -> None:
     models = ModelCache(store, CPU, GB)
-    assert models.get("small") is models.get("small")
+    assert get(models, "small") is get(models, "small")
     assert models.names() == ["small"]
 
 
@@ -30,17 +49,17 @@ def test_a_loaded_model_does_not_need_the_weights_folder(weights: Path, tmp_path
     for name in ("small", "t5-base"):
         shutil.copytree(weights / name, tmp_path / name)
     models = ModelCache(WeightStore(tmp_path), CPU, GB)
-    small = models.get("small")
+    small = get(models, "small")
     shutil.rmtree(tmp_path / "small")
-    assert models.get("small") is small
+    assert get(models, "small") is small
 
 
 def test_least_recently_used_model_is_evicted(store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
     models = ModelCache(store, CPU, _size(store, "small", "melody", "stereo-small"))
     for name in ("small", "melody", "stereo-small", "small"):
-        models.get(name)
+        get(models, name)
     assert models.names() == ["melody", "stereo-small", "small"]
-    models.get("stereo-melody")
+    get(models, "stereo-melody")
     assert "melody" not in models.names()
     assert models.names()[-2:] == ["small", "stereo-melody"]
     assert "dropped 'melody' to make room for 'stereo-melody'" in capsys.readouterr().err
@@ -48,40 +67,39 @@ def test_least_recently_used_model_is_evicted(store: WeightStore, capsys: pytest
 
 def test_no_more_models_than_needed_are_evicted(store: WeightStore) -> None:
     models = ModelCache(store, CPU, _size(store, "small", "stereo-small"))
-    models.get("small")
-    models.get("stereo-small")
-    models.get("melody")
+    get(models, "small")
+    get(models, "stereo-small")
+    get(models, "melody")
     assert models.names() == ["stereo-small", "melody"]
 
 
 def test_too_large_model_is_rejected_before_it_is_read(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     models = ModelCache(store, CPU, _size(store, "small"))
-    small = models.get("small")
+    small = get(models, "small")
     monkeypatch.setattr(loading, "load_model", lambda *_arguments: pytest.fail("it was read"))
     sentence = r"'stereo-small' needs about 0\.0 GB and models may take 0\.0 GB here \(MUSICGEN_MEMORY_GB\)"
     with pytest.raises(ModelTooLarge, match=sentence):
-        models.get("stereo-small")
-    assert models.get("small") is small
+        get(models, "stereo-small")
+    assert get(models, "small") is small
 
 
 def test_diffusion_counts_together_with_its_model(store: WeightStore) -> None:
     part = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
     models = ModelCache(store, CPU, _size(store, "small") + part)
-    models.get("melody")
-    diffusion = models.diffusion("small")
+    get(models, "melody")
+    diffusion = get_diffusion(models, "small")
     assert models.names() == ["small", f"{DIFFUSION} for small"]
-    assert models.diffusion("small") is diffusion
+    assert get_diffusion(models, "small") is diffusion
 
 
 def test_evicted_model_is_freed_with_its_diffusion(store: WeightStore) -> None:
     diffusion = sum(file.stat().st_size for file in store.path(DIFFUSION).iterdir())
     models = ModelCache(store, CPU, _size(store, "small") + diffusion)
-    model = models.get("small")
-    assert isinstance(model, MusicGenModel)
+    model = get(models, "small")
     parts = [weakref.ref(part) for part in (model.tokenizer, model.codec, model.generator)]
     del model
-    models.diffusion("small")
-    models.get("melody")
+    get_diffusion(models, "small")
+    get(models, "melody")
     assert models.names() == ["melody"]
     assert [part() for part in parts] == [None, None, None]
 
@@ -89,7 +107,7 @@ def test_evicted_model_is_freed_with_its_diffusion(store: WeightStore) -> None:
 def test_diffusion_that_does_not_fit_with_its_model_is_rejected(store: WeightStore) -> None:
     models = ModelCache(store, CPU, _size(store, "small") + 1000)
     with pytest.raises(ModelTooLarge, match=f"'{DIFFUSION} for small' needs about"):
-        models.diffusion("small")
+        get_diffusion(models, "small")
     assert models.names() == ["small"]
 
 
@@ -98,29 +116,94 @@ def test_failed_load_does_not_affect_other_models(weights: Path, tmp_path: Path)
         shutil.copytree(weights / name, tmp_path / name)
     (tmp_path / "stereo-small" / "state_dict.bin").write_bytes(b"garbage")
     models = ModelCache(WeightStore(tmp_path), CPU, GB)
-    small = models.get("small")
+    small = get(models, "small")
     with pytest.raises(WeightsError):
-        models.get("stereo-small")
+        get(models, "stereo-small")
     assert models.names() == ["small"]
-    assert models.get("small") is small
+    assert get(models, "small") is small
     shutil.copy(weights / "stereo-small" / "state_dict.bin", tmp_path / "stereo-small")
-    assert models.get("stereo-small").channels == 2
+    assert get(models, "stereo-small").channels == 2
 
 
 def test_clear_evicts_all_models(store: WeightStore) -> None:
     models = ModelCache(store, CPU, GB)
-    models.get("small")
+    get(models, "small")
     models.clear()
     assert models.names() == []
 
 
-def test_budget_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSICGEN_MEMORY_GB", "1.5")
-    assert memory_budget(CPU) == 1_500_000_000
+def test_model_in_use_is_not_evicted_and_others_wait_for_it(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "small", "stereo-small"))
+    order: list[str] = []
+
+    def use(name: str) -> None:
+        with models.lease(name):
+            order.append(name)
+
+    with ThreadPoolExecutor(2) as pool, models.lease("small"), models.lease("stereo-small") as used:
+        waiting = pool.submit(use, "melody")
+        wait_until(lambda: models._is_full)
+        # It waits behind that one, though its model is loaded: otherwise a busy model could keep others out for ever.
+        later = pool.submit(use, "small")
+        time.sleep(0.3)
+        assert models.names() == ["small", "stereo-small"] and models.checkpoints()[1] is used and not order
+    waiting.result()
+    later.result()
+    assert order == ["melody", "small"] and "melody" in models.names()
 
 
-def test_default_budget_is_less_than_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    import psutil
+def test_loaded_model_is_used_while_another_is_loading(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = ModelCache(store, CPU, GB)
+    small = get(models, "small")
+    loading_now, resume = threading.Event(), threading.Event()
+    load_model = loading.load_model
 
-    monkeypatch.delenv("MUSICGEN_MEMORY_GB", raising=False)
-    assert 0 < memory_budget(CPU) < psutil.virtual_memory().available
+    def slow(*arguments: Any) -> MusicGenModel:
+        loading_now.set()
+        assert resume.wait(60)
+        return load_model(*arguments)
+
+    monkeypatch.setattr(loading, "load_model", slow)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(get, models, "melody") for _ in range(2)]
+        assert loading_now.wait(60)
+        assert get(models, "small") is small
+        resume.set()
+        assert both[0].result() is both[1].result()
+
+
+def test_thread_that_ends_without_returning_a_model_does_not_keep_it(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "stereo-small"))
+    leases = []
+
+    def leave_open() -> None:
+        leases.append(models.lease("small"))
+        leases[0].__enter__()
+
+    thread = threading.Thread(target=leave_open)
+    thread.start()
+    thread.join()
+    assert get(models, "stereo-small").channels == 2 and models.names() == ["stereo-small"]
+
+
+def test_parts_count_and_are_evicted_but_do_not_wait(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "small") + 1000)
+    with models.lease_part("separator", 2000, object):
+        pass
+    with models.lease("small"):
+        assert models.names() == ["small"]
+        with models.lease_part("tracker", 2000, object) as first, models.lease_part("tracker", 2000, object) as second:
+            assert first is second and models.names() == ["small", "tracker"]
+    get(models, "small")
+    models.clear()
+    assert models.names() == []
+
+
+def test_slots_count_until_their_model_is_idle(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, GB)
+    busy: list[int] = []
+    with models.lease("small") as model:
+        idle = models._budget.free
+        generate(model, Condition("rock"), 5, on_step=lambda *_: busy.append(models._budget.free))
+        wait_until(lambda: models._budget.free == idle)
+    assert busy and max(busy) < idle

@@ -25,7 +25,8 @@ def read(source: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The `Input` schema, the enumerations and the `Output` schema of `Predictor.run`."""
     tree = ast.parse(source)
     [predictor] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Predictor"]
-    methods = {node.name: node for node in predictor.body if isinstance(node, ast.FunctionDef)}
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    methods = {node.name: node for node in predictor.body if isinstance(node, functions)}
     if "run" not in methods or "predict" in methods:
         raise Trap("the method must be run() and not predict()")
     run = methods["run"]
@@ -64,7 +65,7 @@ def read(source: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     return schema | ({"required": required} if required else {}), enums, {"title": "Output", **_output(tree, run)}
 
 
-def _output(tree: ast.Module, run: ast.FunctionDef) -> dict[str, Any]:
+def _output(tree: ast.Module, run: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, Any]:
     """A file, a list of files, or a class of this source with a file in every field."""
     name = ast.unparse(run.returns) if run.returns else ""
     if name == "Path":

@@ -1,0 +1,86 @@
+"""The memory budget that loaded models, the slots of their engines and the analysis models share."""
+
+import threading
+
+import psutil
+import torch
+
+from musicgen_service import cgroups, settings
+
+GB = 10**9
+_MODEL_SHARE = 0.8
+"""Share of the free memory that models may take; the rest is for computation."""
+_SLOT_SHARE = 0.8
+"""Share of what is left of the budget that the slots of a model may take; the rest is for the next model."""
+
+
+class MemoryBudget:
+    """Counts what each part takes; may be used from any thread.
+
+    Parameters
+    ----------
+    total : bytes that all parts together may take
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._taken: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def free(self) -> int:
+        """Bytes that are left; negative when the parts take more than they may."""
+        with self._lock:
+            return self.total - sum(self._taken.values())
+
+    def take(self, part: str, size: int) -> None:
+        """Count `size` bytes for a part, in place of what it took before."""
+        with self._lock:
+            self._taken[part] = size
+
+    def release(self, part: str) -> None:
+        """Count nothing for a part any more."""
+        with self._lock:
+            self._taken.pop(part, None)
+
+    def take_slots(self, part: str, slot_bytes: int, slots: int) -> int:
+        """Count up to `slots` slots for a part, as many as fit, and at least one; returns their number."""
+        with self._lock:
+            free = self.total - sum(size for name, size in self._taken.items() if name != part)
+            count = max(1, min(slots, int(_SLOT_SHARE * free // slot_bytes)))
+            self._taken[part] = count * slot_bytes
+            return count
+
+
+class ModelSlotMemory:
+    """The `SlotMemory` of one model.
+
+    Parameters
+    ----------
+    budget : shared with everything else that is loaded
+    name : of the model
+    """
+
+    def __init__(self, budget: MemoryBudget, name: str) -> None:
+        self._budget = budget
+        self._part = f"slots of {name}"
+
+    def reserve(self, slot_bytes: int, slots: int) -> int:
+        """See `SlotMemory.reserve`."""
+        return self._budget.take_slots(self._part, slot_bytes, slots)
+
+    def release(self) -> None:
+        """See `SlotMemory.release`."""
+        self._budget.release(self._part)
+
+
+def default_budget(device: torch.device) -> int:
+    """Return `MUSICGEN_MEMORY_GB` in bytes, or by default most of the free memory of the device."""
+    setting = settings.load().memory_gb
+    if setting is not None:
+        return int(setting * GB)
+    if device.type == "cuda":
+        free: float = torch.cuda.mem_get_info()[0]
+    else:
+        free = min(psutil.virtual_memory().available, cgroups.free_memory())
+    return int(free * _MODEL_SHARE)
