@@ -20,6 +20,7 @@ def test_dockerfile_uses_every_setting_of_cog_yaml() -> None:
     assert runs[-len(CONFIG["build"]["run"]) :] == CONFIG["build"]["run"]
     assert any(line.endswith(f"--no-cache cog=={CONFIG['build']['sdk_version']}") for line in runs)
     assert f'ENV COG_PREDICT_TYPE_STUB="{CONFIG["run"]}"' in lines
+    assert "ENV COG_MAX_CONCURRENCY=8" in lines
 
 
 def test_steps_are_in_cogs_order() -> None:

@@ -7,6 +7,7 @@
 | mounts | options that mount this machine's pip settings into the build, not into the image |
 """
 
+import importlib
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 
 from deploy import pins
+from musicgen_service import predictors
 from musicgen_service.serving import schema
 
 _PIP_CONFIG = "/etc/pip.conf"
@@ -61,6 +63,8 @@ def dockerfile(config: dict[str, Any]) -> str:
         "WORKDIR /src",
         "EXPOSE 5000",
         f'ENV COG_PREDICT_TYPE_STUB="{config["run"]}"',
+        "# `@concurrent` of the predictor.",
+        f"ENV COG_MAX_CONCURRENCY={_max_concurrency(config['run'])}",
         'CMD ["python", "-m", "cog.server.http"]',
         "# The source, less what .dockerignore names.",
         "COPY . /src",
@@ -68,6 +72,11 @@ def dockerfile(config: dict[str, Any]) -> str:
         "COPY --from=cog_build openapi_schema.json /src/.cog/",
     ]
     return "\n".join(steps) + "\n"
+
+
+def _max_concurrency(predictor: str) -> int:
+    module, name = predictors.importable(predictor)
+    return int(getattr(importlib.import_module(module), name).run.__cog_concurrent_max__)
 
 
 def requirements() -> str:

@@ -94,7 +94,7 @@ cog_server.serve("127.0.0.1", int(sys.argv[2]))
 
 
 def test_lost_slot_is_distinguished_from_a_long_prediction(weights: Path, tmp_path: Path) -> None:
-    settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small"}
+    settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small", "MUSICGEN_SLOTS": "1"}
     with serving(["-c", IMPATIENT, "--port"], PROJECT, tmp_path / "temp", **settings) as server:
         body = {"id": f"long-{server.process.pid}", "input": LONG}
         assert server.post(body, Prefer="respond-async").status_code == 202
