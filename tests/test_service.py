@@ -1,7 +1,9 @@
 """The service from inputs to files, in process, on tiny checkpoints of all four kinds."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyloudnorm
@@ -12,7 +14,9 @@ from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment, Harmony
 from musicgen_service.audio import reading, recipe
 from musicgen_service.cli import inputs as cli_inputs
+from musicgen_service.engine.engine import Engine
 from musicgen_service.models import beat_tracking, chord_recognition
+from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.seeds import variation_seed
 from musicgen_service.service import MusicGenService
@@ -241,3 +245,52 @@ def test_long_recording_is_kept_complete(service: MusicGenService, tmp_path: Pat
     clip, given = samples_of(file), reading.read(path).samples
     assert clip.shape == (1, 42 * RATE)
     assert np.abs(clip[:, : 40 * RATE - 320] - given[:, :-320]).max() < 2e-4
+
+
+@pytest.mark.parametrize("task", ["text", "melody", "continuation", "loop", "remix"])
+def test_negative_prompt_changes_every_task_that_takes_words(service: MusicGenService, task: str, song: Path) -> None:
+    inputs: dict[str, Any] = {"prompt": "rock", "task": task, "model_version": "stereo-melody", "duration": 2}
+    inputs |= {"bpm": 120} if task in ("text", "loop") else {"input_audio": song}
+    sounds = [samples_of(made(service, **inputs, **more)[0]) for more in ({}, {"negative_prompt": "piano"})]
+    assert not np.array_equal(*sounds)
+
+
+def test_recipe_names_a_negative_prompt(service: MusicGenService, tmp_path: Path) -> None:
+    inputs = {"prompt": "rock", "negative_prompt": "piano", "classifier_free_guidance": 4}
+    [file] = made(service, **inputs)
+    found = recipe.read(file)
+    assert found["negative_prompt"] == "piano" and "negative_prompt=piano" in recipe.command(found, "python", tmp_path)
+    # As before there was this input, so that the same request gives the same file.
+    assert "negative_prompt" not in recipe.read(made(service, prompt="rock")[0])
+
+
+def test_negative_prompt_is_refused_where_the_engine_takes_none(
+    service: MusicGenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "takes_negative_text", False)
+    with pytest.raises(RequestError, match="takes no negative_prompt: leave it out"):
+        made(service, prompt="rock", negative_prompt="piano")
+    assert made(service, prompt="rock", negative_prompt=" ")
+
+
+def test_threads_carry_out_requests_at_the_same_time(service: MusicGenService, song: Path) -> None:
+    requests: list[dict[str, Any]] = [
+        {"prompt": "rock", "seed": 1, "model_version": "small"},
+        {"prompt": "jazz", "seed": 2, "model_version": "stereo-melody"},
+        {"task": "remix", "input_audio": song, "model_version": "stereo-melody"},
+        {"task": "melody", "input_audio": song, "model_version": "melody", "duration": 2},
+        {"prompt": "rock", "model_version": "small", "multi_band_diffusion": True},
+        {"prompt": "rock", "seed": 3, "model_version": "small", "duration": 33},
+    ]
+    alone = [made(service, **inputs)[0].read_bytes() for inputs in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        together = list(pool.map(lambda inputs: made(service, **inputs)[0].read_bytes(), requests))
+    assert together == alone
+
+
+def test_stream_and_requests_share_the_service(service: MusicGenService) -> None:
+    inputs = {"prompt": "rock", "model_version": "small", "seed": 5, "duration": 4}
+    pieces = service.stream(inputs)
+    first = next(pieces)
+    assert made(service, prompt="rock", model_version="small")
+    assert sum(piece.shape[1] for piece in pieces) + first.shape[1] == 4 * RATE

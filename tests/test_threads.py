@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from musicgen_service import cgroups
+from musicgen_service import cgroups, threads
 from musicgen_service.threads import WAIT_POLICY
+from tests.support.cancelling import Cancelled, cancelled_when
 
 PREDICT = ["predict", "-i", "prompt=rock", "-i", "model_version=demo"]
 WAYS_IN = {
@@ -32,8 +36,8 @@ os._exit(0)
 
 def run(command: list[str], *wrapper: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a Python command in an environment without thread variables except `settings`."""
-    threads = ("OMP_NUM_THREADS", *WAIT_POLICY)
-    environment = {name: value for name, value in os.environ.items() if name not in threads} | settings
+    removed = ("OMP_NUM_THREADS", *WAIT_POLICY)
+    environment = {name: value for name, value in os.environ.items() if name not in removed} | settings
     return subprocess.run(
         [*wrapper, sys.executable, *command], env=environment, capture_output=True, text=True, check=True
     )
@@ -124,3 +128,50 @@ def test_limit_applies_in_a_container_that_sees_only_its_group(tmp_path: Path) -
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert cgroups.cpu_quota(tmp_path, tmp_path / "cgroup") == float("inf")
     assert cgroups.free_memory(tmp_path, tmp_path / "cgroup") == float("inf")
+
+
+def test_lock_is_held_by_one_thread_at_a_time() -> None:
+    lock, inside, most = threads.CancellableLock(), 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with lock:
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.0005)
+                inside -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(work) for _ in range(4)]:
+            future.result()
+    assert most == 1
+
+
+def test_cancelled_thread_stops_waiting_for_a_lock() -> None:
+    lock, waiting = threads.CancellableLock(), threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        with lock:
+            raise AssertionError
+
+    with lock:
+        assert isinstance(cancelled_when(waiting, wait), Cancelled)
+    with lock:
+        pass
+
+
+def test_lock_of_a_thread_that_has_ended_is_free() -> None:
+    lock = threads.CancellableLock()
+    thread = threading.Thread(target=lock.__enter__)
+    thread.start()
+    thread.join()
+    with lock:
+        pass
+
+
+@pytest.mark.parametrize(("width", "threads_of_two"), [(320, 1), (512, 1), (1024, 2), (2048, 2)])
+def test_small_networks_run_on_one_thread(width: int, threads_of_two: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "limit", lambda: 2)
+    assert threads.for_width(width) == threads_of_two

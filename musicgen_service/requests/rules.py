@@ -67,8 +67,8 @@ def _check_unicode(name: str) -> "_Rule":
 
 
 def _check_prompt_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    named, bpm = tempo.read(values["prompt"] or ""), values["bpm"]
-    if bpm is None or tempo.allows(named, bpm):
+    prompt, bpm = values["prompt"], values["bpm"]
+    if prompt is None or bpm is None or tempo.allows(named := tempo.read(prompt), bpm):
         return []
     return [f"The prompt says {tempo.listed(named)} but bpm is {bpm:g}: leave one of them out."]
 

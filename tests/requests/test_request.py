@@ -50,7 +50,10 @@ def test_as_inputs_contains_the_decoded_audio(song: AudioInput) -> None:
 
 
 def test_prompt_must_be_valid_unicode() -> None:
-    assert "unpaired surrogates" in problems(prompt="jazz \ud83c")[0]
+    assert problems(prompt="jazz \ud83c", negative_prompt="\udf00") == [
+        f"The {name} holds half characters (unpaired surrogates): send valid Unicode text."
+        for name in ("prompt", "negative_prompt")
+    ]
 
 
 def test_every_problem_is_reported_at_once() -> None:

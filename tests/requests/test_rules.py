@@ -137,3 +137,9 @@ def test_auto_selects_a_melody_model_for_a_melody(song: AudioInput) -> None:
 def test_every_checkpoint_can_be_requested() -> None:
     for name in CHECKPOINTS:
         assert GenerationRequest.from_inputs({"prompt": "x", "model_version": name}, [name]).model_version == name
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_blank_negative_prompt_is_none(text: str) -> None:
+    assert resolve(prompt="jazz", negative_prompt=text).negative_prompt is None
+    assert problems(negative_prompt="jazz") == ["Give a prompt, input_audio, or both."]

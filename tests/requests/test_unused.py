@@ -24,6 +24,7 @@ def notes_of(**inputs: Any) -> list[str]:
 
 OTHER = {
     "prompt": "rock",
+    "negative_prompt": "piano",
     "duration": 9,
     "continuation_start": 1,
     "continuation_end": 2,
@@ -70,6 +71,10 @@ def test_input_unused_by_a_task_is_noted(task: str, song: AudioInput) -> None:
             {"temperature": 0, "variations": 2},
             ["temperature 0 always takes the likeliest token, so the variations are all alike."],
         ),
+        (
+            {"classifier_free_guidance": 1, "negative_prompt": "piano"},
+            ["negative_prompt has no effect where classifier_free_guidance is 1."],
+        ),
         ({"classifier_free_guidance": 0}, ["prompt has no effect where classifier_free_guidance is 0."]),
         ({"top_k": 250, "duration": 8.0, "temperature": 1}, []),
     ],
@@ -82,3 +87,8 @@ def test_identical_variations_are_noted(song: AudioInput) -> None:
     inputs = {"task": "encode-decode", "input_audio": song, "variations": 2}
     assert notes_of(**inputs) == ["variations of task 'encode-decode' are all alike without multi_band_diffusion."]
     assert notes_of(**inputs, multi_band_diffusion=True) == []
+
+
+def test_guidance_has_an_effect_on_a_continuation_with_a_negative_prompt_alone(song: AudioInput) -> None:
+    inputs = {"task": "continuation", "input_audio": song, "classifier_free_guidance": 5}
+    assert notes_of(**inputs, negative_prompt="piano") == []
