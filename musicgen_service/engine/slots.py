@@ -92,7 +92,7 @@ class Slots:
         self._pattern = pattern
         self.buffers = buffers
         # A GPU computes all slots up to the last running one, as a captured step has a fixed shape.
-        self._is_dense = decoder.device.type == "cuda"
+        self.is_dense = decoder.device.type == "cuda"
         self._sequences: dict[int, _Sequence] = {}
         buffers.active.zero_()
         buffers.column.zero_()
@@ -128,7 +128,7 @@ class Slots:
         if slot in self._sequences or prefix_frames >= length:
             raise ValueError(f"slot {slot} is taken, or its prefix ({prefix_frames}) is not shorter than {length}")
         # With guidance 1 the unconditional row has no effect.
-        rows = 1 if sampling.guidance == 1 and not self._is_dense else 2
+        rows = 1 if sampling.guidance == 1 and not self.is_dense else 2
         condition = replace(condition, texts=condition.texts[:rows])
         layout = self._pattern.layout(prefix_tokens, length)
         prefill = self._start_prefill(slot, condition, layout[:, :prefix_frames], rows)
@@ -177,7 +177,7 @@ class Slots:
         samplings = [sequence.sampling for sequence in sequences.values()]
         max_top_k = max(sampling.top_k for sampling in samplings)
         uses_top_p = any(sampling.top_p > 0 for sampling in samplings)
-        if self._is_dense:
+        if self.is_dense:
             longest = max(sequence.kv_length for sequence in sequences.values())
             self._step_on_gpu(1 + max(sequences), longest, max_top_k, uses_top_p)
         else:
@@ -219,6 +219,18 @@ class Slots:
         """Free a slot, complete or not."""
         del self._sequences[slot]
         self._deactivate(slot)
+
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Move a running sequence to a free slot."""
+        buffers = self.buffers
+        for cache in filter(None, (buffers.cache, buffers.text)):
+            cache.buffer[:, target] = cache.buffer[:, source]
+        counters = (buffers.column, buffers.position, buffers.active, buffers.text_lengths)
+        for tensor in (buffers.tokens, buffers.noise, *counters, *vars(buffers.controls).values()):
+            tensor[target] = tensor[source]
+        self._sequences[target] = self._sequences.pop(source)
+        self._deactivate(source)
 
     def _activate(self, slot: int, sequence: _Sequence) -> None:
         buffers, layout = self.buffers, sequence.layout

@@ -128,12 +128,24 @@ class StepLoop:
             if handle.is_cancelled:
                 self._leave(slot)
                 handle.end(error=CancelledError())
+        self._compact()
         if self._joining is None:
             self._admit_next()
         if self._joining is not None:
             self._prefill(self._joining)
         if self._slots is not None and self._slots.is_running:
             self._step(self._slots)
+
+    def _compact(self) -> None:
+        """Where a step computes all slots up to the highest: move the sequence there down if that halves the step."""
+        slots = self._slots
+        if slots is None or not slots.is_dense or not self._live or self._joining is not None:
+            return
+        highest = max(self._live)
+        if highest.bit_length() > (len(self._live) - 1).bit_length():
+            lowest = slots.free[0]
+            slots.move(highest, lowest)
+            self._live[lowest] = self._live.pop(highest)
 
     def _admit_next(self) -> None:
         """Admit the sequence that has waited longest, if there is room for it."""

@@ -90,4 +90,4 @@ def test_batched_attention_equals_per_slot_attention(
 def dense(slots: Slots, *arguments: Any, init: Callable[..., None] = Slots.__init__) -> None:
     """Make slots that step as on a GPU."""
     init(slots, *arguments)
-    slots._is_dense = True
+    slots.is_dense = True

@@ -161,6 +161,36 @@ def test_a_cancelled_sequence_leaves_before_the_next_step(engine: Engine, record
     assert len(occupied) > 20 and set(occupied[1:]) == {1}  # the first step may have begun before
 
 
+def test_slots_of_a_gpu_are_moved_together(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, held: threading.Event
+) -> None:
+    held.set()
+    lengths = [60, 61, 62, 63, 64, 120]
+    expected = engine.generate_many([request(length, length) for length in lengths], lambda *_: None)
+    init, highest = Slots.__init__, []
+
+    def dense(slots: Slots, *arguments: Any) -> None:
+        init(slots, *arguments)
+        slots.is_dense = True
+
+    def on_step(_done: int, _total: int) -> None:
+        highest.append(max(engine.loop._live, default=0))
+
+    monkeypatch.setattr(Slots, "__init__", dense)
+    monkeypatch.setattr(torch, "empty", torch.zeros)  # masked positions are multiplied by zero, so they must be finite
+    wait_until(lambda: engine.loop.buffers is None)
+    held.clear()
+    with ThreadPoolExecutor(6) as pool:
+        futures = []
+        for number, length in enumerate(lengths, 1):
+            futures.append(pool.submit(generated, engine, request(length, length), on_step))
+            wait_until(partial(has_waiting, engine, number))  # the longest comes last, so it is in the highest slot
+        held.set()
+        tokens = [future.result() for future in futures]
+    assert all(map(torch.equal, tokens, expected))
+    assert highest[-1] == 0
+
+
 def test_exception_from_on_step_frees_the_slots(engine: Engine) -> None:
     def fail(*_steps: int) -> None:
         raise LookupError
