@@ -72,8 +72,8 @@ container: $(INSTALLED)  ## build the image as Cog would and try it, without Doc
 fuzz: $(INSTALLED_DEV)  ## read 10,000 mutated audio files; SEED=n tries others
 	$(BIN)/python -m tests.audio.fuzz 10000 $(or $(SEED),0)
 
-soak: $(INSTALLED_DEV)  ## 300 mixed predictions from 8 clients: no wrong reply, no leak
-	$(BIN)/python -m tests.e2e.soak 300 8
+soak: $(INSTALLED_DEV)  ## 500 mixed predictions from 16 clients: no wrong reply, no leak
+	$(BIN)/python -m tests.e2e.soak 500 16
 
 audit: $(INSTALLED_DEV)  ## licences, and known vulnerabilities as far as the advisory service can be reached
 	$(BIN)/python -m tests.support.licences

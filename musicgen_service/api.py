@@ -78,7 +78,7 @@ def load(
 
 
 class MusicGen:
-    """A loaded model; see `load`. Calls from several threads run one after the other.
+    """A loaded model; see `load`. Calls from several threads share its steps.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class MusicGen:
         Returns
         -------
         float32 arrays [channels, samples] of a second each, the last with the remainder. The level is the model's own,
-        as normalisation needs the complete clip. The model is busy until the iterator is exhausted or closed.
+        as normalisation needs the complete clip. Generation ends when the iterator is exhausted or closed.
 
         Raises
         ------

@@ -151,7 +151,7 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
     for part in (todo[:warm_up], todo[warm_up:]):
         with ThreadPoolExecutor(clients) as pool:
             list(pool.map(tell, part))
-        wait_until(lambda: server.status() == "READY")
+        wait_until(server.is_idle)
         outcome.early, outcome.late = outcome.early or Footprint.of(server), Footprint.of(server)
     if sum(outcome.counts.values()) != count:
         outcome.wrong.append(f"{count} asked, {sum(outcome.counts.values())} answered")
@@ -211,7 +211,7 @@ def _fault(reply: dict[str, Any], name: str, ask: Ask) -> str:
 def main() -> None:
     """Parse the command line and run; exits with 1 on a problem."""
     numbers = [int(word) for word in sys.argv[1:]]
-    count, clients, seed = [*numbers, *(300, 8, 0)[len(numbers) :]]
+    count, clients, seed = [*numbers, *(500, 16, 0)[len(numbers) :]]
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
         weights.mkdir()

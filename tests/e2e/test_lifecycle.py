@@ -6,8 +6,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psutil
-
 from musicgen_service.settings import Settings
 from tests.support.harness import Clip, Server, in_background, wait_until, webhook
 
@@ -18,21 +16,9 @@ LONG = SHORT | {"duration": 600}
 """Takes minutes, even with a tiny checkpoint."""
 
 
-def is_idle(server: Server) -> bool:
-    """Whether the server's processes use next to no time, whatever its status: a cancelled request may go on."""
-    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
-
-    def used() -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in family)
-
-    before = used()
-    time.sleep(0.3)
-    return used() - before < 0.1
-
-
 def begin(server: Server) -> int:
     """Wait until the server is idle; returns the length of its log."""
-    wait_until(lambda: is_idle(server))
+    wait_until(server.is_idle)
     return len(server.log.read_text())
 
 
@@ -53,7 +39,7 @@ def test_cancelled_request_ends_within_a_second(server: Server, song: str) -> No
         wait_for("continuation", server, start)
         cancelled = time.monotonic()
         assert server.client.post("/predictions/long/cancel").status_code == 200
-        wait_until(lambda: is_idle(server))
+        wait_until(server.is_idle)
         assert time.monotonic() - cancelled < 1
     assert replies[0]["status"] == "canceled"
     assert set(server.files()) <= set(before)
@@ -72,7 +58,7 @@ def test_disconnect_cancels_the_request(server: Server) -> None:
     with socket.create_connection((url.host, url.port or 0)) as connection:
         connection.sendall(f"{head}\r\n\r\n{body}".encode())
         wait_for("text", server, start)
-    wait_until(lambda: is_idle(server))
+    wait_until(server.is_idle)
     assert server.make(**SHORT)
 
 
@@ -89,7 +75,7 @@ def test_client_beyond_the_slots_must_retry(server: Server) -> None:
         for number in range(SLOTS):
             server.client.post(f"/predictions/long-{number}/cancel")
     assert refused.status_code == 409 and "At capacity" in refused.json()["error"]
-    wait_until(lambda: is_idle(server))
+    wait_until(server.is_idle)
 
 
 MIXED = [
@@ -142,7 +128,7 @@ def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:
 def test_only_finished_clips_remain(server: Server, song: str) -> None:
     server.make(**SHORT, variations=3)
     server.make(input_audio=song, task="encode-decode", model_version="small")
-    wait_until(lambda: is_idle(server))
+    wait_until(server.is_idle)
     assert {path.suffix for path in server.files()} <= {".wav", ".mp3", ".flac", ".ogg"}
     assert all(path.parent.name.startswith("request-") for path in server.files())
 

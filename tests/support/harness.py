@@ -88,6 +88,17 @@ class Server:
         """The status that the server reports."""
         return str(self.client.get("/health-check").json()["status"])
 
+    def is_idle(self) -> bool:
+        """Whether its processes use next to no time, whatever its status: a cancelled prediction may go on."""
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+        def used() -> float:
+            return sum(sum(process.cpu_times()[:2]) for process in family)
+
+        before = used()
+        time.sleep(0.3)
+        return used() - before < 0.1
+
     def files(self) -> list[Path]:
         """Every file in the server's temporary folder, but for the schema it publishes and the marks of folders."""
         own = (SCHEMA_FILE.name, MARK)
