@@ -86,7 +86,7 @@ MIXED = [
     SHORT | {"seed": 5, "variations": 3},
     SHORT | {"seed": 6, "task": "loop", "bpm": 120, "duration": 2},
     SHORT | {"seed": 7, "duration": 32, "output_format": "flac"},
-    SHORT | {"seed": 8, "model_version": "melody", "multi_band_diffusion": True, "chroma_coefficient": 2},
+    SHORT | {"seed": 8, "model_version": "melody", "chroma_coefficient": 2},
 ]
 
 
