@@ -249,7 +249,8 @@ def test_long_recording_is_kept_complete(service: MusicGenService, tmp_path: Pat
 
 @pytest.mark.parametrize("task", ["text", "melody", "continuation", "loop", "remix"])
 def test_negative_prompt_changes_every_task_that_takes_words(service: MusicGenService, task: str, song: Path) -> None:
-    inputs: dict[str, Any] = {"prompt": "rock", "task": task, "model_version": "stereo-melody", "duration": 2}
+    inputs: dict[str, Any] = {"prompt": "rock", "task": task, "model_version": "stereo-melody", "duration": 3}
+    inputs |= {"classifier_free_guidance": 20}  # random weights hardly tell one text from another
     inputs |= {"bpm": 120} if task in ("text", "loop") else {"input_audio": song}
     plain, led_away = (samples_of(made(service, **inputs, **more)[0]) for more in ({}, {"negative_prompt": "piano"}))
     assert not np.array_equal(plain, led_away)
