@@ -63,6 +63,11 @@ class Pin:
     hashes: tuple[str, ...]
     via: tuple[str, ...]
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether pyproject.toml asks for it."""
+        return any("pyproject.toml" in package for package in self.via)
+
     def holds(self, environment: dict[str, str]) -> bool:
         """Whether it is needed in an environment, given as values of PEP 508 markers."""
         return not self.marker or Marker(self.marker).evaluate(environment)
@@ -165,10 +170,12 @@ def main() -> None:
     head = "What a torch built for CUDA needs on top of requirements.txt."
     Path("requirements-cuda.txt").write_text(render(head, cuda))
     Path("requirements-image.txt").write_text(render_for_cog(requirements, cuda))
-    have = {pin.name for pin in resolved}
+    have = {pin.name for pin in requirements}
     development = _resolve("--extra", "dev", "--constraints", "requirements.txt")
     head = "What tests, checks and benchmarks need on top of requirements.txt."
-    Path("requirements-dev.txt").write_text(render(head, [pin for pin in development if pin.name not in have]))
+    # Of what only CUDA needs, no more than is asked for by name: a torch for CPUs asks for none of it.
+    kept = [pin for pin in development if pin.name not in have and (pin.is_direct or not CUDA.fullmatch(pin.name))]
+    Path("requirements-dev.txt").write_text(render(head, kept))
 
 
 if __name__ == "__main__":

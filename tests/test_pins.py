@@ -57,8 +57,9 @@ def needed(roots: list[Requirement]) -> set[str]:
 def test_pins_are_exactly_the_required_packages(files: list[str], extras: list[str]) -> None:
     have = {pin.name for pin in pinned(*files) if pin.holds(HERE)}
     roots = requirements_of(*extras)
-    # torch asks for what is in requirements-cuda.txt where it is built for CUDA.
-    assert needed(roots) - {pin.name for pin in pinned("requirements-cuda.txt")} == have
+    # torch asks for what is in requirements-cuda.txt where it is built for CUDA, and tests for some of it everywhere.
+    only_cuda = {pin.name for pin in pinned("requirements-cuda.txt")} - have
+    assert needed(roots) - only_cuda == have
 
 
 def test_direct_requirements_are_pinned_at_allowed_versions() -> None:

@@ -1,4 +1,4 @@
-"""Attention backends of the decoder: for prefill, for a step on a CPU, and for a step on a GPU.
+"""Attention backends of the decoder for prefill and for a step on a CPU; `gpu_attention` has those of a step on a GPU.
 
 The decoder works on rows [rows, dim]. On a GPU a step has two rows per slot, the conditional one first; on a CPU it has
 the conditional rows of all running slots, then the unconditional rows of those whose guidance needs one. A prefill has
@@ -151,69 +151,8 @@ class PerSlotAttention:
         return out.view(queries.shape)
 
 
-class BatchedAttention:
-    """A step on a GPU: all slots in one call, with a mask over the positions that a slot does not have.
-
-    Every tensor has the same shape and address at every step, so that the step can be captured as a CUDA graph.
-
-    Parameters
-    ----------
-    positions : int64 [slots], where this step's keys and values are written
-    text_lengths : int64 [slots, rows with text]; 0 for a row without text
-    span : number of positions that the call reads; at least those of the longest slot
-    """
-
-    def __init__(
-        self,
-        cache: KeyValueCache,
-        text: KeyValueCache | None,
-        positions: torch.Tensor,
-        text_lengths: torch.Tensor,
-        span: int,
-    ) -> None:
-        self._slots = positions.shape[0]
-        self._index = torch.arange(self._slots, device=positions.device)
-        self._positions = positions
-        self._cache = cache
-        self._span = span
-        self._text = text
-        self._mask = _visible(positions + 1, span)
-        # A row without text attends to one position of zeros, so that its softmax does not produce NaN.
-        self._text_mask = _visible(text_lengths.flatten().clamp(min=1), text.shape.capacity) if text else None
-
-    def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        """See `Attention`."""
-        shape = self._cache.shape
-        split = projected.view(self._slots, shape.rows, 3, shape.heads, shape.width)
-        buffer = self._cache.buffer[layer, : self._slots]
-        buffer[self._index, :, :, :, self._positions] = split[:, :, 1:]
-        keys, values = buffer[:, :, :, :, : self._span].flatten(0, 1).unbind(1)
-        queries = split[:, :, 0].reshape(-1, shape.heads, 1, shape.width)
-        mask = self._mask.repeat_interleave(shape.rows, 0)
-        out = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        return out.view(projected.shape[0], -1)
-
-    def text_rows(self, x: torch.Tensor) -> torch.Tensor:
-        """See `Attention`."""
-        return x[::2] if self._text is None or self._text.shape.rows == 1 else x
-
-    def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """See `Attention`."""
-        assert self._text is not None
-        shape = self._text.shape
-        keys, values = self._text.buffer[layer, : self._slots].flatten(0, 1).unbind(1)
-        heads = queries.view(-1, shape.heads, 1, shape.width)
-        out = functional.scaled_dot_product_attention(heads, keys, values, attn_mask=self._text_mask)
-        return out.view(queries.shape)
-
-
 def _views_by_row(
     text: KeyValueCache, slot: int, lengths: Sequence[int]
 ) -> list[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]]:
     """Return keys and values [1, heads, length, width] of each text of a slot, layer by layer."""
     return [text.views(slot, length, slice(row, row + 1)) for row, length in enumerate(lengths)]
-
-
-def _visible(lengths: torch.Tensor, span: int) -> torch.Tensor:
-    """Return a mask of the positions that each row may attend to: bool [rows, 1, 1, span]."""
-    return (torch.arange(span, device=lengths.device) < lengths[:, None])[:, None, None]

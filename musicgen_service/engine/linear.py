@@ -6,10 +6,13 @@ batch; tests/engine/test_linear.py checks this.
 """
 
 import warnings
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+
+from musicgen_service.engine import fused
 
 _ROW_MULTIPLE = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
 """FBGEMM's float16 product is given a multiple of this many rows. Without AVX-512 it has kernels for one to six rows,
@@ -22,15 +25,40 @@ _TINY = 1e-30
 """Lower bound of a row's maximum, so that a row of zeros is not divided by zero."""
 
 
-class Linear(Protocol):
-    """`x @ weight.T`: rows [rows, inputs] to [rows, outputs]."""
+@dataclass(frozen=True)
+class Norm:
+    """Layer normalisation over the last dimension."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    epsilon: float
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Apply it."""
-        ...
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
 
 
-class DenseLinear:
+class Linear(ABC):
+    """`x @ weight.T`: rows [rows, inputs] to [rows, outputs], and what the decoder does before and after it."""
+
+    @abstractmethod
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply it."""
+
+    def of_normalised(self, norm: Norm, x: torch.Tensor) -> torch.Tensor:
+        """Apply it to normalised rows."""
+        return self(norm(x))
+
+    def activated(self, norm: Norm, x: torch.Tensor) -> torch.Tensor:
+        """Apply it to normalised rows, and GELU to the result."""
+        return functional.gelu(self.of_normalised(norm, x))
+
+    def add_to(self, total: torch.Tensor, x: torch.Tensor) -> None:
+        """Add the result to `total` [rows, outputs] in place."""
+        total += self(x)
+
+
+class DenseLinear(Linear):
     """An unpacked weight, multiplied by torch's own linear function."""
 
     def __init__(self, weight: torch.Tensor) -> None:
@@ -40,8 +68,49 @@ class DenseLinear:
         """See `Linear`."""
         return functional.linear(x, self._weight)
 
+    def add_to(self, total: torch.Tensor, x: torch.Tensor) -> None:
+        """See `Linear`."""
+        total.addmm_(x, self._weight.T)
 
-class Fp16Linear:
+
+class FusedLinear(DenseLinear):
+    """An unpacked weight on a GPU: one kernel for a few rows and what is done to them before and after the product."""
+
+    def of_normalised(self, norm: Norm, x: torch.Tensor) -> torch.Tensor:
+        """See `Linear`."""
+        if not self._is_fused(x):
+            return self(_normalised(norm, x))
+        return self._product(x, norm)
+
+    def activated(self, norm: Norm, x: torch.Tensor) -> torch.Tensor:
+        """See `Linear`."""
+        if not self._is_fused(x):
+            return functional.gelu(self(_normalised(norm, x)))
+        return self._product(x, norm, gelu=True)
+
+    def add_to(self, total: torch.Tensor, x: torch.Tensor) -> None:
+        """See `Linear`."""
+        if not self._is_fused(x):
+            super().add_to(total, x)
+            return
+        fused.product(x, self._weight, None, None, 0.0, False, True, total)
+
+    def _is_fused(self, x: torch.Tensor) -> bool:
+        return x.shape[0] <= fused.MAX_ROWS
+
+    def _product(self, x: torch.Tensor, norm: Norm, gelu: bool = False) -> torch.Tensor:
+        out = x.new_empty(x.shape[0], self._weight.shape[0])
+        fused.product(x, self._weight, norm.weight, norm.bias, norm.epsilon, gelu, False, out)
+        return out
+
+
+def _normalised(norm: Norm, x: torch.Tensor) -> torch.Tensor:
+    out = x.new_empty(x.shape)
+    fused.normalise(x, norm.weight, norm.bias, norm.epsilon, out)
+    return out
+
+
+class Fp16Linear(Linear):
     """A float32 product whose weight is stored as float16 and widened in registers (FBGEMM).
 
     Nothing is lost where the weight was stored as float16, as in released checkpoints: the arithmetic is float32, and
@@ -60,7 +129,7 @@ class Fp16Linear:
         return torch.ops.quantized.linear_dynamic_fp16(functional.pad(x, (0, 0, 0, missing)), self._packed)[:rows]
 
 
-class Int8Linear:
+class Int8Linear(Linear):
     """A float32 product whose weight is stored as int8 with a scale per output (FBGEMM).
 
     Where 8 bits would miss an output's weights by more than 1 % of the matrix's typical row norm, because a few of
@@ -115,7 +184,7 @@ def _quantise_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (weight / scale[:, None]).round(), scale
 
 
-class OneDnnLinear:
+class OneDnnLinear(Linear):
     """A weight, float32 or bfloat16, in oneDNN's own layout for few rows."""
 
     def __init__(self, weight: torch.Tensor) -> None:

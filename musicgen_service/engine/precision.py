@@ -6,7 +6,8 @@ from enum import StrEnum
 import torch
 
 from musicgen_service import settings
-from musicgen_service.engine.linear import DenseLinear, Fp16Linear, Int8Linear, Linear, OneDnnLinear
+from musicgen_service.engine import fused
+from musicgen_service.engine.linear import DenseLinear, Fp16Linear, FusedLinear, Int8Linear, Linear, OneDnnLinear
 
 _MAX_RESIDUAL_SHARE = 0.5
 """Share of outputs with a residual above which int8 is no faster than float16, which is exact."""
@@ -45,6 +46,8 @@ class Numerics:
 
     def pack_weight(self, weight: torch.Tensor) -> Linear:
         """Pack a matrix [outputs, inputs] into the format with the fastest product."""
+        if fused.available(self.device):
+            return FusedLinear(weight.to(self.dtype).contiguous())
         if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not supports_bf16()):
             return DenseLinear(weight.to(self.dtype).contiguous())
         if self.precision is Precision.INT8:

@@ -4,17 +4,17 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from musicgen_service.engine.attention import Attention, BatchedAttention, PerSlotAttention, SlotRows
+from musicgen_service.engine.attention import PerSlotAttention, SlotRows
 from musicgen_service.engine.cache import CacheShape, KeyValueCache
-from musicgen_service.engine.cuda_graph import StepGraphs
 from musicgen_service.engine.decoder import Decoder
+from musicgen_service.engine.gpu_step import GpuStep
 from musicgen_service.engine.interface import ConditionTensors, Sampling
 from musicgen_service.engine.pattern import UNKNOWN, DelayPattern
 from musicgen_service.engine.prefill import Prefill
 from musicgen_service.engine.sampling import Controls, draw, guide
 
 BLOCK = 256
-"""Granularity, in positions, of buffer sizes and of the span that a GPU step reads."""
+"""Granularity, in positions, of buffer sizes."""
 
 
 class Buffers:
@@ -42,7 +42,7 @@ class Buffers:
         self.text_lengths = torch.zeros(slots, text_rows, dtype=torch.int64, device=device)
         counters = torch.zeros(3, slots, dtype=torch.int64, device=device)
         self.column, self.position, self.active = counters.unbind(0)
-        self.graphs = StepGraphs(device)
+        self.gpu_step = GpuStep(decoder)
 
     @staticmethod
     def bytes_per_slot(decoder: Decoder, capacity: int, text_capacity: int, text_rows: int) -> int:
@@ -179,7 +179,9 @@ class Slots:
         uses_top_p = any(sampling.top_p > 0 for sampling in samplings)
         if self.is_dense:
             longest = max(sequence.kv_length for sequence in sequences.values())
-            self._step_on_gpu(1 + max(sequences), longest, max_top_k, uses_top_p)
+            longest_text = max(max(sequence.text_lengths, default=0) for sequence in sequences.values())
+            count = 1 + max(sequences)
+            self.buffers.gpu_step.run(self.buffers, count, longest, longest_text, max_top_k, uses_top_p)
         else:
             rows = [
                 SlotRows(slot, sequence.kv_length, sequence.rows, sequence.text_lengths)
@@ -272,34 +274,3 @@ class Slots:
         buffers.tokens[index, :, column + 1] = torch.where(following == UNKNOWN, drawn, following)
         buffers.column[index] += 1
         buffers.position[index] += 1
-
-    def _step_on_gpu(self, count: int, kv_length: int, max_top_k: int, uses_top_p: bool) -> None:
-        buffers = self.buffers
-        # Rounded to a few sizes, so that a few captured graphs cover every step.
-        count = min(1 << (count - 1).bit_length(), buffers.cache.shape.slots)
-        span = min(-(-kv_length // BLOCK) * BLOCK, buffers.cache.shape.capacity)
-        max_top_k = max_top_k and self._decoder.weights.card
-
-        def step() -> None:
-            attention = BatchedAttention(
-                buffers.cache, buffers.text, buffers.position[:count], buffers.text_lengths[:count], span
-            )
-            self._decode_step(count, attention, max_top_k, uses_top_p)
-
-        buffers.graphs.run((count, span, max_top_k, uses_top_p), step)
-
-    def _decode_step(self, count: int, attention: Attention, max_top_k: int, uses_top_p: bool) -> None:
-        """Run one step of the first `count` slots, on tensors of fixed shape and address and without the host."""
-        buffers, decoder = self.buffers, self._decoder
-        tokens, column, position = buffers.tokens[:count], buffers.column[:count], buffers.position[:count]
-        here = column[:, None, None].expand(-1, tokens.shape[1], 1)
-        x = decoder.embed(tokens.gather(2, here)[..., 0]) + decoder.position_embedding(position)
-        hidden = decoder.forward(x.repeat_interleave(2, 0), attention)
-        controls = buffers.controls.first(count)
-        logits = decoder.logits(hidden).view(count, 2, *buffers.noise.shape[1:])
-        guided = guide(logits[:, 0], logits[:, 1], controls.guidance)
-        drawn = draw(guided, buffers.noise[:count], controls, max_top_k, uses_top_p)
-        following = tokens.gather(2, here + 1)
-        tokens.scatter_(2, here + 1, torch.where(following == UNKNOWN, drawn[..., None], following))
-        column += buffers.active[:count]
-        position += buffers.active[:count]

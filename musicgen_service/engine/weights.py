@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch.nn import functional
 
-from musicgen_service.engine.linear import Linear
+from musicgen_service.engine.linear import Linear, Norm
 
 PackWeight = Callable[[torch.Tensor], Linear]
 """Packs a weight [outputs, inputs] into the format of its product."""
@@ -50,19 +49,6 @@ class DecoderShape:
     codebooks: int
     card: int
     has_cross_attention: bool
-
-
-@dataclass(frozen=True)
-class Norm:
-    """Layer normalisation over the last dimension."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    epsilon: float
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply it."""
-        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_service.engine.linear import Fp16Linear, Int8Linear, Linear, OneDnnLinear
+from musicgen_service.engine.linear import DenseLinear, Fp16Linear, Int8Linear, Linear, OneDnnLinear
 from musicgen_service.engine.precision import Numerics, Precision
 
 SHAPES = [(192, 64), (4096, 1024), (1024, 4096)]
@@ -22,6 +22,7 @@ def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, to
         "float32": (OneDnnLinear(weight), weight, rows),
         "bfloat16": (BF16.pack_weight(weight), weight.bfloat16(), rows.bfloat16()),
         "int8": (Int8Linear(half), half, rows),
+        "unpacked": (DenseLinear(weight.bfloat16()), weight.bfloat16(), rows.bfloat16()),
     }
 
 
@@ -35,12 +36,18 @@ def test_result_is_the_matrix_product(outputs: int, inputs: int, form: str, tole
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-@pytest.mark.parametrize("form", ["float16", "float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("form", ["float16", "float32", "bfloat16", "int8", "unpacked"])
 def test_row_result_is_independent_of_the_batch(outputs: int, inputs: int, form: str) -> None:
     linear, _, rows = forms(outputs, inputs)[form]
     all_rows = linear(rows)
     for count in ROWS:
         assert torch.equal(linear(rows[:count]), all_rows[:count]), count
+    totals = all_rows.flip(0)
+    linear.add_to(totals, rows)
+    for count in ROWS:
+        total = all_rows.flip(0)[:count]
+        linear.add_to(total, rows[:count])
+        assert torch.equal(total, totals[:count]), count
 
 
 def test_int8_stays_accurate_with_outlier_weights() -> None:
