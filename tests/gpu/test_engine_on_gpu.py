@@ -13,24 +13,24 @@ from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
+from tests.gpu.conftest import GPU, KINDS, load, without_kernels
 
-KINDS = ("small", "melody", "stereo-small", "stereo-melody")
-GPU = torch.device("cuda", 0)
-
-
-def load(store: WeightStore, name: str, monkeypatch: pytest.MonkeyPatch, **settings: str) -> MusicGenModel:
-    for setting in ("MUSICGEN_ENGINE", "MUSICGEN_PRECISION", "MUSICGEN_CUDA_GRAPH"):
-        monkeypatch.delenv(setting, raising=False)
-    for setting, value in settings.items():
-        monkeypatch.setenv(setting, value)
-    return load_model(store.checkpoint(name), GPU)
+_SAMPLING = Sampling()
 
 
-def generate(model: MusicGenModel, count: int = 1, length: int = 60) -> list[torch.Tensor]:
+def generate(
+    model: MusicGenModel, count: int = 1, length: int = 60, sampling: Sampling = _SAMPLING
+) -> list[torch.Tensor]:
+    """Clips that differ in length, and every third of them in having a negative text."""
     melody = torch.sin(torch.arange(64_000) * 0.08)[None] if model.melody_span is not None else None
-    conditions = Condition("a rock song", melody)
     requests = [
-        SlotRequest(conditions, None, length + 9 * seed, Sampling(), torch.Generator(GPU).manual_seed(seed))
+        SlotRequest(
+            Condition("a rock song", melody, negative_text="fast jazz song with piano" if seed % 3 == 1 else None),
+            None,
+            length + 9 * seed,
+            sampling,
+            torch.Generator(GPU).manual_seed(seed),
+        )
         for seed in range(count)
     ]
     return [tokens.cpu() for tokens in model.generator.generate_many(requests, lambda *_: None)]
@@ -44,6 +44,38 @@ def test_captured_steps_equal_eager_steps(
     captured = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION=precision), count=3)
     eager = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION=precision, MUSICGEN_CUDA_GRAPH="0"), count=3)
     assert all(map(torch.equal, captured, eager))
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(top_k=20), Sampling(top_p=0.8), Sampling(temperature=0.0), Sampling(top_k=0)], ids=str
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernels_give_the_tokens_that_torch_gives(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch, kind: str, sampling: Sampling
+) -> None:
+    for count in (1, 5):
+        ours = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION="exact"), count, sampling=sampling)
+        with without_kernels():
+            theirs = generate(load(store, kind, monkeypatch, MUSICGEN_PRECISION="exact"), count, sampling=sampling)
+        assert all(map(torch.equal, ours, theirs))
+
+
+def test_kernels_run_beyond_many_blocks_of_positions(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One slot divides its positions among programs, many do not; both continue from a prompt.
+    for count in (1, 20):
+        ours = _continued(load(store, "small", monkeypatch, MUSICGEN_PRECISION="exact"), count)
+        with without_kernels():
+            theirs = _continued(load(store, "small", monkeypatch, MUSICGEN_PRECISION="exact"), count)
+        assert all(map(torch.equal, ours, theirs))
+
+
+def _continued(model: MusicGenModel, count: int) -> list[torch.Tensor]:
+    prompts = torch.randint(0, 128, (count, 4, 700), generator=torch.Generator().manual_seed(0))
+    requests = [
+        SlotRequest(Condition("a rock song"), prompt[:, 30 * n :], 760, Sampling(), torch.Generator(GPU).manual_seed(n))
+        for n, prompt in enumerate(prompts)
+    ]
+    return [tokens.cpu() for tokens in model.generator.generate_many(requests, lambda *_: None)]
 
 
 def test_steps_are_captured_by_default(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +102,7 @@ def test_failed_capture_falls_back_to_eager_steps(
 
     monkeypatch.setattr(torch.cuda, "graph", fail)
     assert all(map(torch.equal, generate(load(store, "small", monkeypatch)), expected))
-    assert len([record for record in caplog.records if "no capture today" in record.message]) == 1
+    assert any("no capture today" in record.message for record in caplog.records)
 
 
 def test_capture_works_while_another_thread_uses_the_gpu(
