@@ -1,10 +1,11 @@
-"""Profile of an engine step on a GPU, and reuse of buffers and graphs between calls.
+"""Profile of an engine step on a GPU, and how long a whole window of many clips takes.
 
     python -m bench.gpu_step --size large
 
 Weights, keys and values are random: the time of a step does not depend on them. Every step is timed with the device's
 own clock, launched kernel by kernel and as one captured graph, and compared with the time to read its bytes at the
-bandwidth that a plain sum reaches. Needs a GPU.
+bandwidth that a plain sum reaches. A kernel that starts before its predecessor has ended is counted with the time that
+it waits, so that times by kind add up to more than the step's. Needs a GPU.
 """
 
 import argparse
@@ -12,12 +13,9 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from unittest.mock import patch
 
 from bench import implementations, machine
 from musicgen_service.engine import weights
-from musicgen_service.engine.attention import BatchedAttention
-from musicgen_service.engine.cuda_graph import StepGraphs
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling, SlotRequest
 from musicgen_service.engine.precision import Numerics, Precision
@@ -26,23 +24,20 @@ from musicgen_service.engine.slots import BLOCK, Buffers, Slots
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-SCENES = ((1, 100), (1, 1400), (32, 100), (32, 750), (32, 1400))
+SCENES = tuple((slots, position) for slots in (1, 32) for position in (100, 750, 1400))
 """Numbers of slots, and the position of all of them."""
-CALLS = (32, 32, 1, 32, 4, 1, 1, 32)
-"""Numbers of requests in consecutive calls."""
 CONDITION = Condition(implementations.TEXT)
-WINDOW = 1500
-"""Frames of those requests: 30 s."""
+CLIPS, WINDOW, FRAME_RATE = 32, 1500, 50
 TEXT_CAPACITY = 256
 TEXT_LENGTH = 12
 _REPEATS, _ROUNDS = 40, 3
 _PROFILED = 3
 _KINDS = {
-    "attention": ("sdpa", "fmha", "flash"),
-    "products": ("nvjet", "gemm", "gemv", "cutlass", "splitk"),
-    "norms": ("layer_norm",),
+    "attention": ("attend", "sdpa", "fmha", "flash"),
+    "products": ("product", "nvjet", "gemm", "gemv", "cutlass", "splitk"),
+    "norms": ("normalise", "layer_norm"),
     "GELU": ("gelu",),
-    "indexing and sampling": ("index", "gather", "scatter", "topk", "sort", "softmax", "reduce"),
+    "embedding and drawing": ("embed", "draw", "index", "gather", "scatter", "topk", "sort", "softmax", "reduce"),
     "copies": ("copy", "memcpy", "memset"),
     "adding, filling, choosing": ("elementwise",),
 }
@@ -58,9 +53,8 @@ class Scene:
         decoder = engine._decoder
         capacity = -(-(position + 1) // BLOCK) * BLOCK
         decoder.reserve_positions(capacity)
-        self._buffers = buffers = Buffers(decoder, count, capacity, TEXT_CAPACITY, 1)
-        self._slots = Slots(decoder, engine._pattern, buffers)
-        self._count = count
+        buffers = Buffers(decoder, count, capacity, TEXT_CAPACITY, 1)
+        Slots(decoder, engine._pattern, buffers)
         assert buffers.text is not None
         for cache in (buffers.cache, buffers.text):
             cache.buffer.normal_()
@@ -71,16 +65,15 @@ class Scene:
         buffers.position.fill_(position)
         buffers.column.fill_(position)
         buffers.text_lengths.fill_(TEXT_LENGTH)
+        top_k = Sampling().top_k
+        _key, self._step = buffers.gpu_step.prepare(buffers, count, position + 1, TEXT_LENGTH, top_k, False)
         row = len(decoder.weights.layers) * decoder.weights.dim * decoder.dtype.itemsize
         self.cached_bytes = 2 * row * count * (2 * (position + 1) + TEXT_LENGTH)
 
     @torch.inference_mode()
     def step(self) -> None:
         """Run one step, kernel by kernel."""
-        buffers = self._buffers
-        span = buffers.cache.shape.capacity
-        attention = BatchedAttention(buffers.cache, buffers.text, buffers.position, buffers.text_lengths, span)
-        self._slots._decode_step(self._count, attention, buffers.noise.shape[-1], False)
+        self._step()
 
 
 def main() -> None:
@@ -111,8 +104,7 @@ def main() -> None:
         print(_by_kind(replay), flush=True)
         del scene, replay
         torch.cuda.empty_cache()
-    print(f"\ncalls of so many requests of {WINDOW} frames, 20 of them new")
-    _calls(engine, device)
+    _window(engine, device)
 
 
 def _engine(size: str, device: torch.device) -> Engine:
@@ -127,7 +119,18 @@ def _engine(size: str, device: torch.device) -> Engine:
 
     text = torch.randn(TEXT_LENGTH, dim, device=device)
     packed = weights.build(shape, take, numerics.pack_weight, numerics.dtype)
-    return Engine(packed, range(4), lambda _: ConditionTensors((text,), None), numerics)
+    return Engine(packed, range(4), lambda _: ConditionTensors((text,), None), numerics, WINDOW, _AllSlots())
+
+
+class _AllSlots:
+    """As many slots as are wanted: nothing else is on the device."""
+
+    def reserve(self, _slot_bytes: int, slots: int) -> int:
+        """See `SlotMemory.reserve`."""
+        return slots
+
+    def release(self) -> None:
+        """See `SlotMemory.release`."""
 
 
 def captured(step: Call) -> Call:
@@ -196,44 +199,21 @@ def _kind(name: str) -> str:
     return "other"
 
 
-def _calls(engine: Engine, device: torch.device) -> None:
-    """Print for each call whether its buffers are new, their number of slots, and the graphs captured."""
-    captures: list[float] = []
-    capture = StepGraphs._capture
-
-    def timed(self: StepGraphs, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        graph = capture(self, step)
-        captures.append(1000 * (time.perf_counter() - started))
-        return graph
-
-    prompt = torch.randint(0, 2048, (4, WINDOW - 20))
-    with patch.object(StepGraphs, "_capture", timed):
-        for count in CALLS:
-            captures.clear()
-            before = engine.loop.buffers
-            requests = [
-                SlotRequest(
-                    Condition(implementations.TEXT),
-                    prompt,
-                    WINDOW,
-                    Sampling(),
-                    torch.Generator(device).manual_seed(seed),
-                )
-                for seed in range(count)
-            ]
-            engine.generate_many(requests, lambda *_: None)
-            buffers = engine.loop.buffers
-            assert buffers is not None
-            kept = "kept" if buffers is before else "new"
-            slots = buffers.cache.shape.slots
-            held = torch.cuda.memory_reserved(device) / 1e9
-            captured_in = f"{len(captures)} captures in {sum(captures):.0f} ms"
-            print(
-                f"{count:3} requests: {kept:4} buffers of {slots:2} slots, {captured_in}, {held:.1f} GB held",
-                flush=True,
-            )
+def _window(engine: Engine, device: torch.device) -> None:
+    """Print how long many clips of a whole window take at once."""
+    requests = [
+        SlotRequest(CONDITION, None, WINDOW, Sampling(), torch.Generator(device).manual_seed(seed))
+        for seed in range(CLIPS)
+    ]
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    engine.generate_many(requests, lambda *_: None)
+    torch.cuda.synchronize()
+    elapsed = time.perf_counter() - started
+    print(
+        f"\n{CLIPS} clips of {WINDOW} frames at once: {elapsed:.1f} s, {1000 * elapsed / WINDOW:.2f} ms a step, "
+        f"{CLIPS * WINDOW / FRAME_RATE / elapsed:.0f} seconds of music per second"
+    )
 
 
 if __name__ == "__main__":
