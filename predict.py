@@ -130,6 +130,10 @@ class Predictor(ServiceRunner):
             description="Remix: also return the backing and the vocals as separate files.",
             default=False,
         ),
+        return_midi: bool = Input(
+            description="Also return a MIDI file for each clip: tempo map, key, chords, melody and bass as they are heard in it.",
+            default=False,
+        ),
         output_format: str = Input(
             description="Format of the output files.",
             default="wav",

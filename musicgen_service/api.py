@@ -44,6 +44,7 @@ class Inputs(TypedDict, total=False):
     bpm: float | None
     beat_sync_threshold: float | None
     chroma_coefficient: float | None
+    return_midi: bool | None
     output_format: str | None
     seed: int | None
 

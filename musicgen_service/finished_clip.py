@@ -22,6 +22,7 @@ class FinishedClip:
     recipe : the inputs that reproduce it
     number : its number among the variations of its request, from 1
     part : `backing` or `vocals` for one stem of a remix; otherwise empty
+    midi : a MIDI file of what is heard in it, where `return_midi` asked for one
     notes : notes on its request, such as inputs without effect and guesses
     """
 
@@ -31,6 +32,7 @@ class FinishedClip:
     recipe: dict[str, Any]
     number: int = 1
     part: str = ""
+    midi: bytes | None = None
     notes: list[str] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -2,6 +2,8 @@
 
 from musicgen_service.requests.request import GenerationRequest
 
+MIDI = "mid"
+"""The extension of MIDI files."""
 STEMS = ("backing", "vocals")
 """The stems of a remix that `return_stems` adds."""
 
@@ -17,7 +19,18 @@ def file_name(request: GenerationRequest, label: str) -> str:
     return f"{request.task}-{request.seed}-{label}.{request.output_format}"
 
 
-def labels(request: GenerationRequest) -> list[str]:
-    """The labels of all files that a request may produce; variations of a loop may be missing."""
-    parts = ("", *STEMS) if request.return_stems else ("",)
-    return [label(number, part) for number in range(1, request.variations + 1) for part in parts]
+def midi_name(clip: str) -> str:
+    """The name of the MIDI file beside a clip, given the clip's."""
+    return f"{clip.rpartition('.')[0]}.{MIDI}"
+
+
+def file_names(request: GenerationRequest) -> list[str]:
+    """The names of all files that a request may produce; variations of a loop may be missing."""
+    names = []
+    for number in range(1, request.variations + 1):
+        names.append(file_name(request, label(number)))
+        if request.return_midi:
+            names.append(midi_name(names[-1]))
+        if request.return_stems:
+            names += [file_name(request, label(number, part)) for part in STEMS]
+    return names

@@ -94,9 +94,13 @@ class MusicGenService:
         files, seeds = [], []
         with self._clips(request) as clips, self._outputs.folder() as folder:
             for clip in clips:
-                files.append(folder / naming.file_name(request, naming.label(clip.number, clip.part)))
-                clip.save(files[-1])
-                seeds.append(clip.seed)
+                file = folder / naming.file_name(request, naming.label(clip.number, clip.part))
+                clip.save(file)
+                files.append(file)
+                if clip.midi is not None:
+                    files.append(file.with_name(naming.midi_name(file.name)))
+                    files[-1].write_bytes(clip.midi)
+                seeds += [clip.seed] * (1 + (clip.midi is not None))
         return files, seeds
 
     def clips(self, inputs: Mapping[str, Any]) -> list[FinishedClip]:
@@ -178,7 +182,8 @@ class MusicGenService:
                 recipe = _recipe(request, clip)
                 if request.spec.needs_separator:
                     recipe[SEPARATOR] = self._analysis.separator
-                yield FinishedClip(clip.samples, job.model.sample_rate, clip.seed, recipe, clip.number, clip.part)
+                rate = job.model.sample_rate
+                yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
 
     @contextmanager
     def _job(self, request: GenerationRequest, report: Callable[[float], None]) -> Iterator[Job]:

@@ -57,22 +57,27 @@ class Output:
         """The audio format that the name implies."""
         return Path(self.name).suffix[1:].lower() if self.name else None
 
-    def targets(self, names: Iterable[str], labels: Sequence[str]) -> list[Path]:
-        """The paths of clips, given the service's names for them and their labels.
+    def targets(self, names: Sequence[str]) -> list[Path]:
+        """The paths of files, given the service's names for them, which end in their labels and extensions.
 
         Raises
         ------
         UsageError
             When several are to go to standard output.
         """
-        if self.standard and len(labels) > 1:
-            raise UsageError(f"-o - takes one file, and there may be {len(labels)}: name a folder.")
+        if self.standard and len(names) > 1:
+            raise UsageError(f"-o - takes one file, and there may be {len(names)}: name a folder.")
         if self.name is None:
             return [self.folder / name for name in names]
         path = Path(self.name)
-        if len(labels) == 1:
-            return [self.folder / path]
-        return [self.folder / f"{path.stem}-{label}{path.suffix}" for label in labels]
+        labels = [Path(name).stem.rpartition("-")[2] for name in names]
+        stems = [f"{path.stem}-{label}" if len(set(labels)) > 1 else path.stem for label in labels]
+        # The extension as it was typed, except for files of another kind.
+        suffixes = [Path(name).suffix for name in names]
+        return [
+            self.folder / f"{stem}{path.suffix if suffix == suffixes[0] else suffix}"
+            for stem, suffix in zip(stems, suffixes, strict=True)
+        ]
 
 
 def _either(words: Iterable[str]) -> str:

@@ -79,10 +79,8 @@ def run(options: argparse.Namespace) -> None:
     values = decode_files(values, options.fields)
     request = predictor.resolve(values, WeightStore.from_environment().present())
     values["seed"] = request.seed
-    labels = naming.labels(request)
-    targets = dict(
-        zip(labels, output.targets([naming.file_name(request, name) for name in labels], labels), strict=True)
-    )
+    names = naming.file_names(request)
+    targets = dict(zip(names, output.targets(names), strict=True))
     destination = nullcontext() if output.standard else writable_targets(list(targets.values()), force=options.force)
     with (
         _exit_on_signals(),
@@ -94,10 +92,10 @@ def run(options: argparse.Namespace) -> None:
         if output.standard:
             with files[0].open("rb") as file:
                 shutil.copyfileobj(file, standard_output.buffer)
-            _print_summary(sys.stderr, [_describe(files[0], Path("-"))], metrics)
+            _print_summary(sys.stderr, _describe_all([(files[0], Path("-"))]), metrics)
             return
-        moves = [(file, targets[file.stem.rpartition("-")[2]]) for file in files]
-        descriptions = [_describe(*move) for move in moves]
+        moves = [(file, targets[file.name]) for file in files]
+        descriptions = _describe_all(moves)
         deliver(moves, force=options.force)
     if options.json:
         print(json.dumps({"files": descriptions, "metrics": metrics}, indent=2))
@@ -134,16 +132,20 @@ def _generated(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[t
             files[0].parent.rmdir()
 
 
-def _describe(file: Path, target: Path) -> dict[str, Any]:
+def _describe_all(moves: Sequence[tuple[Path, Path]]) -> list[dict[str, Any]]:
+    """Describe clips, each with the MIDI file that follows it."""
+    from musicgen_service import naming
     from musicgen_service.audio import encoding, recipe
 
-    contents = recipe.read(file)
-    return {
-        "path": str(target),
-        "seconds": round(encoding.seconds(file), 6),
-        "seed": contents["seed"],
-        "recipe": contents,
-    }
+    described: list[dict[str, Any]] = []
+    for file, target in moves:
+        if file.suffix == f".{naming.MIDI}":
+            described[-1]["midi"] = str(target)
+            continue
+        contents = recipe.read(file)
+        seconds = round(encoding.seconds(file), 6)
+        described.append({"path": str(target), "seconds": seconds, "seed": contents["seed"], "recipe": contents})
+    return described
 
 
 def _print_summary(stream: IO[str], descriptions: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
@@ -151,6 +153,8 @@ def _print_summary(stream: IO[str], descriptions: list[dict[str, Any]], metrics:
         print(
             f"{description['path']}  {description['seconds']:.2f} s of audio, seed {description['seed']}", file=stream
         )
+        if "midi" in description:
+            print(f"{description['midi']}  what is heard in it, as MIDI", file=stream)
     print(f"made in {metrics['predict_time']:.1f} s", file=stream)
 
 

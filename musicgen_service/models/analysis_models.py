@@ -11,10 +11,11 @@ from musicgen_service.analysis import stems
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import Harmony
 from musicgen_service.analysis.stems import Separator
+from musicgen_service.analysis.transcription import Transcription
 from musicgen_service.audio.reading import Audio
-from musicgen_service.models import beat_tracking, chord_recognition, packaged, separators
+from musicgen_service.models import beat_tracking, chord_recognition, packaged, separators, transcription
 from musicgen_service.models.cache import ModelCache
-from musicgen_service.models.catalogue import CREMA, HTDEMUCS
+from musicgen_service.models.catalogue import BASIC_PITCH, CREMA, HTDEMUCS
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.threads import CancellableLock
@@ -68,6 +69,11 @@ class AnalysisModels:
         """See `AnalysisTools.harmony`."""
         with self._loaded("chord recogniser", packaged.size(CREMA), chord_recognition.choose) as recognise:
             return recognise(samples, rate, grid)
+
+    def transcribe(self, samples: np.ndarray, rate: int) -> Transcription:
+        """See `AnalysisTools.transcribe`."""
+        with self._loaded("transcriber", packaged.size(BASIC_PITCH), transcription.choose) as transcribe:
+            return transcribe(samples, rate, lambda _share: None)
 
     @contextmanager
     def _loaded_separator(self) -> Iterator[Separator]:

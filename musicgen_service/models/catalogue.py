@@ -13,6 +13,7 @@ SPLEETER = "spleeter"
 DIFFUSION = "multi-band-diffusion"
 BEAT_TRACKER = "beat_this"
 CREMA = "crema"
+BASIC_PITCH = "basic-pitch"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,16 @@ PACKAGED = {
             "crema",
             {"crema/models/chord/model.h5": "08b80e5b648e743c89284e9bc0b12b993dad1129157a75e0de70e076b0b8a235"},
             "BSD-2-Clause",
+        ),
+        Packaged(
+            BASIC_PITCH,
+            "basic-pitch",
+            {
+                "basic_pitch/saved_models/icassp_2022/nmp.onnx": (
+                    "2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec"
+                )
+            },
+            "Apache-2.0",
         ),
     )
 }

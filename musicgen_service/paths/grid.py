@@ -1,6 +1,6 @@
 """Choice of the cut of a loop: a power of two of complete bars at the requested tempo."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,11 +25,13 @@ class Cut:
     ----------
     start, end : seconds
     beats : number of beats between them at the requested tempo
+    per_bar : beats in a bar
     """
 
     start: float
     end: float
     beats: int
+    per_bar: int = BEATS_PER_BAR
 
 
 def max_beats(bpm: float, seconds: float, per_bar: int) -> int:
@@ -59,7 +61,8 @@ def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float) -> li
     per_bar = grid.beats_per_bar or BEATS_PER_BAR
     beats = max_beats(bpm, max_seconds, per_bar)
     while True:
-        result = [cut for first in grid.downbeats if (cut := _cut(grid, first, beats, octave, available))]
+        found = [_cut(grid, first, beats, octave, available) for first in grid.downbeats]
+        result = [replace(cut, per_bar=per_bar) for cut in found if cut]
         if result or beats in (1, per_bar):
             return result
         beats //= 2

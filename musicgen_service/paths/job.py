@@ -7,8 +7,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from musicgen_service.analysis import midi
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import Harmony
+from musicgen_service.analysis.transcription import Transcription
 from musicgen_service.audio import loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
@@ -27,12 +29,16 @@ class Clip:
     seed : the seed that it was generated with
     number : its position among the request's variations, from 1
     part : `backing` or `vocals` for a part of that variation; empty for the complete clip
+    grid : its beats, where they are known and need not be tracked
+    midi : a MIDI file of what is heard in it, where the request asks for one
     """
 
     samples: np.ndarray
     seed: int
     number: int
     part: str = ""
+    grid: BeatGrid | None = None
+    midi: bytes | None = None
 
     def cut(self, length: int) -> "Clip":
         """Return the clip cut to its first `length` samples."""
@@ -56,6 +62,10 @@ class AnalysisTools(Protocol):
 
     def harmony(self, samples: np.ndarray, rate: int, grid: BeatGrid) -> Harmony:
         """The chords and key of samples with these beats; see `ChordRecogniser`."""
+        ...
+
+    def transcribe(self, samples: np.ndarray, rate: int) -> Transcription:
+        """The notes of samples; see `Transcriber`."""
         ...
 
 
@@ -121,6 +131,15 @@ class Job:
         """Return the clip normalised as the request asks for."""
         strategy = self.request.normalization_strategy
         return replace(clip, samples=loudness.normalise(clip.samples, self.model.sample_rate, strategy))
+
+    def transcribed(self, clip: Clip) -> Clip:
+        """Return the clip with a MIDI file of what is heard in it, unless it is a part of another."""
+        if clip.part:
+            return clip
+        rate = self.model.sample_rate
+        grid = clip.grid or self.analysis.track(clip.samples, rate, self.request.bpm)
+        harmony = self.analysis.harmony(clip.samples, rate, grid)
+        return replace(clip, midi=midi.encode(grid, harmony, self.analysis.transcribe(clip.samples, rate)))
 
     def decode_tokens(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
         """Decode tokens to a float32 array [channels, frames * hop] without infinities or NaN."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.stretching import stretch
 from musicgen_service.paths import seam
 from musicgen_service.paths.grid import Cut
@@ -47,6 +48,12 @@ class Take:
         section = stretch(section, rate, round(section.shape[1] * factor))
         loop, loop_seam = seam.cut_loop(section, rate, round((start - first) * factor), samples, cut.beats)
         return cls(sound, rate, bpm, cut, loop, loop_seam)
+
+    @property
+    def grid(self) -> BeatGrid:
+        """The beats of the loop."""
+        beats = np.arange(self.cut.beats) * 60 / self.bpm
+        return BeatGrid(self.bpm, beats, beats[:: self.cut.per_bar], self.cut.per_bar, 1.0)
 
     def lead(self, beats: int, hop: int, max_hops: int) -> np.ndarray:
         """Return the last beats before the cut's end [channels, a multiple of `hop` samples], at most `max_hops`."""

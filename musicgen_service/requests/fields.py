@@ -59,6 +59,7 @@ FIELDS = {
     "beat_sync_threshold": Field(float, 0.75, 0, 10),
     "chroma_coefficient": Field(float, 1.0, 0.5, 2),
     "return_stems": Field(bool, False),
+    "return_midi": Field(bool, False),
     "output_format": Field(str, "wav", choices=FORMATS),
     "seed": Field(int, None, -1, MAX_SEED),
 }

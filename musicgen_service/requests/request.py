@@ -41,6 +41,7 @@ class GenerationRequest:
     beat_sync_threshold: float
     chroma_coefficient: float
     return_stems: bool
+    return_midi: bool
     output_format: str
     seed: int
     """1 to 2^32 - 1; drawn at random when the client gave none."""

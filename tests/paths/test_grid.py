@@ -58,7 +58,7 @@ def test_tempo_within_tolerance_is_accepted(tempo: float, is_close: bool) -> Non
 
 
 def test_bars_of_three_beats() -> None:
-    assert grid.cuts(bars(120, 9, per_bar=3), 120, 8, 9)[0] == Cut(0, 6, 12)
+    assert grid.cuts(bars(120, 9, per_bar=3), 120, 8, 9)[0] == Cut(0, 6, 12, 3)
 
 
 def test_low_confidence_grid_gives_no_cuts() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from musicgen_service.analysis import beats, chords
 from musicgen_service.analysis.beats import BeatTracker
+from musicgen_service.analysis.transcription import Note, Transcription
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
@@ -93,6 +94,10 @@ class FakeAnalysis:
     def harmony(self, samples: np.ndarray, rate: int, grid: beats.BeatGrid) -> chords.Harmony:
         """Recognise without trained weights."""
         return chords.recognise(samples, rate, grid)
+
+    def transcribe(self, _samples: np.ndarray, _rate: int) -> Transcription:
+        """One note."""
+        return Transcription([Note(0.0, 0.5, 69, 100)], [])
 
     def melody(self, audio: Audio) -> Audio:
         """Return the audio unchanged."""

@@ -1,0 +1,112 @@
+"""What is heard in a recording as a standard MIDI file, whose bars line up with it in a DAW."""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from musicgen_service.analysis import tempo_map
+from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.chord_labels import NO_CHORD, QUALITIES
+from musicgen_service.analysis.chords import ChordSegment, Harmony
+from musicgen_service.analysis.pitch import NOTE_NAMES
+from musicgen_service.analysis.tempo_map import TempoMap
+from musicgen_service.analysis.transcription import Note, Transcription
+
+if TYPE_CHECKING:
+    import mido
+
+KEY_CONFIDENCE = 0.2
+"""Below it there may be no key: speech with a steady pitch reaches 0.16."""
+_SYMBOLS = {
+    **{"maj": "", "min": "m", "maj6": "6", "min6": "m6", "minmaj7": "m(maj7)", "min7": "m7", "hdim7": "m7b5"},
+    **{name: name for name in ("7", "maj7", "dim", "dim7", "aug", "sus2", "sus4")},
+}
+_CHORD_OCTAVE = 48  # MIDI number of the lowest root
+_CHORD_VELOCITY = 64
+_PIANO, _BASS_GUITAR = 0, 33  # programs of General MIDI, less 1
+_Event = tuple[int, int, "mido.Message | mido.MetaMessage"]
+"""Tick, order among events of the same tick, and message."""
+
+
+def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription) -> bytes:
+    """Build a MIDI file of format 1.
+
+    Its first track has tempi, time signatures, the key if it is clear, and a marker for each chord; the others have the
+    chords, with their names as texts, the melody and the bass. Notes are where they were heard, not quantised. Without
+    beats the tempo is 120 bpm.
+    """
+    # Imported here: few requests write MIDI.
+    import mido
+
+    times = tempo_map.of_grid(grid)
+    file = mido.MidiFile(type=1, ticks_per_beat=tempo_map.TICKS)
+    end = times.tick(harmony.chords[-1].end) if harmony.chords else 0
+    file.tracks.append(_track("Tempo, metre and chord names", list(_conductor(times, harmony)), end))
+    parts = (
+        ("Chords", _PIANO, list(_chord_notes(harmony.chords)), harmony.chords),
+        ("Melody", _PIANO, voices.melody, ()),
+        ("Bass", _BASS_GUITAR, voices.bass, ()),
+    )
+    for channel, (name, program, notes, named) in enumerate(parts):
+        events = [(0, 0, mido.Message("program_change", channel=channel, program=program))]
+        events += [(times.tick(chord.start), 1, mido.MetaMessage("text", text=symbol(chord.label))) for chord in named]
+        events += _note_events(times, notes, channel)
+        file.tracks.append(_track(name, events, end))
+    content = io.BytesIO()
+    file.save(file=content)
+    return content.getvalue()
+
+
+def symbol(label: str) -> str:
+    """A chord as musicians write it: "F#m7" for "F#:min7", "N.C." for none."""
+    if label == NO_CHORD:
+        return "N.C."
+    root, quality = label.split(":")
+    return root + _SYMBOLS[quality]
+
+
+def _conductor(times: TempoMap, harmony: Harmony) -> Iterator[_Event]:
+    import mido
+
+    for tick, numerator, denominator in times.signatures:
+        yield tick, 0, mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)
+    for tick, length in times.tempi:
+        yield tick, 0, mido.MetaMessage("set_tempo", tempo=length)
+    for name, confidence in harmony.keys[:1]:
+        if confidence >= KEY_CONFIDENCE:
+            tonic, mode = name.split()
+            yield 0, 0, mido.MetaMessage("key_signature", key=tonic + ("m" if mode == "minor" else ""))
+    for chord in harmony.chords:
+        yield times.tick(chord.start), 1, mido.MetaMessage("marker", text=symbol(chord.label))
+
+
+def _chord_notes(chords: Sequence[ChordSegment]) -> Iterator[Note]:
+    """The notes of each chord from its root up."""
+    for start, end, label in chords:
+        if label != NO_CHORD:
+            root, quality = label.split(":")
+            for step in QUALITIES[quality]:
+                yield Note(start, end, _CHORD_OCTAVE + NOTE_NAMES.index(root) + step, _CHORD_VELOCITY)
+
+
+def _note_events(times: TempoMap, notes: Sequence[Note], channel: int) -> Iterator[_Event]:
+    import mido
+
+    for start, end, pitch, velocity in notes:
+        begin = times.tick(start)
+        yield begin, 3, mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)
+        # A note ends before another one of its pitch begins, at the same tick or later.
+        yield max(begin + 1, times.tick(end)), 2, mido.Message("note_off", channel=channel, note=pitch, velocity=0)
+
+
+def _track(name: str, events: Sequence[_Event], end: int) -> "mido.MidiTrack":
+    """Events of any order as a track that ends at a tick, or after them."""
+    import mido
+
+    track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
+    now = 0
+    for tick, _, message in sorted(events, key=lambda event: event[:2]):
+        track.append(message.copy(time=tick - now))
+        now = tick
+    track.append(mido.MetaMessage("end_of_track", time=max(0, end - now)))
+    return track

@@ -1,0 +1,110 @@
+"""The tempo map of a recording: where its beats and bars lie in a MIDI file."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicgen_service.analysis.beats import BeatGrid
+
+TICKS = 480
+"""Of a beat, which is a quarter note."""
+_SHORTEST = 4  # of the notes that an incomplete first bar is counted in, a 16th, in a beat: some programs know no 32nds
+_ON_ZERO = 0.015  # seconds: a 16th that lasts less would have a tempo of 1,000 bpm, which programs refuse
+_STEADY = 0.02  # seconds by which the beats of music with one tempo are off it at most
+_PAUSE = 1.75  # how much longer than its neighbours an interval is that holds more than one beat
+_UNKNOWN = 0.5  # seconds of a beat where there are none: 120 bpm, as in a MIDI file without a tempo
+
+
+class TimeSignature(NamedTuple):
+    """A time signature and the tick from which it holds."""
+
+    tick: int
+    numerator: int
+    denominator: int
+
+
+@dataclass(frozen=True)
+class TempoMap:
+    """Times of a recording as ticks of a MIDI file.
+
+    Attributes
+    ----------
+    times, ticks : points that belong together, ascending from 0; the tempo between two of them is steady
+    signatures : time signatures, the first from tick 0
+    """
+
+    times: NDArray[np.float64]
+    ticks: NDArray[np.int64]
+    signatures: list[TimeSignature]
+
+    @property
+    def tempi(self) -> list[tuple[int, int]]:
+        """Ticks from which a tempo holds, with the microseconds of a beat."""
+        lengths = np.round(1e6 * TICKS * np.diff(self.times) / np.diff(self.ticks)).astype(int)
+        changes = np.flatnonzero(np.diff(lengths, prepend=-1))
+        return [(int(self.ticks[place]), int(lengths[place])) for place in changes]
+
+    def tick(self, seconds: float) -> int:
+        """The tick nearest to a time; the last tempo holds to the end."""
+        beyond = max(0.0, seconds - self.times[-1])
+        per_second = (self.ticks[-1] - self.ticks[-2]) / (self.times[-1] - self.times[-2])
+        return round(float(np.interp(seconds, self.times, self.ticks)) + beyond * per_second)
+
+
+def of_grid(grid: BeatGrid) -> TempoMap:
+    """The tempo map in which each beat of a grid lies on a beat, and each downbeat on the first of a bar.
+
+    Music before the first downbeat fills bars, the first of which may be shorter than the others.
+    """
+    if len(grid.beats) < 2:
+        return TempoMap(np.array([0.0, _UNKNOWN]), np.array([0, TICKS]), [TimeSignature(0, 4, 4)])
+    counts = np.concatenate([[0], np.cumsum(_beats_between(grid.beats))])
+    downbeats = counts[np.searchsorted(grid.beats, grid.downbeats - 1e-6)] if len(grid.downbeats) else counts[:1]
+    times = _steady(grid.beats, counts)
+    lead = _lead(times) + _SHORTEST * int(downbeats[0])
+    ticks = TICKS * (counts - downbeats[0]) + lead * TICKS // _SHORTEST
+    if ticks[0]:
+        times, ticks = np.append(0.0, times), np.append(0, ticks)
+    else:
+        times = np.append(0.0, times[1:])
+    return TempoMap(times, ticks, _signatures(lead, np.diff(downbeats), grid.beats_per_bar))
+
+
+def _beats_between(beats: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many beats there are from each beat to the next: more than one where the music pauses."""
+    intervals = np.diff(beats)
+    around = np.stack([np.append(intervals[:1], intervals[:-1]), np.append(intervals[1:], intervals[-1:])])
+    pauses = intervals > _PAUSE * around.max(axis=0)
+    return np.where(pauses, np.maximum(1, np.round(intervals / around.mean(axis=0))), 1).astype(np.int64)
+
+
+def _steady(beats: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The beats, or those of the one tempo that they nearly have."""
+    line = np.polyval(np.polyfit(counts, beats, 1), counts).astype(np.float64)
+    return np.maximum(line, 0.0) if np.abs(line - beats).max() < _STEADY else beats
+
+
+def _lead(beats: NDArray[np.float64]) -> int:
+    """The time before the first beat, in 16ths."""
+    if beats[0] < _ON_ZERO:
+        return 0
+    return max(1, round(_SHORTEST * float(beats[0] / np.median(np.diff(beats[:9])))))
+
+
+def _signatures(lead: int, bars: NDArray[np.int64], beats_per_bar: int) -> list[TimeSignature]:
+    """Time signatures of `lead` 16ths, then of bars with these numbers of beats, then of bars of `beats_per_bar`."""
+    parts = [(lead % (_SHORTEST * beats_per_bar), 1), (_SHORTEST * beats_per_bar, lead // (_SHORTEST * beats_per_bar))]
+    parts += [(_SHORTEST * int(bar), 1) for bar in bars] + [(_SHORTEST * beats_per_bar, 1)]
+    signatures: list[TimeSignature] = []
+    tick = 0
+    for length, count in parts:
+        if length and count:
+            numerator, denominator = length, 4 * _SHORTEST
+            while numerator % 2 == 0 and denominator > 4:
+                numerator, denominator = numerator // 2, denominator // 2
+            if not signatures or signatures[-1][1:] != (numerator, denominator):
+                signatures.append(TimeSignature(tick, numerator, denominator))
+            tick += count * length * TICKS // _SHORTEST
+    return signatures

@@ -1,0 +1,144 @@
+"""The melody and the bass among notes that may have been played."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicgen_service.analysis.note_tracking import Candidates
+from musicgen_service.analysis.transcription import Note, Transcription
+
+Array = NDArray[np.float64]
+_TOGETHER = 0.06  # seconds within which notes begin together
+_PHRASE = 4.0  # seconds around a note whose pitches it is compared with
+_LEAP = 7  # semitones that a voice moves by freely
+_LEAP_COST = 0.3  # of each further semitone
+_MIN_GAP = 0.05  # seconds between the onsets of a voice
+_LOOK_BACK = 32  # candidates among which the note before is sought
+_REGISTER = 60  # MIDI: middle C
+
+
+class Voice(NamedTuple):
+    """How likely candidates are notes of a voice: a logistic regression (`bench/fit_notes.py`).
+
+    Attributes
+    ----------
+    weights : of each of `evidence`
+    bias : added to their sum
+    """
+
+    weights: Mapping[str, float]
+    bias: float
+
+
+MELODY = Voice(
+    MappingProxyType(
+        {
+            "onset": 6.42,
+            "body": 2.27,
+            "rise": 4.38,
+            "harmonic": 1.73,
+            "above": -2.45,
+            "below": -0.66,
+            "register": 0.23,
+            "relative": 1.14,
+            "share_below": -1.31,
+        }
+    ),
+    -6.28,
+)
+BASS = Voice(
+    MappingProxyType(
+        {
+            "onset": 11.31,
+            "body": 0.85,
+            "rise": 2.59,
+            "harmonic": 7.52,
+            "above": -0.02,
+            "below": -9.91,
+            "register": -2.1,
+            "relative": 0.04,
+            "share_below": -0.87,
+        }
+    ),
+    -16.35,
+)
+
+
+def transcribe(notes: Candidates) -> Transcription:
+    """Choose the notes of the melody and those of the bass."""
+    features = evidence(notes)
+    return Transcription(*(_notes(notes, chain(notes, log_odds(features, voice))) for voice in (MELODY, BASS)))
+
+
+def evidence(notes: Candidates) -> dict[str, Array]:
+    """What speaks for or against each candidate, by name, each ``[candidates]``.
+
+    `above` and `below` count the candidates that sound with it, by how clear they are; `relative` is its pitch against
+    the mean of four seconds on either side, in octaves; `share_below` the share of the candidates there that are lower.
+    """
+    clarity = notes.body * notes.onset
+    pitches = notes.pitches.astype(np.float64)
+    lasting = clarity * np.minimum(notes.ends - notes.starts, 1.0)
+    above, below, relative, share_below = np.zeros((4, len(pitches)))
+    firsts = np.searchsorted(notes.starts, notes.starts - _PHRASE)
+    lasts = np.searchsorted(notes.starts, notes.starts + _PHRASE)
+    for index, (first, last, start, pitch) in enumerate(zip(firsts, lasts, notes.starts, pitches, strict=True)):
+        near = slice(first, last)
+        at = start + _TOGETHER
+        sounding = clarity[near] * ((notes.starts[near] <= at) & (notes.ends[near] > at))
+        above[index] = sounding[pitches[near] > pitch].sum()
+        below[index] = sounding[pitches[near] < pitch].sum()
+        weights = lasting[near]
+        relative[index] = (pitch - weights @ pitches[near] / weights.sum()) / 12
+        share_below[index] = weights[pitches[near] < pitch].sum() / weights.sum()
+    return {
+        "onset": notes.onset,
+        "body": notes.body,
+        "rise": notes.rise,
+        "harmonic": notes.harmonic,
+        "above": above,
+        "below": below,
+        "register": (pitches - _REGISTER) / 12,
+        "relative": relative,
+        "share_below": share_below,
+    }
+
+
+def log_odds(features: Mapping[str, Array], voice: Voice) -> Array:
+    """Logarithm of the odds that each candidate is a note of a voice."""
+    weighted = [weight * features[name] for name, weight in voice.weights.items()]
+    result: Array = voice.bias + np.sum(weighted, axis=0)
+    return result
+
+
+def chain(notes: Candidates, gains: Array) -> list[int]:
+    """Choose candidates that follow each other: those of the highest sum of `gains`, less what leaps cost."""
+    total, came_from = gains.copy(), np.full(len(gains), -1)
+    for index in range(len(gains)):
+        first = max(0, index - _LOOK_BACK)
+        since = notes.starts[index] - notes.starts[first:index]
+        leaps = np.abs(notes.pitches[first:index] - notes.pitches[index])
+        cost = _LEAP_COST * np.maximum(leaps - _LEAP, 0) / np.maximum(since, 1.0)
+        before = np.where(since >= _MIN_GAP, total[first:index] - cost, 0.0)
+        best = int(np.argmax(before)) if index else 0
+        if index and before[best] > 0:
+            total[index] += before[best]
+            came_from[index] = first + best
+    path = []
+    index = int(np.argmax(total)) if len(total) and total.max() > 0 else -1
+    while index >= 0:
+        path.append(index)
+        index = int(came_from[index])
+    return path[::-1]
+
+
+def _notes(notes: Candidates, chosen: list[int]) -> list[Note]:
+    """The chosen candidates as notes of one voice: each ends where the next begins, at the latest."""
+    ends = np.minimum(notes.ends[chosen], np.append(notes.starts[chosen][1:], np.inf))
+    return [
+        Note(float(notes.starts[index]), float(end), int(notes.pitches[index]), int(notes.velocities[index]))
+        for index, end in zip(chosen, ends, strict=True)
+    ]

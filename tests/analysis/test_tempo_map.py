@@ -1,0 +1,83 @@
+"""Tempo maps: beats on beats, downbeats on the first of bars, whatever comes before, between and after them."""
+
+import numpy as np
+import pytest
+
+from musicgen_service.analysis import tempo_map
+from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.tempo_map import TICKS, TempoMap, TimeSignature
+
+
+def grid_of(beats: np.ndarray, per_bar: int = 4, first: int = 0) -> BeatGrid:
+    return BeatGrid(60 / float(np.median(np.diff(beats))), beats, beats[first::per_bar], per_bar, 1.0)
+
+
+def bar_lines(times: TempoMap, until: int) -> list[int]:
+    """Ticks at which bars begin."""
+    lines = [0]
+    ends = [*(signature.tick for signature in times.signatures[1:]), until]
+    for (_, numerator, denominator), end in zip(times.signatures, ends, strict=True):
+        bar = 4 * TICKS * numerator // denominator
+        assert (end - lines[-1]) % bar == 0 or end == until
+        lines += range(lines[-1] + bar, end + 1, bar)
+    return lines
+
+
+GRIDS = {
+    "from the first sample": grid_of(np.arange(0, 12, 0.5)),
+    "after a moment": grid_of(np.arange(0.13, 12, 0.5)),
+    "with beats before the first bar": grid_of(np.arange(0.37, 12, 0.5), first=2),
+    "after a long silence": grid_of(np.arange(7.3, 19, 0.5)),
+    "a waltz": grid_of(np.arange(0.2, 12, 0.41), per_bar=3, first=1),
+    "seven to a bar": grid_of(np.arange(0.2, 22, 0.31), per_bar=7, first=4),
+    "that slows down": grid_of(np.cumsum(np.linspace(0.4, 0.9, 24)), first=3),
+    "with a pause": grid_of(np.concatenate([np.arange(0.1, 4, 0.5), np.arange(7.1, 12, 0.5)])),
+    "with a bar of five": BeatGrid(120, np.arange(0, 9, 0.5), np.array([0, 2, 4.5, 6.5, 8.5]), 4, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_beats_lie_on_beats_and_downbeats_on_bar_lines(name: str) -> None:
+    grid = GRIDS[name]
+    times = tempo_map.of_grid(grid)
+    lines = bar_lines(times, times.tick(grid.beats[-1]) + 8 * TICKS)
+    for downbeat in grid.downbeats:
+        assert times.tick(downbeat) in lines
+    ticks = np.array([times.tick(beat) for beat in grid.beats])
+    assert (np.diff(ticks) % TICKS == 0).all() and (np.diff(ticks) > 0).all()
+    assert (np.abs(np.diff(times.times)) > 0).all() and times.ticks[0] == times.times[0] == 0
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_tempi_play_every_beat_when_it_is_heard(name: str) -> None:
+    grid = GRIDS[name]
+    times = tempo_map.of_grid(grid)
+    ticks, lengths = zip(*times.tempi, strict=True)
+    for beat in grid.beats:
+        at = times.tick(beat)
+        spans = np.diff(np.minimum([*ticks, at], at))
+        assert spans @ np.array(lengths) / TICKS / 1e6 == pytest.approx(beat, abs=2e-3)
+    assert max(60e6 / length for length in lengths) < 1000
+
+
+def test_steady_music_has_one_tempo_though_its_beats_are_heard_a_little_off() -> None:
+    off = np.random.default_rng(1).normal(0, 0.004, 32)
+    times = tempo_map.of_grid(grid_of(np.arange(32) * 0.5 + 0.5 + off))
+    assert len(times.tempi) == 2 and times.tempi[1][1] == pytest.approx(500_000, rel=1e-3)
+
+
+def test_music_before_the_first_bar_line_is_a_short_bar() -> None:
+    times = tempo_map.of_grid(grid_of(np.arange(0.25, 12, 0.5), first=1))
+    assert times.signatures == [TimeSignature(0, 3, 8), TimeSignature(3 * TICKS // 2, 4, 4)]
+
+
+def test_a_beat_within_milliseconds_of_the_start_is_the_start() -> None:
+    times = tempo_map.of_grid(grid_of(np.arange(0.004, 12, 0.5)))
+    assert times.signatures == [TimeSignature(0, 4, 4)] and times.tick(0.504) == TICKS
+
+
+@pytest.mark.parametrize("grid", [BeatGrid(), BeatGrid(100, np.array([0.3]), np.array([0.3]), 4, 0.1)])
+def test_without_beats_the_tempo_is_120(grid: BeatGrid) -> None:
+    times = tempo_map.of_grid(grid)
+    assert times.tempi == [(0, 500_000)] and times.signatures == [TimeSignature(0, 4, 4)]
+    assert times.tick(10.25) == 20.5 * TICKS
