@@ -30,6 +30,11 @@ def weights_folder() -> Path:
 
 def install_command(package: str) -> str:
     """The command for a package of requirements-no-deps.txt, such as `pip install --no-deps audiocraft==1.3.0`."""
+    return f"pip install --no-deps {package}=={pinned_version(package)}"
+
+
+def pinned_version(package: str) -> str:
+    """The version of a package of requirements-no-deps.txt."""
     text = (PROJECT / "requirements-no-deps.txt").read_text()
-    [requirement] = re.findall(rf"^{package}==\S+", text, re.MULTILINE)
-    return f"pip install --no-deps {requirement}"
+    [version] = re.findall(rf"^{package}==(\S+)", text, re.MULTILINE)
+    return str(version)

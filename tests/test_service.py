@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pyloudnorm
 import pytest
@@ -162,6 +163,24 @@ def test_remix_returns_its_stems_in_order(service: MusicGenService, song: Path) 
     assert seeds == [seed for seed in (5, variation_seed(5, 1)) for _ in range(3)]
     [alone] = made(service, task="remix", input_audio=song, model_version="melody", seed=seeds[3])
     assert np.array_equal(samples_of(alone), samples_of(files[3]))
+
+
+def test_midi_files_lie_beside_the_clips(service: MusicGenService, song: Path) -> None:
+    shared = {"prompt": "rock", "seed": 5, "variations": 2, "return_midi": True}
+    files, seeds = service.generate({**shared, "task": "loop", "bpm": 120, "duration": 2})
+    assert [file.name for file in files] == [f"loop-5-{name}" for name in ("01.wav", "01.mid", "02.wav", "02.mid")]
+    assert seeds == [5, 5, variation_seed(5, 1), variation_seed(5, 1)]
+    for clip, notes in (files[:2], files[2:]):
+        found = mido.MidiFile(notes)
+        assert found.length == pytest.approx(soundfile.info(clip).duration, abs=2e-3)
+        assert [message.tempo for message in found.tracks[0] if message.type == "set_tempo"] == [500_000]
+    [given] = [reading.read_input(song)]
+    stems = {"task": "remix", "input_audio": given, "return_stems": True, "model_version": "melody"}
+    files, seeds = service.generate(shared | stems | {"variations": 1})
+    assert [file.name for file in files] == [
+        f"remix-5-{name}" for name in ("01.wav", "01.mid", "01_backing.wav", "01_vocals.wav")
+    ]
+    assert seeds == [5] * 4
 
 
 @pytest.mark.parametrize("task", ["loop", "remix"])

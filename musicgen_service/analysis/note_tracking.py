@@ -12,7 +12,6 @@ _NEAR = 3  # frames on either side of an onset without another one of the same p
 _GAP = 11  # frames (0.13 s) for which a note may fade away before it is over
 _SHORTEST = 5  # frames (58 ms)
 _LATENCY = 0.008  # seconds by which the network's onsets are late
-_QUIET = -60.0  # dB below the loudest frame: what it hears there is noise
 _BODY = 12  # frames (0.14 s) after its onset by which a note is judged
 _BEFORE = 5  # frames before its onset with which they are compared, the last excepted
 HARMONICS = (12, 19, 24, 28, 31)
@@ -50,7 +49,7 @@ class Candidates:
     onset : activation of the onset
     body : mean activation in the first 0.14 s
     rise : how much `body` is above the activation before the onset: a note that goes on while another begins has none
-    harmonic : how much `body` is below that of the pitch of which this one would be a harmonic
+    harmonic : how much `body` is above that of the strongest pitch of which this one would be a harmonic
     """
 
     starts: Array
@@ -65,8 +64,7 @@ class Candidates:
 
 def candidates(activity: NoteActivity) -> Candidates:
     """Find all notes that may have been played, harmonics and other spurious ones among them."""
-    onsets = np.where(activity.levels[:, None] > _QUIET, activity.onsets, 0)
-    firsts, pitches = np.nonzero(_peaks(onsets))
+    firsts, pitches = np.nonzero(_peaks(activity.onsets))
     lasts = _ends(activity.sounding, firsts, pitches)
     long = lasts - firsts >= _SHORTEST
     firsts, lasts, pitches = firsts[long], lasts[long], pitches[long]
@@ -88,7 +86,7 @@ def candidates(activity: NoteActivity) -> Candidates:
         ends=lasts / activity.frame_rate,
         pitches=pitches + activity.lowest,
         velocities=_velocities(activity.levels, firsts),
-        onset=onsets[firsts, pitches].astype(np.float64),
+        onset=activity.onsets[firsts, pitches].astype(np.float64),
         body=body,
         rise=body - before,
         harmonic=body - np.max([body_of(rows - step) for step in HARMONICS], axis=0),
@@ -123,5 +121,5 @@ def _ends(sounding: NDArray[np.float32], firsts: NDArray[np.int64], pitches: NDA
 def _velocities(levels: NDArray[np.float32], firsts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Velocities from the level after each onset: half the velocity is a quarter of the amplitude."""
     after = np.minimum(firsts[:, None] + np.arange(_BODY), len(levels) - 1)
-    loudest = levels[after].max(axis=1, initial=_QUIET)
+    loudest = levels[after].max(axis=1)
     return np.clip(np.round(127 * 10 ** (loudest / 40)), 1, 127).astype(np.int64)

@@ -70,7 +70,10 @@ BASS = Voice(
 def transcribe(notes: Candidates) -> Transcription:
     """Choose the notes of the melody and those of the bass."""
     features = evidence(notes)
-    return Transcription(*(_notes(notes, chain(notes, log_odds(features, voice))) for voice in (MELODY, BASS)))
+    melody = chain(notes, log_odds(features, MELODY))
+    gains = log_odds(features, BASS)
+    gains[melody] = -np.inf
+    return Transcription(_notes(notes, melody), _notes(notes, chain(notes, gains)))
 
 
 def evidence(notes: Candidates) -> dict[str, Array]:

