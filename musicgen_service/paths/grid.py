@@ -14,6 +14,10 @@ _MAX_TEMPO_DEVIATION = 0.04
 """Maximum relative deviation of a cut's tempo from the recording's: more indicates a missed beat."""
 _MIN_CONFIDENCE = 0.05
 """Noise rarely reaches this confidence; quiet music without drums may have no more."""
+LOW_CONFIDENCE = 0.15
+"""Confidence below which nothing is aligned with the beats of a recording: there may be none."""
+KICK_REACH = 0.05
+"""Maximum seconds by which a cut is moved to begin on a kick."""
 _OCTAVES = (1.0, 2.0, 0.5)
 
 
@@ -83,6 +87,29 @@ def cuts_on_fixed_grid(envelope: np.ndarray, hop: float, bpm: float, max_seconds
     beats = max_beats(bpm, max_seconds, BEATS_PER_BAR)
     starts = phase + beat * np.arange(BEATS_PER_BAR)
     return [Cut(start, start + beats * beat, beats) for start in starts if start + beats * beat <= available]
+
+
+def on_kicks(cuts: list[Cut], kicks: np.ndarray, available: float) -> list[Cut]:
+    """Move cuts to the kicks that they nearly begin on; all cuts unmoved where none of them does.
+
+    Parameters
+    ----------
+    kicks : where kicks begin, in seconds
+    available : seconds of the recording that may be used
+    """
+    moved = []
+    for cut in cuts:
+        shifts = kicks - cut.start
+        shifts = shifts[(np.abs(shifts) <= KICK_REACH) & (cut.end + shifts <= available)]
+        if shifts.size:
+            shift = float(shifts[np.abs(shifts).argmin()])
+            moved.append(replace(cut, start=cut.start + shift, end=cut.end + shift))
+    return moved or cuts
+
+
+def same_tempo(grid: BeatGrid, bpm: float) -> bool:
+    """Whether a grid has a tempo, or its half or double, within TOLERANCE."""
+    return _octave(grid.tempo / bpm) is not None
 
 
 def _octave(ratio: float) -> float | None:

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from musicgen_service.analysis import onsets
+from musicgen_service.analysis import kicks, onsets
 from musicgen_service.audio import loudness
 from musicgen_service.notes import note
 from musicgen_service.paths import grid
@@ -42,7 +42,7 @@ def generate(job: Job) -> Iterator[Clip]:
     yield Clip(first, job.seeds[0], 1, grid=take.grid)
     level = loudness.integrated_loudness(first, rate)
     lead = take.lead(_LEAD_BEATS, job.model.hop, job.model.window // 2)
-    length = lead.shape[1] + round((take.cut.end - take.cut.start + CONTEXT) * rate)
+    length = lead.shape[1] + round((take.cut.end - take.cut.start + grid.KICK_REACH + CONTEXT) * rate)
     for number, (seed, decode) in enumerate(_continuations(job, lead, length, scaled(job.report, share, 1)), 2):
         try:
             variation = take.continued(decode(), lead.shape[1]).loop
@@ -70,7 +70,7 @@ def first_take(job: Job, report: Callable[[float], None]) -> Take:
         sound = job.decode_tokens(tokens, seed)
         beats = job.analysis.track(sound, rate, bpm)
         if cuts := grid.cuts(beats, bpm, max_seconds, sound.shape[1] / rate - CONTEXT):
-            return _best([Take.of(sound, rate, bpm, cut) for cut in cuts[:_CANDIDATES]])
+            return _best(sound, rate, bpm, cuts[:_CANDIDATES])
         detected = f"{beats.tempo:.4g} bpm with confidence {beats.confidence:.2f}" if len(beats.beats) else "no beats"
         log(f"attempt {attempt + 1} of {ATTEMPTS} (seed {seed}) has no whole bars of {bpm:g} bpm: heard {detected}")
         attempts.append(sound)
@@ -78,12 +78,13 @@ def first_take(job: Job, report: Callable[[float], None]) -> Take:
     sound = attempts[0]
     available = sound.shape[1] / rate - CONTEXT
     cuts = grid.cuts_on_fixed_grid(onsets.flux(sound, rate), onsets.HOP_SECONDS, bpm, max_seconds, available)
-    return _best([Take.of(sound, rate, bpm, cut) for cut in cuts])
+    return _best(sound, rate, bpm, cuts)
 
 
-def _best(takes: Sequence[Take]) -> Take:
-    """Return the take whose join is least audible relative to its beats."""
-    return min(takes, key=lambda take: take.seam.excess)
+def _best(sound: np.ndarray, rate: int, bpm: float, cuts: list[grid.Cut]) -> Take:
+    """Return the take whose join is least audible relative to its beats, of those that begin on a kick if any do."""
+    cuts = grid.on_kicks(cuts, kicks.beginnings(sound, rate), sound.shape[1] / rate - CONTEXT)
+    return min((Take.of(sound, rate, bpm, cut) for cut in cuts), key=lambda take: take.seam.excess)
 
 
 def _continuations(

@@ -14,9 +14,11 @@ from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio import mixing
+from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
 from musicgen_service.paths.alignment import align, anchors
+from musicgen_service.paths.grid import LOW_CONFIDENCE, same_tempo
 from musicgen_service.paths.job import Clip, Job, scaled
 
 _EXTRA_SECONDS = 1.0
@@ -31,9 +33,7 @@ def generate(job: Job) -> Iterator[Clip]:
     length = round(song.samples.shape[1] * rate / song.rate)
     vocals, accompaniment = job.analysis.split(song, scaled(job.report, 0, _SEPARATION_SHARE))
     job = replace(job, report=scaled(job.report, _SEPARATION_SHARE, 1))
-    grid = job.analysis.track(song.mono, song.rate, job.request.bpm)
-    if not len(grid.beats):
-        note("No beats were found in input_audio, so the new backing has a tempo of its own and is not aligned.")
+    grid = _trusted_grid(job, song)
     harmony = job.analysis.harmony(accompaniment.mono, accompaniment.rate, grid).chords
     voice = mixing.fit_length(vocals.convert(rate, channels).samples, length)
     rest = mixing.fit_length(accompaniment.convert(rate, channels).samples, length)
@@ -48,6 +48,23 @@ def generate(job: Job) -> Iterator[Clip]:
         if job.request.return_stems:
             yield replace(clip, samples=parts.backing, part="backing")
             yield replace(clip, samples=parts.vocals, part="vocals")
+
+
+def _trusted_grid(job: Job, song: Audio) -> BeatGrid:
+    """The song's beats; none, with a note, where they are unclear or contradict the tempo that the client asks for."""
+    bpm = job.request.requested_tempo
+    grid = job.analysis.track(song.mono, song.rate, bpm)
+    own = f"has {bpm:g} bpm" if bpm else "has a tempo of its own"
+    if not len(grid.beats):
+        note(f"No beats were found in input_audio, so the new backing {own} and is not aligned.")
+    elif grid.confidence < LOW_CONFIDENCE:
+        confidence = f"(confidence {grid.confidence:.2f})"
+        note(f"The beats of input_audio are unclear {confidence}, so the new backing {own} and is not aligned.")
+    elif bpm and not same_tempo(grid, bpm):
+        note(f"input_audio seems to have {grid.tempo:.4g} bpm, so the new backing with {bpm:g} bpm is not aligned.")
+    else:
+        return grid
+    return BeatGrid()
 
 
 def _condition_at(job: Job, grid: BeatGrid, harmony: list[ChordSegment], seconds: float) -> Callable[[int], Condition]:
@@ -79,8 +96,14 @@ def _from(harmony: list[ChordSegment], seconds: float, start: float, span: float
 def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.ndarray:
     """Align the backing's downbeats with the song's, and cut it to the song's length."""
     rate = job.model.sample_rate
-    own_grid = job.analysis.track(sound, rate, grid.tempo or None)
-    moves = anchors(own_grid.downbeats, grid.downbeats, job.request.beat_sync_threshold)
-    if len(grid.beats) and not moves:
+    if not len(grid.beats):
+        return sound[:, :length]
+    own_grid = job.analysis.track(sound, rate, grid.tempo)
+    if not len(own_grid.beats):
         note("No beats were found in the new backing, so it is not aligned with input_audio.")
-    return align(sound, rate, moves, length)
+    elif own_grid.confidence < LOW_CONFIDENCE:
+        note("The beats of the new backing are unclear, so it is not aligned with input_audio.")
+    else:
+        moves = anchors(own_grid.downbeats, grid.downbeats, job.request.beat_sync_threshold)
+        return align(sound, rate, moves, length)
+    return sound[:, :length]

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from musicgen_service.analysis import kicks
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.stretching import stretch
 from musicgen_service.paths import seam
-from musicgen_service.paths.grid import Cut
+from musicgen_service.paths.grid import Cut, on_kicks
 from musicgen_service.paths.seam import Seam
 
 CONTEXT = 0.15
@@ -66,4 +67,5 @@ class Take:
         """Cut the loop of the same length from a continuation of this sound that begins with `lead` samples of it."""
         start = lead / self.rate
         cut = replace(self.cut, start=start, end=start + self.cut.end - self.cut.start)
+        [cut] = on_kicks([cut], kicks.beginnings(sound, self.rate), sound.shape[1] / self.rate - CONTEXT)
         return Take.of(sound, self.rate, self.bpm, cut)

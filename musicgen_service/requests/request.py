@@ -80,6 +80,14 @@ class GenerationRequest:
         return [variation_seed(self.seed, index) for index in range(self.variations)]
 
     @property
+    def requested_tempo(self) -> float | None:
+        """The tempo asked for, in beats per minute: `bpm`, or the only one that the prompt names."""
+        named = tempo.read(self.prompt or "")
+        if self.bpm is None and len(named) == 1 and not named[0].is_range:
+            return named[0].low
+        return self.bpm
+
+    @property
     def description(self) -> str | None:
         """The text given to the model: the prompt, with the tempo when it names none or leaves a choice of several."""
         if self.bpm is None:
