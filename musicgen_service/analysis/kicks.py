@@ -24,7 +24,8 @@ def beginnings(samples: np.ndarray, rate: int) -> NDArray[np.float64]:
     samples : float32 ``[channels, samples]``
     rate : samples per second
     """
-    low = np.pad(soxr.resample(samples.mean(axis=0), rate, _RATE), _WINDOW)
+    before = 2 * _WINDOW  # silence, so that a kick on the first sample is a rise too
+    low = np.pad(soxr.resample(samples.mean(axis=0), rate, _RATE), before)
     frames = sliding_window_view(low, _WINDOW)[::_HOP] * np.hanning(_WINDOW).astype(np.float32)
     frequencies = np.fft.rfftfreq(_BINS, 1 / _RATE)
     band = (frequencies >= _BAND[0]) & (frequencies <= _BAND[1])
@@ -35,4 +36,4 @@ def beginnings(samples: np.ndarray, rate: int) -> NDArray[np.float64]:
     rises = np.maximum(loudness[_LAG:] - loudness[:-_LAG], 0).sum(axis=1)
     peaks, _ = scipy.signal.find_peaks(rises, height=_LEAST * rises.max(), distance=_APART)
     # The rise is steepest when the beginning is in the middle between the two windows.
-    return np.maximum((peaks + _LAG / 2) * _HOP - _WINDOW / 2, 0) / _RATE
+    return np.maximum((peaks + _LAG / 2) * _HOP + _WINDOW / 2 - before, 0) / _RATE

@@ -12,6 +12,7 @@ _NEAR = 3  # frames on either side of an onset without another one of the same p
 _GAP = 11  # frames (0.13 s) for which a note may fade away before it is over
 _SHORTEST = 5  # frames (58 ms)
 _LATENCY = 0.008  # seconds by which the network's onsets are late
+_QUIET = -60.0  # dB below the loudest frame: what is heard there is noise
 _BODY = 12  # frames (0.14 s) after its onset by which a note is judged
 _BEFORE = 5  # frames before its onset with which they are compared, the last excepted
 HARMONICS = (12, 19, 24, 28, 31)
@@ -64,7 +65,8 @@ class Candidates:
 
 def candidates(activity: NoteActivity) -> Candidates:
     """Find all notes that may have been played, harmonics and other spurious ones among them."""
-    firsts, pitches = np.nonzero(_peaks(activity.onsets))
+    onsets = np.where(activity.levels[:, None] > _QUIET, activity.onsets, 0)
+    firsts, pitches = np.nonzero(_peaks(onsets))
     lasts = _ends(activity.sounding, firsts, pitches)
     long = lasts - firsts >= _SHORTEST
     firsts, lasts, pitches = firsts[long], lasts[long], pitches[long]
@@ -86,7 +88,7 @@ def candidates(activity: NoteActivity) -> Candidates:
         ends=lasts / activity.frame_rate,
         pitches=pitches + activity.lowest,
         velocities=_velocities(activity.levels, firsts),
-        onset=activity.onsets[firsts, pitches].astype(np.float64),
+        onset=onsets[firsts, pitches].astype(np.float64),
         body=body,
         rise=body - before,
         harmonic=body - np.max([body_of(rows - step) for step in HARMONICS], axis=0),

@@ -36,34 +36,32 @@ class Voice(NamedTuple):
 MELODY = Voice(
     MappingProxyType(
         {
-            "onset": 6.42,
-            "body": 2.27,
-            "rise": 4.38,
-            "harmonic": 1.73,
-            "above": -2.45,
-            "below": -0.66,
-            "register": 0.23,
-            "relative": 1.14,
-            "share_below": -1.31,
+            "onset": 4.19,
+            "body": 1.29,
+            "rise": 4.91,
+            "harmonic": 0.8,
+            "above": -3.02,
+            "below": -0.61,
+            "relative": 0.69,
+            "share_below": 0.6,
         }
     ),
-    -6.28,
+    -4.53,
 )
 BASS = Voice(
     MappingProxyType(
         {
-            "onset": 11.31,
-            "body": 0.85,
-            "rise": 2.59,
-            "harmonic": 7.52,
-            "above": -0.02,
-            "below": -9.91,
-            "register": -2.1,
-            "relative": 0.04,
-            "share_below": -0.87,
+            "onset": 4.07,
+            "body": 0.34,
+            "rise": 5.82,
+            "harmonic": 0.95,
+            "below": -3.54,
+            "register": 0.27,
+            "relative": -0.39,
+            "share_below": -6.31,
         }
     ),
-    -16.35,
+    -3.34,
 )
 
 

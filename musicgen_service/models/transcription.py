@@ -1,12 +1,15 @@
 """Choice of the transcriber of notes: Basic Pitch where its package is installed; without it no notes are heard."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import soxr
 
-from musicgen_service.analysis import note_tracking, voices
-from musicgen_service.analysis.envelopes import mono
+from musicgen_service.analysis import note_tracking, pitch, voices
+from musicgen_service.analysis.envelopes import RATE, mono
+from musicgen_service.analysis.note_tracking import Candidates
 from musicgen_service.analysis.transcription import Transcriber, Transcription
 from musicgen_service.models import packaged
 from musicgen_service.models.basic_pitch import BasicPitch
@@ -24,11 +27,20 @@ def choose() -> Transcriber:
     return partial(_transcribe, BasicPitch(weights))
 
 
-def _transcribe(network: BasicPitch, samples: np.ndarray, rate: int, report: Callable[[float], None]) -> Transcription:
+def hear(network: BasicPitch, samples: np.ndarray, rate: int, report: Callable[[float], None]) -> Candidates:
+    """All notes that may have been played in ``[channels, samples]`` or ``[samples]``."""
     audio = mono(samples, rate)
-    if not audio.any():
+    # The network knows concert pitch alone: what is off it is played faster or slower, as far as it is off.
+    speed = 2 ** (pitch.tuning_of(audio, RATE) / 12)
+    activity = network.hear(soxr.resample(audio, RATE, RATE * speed), report)
+    activity = replace(activity, frame_rate=activity.frame_rate * speed)
+    return note_tracking.candidates(activity)
+
+
+def _transcribe(network: BasicPitch, samples: np.ndarray, rate: int, report: Callable[[float], None]) -> Transcription:
+    if not samples.any():
         return Transcription([], [])
-    return voices.transcribe(note_tracking.candidates(network.hear(audio, report)))
+    return voices.transcribe(hear(network, samples, rate, report))
 
 
 def _nothing(reason: str, _samples: np.ndarray, _rate: int, _report: Callable[[float], None]) -> Transcription:

@@ -60,6 +60,13 @@ def test_a_harmonic_is_known_by_a_stronger_note_below(step: int) -> None:
     assert found.harmonic.tolist() == [pytest.approx(0.9), pytest.approx(-0.5)]
 
 
+def test_what_is_heard_in_near_silence_is_noise() -> None:
+    levels = np.zeros(FRAMES, np.float32)
+    levels[100:] = -70
+    found = heard((50, 90, 60, 0.8), (150, 190, 62, 0.8), levels=levels)
+    assert found.pitches.tolist() == [60]
+
+
 def test_velocities_follow_levels() -> None:
     levels = np.full(FRAMES, -12.0, np.float32)
     levels[100:] = 0

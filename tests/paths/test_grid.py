@@ -80,3 +80,17 @@ def test_fixed_grid_is_aligned_with_onsets() -> None:
     found = grid.cuts_on_fixed_grid(envelope, 0.01, 120, 8, 12.9)
     assert [cut.start for cut in found] == pytest.approx([0.3, 0.8, 1.3, 1.8], abs=0.011)
     assert all(cut.beats == 16 and cut.end - cut.start == pytest.approx(8) for cut in found)
+
+
+def test_cuts_move_to_the_kicks_that_they_nearly_begin_on() -> None:
+    cuts = [Cut(0.5, 8.5, 16), Cut(2.5, 10.5, 16), Cut(4.5, 12.5, 16)]
+    kicks = np.array([0.52, 2.3, 4.47, 4.54])
+    assert grid.on_kicks(cuts, kicks, 13) == [Cut(0.52, 8.52, 16), Cut(4.47, pytest.approx(12.47), 16)]
+    assert grid.on_kicks(cuts, np.array([2.3]), 13) == cuts
+    assert grid.on_kicks(cuts, np.zeros(0), 13) == cuts
+    assert grid.on_kicks(cuts[2:], np.array([4.54]), 12.51) == cuts[2:], "there is no more sound"
+
+
+@pytest.mark.parametrize(("tempo", "same"), [(100, True), (49, True), (210, True), (130, False), (75, False)])
+def test_half_and_double_are_the_same_tempo(tempo: float, same: bool) -> None:
+    assert grid.same_tempo(bars(tempo, 15), 100) == same

@@ -113,6 +113,59 @@ def test_songs_tempo_is_added_to_the_prompt() -> None:
     assert description(bpm=50.0) == "techno, 50 bpm"
 
 
+def reading(tempo: float, confidence: float) -> Any:
+    """A tracker that hears a tempo with a confidence, whatever is played."""
+    times = np.arange(0, 12, 60 / tempo)
+    return lambda *_: beats.BeatGrid(tempo, times, times[::4], 4, confidence)
+
+
+@pytest.mark.parametrize(
+    ("track", "inputs", "description", "note"),
+    [
+        (
+            reading(100, 0.1),
+            {},
+            "techno",
+            "The beats of input_audio are unclear (confidence 0.10), so the new backing has a tempo of its own and",
+        ),
+        (
+            reading(100, 0.1),
+            {"bpm": 90.0},
+            "techno, 90 bpm",
+            "The beats of input_audio are unclear (confidence 0.10), so the new backing has 90 bpm and is not aligned.",
+        ),
+        (
+            reading(130, 0.9),
+            {"prompt": "techno, 100 bpm"},
+            "techno, 100 bpm",
+            "input_audio seems to have 130 bpm, so the new backing with 100 bpm is not aligned.",
+        ),
+    ],
+)
+def test_a_reading_that_cannot_be_trusted_is_not_followed(
+    track: Any, inputs: dict[str, Any], description: str, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = FakeMusicModel(backing_of(103, start=0.2))
+    _, kept, _ = parts(remixes(model, song_of(12), track=track, **inputs))
+    assert {request.condition.text for group in model.asked for request in group} == {description}
+    assert note in capsys.readouterr().err
+    plain = model.play(5, 13.0)[: kept.shape[1]]
+    assert np.corrcoef(kept[0], plain)[0, 1] > 0.99
+
+
+def test_a_backing_with_unclear_beats_is_not_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    model = FakeMusicModel(backing_of(103, start=0.2))
+    clear, unclear = reading(100, 0.9), reading(103, 0.1)
+
+    def track(samples: np.ndarray, _rate: int, tempo: float | None) -> beats.BeatGrid:
+        grid: beats.BeatGrid = (clear if tempo is None else unclear)(samples)
+        return grid
+
+    _, kept, _ = parts(remixes(model, song_of(12), track=track))
+    assert "The beats of the new backing are unclear, so it is not aligned" in capsys.readouterr().err
+    assert np.corrcoef(kept[0], model.play(5, 13.0)[: kept.shape[1]])[0, 1] > 0.99
+
+
 def test_every_window_has_its_own_chords() -> None:
     song = song_of(24)
     model = FakeMusicModel(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))

@@ -1,5 +1,7 @@
 """Complete requests: defaults and choices for open inputs."""
 
+from typing import Any
+
 import pytest
 
 from musicgen_service import notes
@@ -71,3 +73,18 @@ def test_negligible_temperature_becomes_0(temperature: float) -> None:
         assert resolve(prompt="jazz", temperature=temperature).temperature == 0
     assert sentences == [f"temperature {temperature:g} is as good as 0: it always takes the likeliest token."]
     assert resolve(prompt="jazz", temperature=0.01).temperature == 0.01
+
+
+@pytest.mark.parametrize(
+    ("inputs", "tempo"),
+    [
+        ({"prompt": "techno"}, None),
+        ({"prompt": "techno", "bpm": 120}, 120),
+        ({"prompt": "techno, 98 bpm"}, 98),
+        ({"prompt": "techno, 120-130 bpm"}, None),
+        ({"prompt": "techno, 120-130 bpm", "bpm": 124}, 124),
+        ({"bpm": 90, "task": "loop"}, 90),
+    ],
+)
+def test_the_tempo_asked_for_is_bpm_or_the_only_one_of_the_prompt(inputs: dict[str, Any], tempo: float | None) -> None:
+    assert resolve(**inputs).requested_tempo == tempo
