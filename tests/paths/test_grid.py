@@ -85,7 +85,8 @@ def test_fixed_grid_is_aligned_with_onsets() -> None:
 def test_cuts_move_to_the_kicks_that_they_nearly_begin_on() -> None:
     cuts = [Cut(0.5, 8.5, 16), Cut(2.5, 10.5, 16), Cut(4.5, 12.5, 16)]
     kicks = np.array([0.52, 2.3, 4.47, 4.54])
-    assert grid.on_kicks(cuts, kicks, 13) == [Cut(0.52, 8.52, 16), Cut(4.47, pytest.approx(12.47), 16)]
+    moved = grid.on_kicks(cuts, kicks, 13)
+    assert [(cut.start, cut.end) for cut in moved] == [pytest.approx((0.52, 8.52)), pytest.approx((4.47, 12.47))]
     assert grid.on_kicks(cuts, np.array([2.3]), 13) == cuts
     assert grid.on_kicks(cuts, np.zeros(0), 13) == cuts
     assert grid.on_kicks(cuts[2:], np.array([4.54]), 12.51) == cuts[2:], "there is no more sound"
