@@ -12,11 +12,13 @@ import argparse
 from itertools import cycle
 
 from bench import machine
-from musicgen_service.analysis import kicks
-from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis import kicks, stems
+from musicgen_service.analysis.beats import BeatGrid, BeatTracker
+from musicgen_service.analysis.stems import Separator
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio, AudioInput
-from musicgen_service.models.analysis_models import AnalysisModels
+from musicgen_service.models import beat_tracking, separators
+from musicgen_service.models.catalogue import SPLEETER
 from musicgen_service.models.store import WeightStore
 from musicgen_service.notes import collected
 from musicgen_service.paths import grid
@@ -41,13 +43,13 @@ def main() -> None:
     parser.parse_args()
     device = torch.device("cpu")
     store = WeightStore.from_environment()
-    analysis = AnalysisModels(store, device)
+    track = beat_tracking.choose(store)
     print(f"the demo checkpoint; {machine.describe(device)}\n")
-    _remixes(MusicGenService(store, device), analysis)
-    _loops(analysis)
+    _remixes(MusicGenService(store, device), track, separators.load(SPLEETER, store, device))
+    _loops(track)
 
 
-def _remixes(service: MusicGenService, analysis: AnalysisModels) -> None:
+def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator) -> None:
     print(f"{'remixed':34}{'song':>16}{'downbeats within 30 ms':>24}{'balance':>9}{'peak':>8}")
     within: list[bool] = []
     balances, peaks = [], []
@@ -57,12 +59,12 @@ def _remixes(service: MusicGenService, analysis: AnalysisModels) -> None:
         inputs = {"task": "remix", "prompt": "bossa nova with drums", "model_version": "demo", "seed": 1}
         with collected(quiet=True) as noted:
             whole, backing, vocals = service.clips(inputs | {"return_stems": True, "input_audio": given})
-        of_song = analysis.track(song.mono, song.rate, None)
+        of_song = track(song.mono, song.rate, None)
         is_aligned = not any("not aligned" in sentence for sentence in noted)
-        found = _distances(analysis.track(backing.samples, backing.sample_rate, of_song.tempo), of_song)
+        found = _distances(track(backing.samples, backing.sample_rate, of_song.tempo), of_song)
         near = found <= ALIGNED
-        rest, voice = analysis.split(song, lambda _share: None)[::-1]
-        levels = [integrated_loudness(part.samples, part.rate) for part in (voice, rest)]
+        parts = stems.vocals_and_accompaniment(song, separator, lambda _share: None)
+        levels = [integrated_loudness(part.samples, part.rate) for part in parts]
         own = [integrated_loudness(part.samples, part.sample_rate) for part in (vocals, backing)]
         # By how much the backing is louder against the voice than what it replaces was.
         balances.append((own[1] - own[0]) - (levels[1] - levels[0]))
@@ -86,14 +88,14 @@ def _distances(backing: BeatGrid, song: BeatGrid) -> np.ndarray:
     return distances
 
 
-def _loops(analysis: AnalysisModels) -> None:
+def _loops(track: BeatTracker) -> None:
     print(f"{'loop of':34}{'tempo':>16}{'beats':>8}{'first kick':>14}")
     on_kick = []
     for name in (*recordings.BACKINGS, "fishin"):
         # Played twice, so that a loop that begins on its second bar fits.
         once = recording(name).convert(32_000, 1)
         sound = Audio(np.tile(once.samples, 2), once.rate)
-        heard = analysis.track(sound.samples, sound.rate, None)
+        heard = track(sound.samples, sound.rate, None)
         cuts = grid.cuts(heard, heard.tempo, 8.0, sound.seconds - CONTEXT) if len(heard.beats) else []
         found = kicks.beginnings(sound.samples, sound.rate)
         has_kick = any(np.abs(found - cut.start).min(initial=9) <= grid.KICK_REACH for cut in cuts)

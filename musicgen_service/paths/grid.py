@@ -12,8 +12,9 @@ BEATS_PER_BAR = 4
 """Default when the metre is unknown."""
 _MAX_TEMPO_DEVIATION = 0.04
 """Maximum relative deviation of a cut's tempo from the recording's: more indicates a missed beat."""
-_MIN_CONFIDENCE = 0.05
-"""Noise rarely reaches this confidence; quiet music without drums may have no more."""
+MIN_CONFIDENCE = 0.05
+"""Confidence below which the beats of generated music are not used: noise rarely reaches it, and quiet music without drums,
+whose tempo is known from the request, may have no more."""
 LOW_CONFIDENCE = 0.15
 """Confidence below which nothing is aligned with the beats of a recording: there may be none."""
 KICK_REACH = 0.05
@@ -60,7 +61,7 @@ def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float) -> li
     Cuts with the same number of beats, the earliest first; empty when the grid does not have this tempo
     """
     octave = _octave(grid.tempo / bpm)
-    if octave is None or grid.confidence < _MIN_CONFIDENCE:
+    if octave is None or grid.confidence < MIN_CONFIDENCE:
         return []
     per_bar = grid.beats_per_bar or BEATS_PER_BAR
     beats = max_beats(bpm, max_seconds, per_bar)

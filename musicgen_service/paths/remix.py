@@ -18,7 +18,7 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
 from musicgen_service.paths.alignment import align, anchors
-from musicgen_service.paths.grid import LOW_CONFIDENCE, same_tempo
+from musicgen_service.paths.grid import LOW_CONFIDENCE, MIN_CONFIDENCE, same_tempo
 from musicgen_service.paths.job import Clip, Job, scaled
 
 _EXTRA_SECONDS = 1.0
@@ -101,7 +101,7 @@ def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.nda
     own_grid = job.analysis.track(sound, rate, grid.tempo)
     if not len(own_grid.beats):
         note("No beats were found in the new backing, so it is not aligned with input_audio.")
-    elif own_grid.confidence < LOW_CONFIDENCE:
+    elif own_grid.confidence < MIN_CONFIDENCE:
         note("The beats of the new backing are unclear, so it is not aligned with input_audio.")
     else:
         moves = anchors(own_grid.downbeats, grid.downbeats, job.request.beat_sync_threshold)

@@ -155,7 +155,7 @@ def test_a_reading_that_cannot_be_trusted_is_not_followed(
 
 def test_a_backing_with_unclear_beats_is_not_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     model = FakeMusicModel(backing_of(103, start=0.2))
-    clear, unclear = reading(100, 0.9), reading(103, 0.1)
+    clear, unclear = reading(100, 0.9), reading(103, 0.03)
 
     def track(samples: np.ndarray, _rate: int, tempo: float | None) -> beats.BeatGrid:
         grid: beats.BeatGrid = (clear if tempo is None else unclear)(samples)
