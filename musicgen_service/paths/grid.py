@@ -13,8 +13,8 @@ BEATS_PER_BAR = 4
 _MAX_TEMPO_DEVIATION = 0.04
 """Maximum relative deviation of a cut's tempo from the recording's: more indicates a missed beat."""
 MIN_CONFIDENCE = 0.05
-"""Confidence below which the beats of generated music are not used: noise rarely reaches it, and quiet music without drums,
-whose tempo is known from the request, may have no more."""
+"""Confidence below which the beats of generated music are not used: noise rarely reaches it, and quiet music without
+drums, whose tempo is known from the request, may have no more."""
 LOW_CONFIDENCE = 0.15
 """Confidence below which nothing is aligned with the beats of a recording: there may be none."""
 KICK_REACH = 0.05
