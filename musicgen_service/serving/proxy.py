@@ -40,8 +40,8 @@ _CHUNK_BYTES = 65_536
 _OWN_DESCRIPTORS = 32
 """File descriptors reserved for everything else that the process opens."""
 _FAILED = b'"error":"Prediction failed: '
-_FAILED_TWICE = b'"error":"Prediction failed: Prediction failed: '
-"""Cog's worker and its server both add this prefix to an error."""
+_FAILED_TWICE = b'"error":"Prediction failed: Async prediction failed: '
+"""Cog's worker and its server both add a prefix to an error."""
 
 
 class Refusal(Exception):

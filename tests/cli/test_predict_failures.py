@@ -171,7 +171,7 @@ def test_no_temporary_files_remain(
     [
         ("prompt", "error: -i prompt is not of the form name=value: did you mean prompt=...?"),
         ("jazz", "error: -i jazz is not of the form name=value."),
-        ("tempo=90", "error: There is no input 'tempo': use some of prompt, model_version,"),
+        ("tempo=90", "error: There is no input 'tempo': use some of prompt, negative_prompt,"),
         ("temprature=1", "error: There is no input 'temprature' (did you mean 'temperature'?): use some of prompt,"),
         ("top_k=many", "error: top_k must be a whole number from 0 to 2048, not 'many'."),
         ("duration=long", "error: duration must be a number from 1 to 600, not 'long'."),

@@ -191,7 +191,7 @@ def test_error_prefix_is_not_repeated(
     client: httpx.Client, upstream: type[Upstream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failed(self: Upstream) -> None:
-        body = b'{"error":"Prediction failed: Prediction failed: x","logs":"\\"error\\":\\"Prediction"}'
+        body = b'{"error":"Prediction failed: Async prediction failed: x","logs":"\\"error\\":\\"Prediction"}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
