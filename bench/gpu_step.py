@@ -16,10 +16,11 @@ from collections.abc import Callable
 
 from bench import implementations, machine
 from musicgen_service.engine import weights
+from musicgen_service.engine.buffers import BLOCK, Buffers
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling, SlotRequest
 from musicgen_service.engine.precision import Numerics, Precision
-from musicgen_service.engine.slots import BLOCK, Buffers, Slots
+from musicgen_service.engine.slots import Slots
 
 import torch
 from torch.profiler import ProfilerActivity, profile

@@ -18,9 +18,9 @@ from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.models import separators, text_reading
 from musicgen_service.models.analysis_models import AnalysisModels
-from musicgen_service.models.cache import ModelCache, trim_heap
+from musicgen_service.models.cache import ModelCache
 from musicgen_service.models.catalogue import best, fetch_hint
-from musicgen_service.models.memory import default_budget
+from musicgen_service.models.memory import default_budget, trim_heap
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore

@@ -8,13 +8,14 @@ from typing import TypeVar
 import torch
 
 from musicgen_service import threads
+from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.handle import Advances, Handle
 from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, SlotRequest
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.slot_memory import SlotMemory, UnsharedSlotMemory
-from musicgen_service.engine.slots import Buffers, Slots
+from musicgen_service.engine.slots import Slots
 from musicgen_service.engine.step_loop import StepLoop
 from musicgen_service.engine.weights import Weights
 

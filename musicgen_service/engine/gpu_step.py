@@ -14,7 +14,7 @@ from musicgen_service.engine.pattern import UNKNOWN
 from musicgen_service.engine.sampling import draw, guide
 
 if TYPE_CHECKING:
-    from musicgen_service.engine.slots import Buffers
+    from musicgen_service.engine.buffers import Buffers
 
 _BLOCK = 256
 """Granularity, in positions, of what a step reads without kernels of our own."""

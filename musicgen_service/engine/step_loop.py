@@ -5,49 +5,26 @@ sequences and hands out their tokens.
 """
 
 import logging
-import threading
 import time
 import traceback
 import weakref
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
 
 import torch
 
+from musicgen_service.engine.buffers import BLOCK, Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.device_turns import InFlightLimit, turn
 from musicgen_service.engine.handle import Handle
+from musicgen_service.engine.loop_thread import Inbox
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.slot_memory import SlotMemory
-from musicgen_service.engine.slots import BLOCK, Buffers, Slots
+from musicgen_service.engine.slots import Slots
 
 MAX_SLOTS = {"cpu": 8, "cuda": 32}
 """Maximum number of sequences per step: with more, the time per step grows in proportion."""
-
-
-class _Inbox:
-    """Passes sequences to the loop's thread; an idle thread refers to nothing else, so it keeps no model in memory."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Handle] = deque()
-        self.is_closed = False
-        self.changed = threading.Condition()
-        self.thread: threading.Thread | None = None
-
-    def wait(self) -> bool:
-        """Wait until there is something to do; false once closed."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.waiting or self.is_closed)
-            return not self.is_closed
-
-    def close(self) -> None:
-        """End the thread after its present turn, and wait until it has ended."""
-        with self.changed:
-            self.is_closed = True
-            self.changed.notify_all()
-        if self.thread is not None and self.thread is not threading.current_thread():
-            self.thread.join()
 
 
 class StepLoop:
@@ -77,7 +54,7 @@ class StepLoop:
         """The slot that is being prefilled."""
         self._in_flight = InFlightLimit(decoder.device)
         self._turn_began: float | None = None
-        self._inbox = _Inbox()
+        self._inbox = Inbox()
         self._finalizer = weakref.finalize(self, self._inbox.close)
 
     @property
@@ -93,16 +70,7 @@ class StepLoop:
 
     def submit(self, handles: Iterable[Handle]) -> None:
         """Queue sequences, in order, behind those that wait already."""
-        inbox = self._inbox
-        with inbox.changed:
-            if inbox.is_closed:
-                raise RuntimeError("the engine has ended")
-            if inbox.thread is None:
-                arguments = (weakref.ref(self), inbox, self._threads)
-                inbox.thread = threading.Thread(target=_work, args=arguments, name="step loop", daemon=True)
-                inbox.thread.start()
-            inbox.waiting.extend(handles)
-            inbox.changed.notify_all()
+        self._inbox.put(handles, weakref.ref(self), self._threads)
 
     def run_until_idle(self) -> None:
         """Take turns until nothing is left to do; called by the loop's thread."""
@@ -268,17 +236,6 @@ class StepLoop:
         self._memory.release()
         if self._decoder.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _work(reference: "weakref.ref[StepLoop]", inbox: _Inbox, threads: int) -> None:
-    """Run a loop whenever it has something to do, until it ends."""
-    torch.set_num_threads(threads)  # which every thread has for itself
-    while inbox.wait():
-        loop = reference()
-        if loop is None:
-            return
-        loop.run_until_idle()
-        del loop
 
 
 def _fail(handles: Iterable[Handle], error: BaseException) -> None:

@@ -1,7 +1,5 @@
 """Cache of loaded models: keeps the most recently used ones that fit a memory budget."""
 
-import ctypes
-import gc
 import threading
 import time
 from collections import OrderedDict
@@ -15,7 +13,7 @@ import torch
 from musicgen_service.models import loading
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
-from musicgen_service.models.memory import GB, MemoryBudget, ModelSlotMemory
+from musicgen_service.models.memory import GB, MemoryBudget, ModelSlotMemory, release_memory
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
@@ -23,9 +21,6 @@ from musicgen_service.threads import CancellableLock
 
 _RETRY_INTERVAL = 0.1
 """Seconds between two attempts to load a model for which the models in use leave no room."""
-
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""glibc's function; other C libraries do not have it."""
 
 _T = TypeVar("_T")
 
@@ -247,22 +242,5 @@ class ModelCache:
                 del self._loaded[key]
                 self._budget.release(key)
                 ModelSlotMemory(self._budget, key).release()
-        _release_memory()
+        release_memory()
         return name
-
-
-def _release_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    trim_heap()
-
-
-def trim_heap() -> None:
-    """Return free memory to the operating system.
-
-    By default, glibc returns only memory at the very end of its heap. Requests of different shapes leave free blocks
-    further down, and without trimming the process would grow with each of them.
-    """
-    if _trim is not None:
-        _trim(0)

@@ -1,5 +1,7 @@
 """The memory budget that loaded models, the slots of their engines and the analysis models share."""
 
+import ctypes
+import gc
 import threading
 
 import psutil
@@ -12,6 +14,9 @@ _MODEL_SHARE = 0.8
 """Share of the free memory that models may take; the rest is for computation."""
 _SLOT_SHARE = 0.8
 """Share of what is left of the budget that the slots of a model may take; the rest is for the next model."""
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""glibc's function; other C libraries do not have it."""
 
 
 class MemoryBudget:
@@ -84,3 +89,21 @@ def default_budget(device: torch.device) -> int:
     else:
         free = min(psutil.virtual_memory().available, cgroups.free_memory())
     return int(free * _MODEL_SHARE)
+
+
+def release_memory() -> None:
+    """Release what nothing refers to any more, on the device and off it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Return free memory to the operating system.
+
+    By default, glibc returns only memory at the very end of its heap. Requests of different shapes leave free blocks
+    further down, and without trimming the process would grow with each of them.
+    """
+    if _trim is not None:
+        _trim(0)

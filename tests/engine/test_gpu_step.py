@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from musicgen_service.engine import fused, weights
+from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.interface import ConditionTensors, Sampling
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics, Precision
-from musicgen_service.engine.slots import Buffers, Slots
+from musicgen_service.engine.slots import Slots
 from tests.support.fake_gpu import GPU, Launches, fake_gpu
 
 LARGE = weights.DecoderShape(2048, 32, 48, 8192, 4, 2048, True)

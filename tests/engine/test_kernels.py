@@ -7,9 +7,10 @@ import torch
 from torch.nn import functional
 
 from musicgen_service.engine import fused, sampling
+from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling
-from musicgen_service.engine.slots import Buffers, Slots
+from musicgen_service.engine.slots import Slots
 from tests.engine.conftest import Pair
 
 pytestmark = [

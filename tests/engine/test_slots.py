@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from musicgen_service.engine import slots as slots_module
+from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
@@ -93,7 +93,7 @@ def test_late_admission_and_early_release(pairs: dict[str, Pair]) -> None:
     requests = requests_for(model, None)[:3]
     expected = alone(model, requests)
     conditions = engine._condition_tensors(requests)
-    slots = Slots(engine._decoder, engine._pattern, slots_module.Buffers(engine._decoder, 8, 256, 256, 1))
+    slots = Slots(engine._decoder, engine._pattern, Buffers(engine._decoder, 8, 256, 256, 1))
 
     def admit(slot: int, index: int) -> None:
         request = requests[index]

@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from musicgen_service.engine import prefill, step_loop
+from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.prefill import Prefill
-from musicgen_service.engine.slots import Buffers, Slots
+from musicgen_service.engine.slots import Slots
 from musicgen_service.models.store import WeightStore
 from tests.engine.conftest import KINDS, Pair, load
 from tests.support.harness import wait_until

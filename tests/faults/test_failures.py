@@ -15,7 +15,7 @@ import torch
 from musicgen_service import client_errors
 from musicgen_service.audio import encoding, loudness, opening
 from musicgen_service.audio.encoding import EncodingError
-from musicgen_service.models import cache
+from musicgen_service.models import memory
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import job
 from musicgen_service.requests.errors import RequestError
@@ -167,7 +167,7 @@ def test_request_memory_is_released_when_it_ends(
     run(predictor)  # the model is loaded, and nothing is dropped for it
     with monkeypatch.context() as patch, pytest.raises(BaseException) if error else nullcontext():
         patch.setattr(MusicGenModel, "decode", watched)
-        patch.setattr(cache, "_trim", lambda _: alive.append([tokens() is not None for tokens in worked_on]))
+        patch.setattr(memory, "_trim", lambda _: alive.append([tokens() is not None for tokens in worked_on]))
         run(predictor)
     assert alive == [[False]]
 
