@@ -149,17 +149,16 @@ def test_prefill_takes_one_piece_between_two_steps(
 
 
 def test_a_cancelled_sequence_leaves_before_the_next_step(engine: Engine, recorded: list[tuple[str, int]]) -> None:
-    stream = engine.stream(request(0, 600), 1)
-    with closing(engine.stream(request(1, 600), 1)) as other:
+    stream = engine.stream(request(0, 1400), 1)
+    with closing(engine.stream(request(1, 1400), 1)) as other:
         next(other)
         next(stream)
-        next(other)
         stream.close()
         recorded.clear()
-        for _ in range(30):
-            next(other)
+        wait_until(lambda: len(recorded) > 20)
     occupied = [slots for event, slots in recorded if event == "step"]
-    assert len(occupied) > 20 and set(occupied[1:]) == {1}  # the first step may have begun before
+    # A step may have begun before.
+    assert len(occupied) > 15 and set(occupied[1:]) == {1}
 
 
 def test_slots_of_a_gpu_are_moved_together(
