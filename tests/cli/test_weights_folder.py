@@ -31,7 +31,8 @@ def test_path_is_weights_beside_the_package_otherwise(monkeypatch: pytest.Monkey
 def test_list_shows_what_is_present(released: Hub, store: WeightStore, capsys: pytest.CaptureFixture[str]) -> None:
     list(fetch(store, "encodec_32khz"))
     cli.main(["weights", "list"])
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    weights, _packages = capsys.readouterr().out.split("\n\n")
+    lines = {line.split()[0]: line for line in weights.splitlines()}
     assert list(lines) == ["NAME", *CHECKPOINTS, *COMPONENTS]
     assert "stereo" in lines["stereo-melody-large"]
     assert "CC-BY-NC 4.0" in lines["small"]
