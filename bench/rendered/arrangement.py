@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from bench.rendered.harmony import NO_CHORD, UNNAMED
+from bench.rendered.harmony import UNNAMED
 from bench.rendered.patterns import Feel, Figure
 from bench.rendered.score import METRES, Score, ScoreChord, ScoreNote
-from musicgen_service.analysis.chord_labels import QUALITIES
+from musicgen_service.analysis.chord_labels import NO_CHORD, QUALITIES
 from musicgen_service.analysis.pitch import NOTE_NAMES
 
 import numpy as np

@@ -11,6 +11,7 @@ from bench.rendered.patterns import FEELS, FIGURES, Feel
 from bench.rendered.performance import TIMINGS, Performance
 from bench.rendered.score import Score, ScoreChord, ScoreNote
 from demo.synth.song import Chord, Note
+from musicgen_service.analysis.chord_labels import NO_CHORD
 from musicgen_service.analysis.pitch import NOTE_NAMES
 
 import numpy as np
@@ -135,7 +136,7 @@ def _plan(random: np.random.Generator) -> _Plan:
         span = score.beats_per_bar / 2 if score.beats_per_bar == 4 and random.random() < 0.35 else score.beats_per_bar
         chords = harmony.written(score, random, float(random.choice([0.0, 0.3, 1.0])), float(span))
     else:
-        chords = [ScoreChord(0.0, float(score.beats), harmony.NO_CHORD)]
+        chords = [ScoreChord(0.0, float(score.beats), NO_CHORD)]
     timings = list(TIMINGS)
     weights = np.array([TIMINGS[name][2] for name in timings])
     timing = str(random.choice(timings, p=weights / weights.sum()))
@@ -223,7 +224,7 @@ def _spoiled(samples: mixing.Samples, random: np.random.Generator) -> tuple[mixi
 
 def _timed(plan: _Plan, playing: Performance) -> list[Chord]:
     """The chords in seconds, covering the clip."""
-    found = [Chord(0.0, -plan.start, harmony.NO_CHORD)] if plan.start < 0 else []
+    found = [Chord(0.0, -plan.start, NO_CHORD)] if plan.start < 0 else []
     for chord in plan.chords:
         start, end = (float(playing.seconds(at)) - plan.start for at in (chord.start, chord.end))
         start, end = max(start, 0.0), min(end, plan.seconds)

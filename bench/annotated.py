@@ -1,0 +1,83 @@
+"""Clips with what is known of them: synthesised songs, rendered scores, recordings of people."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bench import analysis, rendered
+from bench.recordings import FOLDER
+from demo.synth import SAMPLE_RATE, Song
+from musicgen_service.audio import reading
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A clip and its truth; None for what is not known, and 0 or empty for what there is none of.
+
+    Attributes
+    ----------
+    read : returns its ``[samples]`` and their rate
+    group : what it is, for figures by group
+    tempo, beats, downbeats, key : see `rendered.Clip`
+    chords : (start, end, label)
+    """
+
+    name: str
+    group: str
+    read: Callable[[], tuple[Samples, int]]
+    tempo: float | None
+    beats: NDArray[np.float64] | None = None
+    downbeats: NDArray[np.float64] | None = None
+    key: str | None = None
+    chords: Sequence[tuple[float, float, str]] | None = None
+
+
+def synthesised(count: int) -> Iterator[Annotated]:
+    """Songs that nothing was fitted to."""
+    for number, (song, _) in enumerate(analysis.songs(count, analysis.SECONDS)):
+        yield Annotated(str(number), song.style, _of(song), song.bpm, song.beats, song.downbeats, song.key, song.chords)
+
+
+def _of(song: Song) -> Callable[[], tuple[Samples, int]]:
+    return lambda: (song.audio, SAMPLE_RATE)
+
+
+def rendered_clips(split: str) -> list[Annotated]:
+    """Rendered scores of one part."""
+    return [_rendered(clip) for clip in rendered.load(split)]
+
+
+def _rendered(clip: rendered.Clip) -> Annotated:
+    def read() -> tuple[Samples, int]:
+        audio = clip.audio()
+        return audio.mono, audio.rate
+
+    group = f"{clip.kind}, {clip.metre}, {clip.feel or 'no drums'}, {clip.timing}"
+    return Annotated(clip.name, group, read, clip.tempo, clip.beats, clip.downbeats, clip.key, clip.chords)
+
+
+def recordings() -> list[Annotated]:
+    """The recordings of people that are shipped with the tests; a tempo of 0 where there is no beat."""
+    truths = json.loads((FOLDER / "truth.json").read_text())
+    paths = sorted(path for path in FOLDER.iterdir() if path.suffix in (".flac", ".ogg"))
+    return [_recording(path.name, truths.get(path.name, {"tempo": None})) for path in paths]
+
+
+def _recording(name: str, truth: dict[str, object]) -> Annotated:
+    def read() -> tuple[Samples, int]:
+        audio = reading.read(FOLDER / name)
+        return audio.mono, audio.rate
+
+    tempo, key = truth.get("tempo"), truth.get("key")
+    return Annotated(
+        name,
+        "recording",
+        read,
+        float(tempo) if isinstance(tempo, int | float) else 0.0,
+        key=key if isinstance(key, str) else None,
+    )
