@@ -73,13 +73,13 @@ class Score:
         """Tonic (0 is C) and mode, None where neither the score nor its ending tells."""
         major = 7 * self.sharps % 12
         tonics = {"major": major, "minor": (major + 9) % 12}
+        if self.symbols:
+            return None  # of four pieces with symbols, the signatures of two are not the key
         if self.mode:
             return (tonics[self.mode], self.mode) if self.mode in tonics else None
-        last = min(
-            (note for part in self.parts for note in part if self._is_last(note)), key=lambda n: n.midi, default=None
-        )
-        modes = [mode for mode, tonic in tonics.items() if last and last.midi % 12 == tonic]
-        return (tonics[modes[0]], modes[0]) if modes else None
+        ending = [note for part in self.parts for note in part if self._is_last(note)]
+        last = min(ending, key=lambda note: note.midi).midi % 12 if ending else None
+        return next(((tonic, mode) for mode, tonic in tonics.items() if tonic == last), None)
 
     def _is_last(self, note: ScoreNote) -> bool:
         return note.end >= max(n.end for part in self.parts for n in part) - _CLOSE
