@@ -60,8 +60,8 @@ def transposed(score: Score, semitones: int) -> Score:
     """Transpose a score whose chord symbols are not used yet, or all of them."""
     parts = [[n._replace(midi=n.midi + semitones) for n in part] for part in score.parts]
     symbols = [c._replace(label=_transposed_label(c.label, semitones)) for c in score.symbols]
-    sharps = (7 * semitones + score.sharps + 5) % 12 - 5
-    return replace(score, parts=parts, symbols=symbols, sharps=sharps)
+    key = score.key and ((score.key[0] + semitones) % 12, score.key[1])
+    return replace(score, parts=parts, symbols=symbols, key=key)
 
 
 def _transposed_label(label: str, semitones: int) -> str:

@@ -45,8 +45,7 @@ class Score:
     parts : from the highest to the lowest
     metre : as notated
     symbols : the chord symbols printed above the notes, if there are any
-    sharps : of the key signature, negative for flats
-    mode : as the score tells, such as "minor"; empty where it does not
+    key : tonic (0 is C) and "major" or "minor"; None where neither the notation nor the ending tells
     """
 
     composer: str
@@ -55,8 +54,7 @@ class Score:
     bars: int
     parts: list[list[ScoreNote]]
     symbols: list[ScoreChord]
-    sharps: int
-    mode: str
+    key: tuple[int, str] | None
 
     @property
     def beats_per_bar(self) -> int:
@@ -67,22 +65,6 @@ class Score:
     def beats(self) -> int:
         """Its length."""
         return self.bars * self.beats_per_bar
-
-    @property
-    def key(self) -> tuple[int, str] | None:
-        """Tonic (0 is C) and mode, None where neither the score nor its ending tells."""
-        major = 7 * self.sharps % 12
-        tonics = {"major": major, "minor": (major + 9) % 12}
-        if self.symbols:
-            return None  # of four pieces with symbols, the signatures of two are not the key
-        if self.mode:
-            return (tonics[self.mode], self.mode) if self.mode in tonics else None
-        ending = [note for part in self.parts for note in part if self._is_last(note)]
-        last = min(ending, key=lambda note: note.midi).midi % 12 if ending else None
-        return next(((tonic, mode) for mode, tonic in tonics.items() if tonic == last), None)
-
-    def _is_last(self, note: ScoreNote) -> bool:
-        return note.end >= max(n.end for part in self.parts for n in part) - _CLOSE
 
 
 def from_stream(stream: Any, composer: str, title: str) -> Score | None:
@@ -99,20 +81,26 @@ def from_stream(stream: Any, composer: str, title: str) -> Score | None:
     bars = round((end - start) / bar)
     if bars < MIN_BARS:
         return None
-    parts = [list(_notes(part, start, end, beat)) for part in streams]
+    parts = [notes for part in streams if (notes := list(_notes(part, start, end, beat)))]
     keys = list(first.recurse().getElementsByClass("KeySignature"))
-    if not keys or len({key.sharps for key in keys}) != 1:
+    if not parts or not keys or len({key.sharps for key in keys}) != 1:
         return None
-    return Score(
-        composer=composer,
-        title=title,
-        metre=metre,
-        bars=bars,
-        parts=[part for part in parts if part],
-        symbols=list(_symbols(stream, start, end, beat)),
-        sharps=keys[0].sharps,
-        mode=(getattr(keys[0], "mode", None) or "") if len(streams) == 1 else "",
-    )
+    symbols = list(_symbols(stream, start, end, beat))
+    # Of four pieces with chord symbols, the signatures of two are not the key.
+    key = None if symbols else _key(keys[0], parts)
+    return Score(composer, title, metre, bars, parts, symbols, key)
+
+
+def _key(signature: Any, parts: list[list[ScoreNote]]) -> tuple[int, str] | None:
+    """Read the key from a signature: of a tune with its mode, of voices by whose tonic they end on."""
+    major = 7 * signature.sharps % 12
+    tonics = {"major": major, "minor": (major + 9) % 12}
+    mode = getattr(signature, "mode", None)
+    if len(parts) == 1 and mode:
+        return (tonics[mode], mode) if mode in tonics else None
+    end = max(note.end for part in parts for note in part)
+    last = min(note.midi for part in parts for note in part if note.end > end - _CLOSE) % 12
+    return next(((tonic, mode) for mode, tonic in tonics.items() if tonic == last), None)
 
 
 def _regular(measures: list[Any], bar: float) -> tuple[float, float]:

@@ -18,9 +18,9 @@ LABELS = (*TRIADS, NO_CHORD)
 _SHORTEST_SECONDS = 0.5
 _SPAN = 0.5  # seconds that are taken together where there is no beat
 _NO_CHORD = 0.60  # similarity below which drums, noise or a single voice is no chord; triads reach 0.6 to 0.9
-SHARPNESS = 15.0
+SHARPNESS = 20.0
 """Of similarities as logarithms of probability."""
-_CHANGE, _CHANGE_AT_BAR = 4.0, 1.0  # what a change of chord costs between bars, and at the beginning of one
+_CHANGE, _CHANGE_AT_BAR = 2.0, 1.0  # what a change of chord costs between bars, and at the beginning of one
 _CENTRE, _SPREAD, _LOWEST_TREBLE, _BASS_TOP = 58, 11, 45, 52  # MIDI: where chords are played, and basses
 _CONTRAST = 1.3  # loud notes count for more than their logarithmic level
 _BASS_WEIGHT = 0.15
