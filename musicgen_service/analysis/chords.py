@@ -21,6 +21,7 @@ _NO_CHORD = 0.60  # similarity below which drums, noise or a single voice is no 
 SHARPNESS = 20.0
 """Of similarities as logarithms of probability."""
 _CHANGE, _CHANGE_AT_BAR = 2.0, 1.0  # what a change of chord costs between bars, and at the beginning of one
+_CHANGE_WITHOUT_BEAT = 6.0  # what it costs where there is no beat: of speech, single words sound like chords
 _CENTRE, _SPREAD, _LOWEST_TREBLE, _BASS_TOP = 58, 11, 45, 52  # MIDI: where chords are played, and basses
 _CONTRAST = 1.3  # loud notes count for more than their logarithmic level
 _BASS_WEIGHT = 0.15
@@ -77,18 +78,18 @@ def recognise(samples: np.ndarray, sample_rate: int, grid: beats.BeatGrid | None
     if (nothing := trivial_harmony(audio)) is not None:
         return nothing
     grid = beats.track(samples, sample_rate) if grid is None else grid
-    edges, is_bar = spans(grid, len(audio) / RATE)
+    edges, costs = spans(grid, len(audio) / RATE)
     means = span_levels(audio, edges, tuning_of(audio, RATE))
     similar = similarity(means)
     scores = SHARPNESS * np.concatenate([similar, np.full((1, similar.shape[1]), _NO_CHORD)])
-    path = decode(scores, is_bar)
+    path = decode(scores, costs)
     # The key is decoded without "no chord": what is too unclear for a chord is still evidence for a key.
-    triads = decode(scores[:-1], is_bar)
+    triads = decode(scores[:-1], costs)
     lengths = np.diff(edges)
     keys = key.rank(
         np.bincount(triads, lengths, len(TRIADS)) / lengths.sum(),
         TRIADS[triads[0]],
-        fold(means**_CONTRAST) @ lengths,
+        [pitch_class_levels(means, lengths)],
         float(lengths[path < len(TRIADS)].sum() / lengths.sum()),
     )
     return build_harmony(np.exp(scores - scores.max(axis=0)), path, edges, LABELS, keys)
@@ -150,14 +151,14 @@ def chroma(
     return result
 
 
-def spans(grid: beats.BeatGrid, seconds: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Edges of the stretches within which no chord changes, and whether a bar begins at each stretch."""
-    if len(grid.beats) > 3 and grid.confidence > 0.1:
-        inner = grid.beats[(grid.beats > 0.1) & (grid.beats < seconds - 0.1)]
-    else:
-        inner = np.arange(_SPAN, seconds - 0.1, _SPAN)
-    edges = np.concatenate([[0.0], inner, [seconds]])
-    return edges, np.isin(edges[:-1], grid.downbeats)
+def spans(grid: beats.BeatGrid, seconds: float) -> tuple[Array, Array]:
+    """Edges of the stretches within which no chord changes, and what a change at the beginning of each costs."""
+    has_beat = len(grid.beats) > 3 and grid.confidence > 0.1
+    inner = grid.beats if has_beat else np.arange(_SPAN, seconds, _SPAN)
+    edges = np.concatenate([[0.0], inner[(inner > 0.1) & (inner < seconds - 0.1)], [seconds]])
+    costs = np.full(len(edges) - 1, _CHANGE if has_beat else _CHANGE_WITHOUT_BEAT)
+    costs[np.isin(edges[:-1], grid.downbeats) & has_beat] = _CHANGE_AT_BAR
+    return edges, costs
 
 
 def span_levels(audio: NDArray[np.float32], edges: Array, tuning: float) -> Array:
@@ -175,6 +176,12 @@ def means_between(values: Array, edges: Array) -> Array:
     return means
 
 
+def pitch_class_levels(means: Array, lengths: Array) -> Array:
+    """How much of each pitch class there is, ``[12]``, in spans of semitone levels ``[semitones, spans]``."""
+    classes: Array = fold(means**_CONTRAST) @ lengths
+    return classes
+
+
 def similarity(pitches: Array) -> Array:
     """How well each of TRIADS explains semitone levels ``[semitones, spans]``: ``[24, spans]``."""
     midi = LOWEST + np.arange(len(pitches))
@@ -187,12 +194,12 @@ def similarity(pitches: Array) -> Array:
     return result
 
 
-def decode(scores: Array, is_bar: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The best sequence of states (Viterbi) where changing costs, and less at the beginning of a bar."""
+def decode(scores: Array, costs: Array) -> NDArray[np.int64]:
+    """The best sequence of states (Viterbi) where a change at the beginning of each span costs so much."""
     states, spans = scores.shape
     total, came_from = scores[:, 0].copy(), np.zeros((spans, states), int)
     for span in range(1, spans):
-        leave = total.max() - (_CHANGE_AT_BAR if is_bar[span] else _CHANGE)
+        leave = total.max() - costs[span]
         stays = total >= leave
         came_from[span] = np.where(stays, np.arange(states), int(np.argmax(total)))
         total = np.maximum(total, leave) + scores[:, span]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicgen_service.analysis import beats, chords, key
-from musicgen_service.analysis.chord_labels import LABELS, TRIADS, pitch_classes, triad_shares
+from musicgen_service.analysis.chord_labels import LABELS, NO_CHORD, TRIADS, pitch_classes, triad_shares
 from musicgen_service.analysis.chords import Harmony
 from musicgen_service.analysis.envelopes import RATE
 
@@ -15,8 +15,11 @@ _TRIAD_SHARES = triad_shares()
 # Fitted on rendered scores (bench/rendered, the part for training).
 _TRUST = 2.0  # in the network, beside the levels of semitones
 _FOUR_NOTES = 1.0  # in favour of chords of four notes, most of which the network calls triads
-_FAVOUR = np.array([[_FOUR_NOTES * (pitch_classes(label).sum() == 4)] for label in LABELS])
-_FAINT, _CLEAR = 0.25, 0.75  # mean of the strongest pitch class without any key, and with one that nobody doubts
+_NO_CHORD = 2.0  # in favour of none: the network hears chords in some melodies and voices
+_FAVOUR = np.array(
+    [[_NO_CHORD if label == NO_CHORD else _FOUR_NOTES * (pitch_classes(label).sum() == 4)] for label in LABELS]
+)
+_FAINT, _CLEAR = 0.25, 0.65  # mean of the strongest pitch class without any key, and with one that nobody doubts
 
 
 class HeardChords(NamedTuple):
@@ -48,13 +51,14 @@ def to_harmony(heard: HeardChords, audio: NDArray[np.float32], grid: beats.BeatG
     audio : the same recording at RATE, ``[samples]``, peak 1
     grid : its beats
     """
-    edges, is_bar = chords.spans(grid, len(audio) / RATE)
-    similar = chords.similarity(chords.span_levels(audio, edges, heard.tuning))
+    edges, costs = chords.spans(grid, len(audio) / RATE)
+    means = chords.span_levels(audio, edges, heard.tuning)
+    similar = chords.similarity(means)
     frames = edges * heard.frame_rate
     by_levels = chords.SHARPNESS * (_TRIAD_SHARES.T @ (similar - similar.max(axis=0)))  # 0 for "no chord"
     scores = _TRUST * chords.means_between(np.log(heard.probabilities + _FLOOR), frames) + _FAVOUR + by_levels
     likelihoods = chords.means_between(heard.probabilities, frames) * np.exp(_FAVOUR + by_levels)
-    path = chords.decode(scores, is_bar)
+    path = chords.decode(scores, costs)
     lengths = np.diff(edges)
     triads = _TRIAD_SHARES[:, path]
     begun = triads[:, triads.any(axis=0)][:, :1]
@@ -62,7 +66,7 @@ def to_harmony(heard: HeardChords, audio: NDArray[np.float32], grid: beats.BeatG
     keys = key.rank(
         triads @ lengths / lengths.sum(),
         TRIADS[int(begun.argmax())] if begun.any() else None,
-        pitches,
+        [pitches, chords.pitch_class_levels(means, lengths)],
         float(np.clip((pitches.max() - _FAINT) / (_CLEAR - _FAINT), 0, 1)),
     )
     return chords.build_harmony(likelihoods, path, edges, LABELS, keys)

@@ -60,4 +60,24 @@ def test_a_key_is_as_sure_as_its_pitches_are_clear(loudness: float) -> None:
         assert not harmony.keys
     else:
         assert harmony.keys[0][0] == "C major"
-        assert sum(share for _, share in harmony.keys) == pytest.approx(min(1.0, (loudness - 0.25) / 0.5), abs=0.05)
+        assert sum(share for _, share in harmony.keys) == pytest.approx(min(1.0, (loudness - 0.25) / 0.4), abs=0.05)
+
+
+def test_a_chord_of_four_notes_is_named_though_the_network_leans_to_its_triad() -> None:
+    leaning = heard(*["C:maj"] * 80, certainty=0.55)
+    leaning.probabilities[LABELS.index("C:7")] = 0.4
+    assert [chord.label for chord in to_harmony(leaning, audio(C, C), GRID).chords] == ["C:7"]
+
+
+def test_chords_may_change_with_every_beat() -> None:
+    frames = (["C:maj"] * 10 + ["A:min"] * 10) * 4
+    harmony = to_harmony(heard(*frames), audio(*[C[: len(C) // 4], A_MINOR[: len(A_MINOR) // 4]] * 4), GRID)
+    assert [chord.label for chord in harmony.chords] == ["C:maj", "A:min"] * 4
+
+
+def test_a_word_that_sounds_like_a_chord_is_none_where_there_is_no_beat() -> None:
+    frames = ["N"] * 30 + ["C:maj"] * 10 + ["N"] * 40
+    doubtful = heard(*frames, certainty=0.6)
+    doubtful.probabilities[LABELS.index("N")] += 0.3 * (np.arange(80) // 10 == 3)
+    with_beat, without = (to_harmony(doubtful, audio(C, C), grid).chords for grid in (GRID, BeatGrid()))
+    assert len(without) == 1
