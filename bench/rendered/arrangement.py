@@ -84,6 +84,8 @@ def accompaniment(
         tonic = NOTE_NAMES.index(root)
         voiced = _voiced(tonic, steps, int(random.integers(-4, 5)))
         following = chords[(number + 1) % len(chords)].label.partition(":")[0]
+        # Too short to be broken up: the chord would not be heard whole.
+        is_whole = not figure.notes or (chord.end - chord.start) * len(figure.starts) < len(figure.notes)
         bass += _bass(chord, figure.bass, tonic, steps, following)
         first = int(np.ceil(chord.start - 1e-6))
         beats = range(first, int(np.ceil(chord.end - 1e-6)))
@@ -97,7 +99,7 @@ def accompaniment(
                 end = min(start + figure.length, chord.end) if figure.length else chord.end
                 if start >= chord.end - 1e-3:
                     continue
-                chosen = figure.notes[strikes % len(figure.notes)] if figure.notes else range(len(voiced))
+                chosen = range(len(voiced)) if is_whole else figure.notes[strikes % len(figure.notes)]
                 strikes += 1
                 loudness = 0.6 + (_ACCENT if beat % beats_per_bar == 0 and at == 0 else 0)
                 upper += [ScoreNote(start, end, voiced[place % len(voiced)], loudness) for place in chosen]

@@ -129,7 +129,8 @@ class Figure:
     ----------
     starts : when, as shares of a beat, within each beat that is played
     beats : "all", "first" of the chord, "others" than the first of the bar, or "even": every second
-    notes : which of the chord's notes at each start, lowest first; empty for all of them
+    notes : which of the chord's notes at each start, lowest first, and counted from the lowest again where it has
+        fewer; empty for all of them
     length : how long, in beats; 0 for as long as the chord lasts
     bass : "root" once a chord, "beats" root and fifth on every beat, "walking", or "" for none
     """
@@ -144,13 +145,13 @@ class Figure:
 
 FIGURES = {
     "held": Figure(TRAINING, (0.0,), "first", (), 0, "root"),
-    "alberti": Figure(TRAINING, (0.0, 0.5), "all", ((0,), (2,), (1,), (2,)), 0.5, ""),
+    "alberti": Figure(TRAINING, (0.0, 0.5), "all", ((0,), (2,), (1,), (3,)), 0.5, ""),
     "oom-pah": Figure(TRAINING, (0.0,), "others", (), 0.5, "root"),
     "strummed eighths": Figure(TRAINING, (0.0, 0.5), "all", (), 0.5, "root"),
     "quarters": Figure(TRAINING, (0.0,), "all", (), 0.9, "beats"),
     "arpeggio": Figure(HELD_BACK, (0.0, 0.5), "all", ((0,), (1,), (2,), (3,)), 1.0, "root"),
     "offbeats": Figure(HELD_BACK, (0.5,), "all", (), 0.3, "beats"),
-    "broken": Figure(HELD_BACK, (0.0, 0.25, 0.5, 0.75), "all", ((2,), (1,), (0,), (1,)), 0.25, "root"),
+    "broken": Figure(HELD_BACK, (0.0, 0.25, 0.5, 0.75), "all", ((3,), (1,), (0,), (2,)), 0.25, "root"),
     "halves": Figure(HELD_BACK, (0.0,), "even", (), 1.9, "walking"),
     "charleston": Figure(HELD_BACK, (0.0, 0.5), "even", (), 0.4, "walking"),
 }
