@@ -14,7 +14,6 @@ _OCTAVES = (1 / 3, 1 / 2, 1, 2, 3)
 _RIGHT_BEATS = 0.8  # F-measure from which beats are right, octave and phase included
 _BINS = np.linspace(0, 1, 6)
 _NO_BEAT = 0.15  # confidence below which there may be no beat
-_UNNAMED = "X"
 
 Pair = tuple[Annotated, Heard]
 ROWS = (

@@ -1,0 +1,77 @@
+"""What it costs to analyse ten minutes of music: seconds and memory, with everything and without networks.
+
+    python -m bench.long_file
+
+Each analysis is a process of its own, started like the command, so that its imports count and its memory is its own.
+The music is synthesised songs, one after the other.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench import machine
+from bench.analysis import FIRST_SEED
+from demo.synth import SAMPLE_RATE, Synthesiser
+
+import numpy as np
+import soundfile
+import torch
+
+MINUTES = 10.0
+_SONG_SECONDS = 60.0
+_WITHOUT_NETWORKS = """
+import sys
+from pathlib import Path
+from musicgen_service.analysis import beats, chords, report
+from musicgen_service.audio import reading
+print(report.analyse(reading.read(Path(sys.argv[1])), beats.track, chords.recognise))
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    options = parser.parse_args()
+    print(machine.describe(torch.device("cpu")))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.flac"
+        soundfile.write(path, _music(options.minutes * 60), SAMPLE_RATE)
+        for name, arguments in (
+            ("everything", ["-m", "musicgen_service", "analyse", str(path), "--json"]),
+            ("without networks", ["-c", _WITHOUT_NETWORKS, str(path)]),
+        ):
+            seconds, mebibytes = _cost(arguments)
+            print(f"{name:18} {options.minutes:g} minutes: {seconds:6.1f} s, {mebibytes:5.0f} MiB at most", flush=True)
+
+
+def _music(seconds: float) -> np.ndarray:
+    count = int(np.ceil(seconds / _SONG_SECONDS))
+    songs = [Synthesiser().song(FIRST_SEED + number, _SONG_SECONDS).audio for number in range(count)]
+    return np.concatenate(songs)[: round(seconds * SAMPLE_RATE)]
+
+
+def _cost(arguments: list[str]) -> tuple[float, float]:
+    """Seconds and peak resident memory, in MiB, of a Python with arguments.
+
+    Raises
+    ------
+    RuntimeError
+        It failed.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{arguments} failed")
+    # Kibibytes on Linux, bytes on macOS.
+    return time.perf_counter() - started, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+
+if __name__ == "__main__":
+    main()
