@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from musicgen_service.analysis import beats, key
 from musicgen_service.analysis.chord_labels import NO_CHORD, TRIADS, pitch_classes
 from musicgen_service.analysis.envelopes import RATE, mono
-from musicgen_service.analysis.pitch import LOWEST, PITCH_RATE, TRIAD_VECTORS, fold, levels, tuning_of
+from musicgen_service.analysis.pitch import LOWEST, NOTE_NAMES, PITCH_RATE, fold, levels, tuning_of
 
 Array = NDArray[np.float64]
 LABELS = (*TRIADS, NO_CHORD)
@@ -18,10 +18,9 @@ LABELS = (*TRIADS, NO_CHORD)
 _SHORTEST_SECONDS = 0.5
 _SPAN = 0.5  # seconds that are taken together where there is no beat
 _NO_CHORD = 0.60  # similarity below which drums, noise or a single voice is no chord; triads reach 0.6 to 0.9
-SHARPNESS = 20.0
-"""Of similarities as logarithms of probability."""
+_SHARPNESS = 20.0  # of similarities as logarithms of probability
 _CHANGE, _CHANGE_AT_BAR = 2.0, 1.0  # what a change of chord costs between bars, and at the beginning of one
-_CHANGE_WITHOUT_BEAT = 6.0  # what it costs where there is no beat: of speech, single words sound like chords
+_CHANGE_WITHOUT_BEAT = 8.0  # what it costs where there is no beat: of speech, single words sound like chords
 _CENTRE, _SPREAD, _LOWEST_TREBLE, _BASS_TOP = 58, 11, 45, 52  # MIDI: where chords are played, and basses
 _CONTRAST = 1.3  # loud notes count for more than their logarithmic level
 _BASS_WEIGHT = 0.15
@@ -81,7 +80,7 @@ def recognise(samples: np.ndarray, sample_rate: int, grid: beats.BeatGrid | None
     edges, costs = spans(grid, len(audio) / RATE)
     means = span_levels(audio, edges, tuning_of(audio, RATE))
     similar = similarity(means)
-    scores = SHARPNESS * np.concatenate([similar, np.full((1, similar.shape[1]), _NO_CHORD)])
+    scores = _SHARPNESS * np.concatenate([similar, np.full((1, similar.shape[1]), _NO_CHORD)])
     path = decode(scores, costs)
     # The key is decoded without "no chord": what is too unclear for a chord is still evidence for a key.
     triads = decode(scores[:-1], costs)
@@ -182,15 +181,18 @@ def pitch_class_levels(means: Array, lengths: Array) -> Array:
     return classes
 
 
-def similarity(pitches: Array) -> Array:
-    """How well each of TRIADS explains semitone levels ``[semitones, spans]``: ``[24, spans]``."""
+def similarity(pitches: Array, labels: Sequence[str] = TRIADS) -> Array:
+    """How well each of some chords explains semitone levels ``[semitones, spans]``: ``[labels, spans]``."""
     midi = LOWEST + np.arange(len(pitches))
     register = np.exp(-(((midi - _CENTRE) / _SPREAD) ** 2)) * (midi >= _LOWEST_TREBLE)
     loud = pitches**_CONTRAST
     treble, bass = fold(loud * register[:, None]), fold(loud * (midi < _BASS_TOP)[:, None])
     treble = treble / np.maximum(np.linalg.norm(treble, axis=0), 1e-6)
     bass = bass / np.maximum(np.linalg.norm(bass, axis=0), 1e-6)
-    result: Array = TRIAD_VECTORS @ treble + _BASS_WEIGHT * np.concatenate([bass, bass])
+    notes = np.array([pitch_classes(label) for label in labels], float)
+    notes /= np.linalg.norm(notes, axis=1, keepdims=True)
+    roots = [NOTE_NAMES.index(label.partition(":")[0]) for label in labels]
+    result: Array = notes @ treble + _BASS_WEIGHT * bass[roots]
     return result
 
 
