@@ -1,5 +1,6 @@
 """What our analysis and its peers hear in a clip, in one form."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -90,9 +91,10 @@ def _beatnet(samples: NDArray[np.float32], rate: int) -> Heard:
 @cache
 def _beatnet_network() -> Any:
     _import_madmom()
-    # It opens a microphone where it is asked to, and plots; neither is needed here.
-    with patch.dict("sys.modules", pyaudio=MagicMock()):
-        from BeatNet.BeatNet import BeatNet
+    # For microphones, which are not listened to here.
+    sys.modules.setdefault("pyaudio", MagicMock())
+    from BeatNet.BeatNet import BeatNet
+
     return BeatNet(3, mode="offline", inference_model="DBN", plot=[], thread=False)
 
 
