@@ -46,8 +46,9 @@ def main() -> None:
             ("everything", ["-m", "musicgen_service", "analyse", str(path), "--json"]),
             ("without networks", ["-c", _WITHOUT_NETWORKS, str(path)]),
         ):
-            seconds, mebibytes = _cost(arguments)
-            print(f"{name:18} {options.minutes:g} minutes: {seconds:6.1f} s, {mebibytes:5.0f} MiB at most", flush=True)
+            seconds, busy, mebibytes = _cost(arguments)
+            cost = f"{seconds:6.1f} s, {busy:6.1f} s of processor time, {mebibytes:5.0f} MiB at most"
+            print(f"{name:18} {options.minutes:g} minutes: {cost}", flush=True)
 
 
 def _music(seconds: float) -> np.ndarray:
@@ -56,8 +57,8 @@ def _music(seconds: float) -> np.ndarray:
     return np.concatenate(songs)[: round(seconds * SAMPLE_RATE)]
 
 
-def _cost(arguments: list[str]) -> tuple[float, float]:
-    """Seconds and peak resident memory, in MiB, of a Python with arguments.
+def _cost(arguments: list[str]) -> tuple[float, float, float]:
+    """Seconds, seconds of processor time, and peak resident memory in MiB, of a Python with arguments.
 
     Raises
     ------
@@ -70,7 +71,8 @@ def _cost(arguments: list[str]) -> tuple[float, float]:
     if status:
         raise RuntimeError(f"{arguments} failed")
     # Kibibytes on Linux, bytes on macOS.
-    return time.perf_counter() - started, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    seconds = time.perf_counter() - started
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 
 
 if __name__ == "__main__":
