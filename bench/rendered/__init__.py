@@ -1,7 +1,7 @@
 """Scores of human composers, played by a soundfont, with exact truth about what is heard.
 
 `python -m bench.rendered` makes the clips; `load` reads them. Making them needs the extra `bench` of pyproject.toml
-(music21, whose corpus has the scores, and mido) and Debian's `fluidsynth` and `fluid-soundfont-gm`; reading them needs
+(music21, whose corpus has the scores) and Debian's `fluidsynth` and `fluid-soundfont-gm`; reading them needs
 nothing.
 """
 
