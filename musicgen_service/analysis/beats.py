@@ -1,18 +1,43 @@
 """Tempo, beats and bars of a recording."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import scipy  # submodules are imported on first use
 
-from musicgen_service.analysis import metre, pulse
-from musicgen_service.analysis.envelopes import FRAME_RATE, envelopes, mono
+from musicgen_service.analysis import local_tempo, metre, metre_model, pulse
+from musicgen_service.analysis.envelopes import FRAME_RATE, RATE, envelopes, mono
 
 MIN_SECONDS = 1.0
-_MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3])  # weights of the envelopes when searching for pulses
-_EDGE = 0.03  # seconds
 MIN_BEATS = 8  # fewer may be evenly spaced by chance
-_FULL_CONFIDENCE = 0.35  # regularity of an unmistakable pulse
+_MIX = np.array(
+    [1.0, 1.0, 0.5, 0.3, 0.3, 3.0, 0.0]
+)  # weights of the envelopes, and of what a network hears, for pulses
+_EDGE = 0.03  # seconds
+_MIN_DRIFTING = 16  # ticks: fewer are told from even ones by chance
+_SMOOTHING = 2  # neighbours on each side of a drifting tick
+_DRIFT_GAIN = 1.2  # how much stronger the onsets at drifting ticks must be before the tempo may be drifting
+_MAX_ALTERNATIVES, _MIN_ALTERNATIVE = 4, 0.005
+_SILENCE = 1e-3  # of the peak: -60 dB
+_MIN_SILENCE = 1.0  # seconds: beats go on through shorter rests
+_PEAK_SAMPLES = 512
+_ACTIVATION = 8.0  # onsets are up to so many times their mean
+
+Network = Callable[[np.ndarray], np.ndarray]
+"""From float32 ``[samples]`` at RATE, peak 1, to the probabilities of a beat that is no downbeat and of a downbeat,
+``[2, frames]``, NETWORK_RATE times per second."""
+NETWORK_RATE = 50
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Other beats that a recording may have: beats per minute, the kind of bar, and how probable they are."""
+
+    tempo: float
+    metre: str
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -22,10 +47,13 @@ class BeatGrid:
     Attributes
     ----------
     tempo : beats per minute, from a line fitted to the beats
-    beats : seconds, float64 ``[beats]``
+    beats : seconds, float64 ``[beats]``; none where it is silent
     downbeats : the beats that begin a bar
-    beats_per_bar : 4 or 3
-    confidence : 0 (no pulse) to 1
+    beats_per_bar : 2 to 7; 6/8 has two
+    confidence : probability that these are the beats, their octave and phase included
+    metre : the kind of bar, such as "6/8"
+    metre_confidence : probability that bars are right if the beats are
+    alternatives : other beats, the most probable first; their confidences and `confidence` add up to at most 1
     """
 
     tempo: float = 0.0
@@ -33,6 +61,9 @@ class BeatGrid:
     downbeats: np.ndarray = field(default_factory=lambda: np.zeros(0))
     beats_per_bar: int = 4
     confidence: float = 0.0
+    metre: str = "4/4"
+    metre_confidence: float = 0.0
+    alternatives: tuple[Alternative, ...] = ()
 
 
 class BeatTracker(Protocol):
@@ -43,7 +74,9 @@ class BeatTracker(Protocol):
         ...
 
 
-def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> BeatGrid:
+def track(
+    samples: np.ndarray, sample_rate: int, tempo: float | None = None, network: Network | None = None
+) -> BeatGrid:
     """Find the beats and bars of a recording.
 
     Parameters
@@ -52,32 +85,80 @@ def track(samples: np.ndarray, sample_rate: int, tempo: float | None = None) -> 
     sample_rate : samples per second
     tempo : the requested tempo, if any: decides between half and double tempo, but clear evidence of another
         tempo overrides it
+    network : a network that hears beats, if there is one
     """
     audio = mono(samples, sample_rate)
     seconds = np.shape(samples)[-1] / sample_rate
     if seconds < MIN_SECONDS or not audio.any():
         return BeatGrid()
     rows = envelopes(audio)
-    candidates = pulses(rows, tempo)
+    if network:
+        rows = np.concatenate([rows, activations(network(audio), rows.shape[1])])
+    candidates = metre_model.candidates(rows, possible(rows, tempo), tempo)
     if not candidates:
         return BeatGrid()
-    reading = metre.best(rows, candidates, tempo)
-    times = reading.beats / FRAME_RATE
-    # A beat on the file's first sample may be measured slightly before it; one on its end is no longer inside.
-    inside = (times > -_EDGE) & (times < seconds - _EDGE)
-    is_downbeat = (np.arange(len(times)) - reading.first_downbeat) % reading.beats_per_bar == 0
-    slope = float(np.polyfit(np.arange(len(times)), times, 1)[0])
+    best, *others = candidates
+    reading = best.reading
+    every = reading.beats.frames / FRAME_RATE
+    found = _sounding(audio, inside(reading.beats.frames, seconds))
+    downbeats = inside(reading.downbeats, seconds)
     return BeatGrid(
-        tempo=60 / slope,
-        beats=np.maximum(times[inside], 0.0),
-        downbeats=np.maximum(times[inside & is_downbeat], 0.0),
-        beats_per_bar=reading.beats_per_bar,
-        confidence=float(np.clip(reading.regularity / _FULL_CONFIDENCE, 0, 1) * min(1.0, inside.sum() / MIN_BEATS)),
+        tempo=60 / float(np.polyfit(np.arange(len(every)), every, 1)[0]),
+        beats=found,
+        downbeats=downbeats[np.isin(downbeats, found)],
+        beats_per_bar=reading.metre.beats,
+        confidence=best.probability,
+        metre=reading.metre.name,
+        metre_confidence=best.metre_probability,
+        alternatives=tuple(
+            Alternative(other.beats.tempo, other.metre.name, other.probability)
+            for other in others[:_MAX_ALTERNATIVES]
+            if other.probability > _MIN_ALTERNATIVE
+        ),
     )
 
 
-def pulses(rows: np.ndarray, tempo: float | None = None) -> list[tuple[np.ndarray, float]]:
-    """Find candidate pulses (ticks in frames, regularity) of `envelopes`, including pulses near an expected tempo."""
-    onsets = _MIX @ rows
-    candidates = [(pulse.ticks(onsets, period), regularity) for period, regularity in pulse.periods(onsets, tempo)]
-    return [(ticks, regularity) for ticks, regularity in candidates if len(ticks) > 1]
+def activations(probabilities: np.ndarray, frames: int) -> np.ndarray:
+    """A network's probabilities as further rows of `envelopes`, in their units: of any beat, and of a downbeat."""
+    times = np.arange(frames) / FRAME_RATE * NETWORK_RATE
+    at = np.arange(probabilities.shape[1])
+    beats, downbeats = probabilities.sum(axis=0), probabilities[1]
+    return np.array([_ACTIVATION * np.interp(times, at, row, right=0.0) for row in (beats, downbeats)])
+
+
+def inside(frames: np.ndarray, seconds: float) -> np.ndarray:
+    """Times in seconds of those of ``[beats]`` in frames that are inside a recording."""
+    times = frames / FRAME_RATE
+    # A beat on the file's first sample may be measured slightly before it; one on its end is no longer inside.
+    result: np.ndarray = np.maximum(times[(times > -_EDGE) & (times < seconds - _EDGE)], 0.0)
+    return result
+
+
+def _sounding(audio: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Those of ``[times]`` (seconds) that are not in a long silence."""
+    loudest = np.maximum.reduceat(np.abs(audio), np.arange(0, len(audio), _PEAK_SAMPLES))
+    # Loud within half of it before or after: in between is a silence that long.
+    reach = round(_MIN_SILENCE / 2 * RATE / _PEAK_SAMPLES)
+    near = scipy.ndimage.maximum_filter1d(loudest, 2 * reach + 1)
+    at = np.clip((times * RATE / _PEAK_SAMPLES).astype(int), 0, len(near) - 1)
+    result: np.ndarray = times[near[at] >= _SILENCE]
+    return result
+
+
+def possible(rows: np.ndarray, tempo: float | None = None) -> list[metre.Beats]:
+    """Find possible beats from `envelopes` and `activations`, some of them near an expected tempo."""
+    onsets = _MIX[: len(rows)] @ rows
+    periods = pulse.periods(onsets, tempo)
+    if not periods:
+        return []
+    pulses = [pulse.steady(onsets, period) for period in periods]
+    drifting = pulse.drifting(onsets, local_tempo.periods(onsets, periods))
+    for steady, ticks in zip(list(pulses), drifting, strict=True):
+        if len(ticks) >= _MIN_DRIFTING and _strength(onsets, ticks) > _DRIFT_GAIN * _strength(onsets, steady):
+            pulses.append(pulse.smooth(ticks, _SMOOTHING))
+    low_and_heard = rows[[0, *range(len(_MIX) - 2, len(rows) - 1)]]
+    return metre.possible_beats(onsets, low_and_heard, [ticks for ticks in pulses if len(ticks) > 1])
+
+
+def _strength(onsets: np.ndarray, ticks: np.ndarray) -> float:
+    return float(np.interp(ticks, np.arange(len(onsets)), onsets).mean())

@@ -6,9 +6,12 @@ import numpy as np
 
 from musicgen_service.analysis import beats, pulse
 from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.metre import METRES
 
 _MAX_DEVIATION = 0.2
 """Maximum deviation of a steady beat interval, as a share of the median interval."""
+
+_BEATS_PER_BAR = frozenset(metre.beats for metre in METRES)
 
 
 class DetectedBeats(NamedTuple):
@@ -41,11 +44,16 @@ def to_grid(detected: DetectedBeats) -> BeatGrid | None:
     numbers, first = np.unique(number, return_index=True)
     grid = pulse.smooth(np.interp(np.arange(number[-1] + 1), numbers, detected.beats[first]), 1)
     is_downbeat = np.isin(np.arange(len(grid)), number[np.isin(detected.beats, detected.downbeats)])
-    bar = np.median(np.diff(np.flatnonzero(is_downbeat))) if is_downbeat.sum() > 1 else 4
+    bars = np.diff(np.flatnonzero(is_downbeat))
+    # Between downbeats may lie several bars of three, or, where one was missed, any number of beats.
+    usual = int(np.median(bars)) if len(bars) else 4
+    beats_per_bar = 3 if usual % 3 == 0 else usual if usual in _BEATS_PER_BAR else 4
     return BeatGrid(
         tempo=60 / float(np.polyfit(np.arange(len(grid)), grid, 1)[0]),
         beats=np.maximum(grid, 0.0),
         downbeats=np.maximum(grid[is_downbeat], 0.0),
-        beats_per_bar=3 if bar % 3 == 0 else 4,
+        beats_per_bar=beats_per_bar,
         confidence=detected.probability * steady_share,
+        metre=f"{beats_per_bar}/4",
+        metre_confidence=float((bars % beats_per_bar == 0).mean()) if len(bars) else 0.0,
     )

@@ -13,6 +13,7 @@ HOP = 256
 FRAME_RATE = RATE / HOP
 BANDS = ("low", "mid", "high", "harmony", "bass")
 _FFT, _MELS, _MEL_RANGE = 1024, 96, (30.0, 10_500.0)
+_BLOCK = 4096  # frames
 _CROSSOVERS = (160.0, 3000.0)
 _LATENCY = 0.8  # frames by which the difference of two windows peaks before the onset
 _NOVELTY_SECONDS = 0.6
@@ -47,14 +48,13 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
     3 kHz and above (spectral flux relative to the loudest previous neighbour, after Böck & Widmer's SuperFlux, DAFx
     2013), changes of the triad and changes of the bass from the last 0.6 s to the next.
     """
-    spectrum = mel.magnitudes(audio, _FFT, HOP)
-    bands = mel.filters(RATE, _FFT, _MELS, *_MEL_RANGE) @ spectrum
+    bands = _bands(audio)
     loudness = np.log1p(1000 * bands / max(float(bands.max()), 1e-9))
     before = scipy.ndimage.maximum_filter1d(loudness, 3, axis=0)
     rises = np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
     centres = mel.frequencies(_MELS + 2, *_MEL_RANGE)[1:-1]
     parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
-    frames = np.arange(spectrum.shape[1])
+    frames = np.arange(bands.shape[1])
     sums = [np.maximum(part.sum(axis=0) - _NOISE_FLOOR, 0) for part in parts]
     rows = np.array([np.interp(frames - _LATENCY, frames, row) for row in sums])
     means = rows.mean(axis=1)
@@ -62,6 +62,18 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
     times = frames / FRAME_RATE * PITCH_RATE
     changes = [np.interp(times, np.arange(len(novelty)), novelty**2 / _TYPICAL_NOVELTY) for novelty in _changes(audio)]
     return np.minimum(np.concatenate([rows, changes]), _CEILING)
+
+
+def _bands(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the magnitudes of mel bands, ``[bands, frames]``, block by block: all spectra together are large."""
+    filters = mel.filters(RATE, _FFT, _MELS, *_MEL_RANGE)
+    frames, around = 1 + len(audio) // HOP, _FFT // HOP
+    bands = np.empty((_MELS, frames), np.float32)
+    for start in range(0, frames, _BLOCK):
+        before = min(start, around)
+        part = mel.magnitudes(audio[(start - before) * HOP : (start + _BLOCK + around) * HOP], _FFT, HOP)
+        bands[:, start : start + _BLOCK] = filters @ part[:, before : before + min(_BLOCK, frames - start)]
+    return bands
 
 
 def _changes(audio: NDArray[np.float32]) -> tuple[Array, Array]:

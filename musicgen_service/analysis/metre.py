@@ -1,111 +1,199 @@
-"""Choice among the possible beats and bars of a recording: each reading gets a score, and the best one is used."""
+"""Choice among the possible beats and bars of a recording: each reading gets a score, and from it a probability."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
+from musicgen_service.analysis import pulse
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 
 Array = NDArray[np.float64]
-METRES = (4, 3)
+
+
+@dataclass(frozen=True)
+class Metre:
+    """A kind of bar: its name, its number of beats, and whether beats fall into three parts."""
+
+    name: str
+    beats: int
+    is_compound: bool = False
+
+
+METRES = (Metre("4/4", 4), Metre("3/4", 3), Metre("2/4", 2), Metre("6/8", 2, True), Metre("5/4", 5), Metre("7/4", 7))
 _NEAR = 5  # frames within which an onset counts towards a metrical position
 _CEILING = 8.0
-PLACES = {
-    4: np.array([0, 5, 3, 5, 2, 5, 4, 5, 1, 5, 4, 5, 2, 5, 4, 5]),
-    3: np.array([0, 3, 2, 3, 1, 3, 2, 3, 1, 3, 2, 3]),
-}
-"""The class of each quarter-beat position in a bar. In 4/4: first beat, third, second and fourth, the half beat
-after the first, other half beats, other quarters. In 3/4: first beat, others, half beats, quarters."""
-KINDS = {metre: int(places.max()) + 2 for metre, places in PLACES.items()}
-"""Number of position classes, plus one for the first beats of every other bar, since a chord may last two bars."""
+_IN_TWOS, _IN_THREES = 7 * len(BANDS), 5 * len(BANDS)  # features of places
+_STEPS = (1, 2, 3, 4)  # ticks of a pulse to a beat
+_SAME = 0.02  # seconds: beats that are so near to others tell nothing new
+_SHARE = 0.9  # of beats that may be the same as others
+_SUBDIVISIONS = (0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4)
+_MIDDLE_TEMPO = 110.0  # beats per minute
+_KNOTS, _KNOT_OCTAVES = np.arange(-3, 4), 0.5
 
-# Fitted by demo/fit_metre.py on synthesised songs. Columns: onsets low, mid, high, changes of harmony and of bass.
-WEIGHTS = {
-    4: np.array(
-        [
-            (0.34, 0.41, -0.15, 0.16, -0.39),
-            (-0.08, -0.11, 0.17, -0.01, -0.37),
-            (-0.35, 0.01, 0.25, -0.56, -1.81),
-            (-0.35, -0.20, 0.37, 0.54, -0.17),
-            (0.21, -0.23, 0.04, -0.68, -0.27),
-            (-0.26, -0.12, -0.45, 0.00, 1.75),
-            (-0.28, -0.03, 0.14, 0.52, 0.18),
-        ]
-    ),
-    3: np.array(
-        [
-            (0.28, 0.17, 0.10, 0.67, -0.04),
-            (-0.29, 0.07, 0.39, -1.31, -1.08),
-            (-0.08, -0.05, 0.07, -0.22, 0.34),
-            (-0.29, -0.53, -0.24, 0.08, 0.71),
-            (-0.17, -0.13, -0.13, 0.60, -0.39),
-        ]
-    ),
-}
-# Octaves from 110 bpm, their square, being in 3/4, octaves when in 3/4, regularity of the pulse.
-REST_WEIGHTS = np.array([1.10, -2.22, -1.19, 1.03, 9.74])
-_EXPECTED, _EXPECTED_OCTAVES = 8.0, 0.04
-"""Score that an expected tempo adds to a reading at that tempo, and the width of the tolerance in octaves."""
+
+@dataclass(frozen=True)
+class Beats:
+    """Possible beats.
+
+    Attributes
+    ----------
+    frames : fractional frames, from a beat before the recording to one after
+    regularity : of all onsets at the tempo of the beats, the same of low onsets, and of a network's output where there
+        is one
+    pulse_regularity : of all onsets at the tempo of the pulse that the beats are taken from
+    """
+
+    frames: Array
+    regularity: Array
+    pulse_regularity: float
+
+    @cached_property
+    def tempo(self) -> float:
+        """Beats per minute."""
+        return _tempo(self.frames)
+
+    def agree(self, other: "Beats", tolerance: float) -> bool:
+        """Whether nearly all beats, of these and of the others, are within `tolerance` seconds of one another."""
+        if not 0.9 < self.tempo / other.tempo < 1.1:
+            return False
+        return min(_share_near(a.frames, b.frames, tolerance) for a, b in ((self, other), (other, self))) > _SHARE
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One interpretation of the beats and bars of a recording.
+    """One interpretation of a recording: its beats, the kind of its bars, and which of the beats is the first's."""
 
-    Attributes
-    ----------
-    beats : fractional frames, from one beat before the recording to one after
-    beats_per_bar : 4 or 3
-    first_downbeat : index of the first downbeat among the beats
-    regularity : of the pulse that the beats come from
-    """
-
-    beats: Array
-    beats_per_bar: int
+    beats: Beats
+    metre: Metre
     first_downbeat: int
-    regularity: float
 
     @property
-    def tempo(self) -> float:
-        """Beats per minute."""
-        return float(60 * FRAME_RATE / np.median(np.diff(self.beats)))
+    def downbeats(self) -> Array:
+        """Those of the beats that begin a bar, in frames."""
+        return self.beats.frames[self.first_downbeat :: self.metre.beats]
 
 
-def readings(pulses: list[tuple[Array, float]]) -> list[Reading]:
-    """List all readings of pulses (ticks, regularity): on or between the ticks, in each metre, from each beat."""
-    result = []
-    for ticks, regularity in pulses:
+def possible_beats(onsets: Array, rows: Array, pulses: Sequence[Array]) -> list[Beats]:
+    """Beats on every tick of pulses, on every second to fourth one, and between ticks.
+
+    Parameters
+    ----------
+    onsets : ``[frames]``, all of them
+    rows : ``[rows, frames]`` of low onsets, and of a network's output where there is one
+    pulses : the times of ticks, in frames
+    """
+    regularity = np.array([pulse.regularity(row) for row in (onsets, *rows)])
+    result: list[Beats] = []
+    for ticks in pulses:
         extended = np.concatenate([[2 * ticks[0] - ticks[1]], ticks, [2 * ticks[-1] - ticks[-2]]])
-        for beats in (extended, (extended[:-1] + extended[1:]) / 2):
-            result += [Reading(beats, m, d, regularity) for m in METRES for d in range(m)]
+        grids = [extended[first::step] for step in _STEPS for first in range(step)]
+        for grid in (*grids, (extended[:-1] + extended[1:]) / 2):
+            if len(grid) < 2 or not pulse.MIN_TEMPO < _tempo(grid) < pulse.MAX_TEMPO:
+                continue
+            own = np.array([np.interp(_tempo(grid), pulse.TEMPI, row) for row in regularity])
+            beats = Beats(grid, own, float(np.interp(_tempo(ticks), pulse.TEMPI, regularity[0])))
+            if not any(beats.agree(other, _SAME) for other in result):
+                result.append(beats)
     return result
 
 
-def evidence(rows: Array, reading: Reading) -> Array:
-    """Compute the features of a reading: the mean of each band at each class of position, ``[features]``."""
-    frames = rows.shape[1]
-    count = len(reading.beats)
-    quarters = np.interp(np.arange(4 * count - 3) / 4, np.arange(count), reading.beats)
-    quarters = np.concatenate([quarters, quarters[-1:] + (quarters[-1] - quarters[-2]) * np.arange(1, 4)])
-    at = np.round(quarters).astype(int)
-    inside = (at >= 0) & (at < frames)
-    places, number = PLACES[reading.beats_per_bar], KINDS[reading.beats_per_bar]
-    place = (np.arange(len(quarters)) - 4 * reading.first_downbeat)[inside]
-    at, kinds = at[inside], places[place % len(places)]
-    # First beats also belong to a second class: that of odd or of even bars, whichever has more.
-    first = kinds == 0
-    at = np.concatenate([at, at[first]])
-    kinds = np.concatenate([kinds, number - 1 + place[first] // len(places) % 2])
-    counts = np.maximum(np.bincount(kinds, minlength=number + 1), 1)
-    means = np.array([np.bincount(kinds, row[at], number + 1) / counts for row in rows]).T
-    tables = {m: np.zeros((KINDS[m], len(BANDS))) for m in METRES}
-    tables[reading.beats_per_bar] = np.minimum([*means[:-2], means[-2:].max(axis=0)], _CEILING)
-    octaves = np.log2(reading.tempo / 110)
-    three = float(reading.beats_per_bar == 3)
-    rest = [octaves, octaves**2, three, three * octaves, reading.regularity]
-    return np.concatenate([*(tables[m].ravel() for m in METRES), rest])
+def readings(beats: Beats) -> list[Reading]:
+    """All readings with these beats: in each metre, from each beat."""
+    return [Reading(beats, metre, first) for metre in METRES for first in range(metre.beats)]
+
+
+def evidence(rows: Array, beats: Beats) -> Array:
+    """Compute the features of all `readings` of beats, ``[readings, features]``.
+
+    Parameters
+    ----------
+    rows : ``[rows, frames]``, widened
+    """
+    levels = _levels(rows, beats.frames)
+    onsets, network = levels[: len(BANDS)], levels[len(BANDS) :]  # no row where no network has listened
+    octaves = float(np.log2(beats.tempo / _MIDDLE_TEMPO))
+    tempo = np.maximum(0, 1 - np.abs(octaves / _KNOT_OCTAVES - _KNOTS))  # weights of tempi are a line through points
+    unsteadiness = float(np.log(np.diff(beats.frames)).std())
+    in_threes = np.array([float(metre.beats % 2) for metre in METRES for _ in range(metre.beats)])
+    shared = [octaves, octaves**2, *tempo, *beats.regularity, beats.pulse_regularity, unsteadiness,
+              *_means(network, 1)[:, 0].ravel(), *np.ptp(_means(network[..., 0], 2), axis=1)]  # fmt: skip
+    return np.hstack(
+        [
+            np.concatenate([_places(onsets, metre) for metre in METRES]),
+            np.outer(in_threes, [1.0, octaves]),
+            np.tile(shared, (len(in_threes), 1)),
+            np.concatenate([_bar_features(network, metre) for metre in METRES]),
+            np.concatenate([_thirds(levels, metre) for metre in METRES]),
+            scipy.linalg.block_diag(*(np.tile([1.0, octaves], (metre.beats, 1)) for metre in METRES)),
+        ]
+    )
+
+
+def _levels(rows: Array, frames: Array) -> Array:
+    """Rows at the subdivisions of each beat, ``[rows, beats, subdivisions]``; NaN outside the recording."""
+    steps = np.diff(frames, append=2 * frames[-1] - frames[-2])
+    at = np.round(frames[:, None] + steps[:, None] * np.array(_SUBDIVISIONS)).astype(int)
+    inside = (at >= 0) & (at < rows.shape[1])
+    return np.where(inside, rows[:, np.clip(at, 0, rows.shape[1] - 1)], np.nan)
+
+
+def _means(levels: Array, period: int) -> Array:
+    """Means over every `period`-th beat from each of the first, ``[rows, beats, ...]`` to ``[rows, period, ...]``."""
+    padding = [(0, 0), (0, -levels.shape[1] % period), *[(0, 0)] * (levels.ndim - 2)]
+    bars = -(-levels.shape[1] // period)
+    padded = np.pad(levels, padding, constant_values=np.nan).reshape(len(levels), bars, period, *levels.shape[2:])
+    known = ~np.isnan(padded)
+    result: Array = np.where(known, padded, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return result
+
+
+def _places(levels: Array, metre: Metre) -> Array:
+    """Means of onsets at each class of place in bars from each beat, ``[beats, classes * bands]``.
+
+    In twos: first beat, third, second and fourth, the half beat after the first, other half beats, quarters, and the
+    first beat of every other bar. In threes, which have other weights: first beat, others, half beats, quarters, and
+    the first beat of every other bar. Bars of two are halves of bars of four; those of five and seven go with threes.
+    """
+    count = metre.beats
+    on, half = _means(levels[..., 0], count), _means(levels[..., 3], count)
+    quarters = np.repeat(_means(levels[..., [1, 5]], 1)[:, 0].mean(axis=1, keepdims=True), count, axis=1)
+    # A chord may last two bars: the first beats of either odd or even bars, whichever have more.
+    alternate = _means(levels[..., 0], 2 * count)
+    every_other = np.maximum(alternate[:, :count], alternate[:, count:])
+    if count % 2:
+        others = (on.sum(axis=1, keepdims=True) - on) / (count - 1)
+        halves = np.repeat(half.mean(axis=1, keepdims=True), count, axis=1)
+        classes = np.stack([on, others, halves, quarters, every_other])
+    else:
+        third, even = np.roll(on, -2, axis=1), (np.roll(on, -1, axis=1) + np.roll(on, -3, axis=1)) / 2
+        other_halves = (half.sum(axis=1, keepdims=True) - half) / (count - 1)
+        classes = np.stack([on, third, even, half, other_halves, quarters, every_other])
+    filled = np.minimum(classes, _CEILING).transpose(2, 0, 1).reshape(count, -1)
+    before, after = (0, _IN_THREES) if count % 2 == 0 else (_IN_TWOS, 0)
+    return np.pad(filled, ((0, 0), (before, after)))
+
+
+def _bar_features(levels: Array, metre: Metre) -> Array:
+    """What a network's output tells about bars from each beat, ``[beats, features]``.
+
+    That is how the first beat differs from the others, and the first of every other bar from all first ones.
+    """
+    count = metre.beats
+    on, alternate = _means(levels[..., 0], count), _means(levels[..., 0], 2 * count)
+    difference = (on - on.mean(axis=1, keepdims=True)) * count / (count - 1)
+    every_other = np.maximum(alternate[:, :count], alternate[:, count:]) - on
+    third = np.roll(difference, -2, axis=1) if count == 4 else np.zeros_like(on)
+    return np.concatenate([difference, every_other, third]).T
+
+
+def _thirds(levels: Array, metre: Metre) -> Array:
+    """In compound metres, how much more there is at thirds of beats than at halves, ``[beats, rows]``."""
+    third, half, two_thirds = _means(levels[..., 2:5], 1)[:, 0].T
+    return np.tile(metre.is_compound * ((third + two_thirds) / 2 - half), (metre.beats, 1))
 
 
 def widened(rows: Array) -> Array:
@@ -113,22 +201,11 @@ def widened(rows: Array) -> Array:
     return scipy.ndimage.maximum_filter1d(rows, _NEAR, axis=1)
 
 
-def best(rows: Array, pulses: list[tuple[Array, float]], tempo: float | None) -> Reading:
-    """Choose the most plausible reading of a recording.
+def _share_near(times: Array, others: Array, tolerance: float) -> float:
+    """Share of times (frames) that are within `tolerance` seconds of one of the others."""
+    reach = tolerance * FRAME_RATE
+    return float((np.searchsorted(others, times - reach) < np.searchsorted(others, times + reach)).mean())
 
-    Parameters
-    ----------
-    rows : ``[BANDS, frames]`` from `envelopes`
-    pulses : one or more of (ticks, regularity)
-    tempo : the expected tempo, if any
-    """
-    rows = widened(rows)
-    weights = np.concatenate([*(WEIGHTS[m].ravel() for m in METRES), REST_WEIGHTS])
 
-    def score(reading: Reading) -> float:
-        value = float(evidence(rows, reading) @ weights)
-        if tempo:
-            value += _EXPECTED * float(np.exp(-0.5 * (np.log2(reading.tempo / tempo) / _EXPECTED_OCTAVES) ** 2))
-        return value
-
-    return max(readings(pulses), key=score)
+def _tempo(frames: Array) -> float:
+    return float(60 * FRAME_RATE / np.median(np.diff(frames)))

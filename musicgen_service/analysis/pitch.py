@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOWEST, SEMITONES = 33, 60  # MIDI: 55 Hz to 1.7 kHz
-PITCH_RATE = 22_050 / 512  # frames per second
+_HOP = 512
+PITCH_RATE = 22_050 / _HOP  # frames per second
+_BLOCK, _MARGIN = 2048, 64  # frames that are transformed at once, and of context on both sides (1.5 s)
 _TUNING_SECONDS = 60
 _IN_TUNE = 0.15  # semitones: speech and drums seem to be off by as much, and no reader of chords minds it
 NOTE_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
@@ -31,17 +33,23 @@ def levels(audio: NDArray[np.float32], rate: int, tuning: float = 0.0) -> Array:
     # Imported here: the import takes a second, and few requests need pitches.
     import librosa
 
-    bins = librosa.cqt(
-        audio,
-        sr=rate,
-        hop_length=512,
-        fmin=librosa.midi_to_hz(LOWEST - 1 / 3 + tuning),
-        n_bins=3 * SEMITONES,
-        bins_per_octave=36,
-        filter_scale=0.6,
-        tuning=0.0,
-    )
-    semitones = np.abs(bins).reshape(SEMITONES, 3, -1).max(axis=1)
+    frames = 1 + len(audio) // _HOP
+    semitones = np.empty((SEMITONES, frames), np.float32)
+    # The transform of a long recording would not fit in memory.
+    for start in range(0, frames, _BLOCK):
+        before = min(start, _MARGIN)
+        bins = librosa.cqt(
+            audio[(start - before) * _HOP : (start + _BLOCK + _MARGIN) * _HOP],
+            sr=rate,
+            hop_length=_HOP,
+            fmin=librosa.midi_to_hz(LOWEST - 1 / 3 + tuning),
+            n_bins=3 * SEMITONES,
+            bins_per_octave=36,
+            filter_scale=0.6,
+            tuning=0.0,
+        )
+        parts = np.abs(bins[:, before : before + min(_BLOCK, frames - start)])
+        semitones[:, start : start + _BLOCK] = parts.reshape(SEMITONES, 3, -1).max(axis=1)
     return np.log1p(100 * semitones / max(float(semitones.max()), 1e-9))
 
 

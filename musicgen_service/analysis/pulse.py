@@ -1,4 +1,4 @@
-"""Pulses: sequences of regular or slowly drifting ticks that match the onsets of a recording."""
+"""Pulses: sequences of regular or drifting ticks that match the onsets of a recording."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,30 +9,31 @@ Array = NDArray[np.float64]
 MIN_TEMPO, MAX_TEMPO = 38.0, 330.0  # ticks per minute
 CANDIDATES = 10
 _STEPS = 72  # tempi per octave
-_TEMPI = MIN_TEMPO * 2 ** (np.arange(0, np.log2(MAX_TEMPO / MIN_TEMPO), 1 / _STEPS))
+TEMPI = MIN_TEMPO * 2 ** (np.arange(0, np.log2(MAX_TEMPO / MIN_TEMPO), 1 / _STEPS))
 _MULTIPLES = 8
 _SAME = 0.01  # relative difference below which two periods count as the same
-_SEARCH = 0.02  # relative search range of the exact period around a bin of _TEMPI
+_SEARCH = 0.02  # relative search range of the exact period around a bin of TEMPI
 _AROUND = 3  # frames on either side of a tick whose onsets belong to it
-_TIGHTNESS = 300.0  # of dynamic programming: penalty for deviating from the period
-_DRIFT_GAIN = 1.5  # how much stronger the onsets at drifting ticks must be before the tempo counts as drifting
+_TIGHTNESS = 100.0  # of dynamic programming: penalty for deviating from the period
+_RATIOS = 2 ** np.linspace(-0.32, 0.32, 41)  # of the intervals that are tried to the period
+_BLOCK = 1024  # frames whose intervals are computed at once
 
 
 def regularity(onsets: Array) -> Array:
-    """Regularity of onsets at each of _TEMPI: mean autocorrelation (-1..1) at multiples of the period."""
+    """Regularity of onsets at each of TEMPI: mean autocorrelation (-1..1) at multiples of the period."""
     frames = len(onsets)
     spectrum = np.fft.rfft(onsets - onsets.mean(), 2 * frames)
     correlation = np.fft.irfft(np.abs(spectrum) ** 2)[:frames]
     correlation /= np.maximum(np.arange(frames, 0, -1), 0.15 * frames)
     correlation = np.convolve(correlation / max(correlation[0], 1e-9), (0.25, 0.5, 0.25), "same")
-    lags = np.outer(np.arange(1, _MULTIPLES + 1), 60 * FRAME_RATE / _TEMPI)
+    lags = np.outer(np.arange(1, _MULTIPLES + 1), 60 * FRAME_RATE / TEMPI)
     weights = (lags < 0.75 * frames) / np.sqrt(np.arange(1, _MULTIPLES + 1))[:, None]
     values = np.interp(lags, np.arange(frames), correlation)
     return (weights * values).sum(axis=0) / np.maximum(weights.sum(axis=0), 1e-9)
 
 
-def periods(onsets: Array, tempo: float | None = None) -> list[tuple[float, float]]:
-    """Find candidate periods (frames) with their regularity, best first.
+def periods(onsets: Array, tempo: float | None = None) -> list[float]:
+    """Find candidate periods (frames), the most regular first.
 
     Parameters
     ----------
@@ -42,14 +43,14 @@ def periods(onsets: Array, tempo: float | None = None) -> list[tuple[float, floa
     score = regularity(onsets)
     peaks = np.flatnonzero((score[1:-1] >= score[:-2]) & (score[1:-1] > score[2:])) + 1
     peaks = peaks[np.argsort(-score[peaks])][:CANDIDATES]
-    tempi = [*_TEMPI[peaks], *([tempo / 2, tempo, 2 * tempo] if tempo else [])]
+    tempi = [*TEMPI[peaks], *([tempo / 2, tempo, 2 * tempo] if tempo else [])]
     spectrum = _Spectrum(onsets)
-    candidates: list[tuple[float, float]] = []
+    candidates: list[float] = []
     for candidate in tempi:
         if MIN_TEMPO <= candidate <= MAX_TEMPO and 60 * FRAME_RATE / candidate < 0.75 * len(onsets):
             period = spectrum.period_near(60 * FRAME_RATE / candidate)
-            if all(abs(np.log(period / other)) > _SAME for other, _ in candidates):
-                candidates.append((period, float(np.interp(60 * FRAME_RATE / period, _TEMPI, score))))
+            if all(abs(np.log(period / other)) > _SAME for other in candidates):
+                candidates.append(period)
     return candidates
 
 
@@ -68,20 +69,15 @@ class _Spectrum:
         return float(periods[np.argmax(total)])
 
 
-def ticks(onsets: Array, period: float) -> Array:
-    """Compute the times (fractional frames) of a pulse through the recording: a regular or a drifting grid."""
+def steady(onsets: Array, period: float) -> Array:
+    """Compute the times (fractional frames) of an even grid through the recording, where it meets the onsets best."""
     frames = len(onsets)
     offsets = np.arange(0, period, 0.5)
     grids = offsets[:, None] + period * np.arange(int(frames / period) + 1)
     inside = grids < frames
     strength = np.where(inside, np.interp(grids, np.arange(frames), onsets), 0).sum(axis=1)
-    strength = strength / np.maximum(inside.sum(axis=1), 1)
-    best = int(np.argmax(strength))
-    grid = _straight(onsets, grids[best][inside[best]])
-    if frames < 16 * period:
-        return grid
-    drifting = _follow(onsets, period)
-    return smooth(drifting, 4) if onsets[drifting].mean() > _DRIFT_GAIN * strength[best] else grid
+    best = int(np.argmax(strength / np.maximum(inside.sum(axis=1), 1)))
+    return _straight(onsets, grids[best][inside[best]])
 
 
 def _straight(onsets: Array, grid: Array) -> Array:
@@ -100,22 +96,42 @@ def _straight(onsets: Array, grid: Array) -> Array:
     return grid
 
 
-def _follow(onsets: Array, period: float) -> NDArray[np.int64]:
-    """Find ticks by dynamic programming (Ellis, JNMR 2007), which balances onset strength and even spacing."""
+def drifting(onsets: Array, periods: Array) -> list[Array]:
+    """Find ticks by dynamic programming (Ellis, JNMR 2007), which balances onset strength and even spacing.
+
+    Parameters
+    ----------
+    onsets : ``[frames]``
+    periods : frames between ticks around each frame, of each pulse: ``[pulses, frames]``
+
+    Returns
+    -------
+    Of each pulse the times of its ticks, in fractional frames
+    """
+    count, frames = periods.shape
     strengths = onsets / max(float(onsets.std()), 1e-9)
-    shortest, longest = round(0.8 * period), round(1.25 * period)
-    cost = _TIGHTNESS * np.log(np.arange(longest, shortest - 1, -1) / period) ** 2
-    total, came_from = strengths.copy(), np.full(len(onsets), -1)
-    for frame in range(longest, len(onsets)):
-        options = total[frame - longest : frame - shortest + 1] - cost
-        best = int(np.argmax(options))
-        total[frame] += options[best]
-        came_from[frame] = frame - longest + best
-    last_period = max(len(onsets) - round(period), 0)
-    path = [last_period + int(np.argmax(total[last_period:]))]
-    while came_from[path[-1]] >= 0:
-        path.append(int(came_from[path[-1]]))
-    return np.array(path[::-1])
+    cost = _TIGHTNESS * np.log(_RATIOS) ** 2
+    longest = int(np.ceil(periods.max() * _RATIOS[-1]))
+    total = np.zeros((count, longest + frames))  # before the first frame nothing is gained
+    came_from = np.zeros((count, frames), int)
+    pulses = np.arange(count)
+    for frame in range(frames):
+        if frame % _BLOCK == 0:
+            block = periods[:, frame : frame + _BLOCK, None]
+            before = longest + frame + np.arange(block.shape[1])[:, None] - np.round(block * _RATIOS).astype(int)
+        earlier = before[:, frame % _BLOCK]
+        options = total[pulses[:, None], earlier] - cost
+        best = options.argmax(axis=1)
+        total[:, longest + frame] = strengths[frame] + options[pulses, best]
+        came_from[:, frame] = earlier[pulses, best] - longest
+    result = []
+    for number in range(count):
+        last_period = max(frames - round(periods[number, -1]), 0)
+        path = [last_period + int(np.argmax(total[number, longest + last_period :]))]
+        while came_from[number, path[-1]] >= 0:
+            path.append(int(came_from[number, path[-1]]))
+        result.append(np.array(path[::-1], float))
+    return result
 
 
 def smooth(path: NDArray[np.int64] | Array, width: int) -> Array:

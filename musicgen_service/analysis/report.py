@@ -12,7 +12,8 @@ from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
 PICTURES = (".png", ".svg", ".pdf")
-_LOW_CONFIDENCE = 0.15  # below this, there is probably no pulse
+_LOW_CONFIDENCE = 0.3  # below this, beats are more likely to be wrong than right
+_WORTH_SAYING = 0.1  # confidence in an alternative
 _LOW_KEY_CONFIDENCE = 0.2  # below this, there may be no key: speech with a steady pitch reaches 0.16
 _SILENT = 1e-3  # peak amplitude below which a plot is not scaled up
 
@@ -49,6 +50,12 @@ class Report:
             "loudness_lufs": float(self.loudness) if np.isfinite(self.loudness) else None,
             "tempo_bpm": float(grid.tempo) if has_beats else None,
             "tempo_confidence": float(grid.confidence) if has_beats else None,
+            "tempo_alternatives": [
+                {"tempo_bpm": float(other.tempo), "metre": other.metre, "confidence": other.confidence}
+                for other in grid.alternatives
+            ],
+            "metre": grid.metre if has_beats else None,
+            "metre_confidence": float(grid.metre_confidence) if has_beats else None,
             "beats_per_bar": grid.beats_per_bar if has_beats else None,
             "beats": [float(time) for time in grid.beats],
             "downbeats": [float(time) for time in grid.downbeats],
@@ -70,8 +77,10 @@ class Report:
         lines = [f"length      {self.audio.seconds:.2f} s"]
         if len(grid.beats):
             doubt = "; there may be no beat at all" if grid.confidence < _LOW_CONFIDENCE else ""
-            lines.append(f"tempo       {grid.tempo:.2f} bpm (confidence {grid.confidence:.2f}{doubt})")
-            bars = f"{len(grid.downbeats)} bars in {grid.beats_per_bar}/4"
+            others = [o for o in grid.alternatives if o.confidence >= _WORTH_SAYING]
+            alternatives = "".join(f", or {other.tempo:.2f} ({other.confidence:.2f})" for other in others)
+            lines.append(f"tempo       {grid.tempo:.2f} bpm (confidence {grid.confidence:.2f}{doubt}){alternatives}")
+            bars = f"{len(grid.downbeats)} bars in {grid.metre}"
             bars += f", the first at {grid.downbeats[0]:.2f} s" if len(grid.downbeats) else ""
             lines.append(f"beats       {len(grid.beats)}, the first at {grid.beats[0]:.2f} s; {bars}")
         else:

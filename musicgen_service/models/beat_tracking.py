@@ -1,4 +1,4 @@
-"""Choice of the beat tracker: Beat This! when its weights are present, otherwise our own."""
+"""Choice of the beat tracker: Beat This! when its weights are present, otherwise our own, which BeatNet's helps."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,9 @@ import numpy as np
 from musicgen_service.analysis import beats, detected_beats
 from musicgen_service.analysis.beats import BeatGrid, BeatTracker
 from musicgen_service.analysis.envelopes import RATE, mono
-from musicgen_service.models.catalogue import BEAT_TRACKER
+from musicgen_service.models import packaged
+from musicgen_service.models.beatnet import BeatNet
+from musicgen_service.models.catalogue import BEAT_TRACKER, BEATNET
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
 
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTracker:
-    """Return the best available tracker; the log reports why weights that are present cannot be used."""
+    """Return the best available tracker; the log reports why weights cannot be used."""
+    own = _own()
     if not store.has(BEAT_TRACKER):
-        return beats.track
+        return own
     # Imported here: they take seconds to import, and our own tracker does not need them.
     import torch
 
@@ -29,22 +32,32 @@ def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTrac
         network = loading.load_beat_tracker(store.component(BEAT_TRACKER), torch.device(device))
     except WeightsError as error:
         log(f"beats are tracked without '{BEAT_TRACKER}': {error}")
-        return beats.track
+        return own
     log(f"beats are tracked by '{BEAT_TRACKER}'")
-    return partial(_track, network)
+    return partial(_track, network, own)
 
 
 def size(store: WeightStore) -> int:
-    """The bytes of the tracker's weights; 0 for our own tracker."""
+    """The bytes of the weights of Beat This!; BeatNet's, five megabytes, are not counted."""
     files = store.component(BEAT_TRACKER).iterdir() if store.has(BEAT_TRACKER) else ()
     return sum(file.stat().st_size for file in files)
 
 
-def _track(network: Any, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
+def _own() -> BeatTracker:
+    """Our own tracker, with BeatNet's networks where their package is installed."""
+    try:
+        network = BeatNet(packaged.files(BEATNET))
+    except WeightsError as error:
+        log(f"beats are tracked without '{BEATNET}': {error}")
+        return beats.track
+    return partial(beats.track, network=network.hear)
+
+
+def _track(network: Any, own: BeatTracker, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
     """Track with Beat This! (Foscarin et al., ISMIR 2024), or with our own tracker where that gives no grid."""
     from musicgen_service.models import beat_this_adapter
 
     audio = mono(samples, rate)
     has_sound = len(audio) >= beats.MIN_SECONDS * RATE and bool(audio.any())
     grid = detected_beats.to_grid(beat_this_adapter.find_beats(network, audio, RATE)) if has_sound else None
-    return grid or beats.track(samples, rate, tempo)
+    return grid or own(samples, rate, tempo)

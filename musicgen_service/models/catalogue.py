@@ -13,6 +13,7 @@ SPLEETER = "spleeter"
 DIFFUSION = "multi-band-diffusion"
 BEAT_TRACKER = "beat_this"
 CREMA = "crema"
+BEATNET = "beatnet"
 BASIC_PITCH = "basic-pitch"
 
 
@@ -117,6 +118,16 @@ PACKAGED = {
             "crema",
             {"crema/models/chord/model.h5": "08b80e5b648e743c89284e9bc0b12b993dad1129157a75e0de70e076b0b8a235"},
             "BSD-2-Clause",
+        ),
+        Packaged(
+            BEATNET,
+            "BeatNet",
+            {
+                "BeatNet/models/model_1_weights.pt": "619091bc317ca3e83b45591d46f6de3d5a41588bcb39fe9fe7be30cffa6aca84",
+                "BeatNet/models/model_2_weights.pt": "5878a18c079fa0b0139879b14ed2b5b7595faef8c3d16210aed141fd00fa2d58",
+                "BeatNet/models/model_3_weights.pt": "0c52a074ea38e8cb4a760ecfa3747c9cf91a1e3cd19f238eed80b0de763989ca",
+            },
+            "CC-BY-4.0",
         ),
         Packaged(
             BASIC_PITCH,

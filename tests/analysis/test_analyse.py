@@ -61,6 +61,10 @@ def test_everything_is_there_as_json(song: Song, tmp_path: Path, capsys: pytest.
     analyse(tmp_path / "song.flac", "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["key"] in ("C major", "A minor") and 0 < found["key_confidence"] <= 1
+    assert found["metre"] == "4/4" and 0 < found["metre_confidence"] <= 1
+    tempi = found["tempo_alternatives"]
+    assert all(set(other) == {"tempo_bpm", "metre", "confidence"} for other in tempi)
+    assert found["tempo_confidence"] + sum(other["confidence"] for other in tempi) <= 1.001
     others = [other["key"] for other in found["key_alternatives"]]
     assert len(others) == len(set(others)) and found["key"] not in others
     for chord in found["chords"]:

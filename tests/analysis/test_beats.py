@@ -53,8 +53,8 @@ def test_songs_of_every_style_are_tracked() -> None:
 
 def test_chords_may_last_two_bars() -> None:
     read = [(song, track(song.audio, SAMPLE_RATE)) for song in songs(bars_per_chord=2)]
-    assert np.mean([mir_eval.beat.f_measure(song.beats, grid.beats) for song, grid in read]) >= 0.85
-    assert np.mean([mir_eval.beat.f_measure(song.downbeats, grid.downbeats) for song, grid in read]) >= 0.75
+    assert np.mean([mir_eval.beat.f_measure(song.beats, grid.beats) for song, grid in read]) >= 0.8
+    assert np.mean([mir_eval.beat.f_measure(song.downbeats, grid.downbeats) for song, grid in read]) >= 0.8
 
 
 @pytest.mark.parametrize("bpm", CLICKS_PER_MINUTE)
@@ -63,14 +63,14 @@ def test_metronome_at_the_requested_tempo_is_tracked_exactly(bpm: float) -> None
     assert grid.tempo == pytest.approx(bpm, rel=0.001)
     expected = np.arange(0.1, 14.9, 60 / bpm)
     assert mir_eval.beat.f_measure(expected, grid.beats, f_measure_threshold=0.02) > 0.95
-    assert grid.confidence > 0.9
+    assert grid.confidence > 0.75
 
 
 @pytest.mark.parametrize("bpm", CLICKS_PER_MINUTE)
 def test_metronome_without_requested_tempo_is_tracked_at_a_multiple(bpm: float) -> None:
     ratio = track(clicks(bpm), SAMPLE_RATE).tempo / bpm
     # Slow clicks may equally well be downbeats.
-    assert min(abs(ratio / multiple - 1) for multiple in (0.5, 1, 2, 3, 4)) < 0.001
+    assert min(abs(ratio / multiple - 1) for multiple in (1 / 3, 0.5, 1, 2, 3, 4)) < 0.001
 
 
 def test_requested_tempo_decides_between_octaves() -> None:
@@ -99,6 +99,32 @@ def test_a_drifting_tempo_is_followed() -> None:
     audio = np.interp(in_song * SAMPLE_RATE, np.arange(len(song.audio)), song.audio).astype(np.float32)
     truth = np.interp(song.beats[song.beats < in_song[-1]], in_song, recorded)
     assert mir_eval.beat.f_measure(truth, track(audio, SAMPLE_RATE).beats) > 0.95
+
+
+def test_a_change_of_tempo_is_followed() -> None:
+    song = Synthesiser().song(620_000_003, 60.0, style="rock", bpm=110, drums=True, beats_per_bar=4)
+    recorded = np.arange(40 * SAMPLE_RATE) / SAMPLE_RATE
+    in_song = np.where(recorded < 18, recorded, 18 + 1.2 * (recorded - 18))
+    audio = np.interp(in_song * SAMPLE_RATE, np.arange(len(song.audio)), song.audio).astype(np.float32)
+    truth = np.interp(song.beats[song.beats < in_song[-1]], in_song, recorded)
+    assert mir_eval.beat.f_measure(truth, track(audio, SAMPLE_RATE, tempo=120).beats) > 0.9
+
+
+def test_a_long_silence_has_no_beats() -> None:
+    song = Synthesiser().song(620_000_006, 16.0, style="rock", bpm=120, drums=True, beats_per_bar=4)
+    audio = song.audio.copy()
+    audio[6 * SAMPLE_RATE : 10 * SAMPLE_RATE] = 0
+    grid = track(audio, SAMPLE_RATE, tempo=120)
+    silent = (grid.beats > 6.6) & (grid.beats < 9.4)
+    assert not silent.any() and np.isin(grid.downbeats, grid.beats).all()
+    assert (grid.beats < 6).sum() > 8 and (grid.beats > 10).sum() > 8
+
+
+def test_confidences_of_all_readings_add_up_to_at_most_one() -> None:
+    grid = track(clicks(140), SAMPLE_RATE)
+    others = [other.confidence for other in grid.alternatives]
+    assert others and others == sorted(others, reverse=True)
+    assert grid.confidence + sum(others) <= 1.0001 and 0 < grid.metre_confidence <= 1
 
 
 def test_a_grid_is_consistent() -> None:
@@ -136,7 +162,7 @@ def test_silence_has_no_beats() -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "hum", "constant"])
-def test_sound_without_a_pulse_has_low_confidence(kind: str) -> None:
+def test_sound_without_a_pulse_has_no_beats(kind: str) -> None:
     random = np.random.default_rng(3)
     time = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
     audio = {
@@ -144,9 +170,7 @@ def test_sound_without_a_pulse_has_low_confidence(kind: str) -> None:
         "hum": 0.3 * np.sin(2 * np.pi * 50 * time),
         "constant": np.full(len(time), 0.5),
     }[kind]
-    grid = track(audio.astype(np.float32), SAMPLE_RATE)
-    assert grid.confidence < 0.1
-    assert np.isfinite([grid.tempo, *grid.beats, *grid.downbeats]).all()
+    assert_empty(track(audio.astype(np.float32), SAMPLE_RATE))
 
 
 def assert_empty(grid: BeatGrid) -> None:

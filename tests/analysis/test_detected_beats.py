@@ -16,8 +16,8 @@ def test_missed_beats_are_filled_into_the_grid() -> None:
     assert grid.tempo == pytest.approx(120) and grid.beats_per_bar == 4
 
 
-@pytest.mark.parametrize(("per_bar", "expected"), [(3, 3), (6, 3), (4, 4), (5, 4)])
-def test_bars_have_three_beats_or_four(per_bar: int, expected: int) -> None:
+@pytest.mark.parametrize(("per_bar", "expected"), [(3, 3), (6, 3), (4, 4), (5, 5), (9, 3), (8, 4)])
+def test_bars_have_two_to_seven_beats(per_bar: int, expected: int) -> None:
     grid = detected_beats.to_grid(DetectedBeats(BEATS, BEATS[1::per_bar], 0.9))
     assert grid and grid.beats_per_bar == expected
 

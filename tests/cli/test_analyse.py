@@ -31,8 +31,9 @@ def test_json_contains_the_full_report(song: Path, capsys: Capture) -> None:
     cli.main(["analyse", str(song), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {
-        "file", "seconds", "channels", "sample_rate", "loudness_lufs", "tempo_bpm", "tempo_confidence", "beats_per_bar",
-        "beats", "downbeats", "key", "key_confidence", "key_alternatives", "chords",
+        "file", "seconds", "channels", "sample_rate", "loudness_lufs", "tempo_bpm", "tempo_confidence",
+        "tempo_alternatives", "metre", "metre_confidence", "beats_per_bar", "beats", "downbeats",
+        "key", "key_confidence", "key_alternatives", "chords",
     }  # fmt: skip
     assert (found["file"], found["seconds"], found["channels"], found["sample_rate"]) == ("song.wav", 8.0, 1, RATE)
     assert found["tempo_bpm"] == pytest.approx(120, rel=0.01)

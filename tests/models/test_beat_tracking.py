@@ -12,10 +12,11 @@ from musicgen_service import cli
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.analysis.detected_beats import DetectedBeats
-from musicgen_service.models import beat_tracking
+from musicgen_service.models import beat_tracking, packaged
 from musicgen_service.models.catalogue import BEAT_TRACKER
-from musicgen_service.models.store import WeightStore
+from musicgen_service.models.store import WeightsError, WeightStore
 from tests.support import beat_trackers
+from tests.support.recordings import recording
 from tests.support.sounds import RATE
 
 SECONDS = 14.0
@@ -41,8 +42,13 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def fell_back(weights: Path, audio: np.ndarray, capsys: pytest.CaptureFixture[str]) -> str:
     """Check that our own tracker is used; return what the log says."""
     track = beat_tracking.choose(WeightStore(weights))
-    assert_equal(track(audio, RATE, None), beats.track(audio, RATE))
-    return capsys.readouterr().err
+    logged = capsys.readouterr().err
+    assert_equal(track(audio, RATE, None), own()(audio, RATE, None))
+    return logged
+
+
+def own() -> BeatTracker:
+    return beat_tracking.choose(WeightStore(Path("nothing")))
 
 
 def assert_equal(one: beats.BeatGrid, other: beats.BeatGrid) -> None:
@@ -78,7 +84,7 @@ def test_recording_longer_than_the_window_is_tracked_to_its_end(listening: BeatT
 def test_falls_back_to_own_tracker_when_nothing_is_detected(listening: BeatTracker, samples: int) -> None:
     assert_equal(listening(np.zeros((1, samples), np.float32), RATE, None), beats.BeatGrid())
     too_few = beat_trackers.ticks(np.array([0.5, 1.0, 1.5]), np.array([0.5]), 6.0)
-    assert_equal(listening(too_few, RATE, 120), beats.track(too_few, RATE, 120))
+    assert_equal(listening(too_few, RATE, 120), own()(too_few, RATE, 120))
 
 
 def test_checkpoint_of_the_published_size_is_used(
@@ -104,8 +110,30 @@ def test_checkpoint_of_the_published_size_is_used(
     assert capsys.readouterr().err == "beats are tracked by 'beat_this'\n"
 
 
-def test_own_tracker_is_used_without_weights(tmp_path: Path) -> None:
+def test_without_beatnet_our_own_tracker_is_used_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(_name: str) -> list[Path]:
+        raise WeightsError("'beatnet' is not installed: run something.")
+
+    monkeypatch.setattr(packaged, "files", missing)
     assert beat_tracking.choose(WeightStore(tmp_path)) is beats.track
+    assert (
+        capsys.readouterr().err == "beats are tracked without 'beatnet': 'beatnet' is not installed: run something.\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["speech_ashiel", "speech_austen", "speech_perceval", "whale", "loop_drone_g_97"])
+def test_speech_animals_and_drones_have_no_beat(name: str) -> None:
+    audio = recording(name)
+    assert not len(own()(audio.samples, audio.rate, None).beats)
+
+
+def test_beats_fall_on_the_bass_drum_and_not_on_the_brighter_sounds_between() -> None:
+    audio = recording("loop_compus")
+    grid = own()(audio.samples, audio.rate, None)
+    assert grid.tempo == pytest.approx(148, rel=0.01)
+    assert np.abs(grid.beats - np.arange(len(grid.beats)) * 60 / 148).max() < 0.07
 
 
 @pytest.mark.parametrize("damage", ["cut", "a web page", "other tensors", "code"])
@@ -136,7 +164,7 @@ def test_unloadable_checkpoint_is_logged_and_not_used(
 def test_analyse_prints_the_detected_beats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bars = BEATS[2::5]  # bars of five, which our own tracker never detects
+    bars = BEATS[2::5]  # bars of five
     audio = beat_trackers.ticks(BEATS, bars, SECONDS)
     soundfile.write(tmp_path / "ticks.wav", audio, RATE)
     beat_trackers.save_listening(tmp_path)
