@@ -1,7 +1,7 @@
 """Probe for orchestrators: `python -m musicgen_service.probe ready | live` exits with 0 when the server is.
 
 Cog's `/health-check` answers 200 whatever the status, so a probe must read the body. A busy server counts as ready:
-it answers 409, which is no reason to restart it.
+predictions wait for their turn.
 """
 
 import json

@@ -130,7 +130,7 @@ class Settings:
     slots: int = field(
         default=8,
         metadata=_variable(
-            _number(1, 64, whole=True), "requests that `serve` carries out at the same time; others are answered 409"
+            _number(1, 64, whole=True), "requests that `serve` carries out at the same time; others wait"
         ),
     )
     precision: str | None = field(
@@ -164,6 +164,16 @@ class Settings:
         default=False,
         metadata=_variable(
             _FLAG, "`1` fetches from, and reports to, private addresses too: for an intranet", shown="0"
+        ),
+    )
+    queue: int = field(
+        default=100,
+        metadata=_variable(_number(1, 10_000, whole=True), "predictions that may wait for their turn"),
+    )
+    connections_per_address: int = field(
+        default=1000,
+        metadata=_variable(
+            _number(1, 10_000, whole=True), "connections that one address may have; a proxy before the service is one"
         ),
     )
     drain_seconds: float = field(
