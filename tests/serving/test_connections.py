@@ -95,9 +95,11 @@ def test_descriptors_limit_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_client_that_reads_nothing_is_disconnected() -> None:
     request = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
-    with limited(stall_seconds=0.3) as gateway, opened(gateway) as connection:
+    with limited(stall_seconds=0.3) as gateway, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(request * 500)
+        connection.connect(gateway.address)
+        connection.sendall(request * 2000)
+        wait_until(lambda: bool(gateway.limits.open))
         wait_until(lambda: not gateway.limits.open)
 
 
