@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from musicgen_service.installation import weights_folder
+from musicgen_service.installation import results_folder, weights_folder
 from musicgen_service.models.catalogue import CHECKPOINTS, HTDEMUCS, SPLEETER
 from musicgen_service.progress import log
 
@@ -175,6 +175,18 @@ class Settings:
         metadata=_variable(
             _number(1, 10_000, whole=True), "connections that one address may have; a proxy before the service is one"
         ),
+    )
+    results: Path = field(
+        default_factory=results_folder,
+        metadata=_variable(
+            Kind("a folder", _folder),
+            "the folder of finished predictions, which outlive a restart",
+            shown="in the user's folder for state",
+        ),
+    )
+    keep_seconds: float = field(
+        default=3600.0,
+        metadata=_variable(_number(0, 10_000_000), "how long finished predictions are kept, in seconds"),
     )
     drain_seconds: float = field(
         default=120.0,

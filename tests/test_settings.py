@@ -34,11 +34,13 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_ALLOW_PRIVATE_URLS": "1",
         "MUSICGEN_QUEUE": "7",
         "MUSICGEN_CONNECTIONS_PER_ADDRESS": "8",
+        "MUSICGEN_RESULTS": str(tmp_path),
+        "MUSICGEN_KEEP_SECONDS": "60",
         "MUSICGEN_DRAIN_SECONDS": "0",
         "PORT": "5702",
     }
     models = ("small", "stereo-melody")
-    expected = (tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8, 0, 5702)
+    expected = (tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8, tmp_path, 60, 0, 5702)
     assert load(environment) == Settings(*expected)
 
 

@@ -68,8 +68,8 @@ class CogClient:
         await self._events.close()
         await self._http.aclose()
 
-    async def predict(self, prediction: Prediction) -> None:
-        """Have a prediction carried out, and give it its result.
+    async def predict(self, prediction: Prediction) -> dict[str, Any]:
+        """Have a prediction carried out; returns Cog's reply.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class CogClient:
                 await self._events.wait(prediction, _LOGS_TIMEOUT)
         finally:
             self._events.forget(prediction)
-        prediction.finish(reply)
+        return reply
 
     async def cancel(self, prediction: Prediction) -> bool:
         """Cancel a prediction that was sent; returns whether Cog has it, and will reply to it."""

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from musicgen_service.serving.files import Saved, absolute
 from musicgen_service.serving.prediction_request import PredictionRequest
 from musicgen_service.serving.refusals import Refusal
 
 ENDED = ("succeeded", "failed", "canceled")
+_NOT_KEPT = "The files of this prediction could not be kept: there was no room for them."
 _PERCENT = re.compile(r"^(\d{1,3}) %$", re.MULTILINE)
-_REPEATED = "Prediction failed: "
-"""Cog's worker and its server both add this prefix to an error."""
+_PREFIXES = re.compile(r"Prediction failed: (?:Async p|P)rediction failed: ")
+"""Cog's worker and its server both add a prefix to an error."""
 
 
 @dataclass(eq=False)
@@ -32,6 +34,8 @@ class Prediction:
     refusal : why there is no result, where Cog gave none
     created_at, started_at, completed_at : seconds since the epoch
     ended : set when the prediction has ended
+    saved : its files, where they have been saved
+    base_url : address of the service, where the client asks for addresses in the place of data URIs
     is_cancelled : whether its client has asked for its end
     on_event : called with each event that a webhook may be told, of those in `prediction_request.EVENTS`
     """
@@ -49,6 +53,8 @@ class Prediction:
     started_at: float | None = None
     completed_at: float | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    saved: Saved | None = None
+    base_url: str | None = None
     is_cancelled: bool = False
     on_event: Callable[[str], None] = lambda _: None
 
@@ -89,7 +95,7 @@ class Prediction:
             self.on_event("output")
         error = reply.get("error")
         if error is not None:
-            self.error = str(error).replace(2 * _REPEATED, _REPEATED)
+            self.error = _PREFIXES.sub("Prediction failed: ", str(error), count=1)
         self._end(str(reply.get("status", "failed")))
 
     def cancel(self) -> None:
@@ -111,17 +117,19 @@ class Prediction:
         shown: dict[str, Any] = {"id": self.id, "logs": self.logs, "metrics": self.metrics, "status": self.status}
         if self.output is not None:
             shown["output"] = self.output
+            if self.saved is not None and self.base_url is not None:
+                shown["output"] = absolute(self.saved.output, self.base_url)
         if self.error is not None:
             shown["error"] = self.error
         return shown
 
     def as_job(self) -> dict[str, Any]:
-        """The prediction as its client polls it."""
+        """The prediction as its client polls it, with addresses relative to the service's."""
         times = {name: getattr(self, name) for name in ("created_at", "started_at", "completed_at")}
         return {
             **self.as_cog(),
-            "output": self.output,
-            "error": self.error,
+            "output": self.saved.output if self.saved else None,
+            "error": _NOT_KEPT if self.output is not None and self.saved is None else self.error,
             "progress": self.progress,
             **{name: None if at is None else _timestamp(at) for name, at in times.items()},
         }

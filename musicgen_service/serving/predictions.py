@@ -9,6 +9,7 @@ from musicgen_service.serving.cog_client import CogClient, CogLost
 from musicgen_service.serving.fair_queue import FairQueue
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.results import Results
 
 _ATTEMPTS = 2
 """How often a prediction is carried out, when the worker dies in it."""
@@ -31,13 +32,15 @@ class Predictions:
     slots : number of predictions that Cog carries out at the same time
     places : number of predictions that may wait
     memory : counts the inputs of predictions that wait or run
+    results : keeps those that have ended
     """
 
-    def __init__(self, cog: CogClient, slots: int, places: int, memory: Memory) -> None:
+    def __init__(self, cog: CogClient, slots: int, places: int, memory: Memory, results: Results) -> None:
         self._cog = cog
         self._slots = slots
         self._queue = FairQueue[Prediction](places)
         self._memory = memory
+        self._results = results
         self._tasks: dict[Prediction, asyncio.Task[None]] = {}
         self._unfinished: dict[tuple[str, str], Prediction] = {}
         self._releases: set[asyncio.Task[None]] = set()
@@ -47,9 +50,8 @@ class Predictions:
         return len(self._unfinished)
 
     def find(self, owner: str, prediction_id: str) -> Prediction | None:
-        """A client's prediction that has not ended."""
-        prediction = self._unfinished.get((owner, prediction_id))
-        return None if prediction is None or prediction.ended.is_set() else prediction
+        """A client's prediction that has not ended, or not been noted in the results."""
+        return self._unfinished.get((owner, prediction_id))
 
     def owned_by(self, owner: str) -> list[Prediction]:
         """A client's predictions that have not ended, the oldest first."""
@@ -102,6 +104,7 @@ class Predictions:
 
     async def _release(self, prediction: Prediction, size: int) -> None:
         await prediction.ended.wait()
+        await self._results.add(prediction)
         name = prediction.owner, prediction.id
         if self._unfinished.get(name) is prediction:  # and no later one of the same name
             del self._unfinished[name]
@@ -116,13 +119,16 @@ class Predictions:
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    await self._cog.predict(prediction)
+                    reply = await self._cog.predict(prediction)
                     break
                 except CogLost:
                     if attempt == _ATTEMPTS or prediction.is_cancelled:
                         raise
                     # A server that is dying still accepts connections.
                     await asyncio.sleep(_RETRY_WAIT)
+            if reply.get("output") is not None:
+                await self._results.save_files(prediction, reply["output"])
+            prediction.finish(reply)
             if prediction.status == "succeeded":
                 self._seconds.append(prediction.seconds)
         except CogLost:

@@ -123,6 +123,24 @@ def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:
     assert Clip.from_uri(uri).content == server.make(**SHORT, seed=5)[0].content
 
 
+def test_a_job_is_polled_until_its_file_is_there(server: Server) -> None:
+    begin(server)
+    body = {"id": "polled", "input": SHORT | {"duration": 8, "seed": 5, "output_format": "mp3"}}
+    assert server.post(body, Prefer="respond-async").status_code == 202
+    seen = set()
+
+    def has_ended() -> bool:
+        job = server.client.get("/predictions/polled").json()
+        seen.add(job["progress"])
+        return job["completed_at"] is not None
+
+    wait_until(has_ended)
+    job = server.client.get("/predictions/polled").json()
+    assert job["status"] == "succeeded" and job["metrics"]["seed"] == 5 and "100 %" in job["logs"]
+    assert job["output"][0].endswith(".mp3") and len(Clip.from_uri(job["output"][0]).samples) >= 8 * 32_000
+    assert len(seen) > 2 and max(seen) == 1
+
+
 def test_only_finished_clips_remain(server: Server, song: str) -> None:
     server.make(**SHORT, variations=3)
     server.make(input_audio=song, task="encode-decode", model_version="small")

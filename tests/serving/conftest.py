@@ -16,10 +16,13 @@ SCHEMA = schema.build("predict.py:Predictor")
 
 
 def gateway_of(
-    upstream_port: Callable[[], int | None], folder_problem: Callable[[], str | None] = lambda: None, **options: Any
+    upstream_port: Callable[[], int | None],
+    folder_problem: Callable[[], str | None] = lambda: None,
+    port: int = 0,
+    **options: Any,
 ) -> Gateway:
     """A gateway on a free port."""
-    return Gateway(("127.0.0.1", 0), upstream_port, folder_problem, GatewayOptions(SCHEMA, **options))
+    return Gateway(("127.0.0.1", port), upstream_port, folder_problem, GatewayOptions(SCHEMA, **options))
 
 
 @contextmanager

@@ -60,6 +60,7 @@ def test_as_many_run_as_cog_has_slots() -> None:
 
 def test_a_full_queue_says_when_to_come_back(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
     assert client.post("/predictions", json={"input": {}}).status_code == 200  # whose time is known now
+    wait_until(lambda: not gateway.unfinished)
     with posted(gateway, client, "wait", *"bcdef"):
         reply = client.post("/predictions", json={"input": {}})
         assert (reply.status_code, reply.json()["status"]) == (429, "failed")

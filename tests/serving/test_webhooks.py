@@ -67,7 +67,9 @@ def test_events_are_those_of_cog(client: httpx.Client, gateway: Gateway, cog: Fa
         post(client, address)
         wait_until(lambda: not gateway.unfinished)
     known = {"id": "later", "metrics": {}, "logs": "task text\n50 %\n", "status": "processing"}
-    done = known | {"metrics": {"predict_time": 0.1}, "output": ["data:audio/wav;base64,YQ=="]}
+    [output] = received.reports[-1]["output"]
+    assert httpx.get(output).content == b"a"
+    done = known | {"metrics": {"predict_time": 0.1}, "output": [output]}
     assert received.reports == [known | {"logs": ""}, known, done, done | {"status": "succeeded"}]
 
 

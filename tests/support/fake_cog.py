@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             return result | {"logs": LOG}
         if ended == "failed":
             result["error"] = (
-                "Worker crashed" if prompt == "worker crash" else "Prediction failed: Prediction failed: x"
+                "Worker crashed" if prompt == "worker crash" else "Prediction failed: Async prediction failed: x"
             )
         _tell(hook, event | {"logs": LOG + "more\n"} | result)
         return result
