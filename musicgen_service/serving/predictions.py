@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+import traceback
 from collections import deque
+from functools import partial
 
 from musicgen_service.serving.bodies import Memory
 from musicgen_service.serving.cog_client import CogClient, CogLost
@@ -20,6 +22,7 @@ _MEASURED = 20
 _UNKNOWN_WAIT = 5
 """Seconds after which a client may try again, as long as no prediction has been measured."""
 BROKE_DOWN = "The service broke down in this request: try again in a moment."
+BROKEN = "Something went wrong inside the service."
 SHUT_DOWN = "The service is shutting down and gave this prediction up."
 
 
@@ -113,7 +116,9 @@ class Predictions:
     def _start_next(self) -> None:
         while len(self._tasks) < self._slots and len(self._queue):
             prediction = self._queue.take()
-            self._tasks[prediction] = asyncio.create_task(self._carry_out(prediction))
+            task = self._tasks[prediction] = asyncio.create_task(self._carry_out(prediction))
+            # A task that is cancelled before its first step runs nothing of its coroutine.
+            task.add_done_callback(partial(self._clear, prediction))
 
     async def _carry_out(self, prediction: Prediction) -> None:
         try:
@@ -135,13 +140,16 @@ class Predictions:
             prediction.fail(Refusal(502, BROKE_DOWN))
         except Refusal as refusal:
             prediction.fail(refusal)
-        except asyncio.CancelledError:
-            # By its client or by `give_up`, whose end it has then.
-            if not prediction.ended.is_set():
-                prediction.cancel()
-        finally:
-            del self._tasks[prediction]
-            self._start_next()
+
+    def _clear(self, prediction: Prediction, task: asyncio.Task[None]) -> None:
+        """Free the slot of a prediction whose task has ended."""
+        del self._tasks[prediction]
+        if not task.cancelled() and (error := task.exception()):
+            traceback.print_exception(error)
+            prediction.fail(Refusal(500, BROKEN))
+        elif not prediction.ended.is_set():
+            prediction.cancel()
+        self._start_next()
 
     def _expected_seconds(self, count: int) -> float | None:
         """Seconds that so many predictions are likely to take; None as long as none has been measured."""

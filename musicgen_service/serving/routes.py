@@ -19,7 +19,7 @@ from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.files import absolute, media_type
 from musicgen_service.serving.input_checks import InputChecks
 from musicgen_service.serving.prediction import Prediction
-from musicgen_service.serving.predictions import Predictions
+from musicgen_service.serving.predictions import BROKEN, Predictions
 from musicgen_service.serving.refusals import Refusal, reply
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.webhooks import Address, Webhooks
@@ -236,4 +236,4 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return Refusal(500, "Something went wrong inside the service.").response()
+    return Refusal(500, BROKEN).response()

@@ -10,7 +10,10 @@ from typing import Any
 
 from musicgen_service.serving import json_text
 
+# Written ahead, a result costs no wait for the disk; one of the last moments may be lost with the power.
 _SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS predictions (
     key TEXT PRIMARY KEY, owner TEXT NOT NULL, id TEXT NOT NULL, completed_at REAL NOT NULL,
     token TEXT, size INTEGER NOT NULL, job BLOB NOT NULL

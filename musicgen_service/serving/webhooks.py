@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 
@@ -14,6 +15,9 @@ from musicgen_service.serving.refusals import Refusal
 
 _TIMEOUT = 10.0
 """Seconds for a webhook to be received."""
+_RESOLVE_TIMEOUT = 5.0
+_RESOLVERS = ThreadPoolExecutor(8, "webhook-resolver")
+"""Threads of their own: a name server that is slow holds nothing else."""
 _WAITS = (1.0, 5.0, 25.0, 60.0)
 """Seconds before the report of the end of a prediction is sent again."""
 _URL = re.compile(r"https?://[^\\\s\x00-\x1f@]+", re.IGNORECASE | re.ASCII)
@@ -51,10 +55,12 @@ class Address:
         if url is None or not url.host or url.userinfo:
             raise Refusal(422, "webhook must be an http(s) URL.")
         try:
-            port = url.port or _SCHEMES[url.scheme]
-            ip = await asyncio.to_thread(addresses.resolve, url.raw_host.decode("ascii"), port)
-        except addresses.AddressError as error:
-            raise Refusal(422, f"webhook cannot be used: {error}") from None
+            host, port = url.raw_host.decode("ascii"), url.port or _SCHEMES[url.scheme]
+            async with asyncio.timeout(_RESOLVE_TIMEOUT):
+                ip = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, addresses.resolve, host, port)
+        except (addresses.AddressError, TimeoutError):
+            # One sentence, so that nobody learns which names there are in this network.
+            raise Refusal(422, "webhook cannot be used: its host is not on the public internet.") from None
         return cls(url, ip)
 
     async def post(self, http: httpx2.AsyncClient, content: bytes) -> str | None:

@@ -1,5 +1,6 @@
 """Predictions that wait, run, are cancelled, or lose their worker; and who may see them."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from musicgen_service.serving import prediction_request
 from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.prediction import Prediction
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import wait_until
@@ -112,6 +115,20 @@ def test_cancelling_what_cog_refuses_ends_it(gateway: Gateway, client: httpx.Cli
     del cog.running["other"]
 
 
+def test_cancelling_at_the_start_frees_the_slot(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
+    async def begin_and_cancel() -> str:
+        request = prediction_request.read({"input": {"prompt": "a"}}, None, None)
+        prediction = Prediction(request, "owner")
+        gateway._predictions.add(prediction)
+        await gateway._predictions.cancel(prediction)
+        await prediction.ended.wait()
+        return prediction.status
+
+    for _ in range(3):
+        assert asyncio.run_coroutine_threadsafe(begin_and_cancel(), gateway._loop).result() == "canceled"
+    assert client.post("/predictions", json={"input": {}}).json()["status"] == "succeeded"
+
+
 @pytest.mark.parametrize("first", ["endless", "wait"])
 def test_disconnect_cancels(client: httpx.Client, gateway: Gateway, cog: FakeCog, first: str) -> None:
     body = b'{"input":{"prompt":"endless"}}'
@@ -174,6 +191,17 @@ def test_events_are_taken_from_cog_alone(gateway: Gateway, client: httpx.Client,
         assert httpx.post(f"{address}/{secret}/{key[:-1]}x", json=forged).status_code == 200
         cog.resume.set()
     assert "forged" not in replies[0].text
+
+
+def test_a_fault_of_our_own_is_told_and_frees_the_slot(
+    client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway._results.files, "save", lambda output: output.missing)
+        reply = client.post("/predictions", json={"input": {}})
+    assert (reply.status_code, reply.json()["error"]) == (500, "Something went wrong inside the service.")
+    assert "AttributeError" in capfd.readouterr().err
+    assert client.post("/predictions", json={"input": {}}).status_code == 200
 
 
 def test_memory_of_inputs_is_given_back(client: httpx.Client, gateway: Gateway, cog: FakeCog) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from musicgen_service.inputs import addresses
 from musicgen_service.serving import webhooks
 from musicgen_service.serving.gateway import Gateway
+from tests.serving.conftest import client_of
 from tests.support.fake_cog import FakeCog
 from tests.support.harness import http_server, wait_until
 
@@ -127,6 +129,29 @@ def test_a_host_is_resolved_once(
     assert received.heads[0][1]["Host"] == f"hook.invalid:{port}" and answers == ["203.0.113.1"]
 
 
+def test_slow_name_servers_hold_nothing(
+    client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_RESOLVE_TIMEOUT", 0.5)
+    asked = threading.Event()
+    monkeypatch.setattr(addresses, "resolve", lambda host, port: asked.wait(30) and "")
+    refused: list[int] = []
+
+    def ask() -> None:
+        with client_of(gateway) as own:
+            body = {"input": {}, "webhook": "http://slow.invalid/"}
+            refused.append(own.post("/predictions", json=body).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    assert client.post("/predictions", json={"input": {}}).json()["status"] == "succeeded"
+    for thread in threads:
+        thread.join()
+    asked.set()
+    assert refused == [422] * 12
+
+
 def test_a_hook_that_hangs_holds_nothing(
     client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +172,7 @@ def test_a_hook_that_hangs_holds_nothing(
         ("http://2130706433/", "webhook cannot be used: its host is not on the public internet."),
         ("http://0x7f.1/", "webhook cannot be used: its host is not on the public internet."),
         ("http://[::ffff:127.0.0.1]/", "webhook cannot be used: its host is not on the public internet."),
+        ("http://nowhere.invalid/", "webhook cannot be used: its host is not on the public internet."),
         ("file:///etc/passwd", "webhook must be an http(s) URL."),
         ("http://[::1", "webhook must be an http(s) URL."),
         ("http://127.0.0.1:1\\@8.8.8.8/", "webhook must be an http(s) URL."),
