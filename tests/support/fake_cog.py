@@ -5,7 +5,7 @@
 | `crash`, `crash once` | the server ends; `once`: only if no file is where `CRASHED` says |
 | `spawn` | starts a process that outlives it |
 | `unhealthy`, `stuck` | its health is UNHEALTHY, or BUSY, from then on |
-| `worker crash` | fails as when the worker dies, the first time |
+| `worker crash` | fails as when the worker dies, the first time; the next one finds no worker |
 | `slow`, `endless` | takes a second, or until it is cancelled |
 | `wait` | takes until `resume` is set |
 | `fail` | fails |
@@ -29,6 +29,10 @@ from pathlib import Path
 from typing import Any
 
 LOG = "task text\n50 %\n"
+WORKER_ERRORS = {
+    1: "Worker crashed",
+    2: "Failed to send request: Failed to send on slot socket: Broken pipe (os error 32)",
+}
 
 
 class FakeCog(ThreadingHTTPServer):
@@ -115,9 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
             result["output"] = [f"data:audio/wav;base64,{output}"]
             return result | {"logs": LOG}
         if ended == "failed":
-            result["error"] = (
-                "Worker crashed" if prompt == "worker crash" else "Prediction failed: Async prediction failed: x"
-            )
+            result["error"] = "Prediction failed: Async prediction failed: x"
+            if prompt == "worker crash":
+                result["error"] = WORKER_ERRORS[self.server.prompts.count(prompt)]
         _tell(hook, event | {"logs": LOG + "more\n"} | result)
         return result
 
@@ -130,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         if prompt in ("unhealthy", "stuck"):
             self.server.status = {"unhealthy": "UNHEALTHY", "stuck": "BUSY"}[prompt]
         if prompt == "worker crash":
-            return "failed" if self.server.prompts.count(prompt) == 1 else "succeeded"
+            return "failed" if self.server.prompts.count(prompt) < 3 else "succeeded"
         if prompt == "fail":
             return "failed"
         seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0}.get(prompt, 0.0)
