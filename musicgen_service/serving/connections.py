@@ -16,6 +16,8 @@ from musicgen_service.serving.refusals import Refusal
 _OWN_DESCRIPTORS = 32
 """File descriptors reserved for everything else that the process opens."""
 _MAX_CONNECTIONS = 10_000
+_MAX_PIPELINED = 65_536
+"""Bytes of requests that may wait for the one before them."""
 
 
 @dataclass
@@ -82,6 +84,10 @@ def protocol(limits: Limits) -> type[H11Protocol]:
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._await_head()
+            # Otherwise nobody would notice that a client hangs up after it has sent part of its next request.
+            is_received = self._is_serving() and not self.cycle.more_body
+            if is_received and len(self.conn.trailing_data[0]) < _MAX_PIPELINED:
+                self.flow.resume_reading()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

@@ -129,13 +129,15 @@ def test_cancelling_at_the_start_frees_the_slot(gateway: Gateway, client: httpx.
     assert client.post("/predictions", json={"input": {}}).json()["status"] == "succeeded"
 
 
+@pytest.mark.parametrize("rest", [b"", b"G", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"])
 @pytest.mark.parametrize("first", ["endless", "wait"])
-def test_disconnect_cancels(client: httpx.Client, gateway: Gateway, cog: FakeCog, first: str) -> None:
+def test_disconnect_cancels(client: httpx.Client, gateway: Gateway, cog: FakeCog, first: str, rest: bytes) -> None:
     body = b'{"input":{"prompt":"endless"}}'
     request = b"POST /predictions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with posted(gateway, client, *(["wait"] if first == "wait" else [])):
         with socket.create_connection(gateway.address) as connection:
             connection.sendall(request)
+            connection.sendall(rest)
             wait_until(lambda: gateway.unfinished == (2 if first == "wait" else 1))
             if first == "endless":
                 wait_until(lambda: bool(cog.requests))
