@@ -38,7 +38,7 @@ class Availability:
     def health(self) -> dict[str, Any] | None:
         """The health of a service that is not in normal operation; None when Cog's server is to be asked."""
         if self.draining:
-            return {"status": "DRAINING" if self.upstream_port() is not None else "STARTING"}
+            return {"status": "DRAINING"}
         if self.failure:
             return self.failure
         return {"status": "STARTING"} if self.upstream_port() is None else None
