@@ -88,7 +88,7 @@ def test_predictions_are_given_up(client: httpx.Client, gateway: Gateway, cog: F
         thread.join()
     sentence = "The service is shutting down and gave this prediction up."
     assert [(reply.status_code, reply.json()["error"]) for reply in replies] == [(503, sentence)] * 2
-    assert gateway.unfinished == 0
+    wait_until(lambda: not gateway.unfinished)
     wait_until(lambda: not cog.running)
 
 
