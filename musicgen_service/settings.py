@@ -1,7 +1,7 @@
 """Every environment variable of the service: name, allowed values, default and purpose.
 
-They are read by a dataclass of our own: pydantic-settings takes 0.25 s to import, three times as long as a complete run
-of `probe`, which orchestrators start every few seconds, and its errors would still have to be turned into sentences.
+They are read by a dataclass of our own: pydantic-settings takes 0.25 s to import, in every command, and its errors
+would still have to be turned into sentences.
 """
 
 import difflib
@@ -194,9 +194,7 @@ class Settings:
     )
     port: int = field(
         default=5000,
-        metadata=_variable(
-            _number(1, 65_535, whole=True), "where `serve` listens without `--port`, and `probe` asks", name="PORT"
-        ),
+        metadata=_variable(_number(1, 65_535, whole=True), "where `serve` listens without `--port`", name="PORT"),
     )
 
 

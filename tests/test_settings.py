@@ -103,9 +103,9 @@ def test_setup_reports_an_invalid_value_as_such(monkeypatch: pytest.MonkeyPatch)
             ServiceRunner().setup()
 
 
-def test_probe_reports_an_invalid_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_reports_an_invalid_value() -> None:
     environment = os.environ | {"PORT": "http"}
-    command = [sys.executable, "-m", "musicgen_service.probe", "ready"]
+    command = [sys.executable, "-m", "musicgen_service", "serve"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "PORT must be a whole number" in done.stderr
 

@@ -10,7 +10,7 @@ from musicgen_service.serving.bodies import Memory
 from musicgen_service.serving.cog_client import CogClient, CogLost
 from musicgen_service.serving.fair_queue import FairQueue
 from musicgen_service.serving.prediction import Prediction
-from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.refusals import BROKEN, Refusal
 from musicgen_service.serving.results import Results
 
 _ATTEMPTS = 2
@@ -22,7 +22,6 @@ _MEASURED = 20
 _UNKNOWN_WAIT = 5
 """Seconds after which a client may try again, as long as no prediction has been measured."""
 BROKE_DOWN = "The service broke down in this request: try again in a moment."
-BROKEN = "Something went wrong inside the service."
 SHUT_DOWN = "The service is shutting down and gave this prediction up."
 
 

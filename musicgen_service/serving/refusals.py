@@ -1,11 +1,15 @@
 """Requests that are refused, and how the client is told."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from musicgen_service.serving import json_text
+
+BROKEN = "Something went wrong inside the service."
 
 
 class Refusal(Exception):
@@ -40,3 +44,33 @@ class Refusal(Exception):
 def reply(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """A response with a JSON object."""
     return Response(json_text.encode(content), status, headers, "application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return error.response()
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if request.method == "OPTIONS" and error.status_code == 405:
+        return Response(status_code=204, headers=error.headers)
+    sentences = {
+        404: "There is nothing here: post predictions to /predictions.",
+        405: f"{request.method} is not possible here.",
+    }
+    response = Refusal(error.status_code, sentences.get(error.status_code, str(error.detail))).response()
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return Refusal(500, BROKEN).response()
+
+
+HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    Refusal: _refused,
+    HTTPException: _no_route,
+    Exception: _broken,
+}
+"""What the application answers when a handler of requests raises an exception."""

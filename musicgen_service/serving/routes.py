@@ -6,20 +6,19 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import StatelessLifespan
 
 from musicgen_service import __version__
-from musicgen_service.serving import bodies, clients, prediction_request
+from musicgen_service.serving import bodies, clients, prediction_request, refusals
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.files import absolute, media_type
 from musicgen_service.serving.input_checks import InputChecks
 from musicgen_service.serving.prediction import Prediction
-from musicgen_service.serving.predictions import BROKEN, Predictions
+from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.webhooks import Address, Webhooks
@@ -27,6 +26,8 @@ from musicgen_service.serving.webhooks import Address, Webhooks
 ROUTES = {
     "GET /": "which routes there are",
     "GET /health-check": "the state of the service, in `status`; always 200",
+    "GET /livez": "200, or 503 when the service is to be started again",
+    "GET /readyz": "200 when predictions are accepted, or else 503",
     "GET /openapi.json": "the schema of requests and replies",
     "POST /predictions": "make a prediction; the reply is its result",
     "PUT /predictions/ID": "the same, with the id in the address",
@@ -35,6 +36,9 @@ ROUTES = {
     "GET /predictions": "the latest ones of this client",
     "GET /files/NAME": "a file of a result",
 }
+_READY = ("READY", "BUSY")
+"""When it is busy, predictions wait for their turn."""
+_NOT_LIVE = ("UNHEALTHY", "DEFUNCT", "SETUP_FAILED")
 
 
 class _AnyText(StringConvertor):
@@ -84,26 +88,35 @@ class Routes:
         routes = [
             _route("/", GET=self._root),
             _route("/health-check", GET=self._health),
+            _route("/livez", GET=self._live),
+            _route("/readyz", GET=self._ready),
             _route("/openapi.json", GET=self._openapi),
             _route("/predictions", GET=self._jobs, POST=self._predict),
             _route("/predictions/{id:text}/cancel", POST=self._cancel),
             _route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
             _route("/files/{token}/{name}", GET=self._file),
         ]
-        handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
-            Refusal: _refused,
-            HTTPException: _no_route,
-            Exception: _broken,
-        }
-        return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+        return Starlette(routes=routes, exception_handlers=refusals.HANDLERS, lifespan=lifespan)
 
     async def _root(self, request: Request) -> Response:
         return reply(200, {"service": "musicgen-service", "version": __version__, "routes": ROUTES})
 
     async def _health(self, request: Request) -> Response:
+        return reply(200, await self._state())
+
+    async def _live(self, request: Request) -> Response:
+        status = (await self._state())["status"]
+        return reply(503 if status in _NOT_LIVE else 200, {"status": status})
+
+    async def _ready(self, request: Request) -> Response:
+        status = (await self._state())["status"]
+        return reply(200 if status in _READY else 503, {"status": status})
+
+    async def _state(self) -> dict[str, Any]:
+        """The health of the service."""
         health = self._availability.health() or await self._cog.health()
         # Between the two, the server may have ended.
-        return reply(200, health or self._availability.health() or {"status": "STARTING"})
+        return health or self._availability.health() or {"status": "STARTING"}
 
     async def _openapi(self, request: Request) -> Response:
         if self._schema is None:
@@ -214,26 +227,3 @@ def _base_url(request: Request) -> str:
 
 def _with_addresses(job: dict[str, Any], request: Request) -> dict[str, Any]:
     return job | {"output": absolute(job["output"], _base_url(request))}
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return error.response()
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if request.method == "OPTIONS" and error.status_code == 405:
-        return Response(status_code=204, headers=error.headers)
-    sentences = {
-        404: "There is nothing here: post predictions to /predictions.",
-        405: f"{request.method} is not possible here.",
-    }
-    refusal = Refusal(error.status_code, sentences.get(error.status_code, str(error.detail)))
-    response = refusal.response()
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    return Refusal(500, BROKEN).response()

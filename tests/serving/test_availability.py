@@ -92,6 +92,31 @@ def test_predictions_are_given_up(client: httpx.Client, gateway: Gateway, cog: F
     wait_until(lambda: not cog.running)
 
 
+@pytest.mark.parametrize(
+    ("status", "ready", "live"),
+    [
+        ("READY", 200, 200),
+        ("BUSY", 200, 200),
+        ("STARTING", 503, 200),
+        ("UNHEALTHY", 503, 503),
+        ("DEFUNCT", 503, 503),
+        ("SETUP_FAILED", 503, 503),
+    ],
+)
+def test_probes_are_answered_by_status_code(
+    client: httpx.Client, cog: FakeCog, status: str, ready: int, live: int
+) -> None:
+    cog.status = status
+    assert [client.get(path).status_code for path in ("/readyz", "/livez")] == [ready, live]
+    assert client.get("/readyz").json() == {"status": status}
+
+
+def test_a_draining_service_is_live(client: httpx.Client, gateway: Gateway) -> None:
+    assert client.get("/readyz").json() == {"status": "STARTING"}
+    gateway.availability.draining = True
+    assert [client.get(path).status_code for path in ("/readyz", "/livez")] == [503, 200]
+
+
 def test_a_full_disk(upstream: Upstream, cog: FakeCog) -> None:
     problem = "The service has no room left."
     gateway = gateway_of(lambda: upstream.port, lambda: problem)
