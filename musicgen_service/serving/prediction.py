@@ -35,6 +35,7 @@ class Prediction:
     created_at, started_at, completed_at : seconds since the epoch
     ended : set when the prediction has ended
     saved : its files, where they have been saved
+    is_watched : whether somebody may ask for its log and progress before it has ended
     base_url : address of the service, where the client asks for addresses in the place of data URIs
     is_cancelled : whether its client has asked for its end
     on_event : called with each event that a webhook may be told, of those in `prediction_request.EVENTS`
@@ -54,6 +55,7 @@ class Prediction:
     completed_at: float | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     saved: Saved | None = None
+    is_watched: bool = True
     base_url: str | None = None
     is_cancelled: bool = False
     on_event: Callable[[str], None] = lambda _: None

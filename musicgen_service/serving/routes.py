@@ -137,7 +137,10 @@ class Routes:
         owner = clients.owner(request)
         if asked.id is not None and (running := self._predictions.find(owner, asked.id)) and not running.ended.is_set():
             return reply(202, running.as_cog())
-        preferences, prediction = _preferences(request), Prediction(asked, owner)
+        preferences = _preferences(request)
+        # Without an id nobody can name it before its reply.
+        is_watched = asked.id is not None or webhook is not None or "respond-async" in preferences
+        prediction = Prediction(asked, owner, is_watched=is_watched)
         if preferences & {"respond-async", "output=url"}:
             prediction.base_url = _base_url(request)
         self._predictions.add(prediction)

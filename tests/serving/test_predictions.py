@@ -180,13 +180,20 @@ def test_a_dead_worker_costs_one_attempt(client: httpx.Client, cog: FakeCog) -> 
 
 
 def test_a_failure_has_its_log_and_one_prefix(client: httpx.Client, cog: FakeCog) -> None:
-    reply = client.post("/predictions", json={"input": {"prompt": "fail"}}).json()
-    assert (reply["status"], reply["error"]) == ("failed", "Prediction failed: x")
-    assert reply["logs"] == "task text\n50 %\nmore\n" and "output" not in reply
+    for name, logs in (("named", "task text\n50 %\nmore\n"), (None, "")):  # without a name as by Cog
+        reply = client.post("/predictions", json={"id": name, "input": {"prompt": "fail"}}).json()
+        assert (reply["status"], reply["error"]) == ("failed", "Prediction failed: x")
+        assert reply["logs"] == logs and "output" not in reply
+
+
+def test_what_nobody_can_name_sends_no_events(client: httpx.Client, cog: FakeCog) -> None:
+    client.post("/predictions", json={"input": {}})
+    client.post("/predictions", json={"id": "named", "input": {}})
+    assert ["webhook" in request for request in cog.requests] == [False, True]
 
 
 def test_events_are_taken_from_cog_alone(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
-    with posted(gateway, client, "wait") as replies:
+    with posted(gateway, client, "wait", id="told") as replies:
         wait_until(lambda: bool(cog.requests))
         secret, key = cog.requests[0]["webhook"].rsplit("/", 2)[1:]
         address = cog.requests[0]["webhook"].partition(f"/{secret}")[0]

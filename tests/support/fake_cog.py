@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._reply(200, reply)
 
     def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
-        hook, prompt = request["webhook"], str(request["input"].get("prompt", ""))
+        hook, prompt = request.get("webhook"), str(request["input"].get("prompt", ""))
         event = {"id": request["id"], "logs": "", "metrics": {}, "status": "processing"}
         _tell(hook, event)
         _tell(hook, event | {"logs": LOG})
@@ -160,7 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the test's output clean."""
 
 
-def _tell(hook: str, event: dict[str, Any]) -> None:
+def _tell(hook: str | None, event: dict[str, Any]) -> None:
+    if hook is None:
+        return
     with urllib.request.urlopen(urllib.request.Request(hook, json.dumps(event).encode())) as reply:
         assert reply.status == 200
 
