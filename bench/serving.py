@@ -121,9 +121,7 @@ def _slowdown(server: Server, model: str, count: int = 4) -> float:
 def _ask(server: Server, model: str, seconds: float, seed: int) -> str:
     """Send a request; returns the clip."""
     inputs = {"prompt": implementations.TEXT, "model_version": model, "duration": seconds, "seed": seed}
-    while (response := server.post({"input": inputs})).status_code == 409:
-        time.sleep(0.005)
-    [clip] = response.json()["output"]
+    [clip] = server.post({"input": inputs}).json()["output"]
     return str(clip)
 
 

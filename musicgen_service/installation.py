@@ -28,6 +28,13 @@ def weights_folder() -> Path:
     return user_data_path("musicgen-service", appauthor=False) / "weights"
 
 
+def results_folder() -> Path:
+    """The default folder of finished predictions: in the user's folder for state."""
+    from platformdirs import user_state_path
+
+    return user_state_path("musicgen-service", appauthor=False)
+
+
 def install_command(package: str) -> str:
     """The command for a package of requirements-no-deps.txt, such as `pip install --no-deps audiocraft==1.3.0`."""
     return f"pip install --no-deps {package}=={pinned_version(package)}"

@@ -1,7 +1,7 @@
 """Every environment variable of the service: name, allowed values, default and purpose.
 
-They are read by a dataclass of our own: pydantic-settings takes 0.25 s to import, three times as long as a complete run
-of `probe`, which orchestrators start every few seconds, and its errors would still have to be turned into sentences.
+They are read by a dataclass of our own: pydantic-settings takes 0.25 s to import, in every command, and its errors
+would still have to be turned into sentences.
 """
 
 import difflib
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from musicgen_service.installation import weights_folder
+from musicgen_service.installation import results_folder, weights_folder
 from musicgen_service.models.catalogue import CHECKPOINTS, HTDEMUCS, SPLEETER
 from musicgen_service.progress import log
 
@@ -130,7 +130,7 @@ class Settings:
     slots: int = field(
         default=8,
         metadata=_variable(
-            _number(1, 64, whole=True), "requests that `serve` carries out at the same time; others are answered 409"
+            _number(1, 64, whole=True), "requests that `serve` carries out at the same time; others wait"
         ),
     )
     precision: str | None = field(
@@ -166,15 +166,35 @@ class Settings:
             _FLAG, "`1` fetches from, and reports to, private addresses too: for an intranet", shown="0"
         ),
     )
+    queue: int = field(
+        default=100,
+        metadata=_variable(_number(1, 10_000, whole=True), "predictions that may wait for their turn"),
+    )
+    connections_per_address: int = field(
+        default=1000,
+        metadata=_variable(
+            _number(1, 10_000, whole=True), "connections that one address may have; a proxy before the service is one"
+        ),
+    )
+    results: Path = field(
+        default_factory=results_folder,
+        metadata=_variable(
+            Kind("a folder", _folder),
+            "the folder of finished predictions, which outlive a restart",
+            shown="in the user's folder for state",
+        ),
+    )
+    keep_seconds: float = field(
+        default=3600.0,
+        metadata=_variable(_number(0, 10_000_000), "how long finished predictions are kept, in seconds"),
+    )
     drain_seconds: float = field(
         default=120.0,
         metadata=_variable(_number(0, 86_400), "how long predictions may go on after SIGTERM, in seconds"),
     )
     port: int = field(
         default=5000,
-        metadata=_variable(
-            _number(1, 65_535, whole=True), "where `serve` listens without `--port`, and `probe` asks", name="PORT"
-        ),
+        metadata=_variable(_number(1, 65_535, whole=True), "where `serve` listens without `--port`", name="PORT"),
     )
 
 

@@ -48,7 +48,9 @@ def test_every_change_names_its_files() -> None:
 @pytest.mark.parametrize(("what", "where"), rows("Where to find it"))
 def test_names_are_defined_where_the_table_says(what: str, where: str) -> None:
     for path, name in re.findall(r"`([\w/.]+\.py)`, `(\w+)`", where):
-        assert re.search(rf"^(def {name}\(|{name}\b.* = )", (PROJECT / path).read_text(), re.MULTILINE), (path, name)
+        assert re.search(
+            rf"^(def {name}\(|class {name}\b|{name}\b.* = )", (PROJECT / path).read_text(), re.MULTILINE
+        ), (path, name)
 
 
 class Copy:

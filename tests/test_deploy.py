@@ -1,12 +1,7 @@
 """The files under deploy/ match the service; no test needs Kubernetes or Docker."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +15,6 @@ from musicgen_service import __version__, cli, settings
 from musicgen_service.models import fetching
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.serving import cog_server, supervisor
-from tests.support.harness import free_port, http_server
 
 KUBERNETES = [
     manifest
@@ -65,48 +59,6 @@ def test_image_limits_memory_like_serve() -> None:
     assert cog_server.MEMORY and cog_server.MEMORY.items() <= environment.items()
 
 
-def probe(question: str, port: int) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "musicgen_service.probe", question]
-    environment = os.environ | {"PORT": str(port)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def health(status: str) -> Callable[..., BaseHTTPRequestHandler]:
-    class Health(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/health-check" else 404)
-            self.end_headers()
-            self.wfile.write(json.dumps({"status": status}).encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    return Health
-
-
-@pytest.mark.parametrize(
-    ("status", "ready", "live"),
-    [
-        ("READY", True, True),
-        ("BUSY", True, True),
-        ("STARTING", False, True),
-        ("DRAINING", False, True),
-        ("UNHEALTHY", False, False),
-        ("DEFUNCT", False, False),
-        ("SETUP_FAILED", False, False),
-    ],
-)
-def test_a_probe_reads_the_body(status: str, ready: bool, live: bool) -> None:
-    with http_server(health(status)) as address:
-        port = int(address.rpartition(":")[2])
-        answers = [probe(question, port).returncode == 0 for question in ("ready", "live")]
-    assert answers == [ready, live]
-
-
-def test_a_probe_without_a_server_fails() -> None:
-    assert probe("live", free_port()).returncode == 1
-
-
 def test_both_deployments_run_the_supervisor() -> None:
     # `args`: with `command` Kubernetes would leave out the image's entrypoint, tini.
     assert CONTAINER["args"] == COMPOSE["command"] == SERVE
@@ -117,17 +69,17 @@ def test_both_deployments_run_the_supervisor() -> None:
     assert MANIFESTS["Service"]["spec"]["ports"][0]["targetPort"] == CONTAINER["ports"][0]["name"]
 
 
-def test_every_probe_runs_our_probe_command() -> None:
-    found = {
-        kind: CONTAINER[f"{kind}Probe"]["exec"]["command"][1:] for kind in ("startup", "readiness", "liveness")
-    } | {"compose": COMPOSE["healthcheck"]["test"][2:]}
-    module = ["-m", "musicgen_service.probe"]
+def test_probes_ask_by_status_code() -> None:
+    found = {kind: CONTAINER[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
+    port = CONTAINER["ports"][0]["name"]
     assert found == {
-        "startup": [*module, "live"],
-        "readiness": [*module, "ready"],
-        "liveness": [*module, "live"],
-        "compose": [*module, "ready"],
+        "startup": {"path": "/livez", "port": port},
+        "readiness": {"path": "/readyz", "port": port},
+        "liveness": {"path": "/livez", "port": port},
     }
+    *command, code = COMPOSE["healthcheck"]["test"]
+    assert command == ["CMD", "python", "-c"] and "'http://127.0.0.1:5000/readyz'" in code
+    compile(code, "healthcheck", "exec")
 
 
 def test_grace_period_exceeds_drain_time() -> None:

@@ -32,10 +32,15 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_SEPARATOR": "spleeter",
         "MUSICGEN_MAX_INPUT_MB": "20",
         "MUSICGEN_ALLOW_PRIVATE_URLS": "1",
+        "MUSICGEN_QUEUE": "7",
+        "MUSICGEN_CONNECTIONS_PER_ADDRESS": "8",
+        "MUSICGEN_RESULTS": str(tmp_path),
+        "MUSICGEN_KEEP_SECONDS": "60",
         "MUSICGEN_DRAIN_SECONDS": "0",
         "PORT": "5702",
     }
-    expected = (tmp_path, ("small", "stereo-melody"), 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 0, 5702)
+    models = ("small", "stereo-melody")
+    expected = (tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8, tmp_path, 60, 0, 5702)
     assert load(environment) == Settings(*expected)
 
 
@@ -98,9 +103,9 @@ def test_setup_reports_an_invalid_value_as_such(monkeypatch: pytest.MonkeyPatch)
             ServiceRunner().setup()
 
 
-def test_probe_reports_an_invalid_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_reports_an_invalid_value() -> None:
     environment = os.environ | {"PORT": "http"}
-    command = [sys.executable, "-m", "musicgen_service.probe", "ready"]
+    command = [sys.executable, "-m", "musicgen_service", "serve"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "PORT must be a whole number" in done.stderr
 

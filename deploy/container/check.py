@@ -131,18 +131,14 @@ def health() -> str:
 
 
 def predict(**inputs: Any) -> tuple[int, dict[str, Any]]:
-    """Request a prediction; returns status and body. Retries while the previous prediction is being cleaned up."""
+    """Request a prediction; returns status and body."""
     body = json.dumps({"input": inputs}).encode()
     request = urllib.request.Request(f"{_ADDRESS}/predictions", body, {"Content-Type": "application/json"})
-    for _ in range(50):
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:
-                return reply.status, json.load(reply)
-        except urllib.error.HTTPError as error:
-            if error.code != 409:
-                return error.code, json.load(error)
-            time.sleep(0.2)
-    raise Failed("busy for ever")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 def clip(kind: str, **inputs: Any) -> str:

@@ -1,1 +1,1 @@
-"""HTTP: Cog's server, its supervisor, and the reverse proxy in front of it."""
+"""HTTP: Cog's server, its supervisor, and the gateway in front of it."""

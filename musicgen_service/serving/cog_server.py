@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from musicgen_service import folders, outputs, predictors, settings
-from musicgen_service.serving import misspellings, schema, supervisor
+from musicgen_service.serving import gateway, schema, supervisor
+from musicgen_service.serving.gateway import GatewayOptions
 
 MEMORY = {
     # Cog runs a prediction in any free thread, and glibc gives each thread an arena that it never returns: the worker
@@ -31,19 +32,19 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     ServeError
         When the address is in use, or binding to it is not permitted.
     """
-    predictor = predictors.predictor(system)
+    predictor, given = predictors.predictor(system), settings.load()
     overrides = {
         # The server starts its worker as plain `python`, which must be the interpreter with coglet installed.
         "PATH": _prepended("PATH", Path(sys.executable).parent),
         "PYTHONPATH": _prepended("PYTHONPATH", predictors.PROJECT),
         "COG_PREDICT_TYPE_STUB": str(predictors.PROJECT / predictor),
-        "COG_MAX_CONCURRENCY": str(settings.load().slots),
+        "COG_MAX_CONCURRENCY": str(given.slots),
     }
     environment = {"LOG_FORMAT": "console"} | MEMORY | os.environ | overrides
     # With this set, Cog's server writes to a folder owned by root at every health check, and warns when it cannot.
     environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
-    for prefix in (supervisor.PREFIX, outputs.PREFIX):
+    for prefix in (supervisor.PREFIX, outputs.PREFIX, gateway.PREFIX):
         folders.sweep(prefix)
     try:
         server = supervisor.Supervisor(
@@ -53,12 +54,19 @@ def serve(host: str, port: int, system: str | None = None) -> None:
             # Cog's server reads the schema from its working folder. Each server has a separate one: two servers of one
             # project may publish different schemas, and in a container an ordinary user cannot write to the project.
             lambda folder: schema.write(folder, predictor),
-            settings.load().drain_seconds,
+            given.drain_seconds,
+            GatewayOptions(
+                schema.build(predictor),
+                given.slots,
+                given.queue,
+                given.connections_per_address,
+                given.results,
+                given.keep_seconds,
+            ),
         )
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ServeError(f"It is not possible to listen on {host}:{port}: {reason}.") from None
-    server.proxy.inputs = misspellings.of_schema(schema.build(predictor))
     server.run()
     folders.sweep(outputs.PREFIX)
 

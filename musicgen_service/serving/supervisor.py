@@ -3,8 +3,6 @@
 Cog's server outlives its own worker and a failed setup: it then refuses every request until it is restarted.
 """
 
-import http.client
-import json
 import math
 import os
 import re
@@ -19,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 
 from musicgen_service import folders
@@ -26,7 +25,7 @@ from musicgen_service.outputs import COG_FOLDER as COG_FOLDER
 from musicgen_service.progress import log
 from musicgen_service.redaction import without_folders
 from musicgen_service.serving import launcher
-from musicgen_service.serving.proxy import Proxy
+from musicgen_service.serving.gateway import Gateway, GatewayOptions
 
 POLL_INTERVAL = 0.5
 """Seconds between two health checks of Cog's server."""
@@ -40,6 +39,7 @@ CANCEL_TIMEOUT = 5.0
 """Seconds that cancelled predictions are given to end."""
 STUCK_AFTER = 30.0
 """Seconds of being busy without a prediction before a restart; longer than a cancelled prediction takes to end."""
+_REQUEST_TIMEOUT = 10.0
 PREFIX = "musicgen-server-"
 _SETUP_FAILED = "SETUP_FAILED"
 _UNHEALTHY = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
@@ -54,14 +54,15 @@ def next_backoff(wait: float) -> float:
 
 
 class Supervisor:
-    """Runs one Cog server and a proxy for its clients.
+    """Runs one Cog server and the gateway that its clients talk to.
 
     Parameters
     ----------
     address : host and port for clients
     command, environment : start Cog's server, which listens on the port given by `PORT`
     prepare_folder : writes the files that the server needs to its working folder, which is new for each start
-    drain_seconds : maximum time for running predictions to finish after SIGTERM
+    drain_seconds : maximum time for predictions to finish after SIGTERM
+    options : of the gateway
 
     Raises
     ------
@@ -76,6 +77,7 @@ class Supervisor:
         environment: Mapping[str, str],
         prepare_folder: Callable[[Path], object],
         drain_seconds: float,
+        options: GatewayOptions,
     ) -> None:
         self._command = [sys.executable, "-I", "-S", launcher.__file__, *command]
         self._environment = environment
@@ -87,7 +89,9 @@ class Supervisor:
         self._is_reachable = False
         self._healthy_since = math.inf
         self._stop = threading.Event()
-        self.proxy = Proxy(address, self._upstream_port, _folder_problem)
+        # For its own requests: the server is on this machine, and needs no certificates.
+        self._http = httpx2.Client(timeout=_REQUEST_TIMEOUT, trust_env=False, verify=False)
+        self._gateway = Gateway(address, self._upstream_port, _folder_problem, options)
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP, then drain; returns when everything has ended.
@@ -97,9 +101,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: self._stop.set())
-        threading.Thread(target=self.proxy.serve_forever, args=(0.1,), daemon=True).start()
-        host, port = self.proxy.server_address[:2]
-        log(f"listening on http://{host!s}:{port}")
+        self._gateway.start()
+        host, port = self._gateway.address
+        log(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
         wait = 0.0
         while not self._stop.is_set():
             problem = self._start() or self._watch()
@@ -114,8 +118,8 @@ class Supervisor:
                 self._stop_server()
         self._drain()
         self._stop_server()
-        self.proxy.shutdown()
-        self.proxy.server_close()
+        self._gateway.stop()
+        self._http.close()
         log("supervisor: stopped")
 
     def _upstream_port(self) -> int | None:
@@ -123,8 +127,9 @@ class Supervisor:
 
     def _start(self) -> str | None:
         """Start the server; returns the reason when it cannot be started."""
-        if self.proxy.failure is not None:
-            self.proxy.failure = {"status": "STARTING", "reason": self.proxy.failure["reason"]}
+        availability = self._gateway.availability
+        if availability.failure is not None:
+            availability.failure = {"status": "STARTING", "reason": availability.failure["reason"]}
         self._healthy_since = math.inf
         try:
             self._folder = folders.OwnFolder(PREFIX)
@@ -141,7 +146,7 @@ class Supervisor:
             )
         except OSError as error:
             reason = _folder_problem() or f"The server could not be started: {error.strerror}."
-            self.proxy.failure = {"status": "STARTING", "reason": reason}
+            availability.failure = {"status": "STARTING", "reason": reason}
             return reason.rstrip(".")
         return None
 
@@ -153,18 +158,18 @@ class Supervisor:
         while not self._stop.wait(POLL_INTERVAL if self._is_reachable else POLL_INTERVAL / 10):
             if (ended := self._process.poll()) is not None:
                 return f"the server ended with status {ended}"
-            health = _request(self._port, "GET", "/health-check")
+            health = self._health()
             status = str(health.get("status")) if health else None
             if status in _HEALTHY:
                 self._healthy_since = min(self._healthy_since, time.monotonic())
-                self.proxy.failure = None
+                self._gateway.availability.failure = None
             failed_checks = failed_checks + 1 if status in _UNHEALTHY or (status is None and self._is_reachable) else 0
             self._is_reachable = self._is_reachable or status is not None
             if health and status == _SETUP_FAILED:
-                self.proxy.failure = _failure(health)
+                self._gateway.availability.failure = _failure(health)
             if failed_checks == MAX_FAILED_CHECKS:
                 return f"the server is {status or 'not answering'}"
-            if status != "BUSY" or self._has_predictions():
+            if status != "BUSY" or self._gateway.running:
                 idle_since = None
             elif idle_since is None:
                 idle_since = time.monotonic()
@@ -172,41 +177,30 @@ class Supervisor:
                 return "the server is busy without a prediction"
         return None
 
-    def _has_predictions(self) -> bool:
-        """Whether a client is waiting for a prediction, or Cog is running an asynchronous one."""
-        return self.proxy.waiting > 0 or any(self._is_running(name) for name in list(self.proxy.running))
-
-    def _is_running(self, name: str) -> bool:
-        """Whether Cog is running the prediction with that id.
-
-        Cog has no endpoint for this. While the prediction runs, Cog answers a repeated PUT with its state; afterwards
-        the PUT would start a new prediction, which the invalid input prevents.
-        """
-        reply = _request(self._port, "PUT", f"/predictions/{name}", {"input": 0})
-        if reply is not None and "status" in reply and reply.get("id") == name:
-            return True
-        with suppress(ValueError):
-            self.proxy.running.remove(name)
-        return False
-
     def _drain(self) -> None:
-        """Accept no new predictions; let running ones finish, and cancel those still running at the deadline."""
-        self.proxy.draining = True
-        end = time.monotonic() + self._drain_seconds
+        """Accept no new predictions; let the others finish, and give up those that have not at the deadline."""
+        self._gateway.availability.draining = True
         log(f"supervisor: stopping; predictions have {self._drain_seconds:g} s to finish")
-        if not self._wait_until_idle(end):
+        if not self._wait_until_finished(self._drain_seconds):
             log("supervisor: cancelling the predictions that still run")
-            for name in self.proxy.running:
-                _request(self._port, "POST", f"/predictions/{name}/cancel")
-            self.proxy.ended.set()
-            self._wait_until_idle(time.monotonic() + CANCEL_TIMEOUT)
+            self._gateway.give_up()
+            self._wait_until_finished(CANCEL_TIMEOUT)
 
-    def _wait_until_idle(self, end: float) -> bool:
-        while self._has_predictions():
+    def _wait_until_finished(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while self._gateway.unfinished:
             if time.monotonic() > end:
                 return False
             time.sleep(POLL_INTERVAL / 10)
         return True
+
+    def _health(self) -> dict[str, Any] | None:
+        """The content of the server's health check; None when there is no answer."""
+        try:
+            reply = self._http.get(f"http://127.0.0.1:{self._port}/health-check").json()
+            return reply if isinstance(reply, dict) else None
+        except (httpx2.HTTPError, ValueError):
+            return None
 
     def _stop_server(self) -> None:
         """Stop the server and its worker, which survives a crash of the server, and remove their working folder."""
@@ -258,17 +252,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _request(port: int, method: str, path: str, content: object = None) -> dict[str, Any] | None:
-    """Send a request to Cog's server; returns the JSON object in its response, or None."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        body = None if content is None else json.dumps(content)
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        reply = json.loads(connection.getresponse().read())
-        return reply if isinstance(reply, dict) else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()

@@ -12,7 +12,6 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,29 +163,17 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
 def _answer(server: Server, ask: Ask) -> tuple[str, str]:
     """Send a prediction; returns its status, and a problem if the response is wrong."""
     name = f"soak-{uuid.uuid4()}"
-    with httpx.Client(base_url=server.client.base_url, timeout=TIMEOUT) as client:
+    with httpx.Client(base_url=server.client.base_url, timeout=10 * TIMEOUT) as client:
         cancel = threading.Thread(target=_cancel, args=(server, name)) if ask.expected == "canceled" else None
-        response = _post(client, name, ask.inputs, cancel)
+        if cancel:
+            cancel.start()
+        response = client.post("/predictions", json={"id": name, "input": ask.inputs})
         if cancel:
             cancel.join()
     status = "invalid" if response.status_code == 422 else str(response.json().get("status"))
     if status != ask.expected:
         return status, f"{status} ({response.text[:200]}) in place of {ask.expected}"
     return status, "" if status != "succeeded" else _fault(response.json(), name, ask)
-
-
-def _post(client: httpx.Client, name: str, inputs: dict[str, Any], cancel: threading.Thread | None) -> httpx.Response:
-    if cancel:
-        cancel.start()
-    return _until_free(lambda: client.post("/predictions", json={"id": name, "input": inputs}))
-
-
-def _until_free(post: Callable[[], httpx.Response]) -> httpx.Response:
-    end = time.monotonic() + 10 * TIMEOUT
-    while (response := post()).status_code == 409:
-        assert time.monotonic() < end, "never free"
-        time.sleep(0.02)
-    return response
 
 
 def _cancel(server: Server, name: str) -> None:

@@ -51,6 +51,17 @@ def test_the_client_in_javascript(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_requests_that_do_not_wait(server: Server) -> None:
+    commands = PAGE.split("## Without waiting\n```\n")[1].split("```")[0]
+    address = str(server.client.base_url).rstrip("/").removeprefix("http://")
+    done = subprocess.run(commands.replace("localhost:5000", address), shell=True, capture_output=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith(b'{"id":"my-clip","status":"starting"}{"id":"my-clip",')
+    wait_until(lambda: server.client.get("/predictions/my-clip").json()["status"] == "succeeded")
+    [address] = server.client.get("/predictions/my-clip").json()["output"]
+    assert address.endswith("/output-01.mp3") and server.client.get(address).content
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_request_with_curl(server: Server) -> None:
     wait_until(lambda: server.status() == "READY")
     command = PAGE.split("## With curl\n```\n")[1].split("```")[0]

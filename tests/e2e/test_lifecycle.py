@@ -62,19 +62,19 @@ def test_disconnect_cancels_the_request(server: Server) -> None:
     assert server.make(**SHORT)
 
 
-def test_client_beyond_the_slots_must_retry(server: Server) -> None:
+def test_client_beyond_the_slots_waits(server: Server) -> None:
     start = begin(server)
-    with ThreadPoolExecutor(SLOTS) as pool:
+    with ThreadPoolExecutor(SLOTS + 1) as pool:
         for number in range(SLOTS):
             pool.submit(server.post, {"id": f"long-{number}", "input": LONG})
         wait_until(lambda: server.log.read_text()[start:].count("task text") == SLOTS)
-        refused = server.post({"input": SHORT})
+        waiting = pool.submit(server.post, {"input": SHORT})
         assert server.status() == "BUSY"
+        assert server.post({"input": SHORT | {"duration": 0}}).status_code == 422  # does not wait
         server.client.post("/predictions/long-3/cancel")
-        assert server.make(**SHORT)  # beside the others
+        assert waiting.result().json()["status"] == "succeeded"  # beside the others
         for number in range(SLOTS):
             server.client.post(f"/predictions/long-{number}/cancel")
-    assert refused.status_code == 409 and "At capacity" in refused.json()["error"]
     wait_until(server.is_idle)
 
 
@@ -92,9 +92,7 @@ MIXED = [
 
 def test_eight_clients_at_once_get_what_each_gets_alone(server: Server) -> None:
     def ask(inputs: dict[str, Any]) -> dict[str, Any]:
-        while (response := server.post({"input": inputs})).status_code == 409:
-            time.sleep(0.02)
-        reply: dict[str, Any] = response.json()
+        reply: dict[str, Any] = server.post({"input": inputs}).json()
         return reply
 
     alone = [ask(inputs) for inputs in MIXED]
@@ -123,6 +121,24 @@ def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:
     assert report["metrics"]["seed"] == 5
     [uri] = report["output"]
     assert Clip.from_uri(uri).content == server.make(**SHORT, seed=5)[0].content
+
+
+def test_a_job_is_polled_until_its_file_is_there(server: Server) -> None:
+    begin(server)
+    body = {"id": "polled", "input": SHORT | {"duration": 8, "seed": 5, "output_format": "mp3"}}
+    assert server.post(body, Prefer="respond-async").status_code == 202
+    seen = set()
+
+    def has_ended() -> bool:
+        job = server.client.get("/predictions/polled").json()
+        seen.add(job["progress"])
+        return job["completed_at"] is not None
+
+    wait_until(has_ended)
+    job = server.client.get("/predictions/polled").json()
+    assert job["status"] == "succeeded" and job["metrics"]["seed"] == 5 and "100 %" in job["logs"]
+    assert job["output"][0].endswith(".mp3") and len(Clip.from_uri(job["output"][0]).samples) >= 8 * 32_000
+    assert len(seen) > 2 and max(seen) == 1
 
 
 def test_only_finished_clips_remain(server: Server, song: str) -> None:

@@ -1,37 +1,77 @@
-"""Fixtures: a proxy and its upstream server."""
+"""Fixtures: a gateway before a fake Cog server, and clients."""
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
-from musicgen_service.serving.proxy import Proxy
-from tests.support.harness import http_server
-from tests.support.upstream import Upstream
+from musicgen_service.serving import schema
+from musicgen_service.serving.gateway import Gateway, GatewayOptions
+from tests.support.fake_cog import FakeCog, fake_cog
+from tests.support.harness import wait_until
+
+SCHEMA = schema.build("predict.py:Predictor")
+
+
+def gateway_of(
+    upstream_port: Callable[[], int | None],
+    folder_problem: Callable[[], str | None] = lambda: None,
+    port: int = 0,
+    **options: Any,
+) -> Gateway:
+    """A gateway on a free port."""
+    return Gateway(("127.0.0.1", port), upstream_port, folder_problem, GatewayOptions(SCHEMA, **options))
+
+
+@contextmanager
+def running(gateway: Gateway) -> Iterator[Gateway]:
+    """A gateway that answers for the length of the block."""
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        gateway.give_up()
+        gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[tuple[Gateway, FakeCog]]:
+    with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, places=5)) as it:
+        yield it, cog
 
 
 @pytest.fixture
-def upstream() -> Iterator[type[Upstream]]:
-    events = {"resume": threading.Event(), "disconnected": threading.Event()}
-    kind: type[Upstream] = type("Watched", (Upstream,), {"requests": [], **events})
-    yield kind
-    kind.resume.set()
+def gateway(served: tuple[Gateway, FakeCog]) -> Gateway:
+    return served[0]
 
 
 @pytest.fixture
-def served(upstream: type[Upstream]) -> Iterator[Proxy]:
-    with http_server(upstream) as address:
-        server = Proxy(("127.0.0.1", 0), lambda: int(address.rpartition(":")[2]))
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def cog(served: tuple[Gateway, FakeCog]) -> Iterator[FakeCog]:
+    gateway, cog = served
+    cog.forget()
+    yield cog
+    cog.resume.set()
+    wait_until(lambda: not gateway.unfinished)
 
 
 @pytest.fixture
-def client(served: Proxy) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{served.server_port}", timeout=60) as client:
+def client(gateway: Gateway) -> Iterator[httpx.Client]:
+    with client_of(gateway) as client:
+        yield client
+
+
+@pytest.fixture
+def stranger(gateway: Gateway) -> Iterator[httpx.Client]:
+    """A client with another address."""
+    with client_of(gateway, "127.0.0.2") as client:
+        yield client
+
+
+@contextmanager
+def client_of(gateway: Gateway, address: str = "127.0.0.1") -> Iterator[httpx.Client]:
+    """A client that connects from an address of the loopback interface."""
+    transport = httpx.HTTPTransport(local_address=address, verify=False)
+    with httpx.Client(base_url=f"http://127.0.0.1:{gateway.address[1]}", timeout=60, transport=transport) as client:
         yield client

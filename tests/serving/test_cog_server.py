@@ -75,13 +75,6 @@ def test_port_comes_from_the_option_or_the_environment(
     assert constructor_arguments[0] == ("127.0.0.1", port)
 
 
-def test_probe_uses_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PORT"} | {"PORT": str(free_port())}
-    command = [sys.executable, "-m", "musicgen_service.probe", "live"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and done.stderr.startswith("no answer")
-
-
 def test_address_is_logged_once_listening(tmp_path: Path) -> None:
     port = free_port()
     environment = os.environ | {"PORT": str(port), "TMPDIR": str(tmp_path), "MUSICGEN_MODELS": "demo"}

@@ -1,69 +1,157 @@
-"""A fake Cog server. The body of `POST /predictions` selects what it does: `crash`, `spawn`, `unhealthy`, `stuck`,
-`slow`, `later`, `endless`.
+"""A fake Cog server, in this process or as one of its own. A prediction's prompt says what it does:
+
+| prompt | what |
+|---|---|
+| `crash`, `crash once` | the server ends; `once`: only if no file is where `CRASHED` says |
+| `spawn` | starts a process that outlives it |
+| `unhealthy`, `stuck` | its health is UNHEALTHY, or BUSY, from then on |
+| `worker crash` | fails as when the worker dies, the first time; the next one finds no worker |
+| `slow`, `endless` | takes a second, or until it is cancelled |
+| `wait` | takes until `resume` is set |
+| `fail` | fails |
 
 Its setup fails as long as there is no file where `WEIGHTS` says there should be one.
 """
 
+import base64
 import json
 import os
+import select
+import socket
 import subprocess
+import threading
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-status = "READY" if Path(os.environ.get("WEIGHTS", __file__)).exists() else "SETUP_FAILED"
-running: set[str] = set()
+LOG = "task text\n50 %\n"
+WORKER_ERRORS = {
+    1: "Worker crashed",
+    2: "Failed to send request: Failed to send on slot socket: Broken pipe (os error 32)",
+}
 
 
-class Cog(BaseHTTPRequestHandler):
+class FakeCog(ThreadingHTTPServer):
+    """Carries out as many predictions at the same time as it has slots, and refuses others, as Cog does."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int = 0, slots: int = 1) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.slots = slots
+        self.status = "READY" if Path(os.environ.get("WEIGHTS", __file__)).exists() else "SETUP_FAILED"
+        self.running: dict[str, threading.Event] = {}
+        self.resume = threading.Event()
+        self.requests: list[dict[str, Any]] = []
+        """The bodies of predictions that were accepted."""
+        self.headers: list[dict[str, str]] = []
+        self.refused = 0
+        self.cancelled: list[str] = []
+        self.lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Forget every request, and let those to come wait for `resume`."""
+        self.requests, self.headers, self.cancelled, self.refused = [], [], [], 0
+        self.resume.clear()
+
+    @property
+    def prompts(self) -> list[str]:
+        return [request["input"].get("prompt", "") for request in self.requests]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that disconnects is normal."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeCog
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         setup = {"logs": "worker setup failed: Setup failed: setup failed: WeightsError: /srv/weights is empty."}
+        status = self.server.status
+        if status == "READY" and len(self.server.running) >= self.server.slots:
+            status = "BUSY"
         self._reply(200, {"status": status, "pid": os.getpid(), "setup": setup if status == "SETUP_FAILED" else {}})
 
-    def do_PUT(self) -> None:
-        """Answer as Cog does for a running prediction, and for a new one with an invalid input."""
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert not isinstance(request["input"], dict)
-        name = self.path.rpartition("/")[2]
-        if name in running:
-            return self._reply(202, {"id": name, "status": "processing"})
-        return self._reply(422, {"detail": [{"msg": "0 is not of type object"}]})
-
     def do_POST(self) -> None:
-        global status
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.endswith("/cancel"):
-            running.clear()
-            status = "READY"
+            key = self.path.split("/")[2]
+            cancelled = self.server.running.get(key)
+            if cancelled is None:
+                return self._reply(404, {})
+            self.server.cancelled.append(key)
             print(f"cancelled {self.path}", flush=True)
+            cancelled.set()
             return self._reply(200, {})
-        command = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        if command == "crash":
+        assert self.path == "/predictions", self.path
+        request = json.loads(body)
+        key = request["id"]
+        with self.server.lock:
+            if len(self.server.running) >= self.server.slots or self.server.status == "UNHEALTHY":
+                self.server.refused += 1
+                return self._reply(409, {"error": "At capacity - all prediction slots busy", "status": "failed"})
+            self.server.running[key] = threading.Event()
+        self.server.requests.append(request)
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
+        try:
+            reply = {"id": key, "logs": "", "metrics": {"predict_time": 0.1}} | self._carry_out(request)
+        finally:
+            with self.server.lock:
+                del self.server.running[key]
+        return self._reply(200, reply)
+
+    def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
+        hook, prompt = request.get("webhook"), str(request["input"].get("prompt", ""))
+        event = {"id": request["id"], "logs": "", "metrics": {}, "status": "processing"}
+        _tell(hook, event)
+        _tell(hook, event | {"logs": LOG})
+        ended = self._act(prompt, self.server.running[request["id"]])
+        result: dict[str, Any] = {"status": ended}
+        if ended == "succeeded":
+            output = base64.b64encode(prompt.encode()).decode()
+            result["output"] = [f"data:audio/wav;base64,{output}"]
+            return result | {"logs": LOG}
+        if ended == "failed":
+            result["error"] = "Prediction failed: Async prediction failed: x"
+            if prompt == "worker crash":
+                result["error"] = WORKER_ERRORS[self.server.prompts.count(prompt)]
+        _tell(hook, event | {"logs": LOG + "more\n"} | result)
+        return result
+
+    def _act(self, prompt: str, cancelled: threading.Event) -> str:
+        if prompt == "crash" or (prompt == "crash once" and _is_first()):
             print(f"left behind: {subprocess.Popen(['sleep', '600']).pid}", flush=True)
             os._exit(3)
-        if command == "spawn":
+        if prompt == "spawn":
             subprocess.Popen(["sleep", "600"])
-        if command == "unhealthy":
-            status = "UNHEALTHY"
-        if command == "stuck":
-            status = "BUSY"
-        if command == "later":
-            status = "BUSY"
-            running.add("later")
-            return self._reply(202, {"id": "later"})
-        if command == "slow":
-            status = "BUSY"
-            time.sleep(1)
-            status = "READY"
-        if command == "endless":
-            status = "BUSY"
-            time.sleep(600)
-        return self._reply(200, {"word": command})
+        if prompt in ("unhealthy", "stuck"):
+            self.server.status = {"unhealthy": "UNHEALTHY", "stuck": "BUSY"}[prompt]
+        if prompt == "worker crash":
+            return "failed" if self.server.prompts.count(prompt) < 3 else "succeeded"
+        if prompt == "fail":
+            return "failed"
+        seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0}.get(prompt, 0.0)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not (prompt == "wait" and self.server.resume.is_set()):
+            if cancelled.wait(0.02) or self._is_gone():
+                return "canceled"
+        return "succeeded"
+
+    def _is_gone(self) -> bool:
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _reply(self, code: int, content: object) -> None:
         body = json.dumps(content).encode()
         self.send_response(code)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -72,5 +160,34 @@ class Cog(BaseHTTPRequestHandler):
         """Keep the test's output clean."""
 
 
+def _tell(hook: str | None, event: dict[str, Any]) -> None:
+    if hook is None:
+        return
+    with urllib.request.urlopen(urllib.request.Request(hook, json.dumps(event).encode())) as reply:
+        assert reply.status == 200
+
+
+def _is_first() -> bool:
+    mark = Path(os.environ["CRASHED"])
+    is_first = not mark.exists()
+    mark.touch()
+    return is_first
+
+
+@contextmanager
+def fake_cog(slots: int = 1) -> Iterator[FakeCog]:
+    """Run one in this process."""
+    server = FakeCog(slots=slots)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.resume.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Cog).serve_forever()
+    FakeCog(int(os.environ["PORT"])).serve_forever()

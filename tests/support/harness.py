@@ -45,11 +45,15 @@ class Clip:
 
     @classmethod
     def from_uri(cls, uri: str) -> "Clip":
-        """The file in a data URI."""
-        head, _, body = uri.partition(";base64,")
-        content = base64.b64decode(body)
+        """The file in a data URI, or at an address."""
+        if uri.startswith("http"):
+            reply = httpx.get(uri).raise_for_status()
+            mime, content = reply.headers["content-type"], reply.content
+        else:
+            head, _, body = uri.partition(";base64,")
+            mime, content = head.removeprefix("data:"), base64.b64decode(body)
         samples, rate = soundfile.read(io.BytesIO(content), always_2d=True)
-        return cls(head.removeprefix("data:"), content, samples, rate)
+        return cls(mime, content, samples, rate)
 
     @property
     def channels(self) -> int:
@@ -124,7 +128,8 @@ def serving(
     port = free_port()
     log = temp.with_suffix(".log")
     temp.mkdir(exist_ok=True)
-    environment = os.environ | SETTINGS | {"TMPDIR": str(temp), "PORT": str(port)} | settings
+    own = {"TMPDIR": str(temp), "PORT": str(port), "MUSICGEN_RESULTS": str(temp.with_suffix(".results"))}
+    environment = os.environ | SETTINGS | own | settings
     with log.open("ab") as out:
         process = subprocess.Popen(
             [python, *command, *([str(port)] if command[-1] == "--port" else [])],

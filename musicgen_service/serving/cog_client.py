@@ -1,0 +1,209 @@
+"""Sends predictions to Cog's server on this machine, and receives its events."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx2
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from musicgen_service.serving import http_server, json_text
+from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.refusals import Refusal
+
+_MIN_WAIT, _MAX_WAIT = 0.02, 0.5
+"""Seconds before Cog is asked again after it has refused a prediction: its slot is free a moment after the reply."""
+_ACCEPTED_AFTER = 0.25
+"""Seconds without a reply after which Cog is carrying a prediction out; it refuses one at once."""
+_HEALTH_TIMEOUT = 15.0
+_MAX_EVENT = 2**20
+"""Maximum bytes of an event. Those that are larger have outputs, which come with the reply."""
+_LOGS_TIMEOUT = 1.0
+"""Seconds for the log of a prediction that has failed to arrive: Cog's reply has none."""
+_BUSY, _UNAVAILABLE = 409, 503
+_CRASHED = "Worker crashed"
+"""The error of the predictions that a worker was carrying out when it died."""
+_NO_WORKER = "Failed to send request"
+"""The beginning of the error of predictions that come after its death, until Cog is started again."""
+
+
+class CogLost(Exception):
+    """Cog's server or its worker died while it carried a prediction out."""
+
+
+class CogClient:
+    """Cog's server, as the gateway sees it.
+
+    Parameters
+    ----------
+    port : returns the port of Cog's server on this machine, or None while it is not reachable
+    problem : returns why Cog's server cannot be started, as a sentence, or None
+    """
+
+    def __init__(self, port: Callable[[], int | None], problem: Callable[[], str | None]) -> None:
+        self._port = port
+        self._problem = problem
+        self._sent: dict[Prediction, float] = {}
+        self._events = _Events()
+        # A new connection for each request: the server may close an idle one at the moment of its next use, which
+        # could not be told from a crash. On the loopback interface it takes no time.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+        self._http = httpx2.AsyncClient(limits=limits, timeout=None, trust_env=False, verify=False)
+
+    @property
+    def running(self) -> int:
+        """Number of predictions that Cog's server is carrying out; may be read by any thread."""
+        started_before = time.monotonic() - _ACCEPTED_AFTER
+        return sum(started < started_before for started in list(self._sent.values()))
+
+    async def open(self) -> None:
+        """Start to listen for Cog's events."""
+        await self._events.open()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._events.close()
+        await self._http.aclose()
+
+    async def predict(self, prediction: Prediction) -> dict[str, Any]:
+        """Have a prediction carried out; returns Cog's reply.
+
+        Raises
+        ------
+        CogLost
+            When the server or its worker died.
+        Refusal
+            When the server cannot be started, or refuses the prediction.
+        """
+        body = {"id": prediction.key, "input": prediction.request.inputs}
+        if prediction.is_watched:  # which costs Cog 8 ms
+            events = ["start", "logs", "completed"]
+            body |= {"webhook": self._events.expect(prediction), "webhook_events_filter": events}
+        else:
+            prediction.report({})
+        content = json_text.encode(body)
+        try:
+            status, reply = await self._post(prediction, content)
+            if status != 200:
+                # Only a request that our own checks let through by mistake gets here.
+                sentence = str(reply.get("error") or "The service does not accept this request.")
+                raise Refusal(status, sentence, reply.get("detail"))
+            if reply.get("error") == _CRASHED:
+                raise CogLost
+            if reply.get("status") != "succeeded" and prediction.is_watched:
+                await self._events.wait(prediction, _LOGS_TIMEOUT)
+        finally:
+            self._events.forget(prediction)
+        return reply
+
+    async def cancel(self, prediction: Prediction) -> bool:
+        """Cancel a prediction that was sent; returns whether Cog has it, and will reply to it."""
+        while prediction in self._sent and (port := self._port()) is not None:
+            with suppress(httpx2.TransportError):
+                address = f"http://127.0.0.1:{port}/predictions/{prediction.key}/cancel"
+                if (await self._http.post(address, timeout=_HEALTH_TIMEOUT)).status_code != 404:
+                    return True
+            await asyncio.sleep(_MIN_WAIT)  # it has been sent, but not arrived
+        return False
+
+    async def health(self) -> dict[str, Any] | None:
+        """The content of Cog's health check; None when there is no answer."""
+        if (port := self._port()) is None:
+            return None
+        with suppress(httpx2.TransportError, ValueError):
+            reply = await self._http.get(f"http://127.0.0.1:{port}/health-check", timeout=_HEALTH_TIMEOUT)
+            return _object(reply)
+        return None
+
+    async def _post(self, prediction: Prediction, content: bytes) -> tuple[int, dict[str, Any]]:
+        """Send a prediction until it is accepted; returns the status and content of Cog's reply to it."""
+        wait = _MIN_WAIT
+        while True:
+            if problem := self._problem():
+                raise Refusal(503, problem)
+            if (port := self._port()) is not None:
+                self._sent[prediction] = time.monotonic()
+                try:
+                    response = await self._http.post(
+                        f"http://127.0.0.1:{port}/predictions",
+                        content=content,
+                        headers={"Content-Type": "application/json"},
+                    )
+                    reply = _object(response)
+                    is_lost = str(reply.get("error")).startswith(_NO_WORKER)
+                    if response.status_code not in (_BUSY, _UNAVAILABLE) and not is_lost:
+                        return response.status_code, reply
+                except httpx2.ConnectError:
+                    pass  # it is being started again
+                except httpx2.TransportError:
+                    raise CogLost from None
+                finally:
+                    del self._sent[prediction]
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _MAX_WAIT)
+
+
+class _Events:
+    """Listens for the events of predictions that Cog is carrying out.
+
+    Cog sends them as webhooks. They come to a port on the loopback interface, at an address that only Cog is given.
+    """
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_urlsafe(32)
+        self._expected: dict[str, tuple[Prediction, asyncio.Event]] = {}
+
+    async def open(self) -> None:
+        """Start to listen."""
+        listener = http_server.listen("127.0.0.1", 0)
+        self._address = f"http://127.0.0.1:{listener.getsockname()[1]}/{self._secret}"
+        app = Starlette(routes=[Route("/{secret}/{key}", self._receive, methods=["POST"])])
+        self._server = http_server.server(app)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+
+    async def close(self) -> None:
+        """Stop to listen."""
+        self._server.should_exit = True
+        await self._task
+
+    def expect(self, prediction: Prediction) -> str:
+        """Accept the events of a prediction; returns the address that they go to."""
+        self._expected[prediction.key] = prediction, asyncio.Event()
+        return f"{self._address}/{prediction.key}"
+
+    def forget(self, prediction: Prediction) -> None:
+        """Accept no more of its events."""
+        self._expected.pop(prediction.key, None)
+
+    async def wait(self, prediction: Prediction, seconds: float) -> None:
+        """Wait for the last event of a prediction."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._expected[prediction.key][1].wait(), seconds)
+
+    async def _receive(self, request: Request) -> Response:
+        if not secrets.compare_digest(request.path_params["secret"].encode(), self._secret.encode()):
+            return Response(status_code=404)
+        # The last event of a prediction may come after the reply to it; refused, it would be sent again.
+        expected = self._expected.get(request.path_params["key"])
+        if expected and int(request.headers.get("content-length", 0)) <= _MAX_EVENT:
+            prediction, completed = expected
+            event = json_text.decode(await request.body())
+            prediction.report(event)
+            if event["status"] != "processing":
+                completed.set()
+        return Response()
+
+
+def _object(response: httpx2.Response) -> dict[str, Any]:
+    """The JSON object in a response; an empty one when there is none."""
+    try:
+        content = json_text.decode(response.content)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,128 @@
+"""Files of finished predictions, on disk, under addresses that nobody can guess."""
+
+import base64
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PREFIX = "/files/"
+_TYPES = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/mpeg": "mp3",
+    "audio/flac": "flac",
+    "audio/x-flac": "flac",
+    "audio/ogg": "ogg",
+    "audio/midi": "mid",
+    "application/zip": "zip",
+}
+_MEDIA_TYPES = {extension: kind for kind, extension in reversed(_TYPES.items())}
+_DATA_URI = re.compile(r"data:([\w.+/-]+);base64,", re.ASCII)
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was saved of a prediction's output.
+
+    Attributes
+    ----------
+    output : the output with an address, relative to the service's, in the place of each data URI
+    token : in the address of each file
+    size : of all files, in bytes
+    """
+
+    output: Any
+    token: str
+    size: int
+
+
+class Files:
+    """A folder with a sub-folder for each prediction.
+
+    Parameters
+    ----------
+    folder : exists
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, output: Any) -> Saved:
+        """Write the files of an output.
+
+        Parameters
+        ----------
+        output : a data URI, or a list or object of them
+
+        Raises
+        ------
+        OSError
+            When they cannot be written; none is left then.
+        """
+        token = secrets.token_hex(16)
+        folder = self._folder / token
+        folder.mkdir()
+        size = 0
+
+        def write(value: Any, name: str) -> Any:
+            nonlocal size
+            found = _DATA_URI.match(value) if isinstance(value, str) else None
+            if found is None:
+                return value
+            content = base64.b64decode(memoryview(value.encode("ascii"))[found.end() :])
+            size += len(content)
+            file = folder / f"{name}.{_TYPES.get(found[1], 'bin')}"
+            file.write_bytes(content)
+            return f"{PREFIX}{token}/{file.name}"
+
+        try:
+            if isinstance(output, list):
+                saved: Any = [write(value, f"output-{number:02d}") for number, value in enumerate(output, 1)]
+            elif isinstance(output, dict):
+                saved = {name: write(value, re.sub(r"\W", "-", name, flags=re.ASCII)) for name, value in output.items()}
+            else:
+                saved = write(output, "output")
+        except BaseException:
+            self.remove(token)
+            raise
+        return Saved(saved, token, size)
+
+    def find(self, token: str, name: str) -> Path | None:
+        """The file at an address."""
+        if not _TOKEN.fullmatch(token) or not _NAME.fullmatch(name):
+            return None
+        file = self._folder / token / name
+        return file if file.is_file() else None
+
+    def remove(self, token: str) -> None:
+        """Remove the files of a prediction."""
+        shutil.rmtree(self._folder / token, ignore_errors=True)
+
+    def written_before(self, moment: float) -> list[str]:
+        """The tokens of files written before a moment, in seconds since the epoch."""
+        found = []
+        for path in self._folder.iterdir():
+            with suppress(OSError):  # removed meanwhile
+                if _TOKEN.fullmatch(path.name) and path.stat().st_mtime < moment:
+                    found.append(path.name)
+        return found
+
+
+def media_type(file: Path) -> str:
+    """The media type of a file."""
+    return _MEDIA_TYPES.get(file.suffix.removeprefix("."), "application/octet-stream")
+
+
+def absolute(output: Any, base_url: str) -> Any:
+    """An output whose addresses are relative to the service's, with absolute ones."""
+    if isinstance(output, list):
+        return [absolute(value, base_url) for value in output]
+    if isinstance(output, dict):
+        return {name: absolute(value, base_url) for name, value in output.items()}
+    return base_url + output if isinstance(output, str) and output.startswith(PREFIX) else output

@@ -1,0 +1,136 @@
+"""What clients talk to: an HTTP server before Cog's.
+
+Cog's server uses a prediction's id as a file name, stops for anybody who posts to `/shutdown`, posts webhooks to any
+address, refuses a second prediction while one is running, and forgets the result of each. It has no settings for any of
+this. So a request is read here, and Cog gets what was written here: canonical JSON, with an id and a webhook of ours.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+
+from musicgen_service import folders
+from musicgen_service.progress import log
+from musicgen_service.serving import bodies, connections, http_server
+from musicgen_service.serving.availability import Availability
+from musicgen_service.serving.cog_client import CogClient
+from musicgen_service.serving.predictions import Predictions
+from musicgen_service.serving.results import Results
+from musicgen_service.serving.routes import Routes
+from musicgen_service.serving.webhooks import Webhooks
+
+PREFIX = "musicgen-results-"
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    """What one gateway has in place of another.
+
+    Attributes
+    ----------
+    schema : of the predictor, in the form of Cog's; without it, inputs are not checked before Cog
+    slots : number of predictions that Cog carries out at the same time
+    places : number of predictions that may wait
+    connections_per_address : maximum connections of one address
+    results : folder of finished predictions, in a sub-folder for each port; None for a temporary one
+    keep_seconds : how long they are kept
+    """
+
+    schema: Mapping[str, Any] | None = None
+    slots: int = 1
+    places: int = 100
+    connections_per_address: int = 1000
+    results: Path | None = None
+    keep_seconds: float = 3600.0
+
+
+class Gateway:
+    """Answers clients in a thread of its own.
+
+    Parameters
+    ----------
+    address : host and port to listen at
+    upstream_port : returns the port of Cog's server on this machine, or None while it is not reachable
+    folder_problem : returns a sentence saying why the files of a prediction cannot be written, or None
+    options : what else may differ
+
+    Raises
+    ------
+    OSError
+        When it cannot listen at the address.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        upstream_port: Callable[[], int | None],
+        folder_problem: Callable[[], str | None],
+        options: GatewayOptions,
+    ) -> None:
+        self.availability = Availability(upstream_port, folder_problem)
+        self._memory = bodies.Memory()
+        self._cog = CogClient(upstream_port, self.availability.start_problem)
+        listener = http_server.listen(*address)
+        self._own_folder: folders.OwnFolder | None = None
+        self._results = self._open_results(options, listener.getsockname()[1])
+        self._predictions = Predictions(self._cog, options.slots, options.places, self._memory, self._results)
+        self._webhooks = Webhooks()
+        routes = Routes(
+            self.availability, self._cog, self._predictions, self._webhooks, self._results, self._memory, options.schema
+        )
+        self.limits = connections.Limits(options.connections_per_address, connections.max_connections())
+        application = routes.application(self._running)
+        server = http_server.server(application, connections.protocol(self.limits), self.limits.total)
+        self._thread = http_server.ServerThread(listener, server)
+        self.address = self._thread.address
+
+    def start(self) -> None:
+        """Start to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop to answer, and close every connection."""
+        self._thread.stop()
+
+    @property
+    def unfinished(self) -> int:
+        """Number of predictions that have not ended, or whose end has not been reported."""
+        return len(self._predictions) + len(self._webhooks)
+
+    @property
+    def running(self) -> int:
+        """Number of predictions that Cog's server is carrying out."""
+        return self._cog.running
+
+    def give_up(self) -> None:
+        """End all predictions, as the service is shutting down."""
+        self._loop.call_soon_threadsafe(self._predictions.give_up)
+
+    @asynccontextmanager
+    async def _running(self, app: Starlette) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
+        await self._cog.open()
+        sweeping = asyncio.create_task(self._results.sweep_regularly())
+        yield
+        sweeping.cancel()
+        await self._webhooks.close()
+        await self._cog.close()
+        self._results.close()
+        if self._own_folder is not None:
+            self._own_folder.remove()
+
+    def _open_results(self, options: GatewayOptions, port: int) -> Results:
+        """Open the results of the service at a port; in a temporary folder where the one for them cannot be written."""
+        if options.results is not None:
+            try:
+                return Results(options.results / str(port), options.keep_seconds)
+            except (OSError, sqlite3.Error) as error:
+                log(f"results will not survive a restart: {options.results} cannot be written ({error})")
+        self._own_folder = folders.OwnFolder(PREFIX)
+        return Results(self._own_folder.path, options.keep_seconds)

@@ -1,0 +1,141 @@
+"""One prediction: what its client may know of it."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from musicgen_service.serving.files import Saved, absolute
+from musicgen_service.serving.prediction_request import PredictionRequest
+from musicgen_service.serving.refusals import Refusal
+
+ENDED = ("succeeded", "failed", "canceled")
+_NOT_KEPT = "The files of this prediction could not be kept: there was no room for them."
+_PERCENT = re.compile(r"^(\d{1,3}) %$", re.MULTILINE)
+_PREFIXES = re.compile(r"Prediction failed: (?:Async p|P)rediction failed: ")
+"""Cog's worker and its server both add a prefix to an error."""
+
+
+@dataclass(eq=False)
+class Prediction:
+    """A prediction from its request to its end.
+
+    Attributes
+    ----------
+    request : what the client asks for; its inputs are given up when they are no longer needed
+    owner : the client: nobody else may see the prediction
+    key : its id at Cog's server, unguessable and used only once
+    status : starting, processing, succeeded, failed or canceled
+    logs, metrics, output, error : as Cog reports them
+    refusal : why there is no result, where Cog gave none
+    created_at, started_at, completed_at : seconds since the epoch
+    ended : set when the prediction has ended
+    saved : its files, where they have been saved
+    is_watched : whether somebody may ask for its log and progress before it has ended
+    base_url : address of the service, where the client asks for addresses in the place of data URIs
+    is_cancelled : whether its client has asked for its end
+    on_event : called with each event that a webhook may be told, of those in `prediction_request.EVENTS`
+    """
+
+    request: PredictionRequest
+    owner: str
+    key: str = field(default_factory=lambda: secrets.token_hex(16))
+    status: str = "starting"
+    logs: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+    error: str | None = None
+    refusal: Refusal | None = None
+    created_at: float = field(default_factory=time.time)
+    started_at: float | None = None
+    completed_at: float | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    saved: Saved | None = None
+    is_watched: bool = True
+    base_url: str | None = None
+    is_cancelled: bool = False
+    on_event: Callable[[str], None] = lambda _: None
+
+    @property
+    def id(self) -> str:
+        """The client's own name for it, or else ours."""
+        return self.request.id or self.key
+
+    @property
+    def seconds(self) -> float:
+        """How long Cog has carried it out, in seconds."""
+        return (self.completed_at or time.time()) - (self.started_at or self.created_at)
+
+    @property
+    def progress(self) -> float:
+        """How much of it is done, 0 to 1, as far as its log says."""
+        if self.status == "succeeded":
+            return 1.0
+        found = _PERCENT.findall(self.logs)
+        return min(int(found[-1]), 100) / 100 if found else 0.0
+
+    def report(self, event: Mapping[str, Any]) -> None:
+        """Take the log and metrics from an event of Cog, the first of which says that it has started."""
+        if self.status == "starting":
+            self.status, self.started_at = "processing", time.time()
+            self.on_event("start")
+        self.metrics = dict(event.get("metrics") or {})
+        logs = str(event.get("logs") or "")
+        if logs != self.logs:
+            self.logs = logs
+            self.on_event("logs")
+
+    def finish(self, reply: Mapping[str, Any]) -> None:
+        """Take the result from Cog's reply."""
+        self.report({"metrics": reply.get("metrics"), "logs": reply.get("logs") or self.logs})
+        self.output = reply.get("output")
+        if self.output is not None:
+            self.on_event("output")
+        error = reply.get("error")
+        if error is not None:
+            self.error = _PREFIXES.sub("Prediction failed: ", str(error), count=1)
+        self._end(str(reply.get("status", "failed")))
+
+    def cancel(self) -> None:
+        """Note that it has ended because its client cancelled it."""
+        self._end("canceled")
+
+    def fail(self, refusal: Refusal) -> None:
+        """Note that it has ended without a result of Cog."""
+        self.refusal, self.error = refusal, str(refusal)
+        self._end("failed")
+
+    def _end(self, status: str) -> None:
+        self.status, self.completed_at = status, time.time()
+        self.ended.set()
+        self.on_event("completed")
+
+    def as_cog(self) -> dict[str, Any]:
+        """The prediction in the form of Cog's replies and webhooks."""
+        shown: dict[str, Any] = {"id": self.id, "logs": self.logs, "metrics": self.metrics, "status": self.status}
+        if self.output is not None:
+            shown["output"] = self.output
+            if self.saved is not None and self.base_url is not None:
+                shown["output"] = absolute(self.saved.output, self.base_url)
+        if self.error is not None:
+            shown["error"] = self.error
+        return shown
+
+    def as_job(self) -> dict[str, Any]:
+        """The prediction as its client polls it, with addresses relative to the service's."""
+        times = {name: getattr(self, name) for name in ("created_at", "started_at", "completed_at")}
+        return {
+            **self.as_cog(),
+            "output": self.saved.output if self.saved else None,
+            "error": _NOT_KEPT if self.output is not None and self.saved is None else self.error,
+            "progress": self.progress,
+            **{name: None if at is None else _timestamp(at) for name, at in times.items()},
+        }
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,95 @@
+"""What a client asks for, read from the body and headers of a request."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from musicgen_service.serving.input_checks import InputChecks
+from musicgen_service.serving.refusals import Refusal
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+EVENTS = ("start", "output", "logs", "completed")
+"""The events that a webhook may be told."""
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """A prediction that a client asks for.
+
+    Attributes
+    ----------
+    id : the client's own name for it, or None
+    inputs : by name; none of them is null
+    webhook : address to report to, not looked at yet, or None
+    events : which events to report
+    """
+
+    id: str | None
+    inputs: dict[str, Any]
+    webhook: str | None
+    events: tuple[str, ...]
+
+
+def read(body: Any, id_in_path: str | None, checks: InputChecks | None) -> PredictionRequest:
+    """Read the body of a request.
+
+    Parameters
+    ----------
+    body : any JSON value
+    id_in_path : the id in the address, if it has one
+    checks : of the fields and inputs; None when there is no schema to check them against
+
+    Raises
+    ------
+    Refusal
+        When it is no valid request, with every problem.
+    """
+    if not isinstance(body, dict):
+        raise Refusal(422, "The body must be a JSON object.")
+    prediction_id = _id(body, id_in_path)
+    if checks and (problems := checks.problems(body)):
+        raise Refusal(422, " ".join(problem["msg"] for problem in problems), problems)
+    inputs = body.get("input", {})
+    if not isinstance(inputs, dict):
+        raise Refusal(422, "input must be an object.")
+    # Cog refuses null even for an optional input.
+    given = {name: value for name, value in inputs.items() if value is not None}
+    return PredictionRequest(prediction_id, given, _webhook(body), _events(body))
+
+
+def check_id(prediction_id: Any) -> str:
+    """Check a client's id.
+
+    Raises
+    ------
+    Refusal
+        When it is not a plain name.
+    """
+    if not isinstance(prediction_id, str) or not _ID.fullmatch(prediction_id):
+        raise Refusal(422, "id must be up to 128 letters, digits, '.', '_' and '-', the first a letter or digit.")
+    return prediction_id
+
+
+def _id(body: Mapping[str, Any], id_in_path: str | None) -> str | None:
+    in_body = None if body.get("id") is None else check_id(body["id"])
+    if id_in_path is not None and in_body not in (None, id_in_path):
+        sentence = "prediction ID must match the ID supplied in the URL"
+        raise Refusal(422, sentence, [{"loc": ["body", "id"], "msg": sentence, "type": "value_error"}])
+    return in_body if id_in_path is None else id_in_path
+
+
+def _webhook(body: Mapping[str, Any]) -> str | None:
+    webhook = body.get("webhook")
+    if webhook is not None and not isinstance(webhook, str):
+        raise Refusal(422, "webhook must be an http(s) URL.")
+    return webhook
+
+
+def _events(body: Mapping[str, Any]) -> tuple[str, ...]:
+    events = body.get("webhook_events_filter")
+    if events is None:
+        return EVENTS
+    if not isinstance(events, list) or not all(event in EVENTS for event in events):
+        raise Refusal(422, f"webhook_events_filter must be a list of {', '.join(EVENTS)}.")
+    return tuple(events)

@@ -1,0 +1,157 @@
+"""All predictions that have not ended: who waits, what runs, and what a client may see and cancel."""
+
+import asyncio
+import math
+import traceback
+from collections import deque
+from functools import partial
+
+from musicgen_service.serving.bodies import Memory
+from musicgen_service.serving.cog_client import CogClient, CogLost
+from musicgen_service.serving.fair_queue import FairQueue
+from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.refusals import BROKEN, Refusal
+from musicgen_service.serving.results import Results
+
+_ATTEMPTS = 2
+"""How often a prediction is carried out, when the worker dies in it."""
+_RETRY_WAIT = 0.5
+"""Seconds before a prediction is carried out again."""
+_MEASURED = 20
+"""Number of predictions whose mean time is expected of the next."""
+_UNKNOWN_WAIT = 5
+"""Seconds after which a client may try again, as long as no prediction has been measured."""
+BROKE_DOWN = "The service broke down in this request: try again in a moment."
+SHUT_DOWN = "The service is shutting down and gave this prediction up."
+
+
+class Predictions:
+    """Lets predictions wait for their turn and has them carried out.
+
+    Parameters
+    ----------
+    cog : carries predictions out
+    slots : number of predictions that Cog carries out at the same time
+    places : number of predictions that may wait
+    memory : counts the inputs of predictions that wait or run
+    results : keeps those that have ended
+    """
+
+    def __init__(self, cog: CogClient, slots: int, places: int, memory: Memory, results: Results) -> None:
+        self._cog = cog
+        self._slots = slots
+        self._queue = FairQueue[Prediction](places)
+        self._memory = memory
+        self._results = results
+        self._tasks: dict[Prediction, asyncio.Task[None]] = {}
+        self._unfinished: dict[tuple[str, str], Prediction] = {}
+        self._releases: set[asyncio.Task[None]] = set()
+        self._seconds = deque[float](maxlen=_MEASURED)
+
+    def __len__(self) -> int:
+        return len(self._unfinished)
+
+    def find(self, owner: str, prediction_id: str) -> Prediction | None:
+        """A client's prediction that has not ended, or not been noted in the results."""
+        return self._unfinished.get((owner, prediction_id))
+
+    def owned_by(self, owner: str) -> list[Prediction]:
+        """A client's predictions that have not ended, the oldest first."""
+        return [prediction for prediction in self._unfinished.values() if prediction.owner == owner]
+
+    def add(self, prediction: Prediction) -> None:
+        """Let a prediction, of an id that no other unfinished one of its owner has, wait for its turn.
+
+        Raises
+        ------
+        Refusal
+            When too many are waiting, or their inputs are too large.
+        """
+        if self._queue.is_full and len(self._tasks) >= self._slots:
+            seconds = self._expected_seconds(self._slots)
+            retry_after = _UNKNOWN_WAIT if seconds is None else max(1, math.ceil(seconds))
+            raise Refusal(429, "Too many predictions are waiting: try again later.", retry_after=retry_after)
+        size = sum(len(value) for value in prediction.request.inputs.values() if isinstance(value, str))
+        self._memory.take(size)
+        self._unfinished[prediction.owner, prediction.id] = prediction
+        self._releases.add(task := asyncio.create_task(self._release(prediction, size)))
+        task.add_done_callback(self._releases.discard)
+        self._queue.add(prediction.owner, prediction)
+        self._start_next()
+
+    def queue_of(self, prediction: Prediction) -> dict[str, int | None] | None:
+        """Where a prediction waits: how many are before it, and after how many seconds it is likely to be ready."""
+        position = self._queue.position(prediction.owner, prediction)
+        if position is None:
+            return None
+        # Its own time, and that of those before it.
+        seconds = self._expected_seconds(position + self._slots)
+        return {"position": position, "eta_seconds": None if seconds is None else math.ceil(seconds)}
+
+    async def cancel(self, prediction: Prediction) -> None:
+        """Cancel a prediction; one that waits has never started."""
+        prediction.is_cancelled = True
+        if self._queue.remove(prediction.owner, prediction):
+            prediction.cancel()
+        elif not await self._cog.cancel(prediction) and not prediction.ended.is_set():
+            self._tasks[prediction].cancel()
+
+    def give_up(self) -> None:
+        """End all predictions, as the service is shutting down."""
+        for prediction in list(self._unfinished.values()):
+            self._queue.remove(prediction.owner, prediction)
+            prediction.fail(Refusal(503, SHUT_DOWN))
+            if prediction in self._tasks:
+                self._tasks[prediction].cancel()
+
+    async def _release(self, prediction: Prediction, size: int) -> None:
+        await prediction.ended.wait()
+        await self._results.add(prediction)
+        name = prediction.owner, prediction.id
+        if self._unfinished.get(name) is prediction:  # and no later one of the same name
+            del self._unfinished[name]
+        self._memory.release(size)
+
+    def _start_next(self) -> None:
+        while len(self._tasks) < self._slots and len(self._queue):
+            prediction = self._queue.take()
+            task = self._tasks[prediction] = asyncio.create_task(self._carry_out(prediction))
+            # A task that is cancelled before its first step runs nothing of its coroutine.
+            task.add_done_callback(partial(self._clear, prediction))
+
+    async def _carry_out(self, prediction: Prediction) -> None:
+        try:
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    reply = await self._cog.predict(prediction)
+                    break
+                except CogLost:
+                    if attempt == _ATTEMPTS or prediction.is_cancelled:
+                        raise
+                    # A server that is dying still accepts connections.
+                    await asyncio.sleep(_RETRY_WAIT)
+            if reply.get("output") is not None:
+                await self._results.save_files(prediction, reply["output"])
+            prediction.finish(reply)
+            if prediction.status == "succeeded":
+                self._seconds.append(prediction.seconds)
+        except CogLost:
+            prediction.fail(Refusal(502, BROKE_DOWN))
+        except Refusal as refusal:
+            prediction.fail(refusal)
+
+    def _clear(self, prediction: Prediction, task: asyncio.Task[None]) -> None:
+        """Free the slot of a prediction whose task has ended."""
+        del self._tasks[prediction]
+        if not task.cancelled() and (error := task.exception()):
+            traceback.print_exception(error)
+            prediction.fail(Refusal(500, BROKEN))
+        elif not prediction.ended.is_set():
+            prediction.cancel()
+        self._start_next()
+
+    def _expected_seconds(self, count: int) -> float | None:
+        """Seconds that so many predictions are likely to take; None as long as none has been measured."""
+        if not self._seconds:
+            return None
+        return count / self._slots * sum(self._seconds) / len(self._seconds)

@@ -1,0 +1,88 @@
+"""What is kept of predictions that have ended: their state in a database, their files in a folder."""
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from musicgen_service.progress import log
+from musicgen_service.serving.files import Files
+from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.store import Store
+
+MAX_BYTES = 2 * 10**9
+"""Maximum size of all files together; beyond it, the oldest predictions are removed."""
+_SWEEP_INTERVAL = 60.0
+_NOTED_WITHIN = 600.0
+"""Seconds after which files of which there is no note are removed."""
+
+
+class Results:
+    """Keeps results for some time, across restarts.
+
+    Parameters
+    ----------
+    folder : for this service alone; is made if it is missing
+    keep_seconds : how long results are kept
+
+    Raises
+    ------
+    OSError, sqlite3.Error
+        When the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, keep_seconds: float) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._keep_seconds = keep_seconds
+        self._store = Store(folder / "predictions.sqlite")
+        (folder / "files").mkdir(mode=0o700, exist_ok=True)
+        self.files = Files(folder / "files")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._store.close()
+
+    async def save_files(self, prediction: Prediction, output: Any) -> None:
+        """Save the files of a prediction, before it is said to have ended."""
+        try:
+            prediction.saved = await asyncio.to_thread(self.files.save, output)
+        except OSError as error:
+            log(f"the files of prediction {prediction.id} are not kept: {error.strerror}")
+
+    async def add(self, prediction: Prediction) -> None:
+        """Note a prediction that has ended."""
+        saved, job = prediction.saved, prediction.as_job()
+        token, size = (saved.token, saved.size) if saved else (None, 0)
+        try:
+            await asyncio.to_thread(self._store.add, prediction.key, prediction.owner, job, token, size)
+        except sqlite3.Error as error:
+            log(f"prediction {prediction.id} is not kept: {error}")
+
+    async def find(self, owner: str, prediction_id: str) -> dict[str, Any] | None:
+        """A client's prediction of that id, as a job with addresses relative to the service's."""
+        return await asyncio.to_thread(self._store.find, owner, prediction_id)
+
+    async def owned_by(self, owner: str) -> list[dict[str, Any]]:
+        """A client's predictions, the newest first."""
+        return await asyncio.to_thread(self._store.owned_by, owner)
+
+    async def sweep(self) -> None:
+        """Remove what is too old or too much."""
+        try:
+            await asyncio.to_thread(self._sweep, time.time())
+        except (OSError, sqlite3.Error) as error:
+            log(f"old predictions are not removed: {error}")
+
+    def _sweep(self, now: float) -> None:
+        tokens = self._store.remove(now - self._keep_seconds, MAX_BYTES)
+        # A service that was killed, or a prediction that was cancelled at its very end, leaves files without a note.
+        tokens += set(self.files.written_before(now - _NOTED_WITHIN)) - self._store.tokens()
+        for token in tokens:
+            self.files.remove(token)
+
+    async def sweep_regularly(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(_SWEEP_INTERVAL)

@@ -1,0 +1,81 @@
+"""The database of results, and their files."""
+
+import base64
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicgen_service.serving.files import Files, absolute
+from musicgen_service.serving.results import Results
+from musicgen_service.serving.store import Store
+
+
+def uri(content: bytes, kind: str = "audio/wav") -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "predictions.sqlite")
+
+
+def test_jobs_are_found_by_owner_and_id(store: Store) -> None:
+    for key, owner, name in (("1", "a", "x"), ("2", "a", "x"), ("3", "b", "x"), ("4", "a", "y")):
+        store.add(key, owner, {"id": name, "key": key}, None, 0)
+    assert store.find("a", "x") == {"id": "x", "key": "2"} and store.find("c", "x") is None
+    assert [job["key"] for job in store.owned_by("a")] == ["4", "2", "1"]
+
+
+def test_old_and_large_ones_are_removed(store: Store) -> None:
+    for number in range(5):
+        store.add(str(number), "a", {"id": str(number)}, f"token {number}", 10)
+    assert store.remove(0, 50) == []
+    assert store.remove(0, 25) == ["token 2", "token 1", "token 0"]
+    assert store.tokens() == {"token 3", "token 4"}
+    assert sorted(store.remove(time.time() + 1, 50)) == ["token 3", "token 4"]
+
+
+def test_a_damaged_database_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "predictions.sqlite").write_bytes(b"no database" * 1000)
+    assert Store(tmp_path / "predictions.sqlite").owned_by("a") == []
+
+
+OUTPUTS = {
+    "file": (uri(b"a", "audio/mpeg"), {"output.mp3"}),
+    "list": (
+        [uri(b"a"), uri(b"b", "audio/ogg"), uri(b"c", "application/x-thing")],
+        {"output-01.wav", "output-02.ogg", "output-03.bin"},
+    ),
+    "object": ({"variation_01": uri(b"a"), "../x": uri(b"b"), "variation_02": None}, {"variation_01.wav", "---x.wav"}),
+    "text": ("data:nothing", set[str]()),
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_files_keep_the_shape_of_the_output(tmp_path: Path, kind: str) -> None:
+    output, names = OUTPUTS[kind]
+    files = Files(tmp_path)
+    saved = files.save(output)
+    assert {path.name for path in (tmp_path / saved.token).iterdir()} == names
+    shown: Any = absolute(saved.output, "http://a")
+    assert type(shown) is type(output) and saved.size == len(names)
+    if names:
+        assert all(files.find(saved.token, name) for name in names) and "http://a/files/" in str(shown)
+    files.remove(saved.token)
+    assert not any(files.find(saved.token, name) for name in names)
+
+
+def test_tokens_differ(tmp_path: Path) -> None:
+    assert len({Files(tmp_path).save(uri(b"a")).token for _ in range(10)}) == 10
+
+
+def test_files_without_a_note_are_removed(tmp_path: Path) -> None:
+    results = Results(tmp_path, 3600)
+    saved = results.files.save(uri(b"a"))
+    results._sweep(time.time())
+    assert results.files.find(saved.token, "output.wav")
+    results._sweep(time.time() + 601)
+    assert not results.files.find(saved.token, "output.wav")
+    results.close()
