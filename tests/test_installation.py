@@ -126,8 +126,8 @@ def test_installation_and_repository_make_the_same_clip(installed: Installation,
 @pytest.mark.slow
 def test_installation_has_the_demo_and_the_users_weights(installed: Installation) -> None:
     assert installed.run("musicgen", "weights", "path") == f"{installed.folder}/data/musicgen-service/weights\n"
-    here = [line.split()[0] for line in installed.run("musicgen", "weights", "list").splitlines() if " yes " in line]
-    assert here == ["demo"]
+    weights, _packages = installed.run("musicgen", "weights", "list").split("\n\n")
+    assert [line.split()[0] for line in weights.splitlines() if " yes " in line] == ["demo"]
     assert installed.run("musicgen", "weights", "verify") == "checksums agree: demo\n"
     where = installed.run("python", "-c", "import musicgen_service; print(musicgen_service.__file__)")
     assert Path(where).is_relative_to(installed.environment)

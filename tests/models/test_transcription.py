@@ -151,7 +151,7 @@ def test_ten_minutes_take_little_memory(transcribe: Transcriber) -> None:
     song = np.tile(tune(), 125)[: 600 * SAMPLE_RATE]
     process, used = psutil.Process(), list[int]()
     found = transcribe(song, SAMPLE_RATE, lambda _share: used.append(process.memory_info().rss))
-    assert len(found.melody) == pytest.approx(len(TUNE) * 125, rel=0.05)
+    assert len(found.melody) == pytest.approx(len(TUNE) * 125, rel=0.1)
     assert max(used) - used[0] < 100e6
 
 
