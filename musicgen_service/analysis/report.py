@@ -13,6 +13,7 @@ from musicgen_service.audio.reading import Audio
 
 PICTURES = (".png", ".svg", ".pdf")
 _LOW_CONFIDENCE = 0.3  # below this, beats are more likely to be wrong than right
+_SAME_TEMPO = 0.04  # relative difference below which two tempi are the same
 _WORTH_SAYING = 0.1  # confidence in an alternative
 _LOW_KEY_CONFIDENCE = 0.2  # below this, there may be no key: speech with a steady pitch reaches 0.16
 _SILENT = 1e-3  # peak amplitude below which a plot is not scaled up
@@ -77,7 +78,12 @@ class Report:
         lines = [f"length      {self.audio.seconds:.2f} s"]
         if len(grid.beats):
             doubt = "; there may be no beat at all" if grid.confidence < _LOW_CONFIDENCE else ""
-            others = [o for o in grid.alternatives if o.confidence >= _WORTH_SAYING]
+            # Others of the same tempo have their beats elsewhere, which one line cannot tell; `--json` has them.
+            others = [
+                other
+                for other in grid.alternatives
+                if other.confidence >= _WORTH_SAYING and abs(other.tempo / grid.tempo - 1) > _SAME_TEMPO
+            ]
             alternatives = "".join(f", or {other.tempo:.2f} ({other.confidence:.2f})" for other in others)
             lines.append(f"tempo       {grid.tempo:.2f} bpm (confidence {grid.confidence:.2f}{doubt}){alternatives}")
             bars = f"{len(grid.downbeats)} bars in {grid.metre}"

@@ -18,6 +18,7 @@ _TYPES = {
     "audio/x-flac": "flac",
     "audio/ogg": "ogg",
     "audio/midi": "mid",
+    "audio/mid": "mid",  # as Cog has it
     "application/zip": "zip",
 }
 _MEDIA_TYPES = {extension: kind for kind, extension in reversed(_TYPES.items())}

@@ -48,6 +48,7 @@ OUTPUTS = {
         [uri(b"a"), uri(b"b", "audio/ogg"), uri(b"c", "application/x-thing")],
         {"output-01.wav", "output-02.ogg", "output-03.bin"},
     ),
+    "MIDI": ([uri(b"a"), uri(b"b", "audio/mid")], {"output-01.wav", "output-02.mid"}),
     "object": ({"variation_01": uri(b"a"), "../x": uri(b"b"), "variation_02": None}, {"variation_01.wav", "---x.wav"}),
     "text": ("data:nothing", set[str]()),
 }
