@@ -12,9 +12,8 @@ from musicgen_service.analysis.envelopes import FRAME_RATE, RATE, envelopes, mon
 
 MIN_SECONDS = 1.0
 MIN_BEATS = 8  # fewer may be evenly spaced by chance
-_MIX = np.array(
-    [1.0, 1.0, 0.5, 0.3, 0.3, 3.0, 0.0]
-)  # weights of the envelopes, and of what a network hears, for pulses
+# Weights of the envelopes, and of what a network hears, for pulses.
+_MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3, 3.0, 0.0])
 _EDGE = 0.03  # seconds
 _MIN_DRIFTING = 16  # ticks: fewer are told from even ones by chance
 _SMOOTHING = 2  # neighbours on each side of a drifting tick
@@ -103,7 +102,7 @@ def track(
     found = _sounding(audio, inside(reading.beats.frames, seconds))
     downbeats = inside(reading.downbeats, seconds)
     return BeatGrid(
-        tempo=60 / float(np.polyfit(np.arange(len(every)), every, 1)[0]),
+        tempo=tempo_of(every),
         beats=found,
         downbeats=downbeats[np.isin(downbeats, found)],
         beats_per_bar=reading.metre.beats,
@@ -116,6 +115,11 @@ def track(
             if other.probability > _MIN_ALTERNATIVE
         ),
     )
+
+
+def tempo_of(beats: np.ndarray) -> float:
+    """Beats per minute of ``[beats]`` in seconds, from a line fitted to them."""
+    return 60 / float(np.polyfit(np.arange(len(beats)), beats, 1)[0])
 
 
 def activations(probabilities: np.ndarray, frames: int) -> np.ndarray:

@@ -49,7 +49,7 @@ def to_grid(detected: DetectedBeats) -> BeatGrid | None:
     usual = int(np.median(bars)) if len(bars) else 4
     beats_per_bar = 3 if usual % 3 == 0 else usual if usual in _BEATS_PER_BAR else 4
     return BeatGrid(
-        tempo=60 / float(np.polyfit(np.arange(len(grid)), grid, 1)[0]),
+        tempo=beats.tempo_of(grid),
         beats=np.maximum(grid, 0.0),
         downbeats=np.maximum(grid[is_downbeat], 0.0),
         beats_per_bar=beats_per_bar,

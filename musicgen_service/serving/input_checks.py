@@ -18,8 +18,8 @@ IGNORED_FIELDS = ("context", "created_at", "output_file_prefix", "stream", "vers
 """Fields that clients of Cog and of the hosted platform send, and that change nothing here."""
 _MAX_PROBLEMS = 10
 """Maximum number of problems listed; a request may have any number of inputs."""
-_MAX_COMPARED_LENGTH = 100
-"""Maximum characters of a value for which a suggestion is searched."""
+_MAX_QUOTED_LENGTH = 100
+"""Maximum characters of an unknown name in its sentence and location."""
 _MAX_SENTENCE_LENGTH = 1000
 
 _Problem = tuple[tuple[str, ...], str, str]
@@ -59,14 +59,14 @@ class InputChecks:
             if name in self._choices or ("input" not in request and name.lower().rstrip("s") == "input"):
                 yield (name,), f"'{name}' is not inside 'input': put the inputs under 'input'.", kind
             elif name not in FIELDS and name not in IGNORED_FIELDS:
-                quoted = name[:_MAX_COMPARED_LENGTH]
+                quoted = name[:_MAX_QUOTED_LENGTH]
                 yield (quoted,), f"There is no field '{quoted}'{did_you_mean(quoted, FIELDS)}.", kind
         values = request.get("input", {})
         if not isinstance(values, dict):
             return
         for name, value in values.items():
             if name not in self._choices:
-                yield ("input", name[:_MAX_COMPARED_LENGTH]), unknown_input(name, self._choices), kind
+                yield ("input", name[:_MAX_QUOTED_LENGTH]), unknown_input(name, self._choices), kind
             elif near := _near_choice(value, self._choices[name]):
                 yield ("input", name), f"'{value}' is not one of {', '.join(self._choices[name])}{near}.", kind
 
@@ -93,5 +93,5 @@ class InputChecks:
 
 def _near_choice(value: Any, choices: tuple[str, ...]) -> str:
     """A suggestion for an invalid choice; empty when none is close."""
-    is_choice = not choices or not isinstance(value, str) or value in choices or len(value) > _MAX_COMPARED_LENGTH
+    is_choice = not choices or not isinstance(value, str) or value in choices
     return "" if is_choice else did_you_mean(value, choices)
