@@ -1,6 +1,7 @@
 """Every path and format over HTTP: the response is a playable file of the right length and level."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,20 @@ def test_each_variation_is_reproducible_alone(server: Server) -> None:
     for clip, seed in zip(clips, seeds, strict=True):
         [alone] = server.make(**inputs, seed=seed)
         assert np.array_equal(alone.samples, clip.samples)
+
+
+def test_different_models_answer_at_once_as_they_do_alone(server: Server, song: str) -> None:
+    requests: list[dict[str, Any]] = [
+        {"model_version": "small", "duration": 3},
+        {"model_version": "stereo-small", "duration": 3, "negative_prompt": "jazz"},
+        {"model_version": "stereo-melody", "duration": 2, "input_audio": song},
+        {"model_version": "small", "duration": 1, "variations": 2},
+    ]
+    requests = [{"prompt": "rock", "seed": number, **inputs} for number, inputs in enumerate(requests, 1)]
+    alone = [server.predict(**inputs)["output"] for inputs in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        together = list(pool.map(lambda inputs: server.post({"input": inputs}).json(), requests))
+    assert [reply["output"] for reply in together] == alone
 
 
 def test_progress_is_in_the_log(server: Server) -> None:
