@@ -1,5 +1,7 @@
 """Fixtures of the engine tests: every kind of model twice, with audiocraft's own loop and with the engine."""
 
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from musicgen_service.engine import step_loop
+from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models import loading
 from musicgen_service.models.musicgen import MusicGenModel
@@ -53,3 +57,25 @@ def shipped() -> Pair:
     """The checkpoint that comes with the repository."""
     store = WeightStore(Path(__file__).parents[2] / "weights")
     return Pair(load(store, "demo", "reference"), load(store, "demo"))
+
+
+@pytest.fixture
+def engine(pairs: dict[str, Pair]) -> Engine:
+    generator = pairs["small"].model.generator
+    assert isinstance(generator, Engine)
+    return generator
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds every loop before its next turn until the event is set."""
+    event = threading.Event()
+    turn = step_loop.StepLoop._take_turn
+
+    def held_turn(loop: step_loop.StepLoop) -> None:
+        event.wait(60)
+        turn(loop)
+
+    monkeypatch.setattr(step_loop.StepLoop, "_take_turn", held_turn)
+    yield event
+    event.set()
