@@ -142,7 +142,10 @@ def longest_pause(engine: Any, device: torch.device) -> float:
         generator = torch.Generator(device).manual_seed(0)
         return SlotRequest(Condition(implementations.TEXT), tokens, frames, Sampling(), generator)
 
-    with patch.object(StepLoop, "_take_turn", timed), closing(engine.stream(request(1400, 0), 1)) as running:
+    with (
+        patch.object(StepLoop, "_take_turn", timed),
+        closing(engine.stream([request(1400, 0)], lambda *_: None)) as running,
+    ):
         next(running)
         turns.clear()
         engine.generate_many([request(PROMPT_FRAMES + 5, PROMPT_FRAMES)], lambda *_: None)

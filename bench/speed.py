@@ -145,7 +145,7 @@ def _bytes_per_step(model: MusicGenModel, position: int, device: torch.device) -
 def _first_audio(model: MusicGenModel, conditions: Any, device: torch.device) -> float:
     started = time.perf_counter()
     request = SlotRequest(conditions, None, 500, Sampling(), torch.Generator(device).manual_seed(0))
-    next(model.stream(request, FIRST_CHUNK))
+    next(model.stream_audio(model.stream_tokens([request], lambda *_: None), [FIRST_CHUNK]))
     return time.perf_counter() - started
 
 

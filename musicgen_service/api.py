@@ -140,18 +140,19 @@ class MusicGen:
         clips = [replace(clip, notes=list(noted)) for clip in clips]
         return clips if variations is not None or return_stems else clips[0]
 
-    def stream(self, prompt: str, **inputs: Unpack[Inputs]) -> Iterator[np.ndarray]:
-        """Generate a clip from a prompt and yield it in chunks while the rest is being generated.
+    def stream(self, prompt: str | None = None, **inputs: Unpack[Inputs]) -> Iterator[np.ndarray]:
+        """Generate a clip and yield it in pieces while the rest is being generated.
 
         Parameters
         ----------
         prompt : a description of the music
-        inputs : see `Inputs`; `duration` is at most one window of the model, which is 30 s, and 20 s for the demo
+        inputs : see `Inputs`; loops, remixes and `multi_band_diffusion` need the complete clip and cannot be streamed
 
         Returns
         -------
-        float32 arrays [channels, samples] of a second each, the last with the remainder. The level is the model's own,
-        as normalisation needs the complete clip. Generation ends when the iterator is exhausted or closed.
+        Consecutive float32 arrays [channels, samples]: 0.2, 0.5 and 1 s, then 2 s each, the last with the remainder. A
+        continuation begins with its input audio. The level is the model's own, as normalisation needs the complete
+        clip. Generation ends when the iterator is exhausted or closed.
 
         Raises
         ------

@@ -26,8 +26,8 @@ from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
-from musicgen_service.paths import stream
 from musicgen_service.paths.job import Clip, Job
+from musicgen_service.paths.listener import Listener
 from musicgen_service.progress import Progress, log
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.request import GenerationRequest
@@ -74,12 +74,13 @@ class MusicGenService:
                 pass
             log(f"model '{name}' is ready on {self.device.type}")
 
-    def generate(self, inputs: Mapping[str, Any]) -> tuple[list[Path], list[int]]:
+    def generate(self, inputs: Mapping[str, Any], listener: Listener | None = None) -> tuple[list[Path], list[int]]:
         """Carry out one request and write its clips to files.
 
         Parameters
         ----------
         inputs : the client's inputs by name, files decoded; see `requests.fields` and `inputs.decoding`
+        listener : hears the first clip while it is made
 
         Returns
         -------
@@ -91,8 +92,11 @@ class MusicGenService:
             When the inputs are invalid; lists every problem.
         """
         request = self._request(inputs)
+        if listener is not None and request.not_streamed is not None:
+            listener.refuse(request.not_streamed)
+            listener = None
         files, seeds = [], []
-        with self._clips(request) as clips, self._outputs.folder() as folder:
+        with self._clips(request, listener) as clips, self._outputs.folder() as folder:
             for clip in clips:
                 file = folder / naming.file_name(request, naming.label(clip.number, clip.part))
                 clip.save(file)
@@ -109,7 +113,7 @@ class MusicGenService:
             return list(clips)
 
     def stream(self, inputs: Mapping[str, Any]) -> Iterator[np.ndarray]:
-        """Carry out one request for text; yields audio while the rest is being generated.
+        """Carry out one request of one clip; yields its audio while the rest is being generated.
 
         Parameters
         ----------
@@ -117,7 +121,7 @@ class MusicGenService:
 
         Returns
         -------
-        See `paths.stream.generate`. The request ends when the iterator is exhausted or closed.
+        See `paths.stream`. The request ends when the iterator is exhausted or closed.
 
         Raises
         ------
@@ -125,12 +129,16 @@ class MusicGenService:
             When the inputs are invalid, or cannot be streamed.
         """
         request = self._request(inputs)
-        stream.check(request)
+        problems = [request.not_streamed] if request.not_streamed else []
+        if request.variations > 1:
+            problems.append(f"A stream is one clip, and variations is {request.variations}: leave it out.")
+        if problems:
+            raise RequestError(problems)
         return self._stream(request)
 
     def _stream(self, request: GenerationRequest) -> Iterator[np.ndarray]:
         with self._work(), self._job(request, lambda share: None) as job:
-            yield from stream.generate(job)
+            yield from paths.stream(job)
 
     def _request(self, inputs: Mapping[str, Any]) -> GenerationRequest:
         request = GenerationRequest.from_inputs(inputs, self.store.present())
@@ -139,11 +147,11 @@ class MusicGenService:
         return request
 
     @contextmanager
-    def _clips(self, request: GenerationRequest) -> Iterator[Iterator[FinishedClip]]:
+    def _clips(self, request: GenerationRequest, listener: Listener | None = None) -> Iterator[Iterator[FinishedClip]]:
         """Yield an iterator that generates the clips of a request lazily, within the block."""
         progress = Progress()
         try:
-            with self._work(), closing(self._make_clips(request, progress)) as clips:
+            with self._work(), closing(self._make_clips(request, progress, listener)) as clips:
                 yield clips
         finally:
             progress.close()
@@ -176,8 +184,10 @@ class MusicGenService:
         if task.needs_separator and self._analysis.separator is None:
             raise RequestError([f"Task '{task.name}' takes the vocals out of the song with {separators.missing()}."])
 
-    def _make_clips(self, request: GenerationRequest, progress: Progress) -> Generator[FinishedClip]:
-        with self._job(request, progress.report) as job:
+    def _make_clips(
+        self, request: GenerationRequest, progress: Progress, listener: Listener | None
+    ) -> Generator[FinishedClip]:
+        with self._job(request, progress.report, listener) as job:
             for clip in paths.generate(job):
                 recipe = _recipe(request, clip)
                 if request.spec.needs_separator:
@@ -186,14 +196,16 @@ class MusicGenService:
                 yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
 
     @contextmanager
-    def _job(self, request: GenerationRequest, report: Callable[[float], None]) -> Iterator[Job]:
+    def _job(
+        self, request: GenerationRequest, report: Callable[[float], None], listener: Listener | None = None
+    ) -> Iterator[Job]:
         """Yield the job of a request, whose models stay in memory for the block."""
         with self._model_and_decoder(request) as (model, decode):
             if request.negative_prompt is not None and not model.generator.takes_negative_text:
                 raise RequestError(["audiocraft's own loop, which is in use, takes no negative_prompt: leave it out."])
             torch.set_num_threads(threads.for_width(model.width))  # of this thread
             _note_unread_words(request, model)
-            yield Job(request, model, _audio(request), decode, self._analysis, report)
+            yield Job(request, model, _audio(request), decode, self._analysis, report, listener)
 
     @contextmanager
     def _model_and_decoder(self, request: GenerationRequest) -> Iterator[tuple[MusicGenModel, Decode]]:

@@ -17,7 +17,7 @@ CodecDecode = Callable[[torch.Tensor], torch.Tensor]
 
 
 def stream_decode(
-    codec_decode: CodecDecode, tokens: Iterable[torch.Tensor], hop: int, chunk: int = CHUNK
+    codec_decode: CodecDecode, tokens: Iterable[torch.Tensor], hop: int, sizes: Iterable[int] = ()
 ) -> Iterator[torch.Tensor]:
     """Decode a stream of tokens to audio while more tokens arrive.
 
@@ -25,12 +25,14 @@ def stream_decode(
     ----------
     tokens : consecutive int64 tensors [codebooks, frames]
     hop : samples per frame
-    chunk : frames decoded at a time
+    sizes : frames of each piece; those that follow have `CHUNK` frames
 
     Yields
     ------
-    float tensors [channels, chunk * hop]; the last one holds the remainder
+    float tensors [channels, frames * hop]; the last one holds the remainder
     """
+    remaining_sizes = itertools.chain(sizes, itertools.repeat(CHUNK))
+    size = next(remaining_sizes)
     buffered: torch.Tensor | None = None
     first, done = 0, 0  # the first frame in `buffered`, and the number of frames decoded so far
     for codes in itertools.chain(tokens, [None]):
@@ -39,13 +41,14 @@ def stream_decode(
         if buffered is None:
             return
         known = first + buffered.shape[-1]
-        while done < known if codes is None else done + chunk + LOOKAHEAD <= known:
-            stop = min(done + chunk, known)
+        while done < known if codes is None else done + size + LOOKAHEAD <= known:
+            stop = min(done + size, known)
             audio = codec_decode(buffered[None, :, : stop + LOOKAHEAD - first])[0]
             yield audio[:, (done - first) * hop : (stop - first) * hop].cpu()
             done = stop
             buffered = buffered[:, max(first, done - CONTEXT) - first :]
             first = max(first, done - CONTEXT)
+            size = next(remaining_sizes)
 
 
 def decode(codec_decode: CodecDecode, codes: torch.Tensor, hop: int) -> torch.Tensor:

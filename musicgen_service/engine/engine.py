@@ -1,6 +1,6 @@
 """The engine: generates tokens for one or many sequences, several times faster than audiocraft's own loop."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -11,7 +11,7 @@ from musicgen_service import threads
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.handle import Advances, Handle
-from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, SlotRequest
+from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, SlotRequest, result
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.slot_memory import SlotMemory, UnsharedSlotMemory
@@ -64,9 +64,18 @@ class Engine:
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`."""
+        return result(self.stream(requests, on_step, chunk=0))
+
+    def stream(
+        self, requests: Sequence[SlotRequest], on_step: OnStep, chunk: int = 1
+    ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
+        """See `TokenGenerator.stream`; with chunks of 0 frames, nothing is yielded."""
         advances: Advances = SimpleQueue()
         conditions = self._condition_tensors(requests)
         handles = [self._handle(*both, advances) for both in zip(requests, conditions, strict=True)]
+        heard = handles[:1]
+        for handle in heard:
+            handle.chunk = chunk
         done, total = 0, sum(handle.steps for handle in handles)
         # The longest first, because they determine the total time.
         self.loop.submit(sorted(handles, key=lambda handle: -handle.steps))
@@ -79,23 +88,12 @@ class Engine:
                 if advanced:
                     done += advanced
                     on_step(done, total)
+                for handle in heard:
+                    yield from _ready(handle.chunks)
         finally:
             for handle in handles:
                 handle.cancel()
         return [handle.tokens for handle in handles if handle.tokens is not None]
-
-    def stream(self, request: SlotRequest, chunk: int) -> Generator[torch.Tensor]:
-        """See `TokenGenerator.stream`."""
-        [condition] = self._condition_tensors([request])
-        handle = self._handle(request, condition, SimpleQueue(), chunk)
-        self.loop.submit([handle])
-        try:
-            while (tokens := _next(handle.chunks)) is not None:
-                yield tokens
-            if handle.error is not None:
-                raise handle.error
-        finally:
-            handle.cancel()
 
     def score(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
         """Compute the logits from which each of the given tokens would have been drawn.
@@ -117,11 +115,11 @@ class Engine:
         buffers = Buffers(self._decoder, 1, length, text, max(1, len(tensors.texts)))
         return Slots(self._decoder, self._pattern, buffers).score(tensors, tokens, guidance)
 
-    def _handle(self, request: SlotRequest, condition: ConditionTensors, advances: Advances, chunk: int = 0) -> Handle:
+    def _handle(self, request: SlotRequest, condition: ConditionTensors, advances: Advances) -> Handle:
         known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
         if known >= request.length:
             raise ValueError(f"the prefix ({known} frames) is not shorter than the clip ({request.length})")
-        return Handle(request, condition, self._pattern.columns(request.length) - 1 - known, advances, chunk)
+        return Handle(request, condition, self._pattern.columns(request.length) - 1 - known, advances)
 
     def _condition_tensors(self, requests: Sequence[SlotRequest]) -> list[ConditionTensors]:
         """Return one per request; requests with the same condition share the computation."""
@@ -137,3 +135,10 @@ def _next(queue: "SimpleQueue[_T]") -> _T:
     while True:
         with suppress(Empty):
             return queue.get(timeout=_POLL_INTERVAL)
+
+
+def _ready(queue: "SimpleQueue[_T]") -> Iterator[_T]:
+    """Take what is in a queue."""
+    with suppress(Empty):
+        while True:
+            yield queue.get_nowait()

@@ -23,7 +23,7 @@ class Handle:
     chunk : frames at a time to put into `chunks` while they are generated; 0 for none
     tokens : the result, int64 [codebooks, length], once it is complete
     error : what it failed with
-    chunks : consecutive tokens [codebooks, frames], then None
+    chunks : consecutive tokens [codebooks, frames], after the prefix
     """
 
     request: SlotRequest
@@ -33,7 +33,7 @@ class Handle:
     chunk: int = 0
     tokens: torch.Tensor | None = None
     error: BaseException | None = None
-    chunks: SimpleQueue[torch.Tensor | None] = field(default_factory=SimpleQueue)
+    chunks: SimpleQueue[torch.Tensor] = field(default_factory=SimpleQueue)
     is_cancelled: bool = False
     is_restarted: bool = False
     _steps_done: int = 0
@@ -42,6 +42,8 @@ class Handle:
 
     def __post_init__(self) -> None:
         self._generator_state = self.request.generator.get_state()
+        if self.request.prefix_tokens is not None:
+            self._frames_handed_out = self.request.prefix_tokens.shape[-1]
 
     def cancel(self) -> None:
         """Give the sequence up: its slot is free before the next step. Has no effect on one that has ended."""
@@ -82,5 +84,4 @@ class Handle:
     def end(self, tokens: torch.Tensor | None = None, error: BaseException | None = None) -> None:
         """Set the result or the error, and wake its caller."""
         self.tokens, self.error = tokens, error
-        self.chunks.put(None)
         self.advances.put(0)

@@ -1,13 +1,16 @@
 """Interface of token generation, implemented by the engine and by the reference loop."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the total; an exception from it aborts the run."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,10 @@ class TokenGenerator(Protocol):
         """
         ...
 
-    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """Generate the tokens of one request, yielding them while more are generated; closing the iterator ends it.
+    def stream(
+        self, requests: Sequence[SlotRequest], on_step: OnStep, chunk: int = 1
+    ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
+        """Do what `generate_many` does, and yield the first request's tokens meanwhile; closing the iterator ends it.
 
         Parameters
         ----------
@@ -119,6 +124,25 @@ class TokenGenerator(Protocol):
 
         Yields
         ------
-        int64 tensors [codebooks, frames], beginning with the prefix
+        int64 tensors [codebooks, frames], which follow the prefix
+
+        Returns
+        -------
+        What `generate_many` does
         """
         ...
+
+
+def result(work: Generator[Any, None, _T]) -> _T:
+    """Run a generator to its end; what it yields is not needed.
+
+    Returns
+    -------
+    What it returns
+    """
+    with closing(work):
+        while True:
+            try:
+                next(work)
+            except StopIteration as ended:
+                return ended.value

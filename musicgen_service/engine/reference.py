@@ -1,6 +1,6 @@
 """audiocraft's own token loop as a `TokenGenerator`: the reference for speed and for tokens."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import torch
@@ -41,9 +41,14 @@ class ReferenceLoop:
                 _save_global_state(request.generator)
         return tokens
 
-    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
+    def stream(
+        self, requests: Sequence[SlotRequest], on_step: OnStep, chunk: int = 1
+    ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
         """See `TokenGenerator.stream`; yields everything at once, at the end."""
-        yield from self.generate_many([request], lambda *_: None)
+        tokens = self.generate_many(requests, on_step)
+        prefix = requests[0].prefix_tokens
+        yield tokens[0] if prefix is None else tokens[0][:, prefix.shape[-1] :]
+        return tokens
 
     def _generate(self, request: SlotRequest, on_step: OnStep) -> torch.Tensor:
         """Generate the tokens of one request with torch's global generator."""

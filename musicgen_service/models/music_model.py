@@ -1,6 +1,6 @@
 """Interface of music models, as the generation paths use it, independent of the model family."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -77,8 +77,10 @@ class MusicModel(Protocol):
         """Generate tokens int64 [codebooks, length] for several requests within one window; see `TokenGenerator`."""
         ...
 
-    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """Yield audio [channels, chunk * hop] of one request within one window, while more is generated."""
+    def stream_tokens(
+        self, requests: Sequence[SlotRequest], on_step: OnStep
+    ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
+        """Do what `generate_tokens` does, and yield those of the first request; see `TokenGenerator.stream`."""
         ...
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
@@ -87,4 +89,8 @@ class MusicModel(Protocol):
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Decode tokens [codebooks, frames] to audio [channels, frames * hop]."""
+        ...
+
+    def stream_audio(self, tokens: Iterable[torch.Tensor], sizes: Iterable[int]) -> Iterator[torch.Tensor]:
+        """Decode tokens while more arrive, in pieces of so many frames each; see `stream_decode`."""
         ...

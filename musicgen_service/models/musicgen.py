@@ -1,6 +1,6 @@
 """A MusicGen checkpoint in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +83,12 @@ class MusicGenModel:
         """See `MusicModel.generate_tokens`."""
         return self.generator.generate_many(requests, on_step)
 
+    def stream_tokens(
+        self, requests: Sequence[SlotRequest], on_step: OnStep
+    ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
+        """See `MusicModel.stream_tokens`."""
+        return self.generator.stream(requests, on_step)
+
     @torch.no_grad()
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """See `MusicModel.encode`."""
@@ -94,18 +100,7 @@ class MusicGenModel:
         return chunks.decode(self.codec.decode, tokens.to(self.device), self.hop)
 
     @torch.no_grad()
-    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """See `MusicModel.stream`.
-
-        Nothing else may be generated before the last chunk is yielded or the iterator is closed.
-
-        Parameters
-        ----------
-        chunk : frames of audio at a time; the last chunk has the remainder
-
-        Yields
-        ------
-        float tensors [channels, chunk * hop]
-        """
-        tokens = self.generator.stream(request, chunks.LOOKAHEAD)
-        yield from chunks.stream_decode(self.codec.decode, tokens, self.hop, chunk)
+    def stream_audio(self, tokens: Iterable[torch.Tensor], sizes: Iterable[int]) -> Iterator[torch.Tensor]:
+        """See `MusicModel.stream_audio`."""
+        on_device = (part.to(self.device) for part in tokens)
+        yield from chunks.stream_decode(self.codec.decode, on_device, self.hop, sizes)

@@ -2,12 +2,24 @@
 
 import importlib
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
+
+from musicgen_service.paths import streaming
 from musicgen_service.paths.job import Clip, Job
 
 
 def generate(job: Job) -> Iterator[Clip]:
     """Generate the clips of a request, at their final level, by the path that `requests.tasks` names for its task."""
-    path = importlib.import_module(f"{__name__}.{job.request.spec.path}")
-    clips: Iterator[Clip] = path.generate(job)
+    clips: Iterator[Clip] = _path(job).generate(job)
     return map(job.transcribed, clips) if job.request.return_midi else clips
+
+
+def stream(job: Job) -> Iterator[np.ndarray]:
+    """Generate the first clip of a request that can be streamed; see `streaming.stream`."""
+    return streaming.stream(job, _path(job).plan(job))
+
+
+def _path(job: Job) -> Any:
+    return importlib.import_module(f"{__name__}.{job.request.spec.path}")

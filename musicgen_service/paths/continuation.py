@@ -1,15 +1,15 @@
 """Continuation of input audio, which is kept unchanged at the start of the clip."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from musicgen_service.audio import loudness
 from musicgen_service.notes import note
-from musicgen_service.paths import windows
+from musicgen_service.paths import streaming, windows
 from musicgen_service.paths.job import Clip, Job
+from musicgen_service.paths.streaming import Plan
 
 _FADE = 0.01
 """Seconds of the crossfade from the input audio to the codec's version of it, just before the new music."""
@@ -19,8 +19,8 @@ _MAX_GAIN_DB = 12.0
 """Maximum change of the new music's level, in either direction."""
 
 
-def generate(job: Job) -> Iterator[Clip]:
-    """Generate clips [channels, samples]: the input audio, then new music up to the requested length.
+def plan(job: Job) -> Plan:
+    """Plan clips that begin with the input audio, followed by new music up to the requested length.
 
     Audio longer than a window is continued from its last seconds.
     """
@@ -34,25 +34,48 @@ def generate(job: Job) -> Iterator[Clip]:
         prefix_tokens = model.encode(torch.from_numpy(source[:, first * model.hop : source_frames * model.hop]))
     else:
         note(f"input_audio is shorter than {model.hop / model.sample_rate:g} s, so the music does not go on from it.")
-    offset = first * model.hop
-    fade = round(_FADE * model.sample_rate)
-    for clip in job.generate_clips(lambda _: condition, prefix_tokens, job.frames - first):
-        generated = clip.samples[:, : job.samples - offset]
-        known = source[:, offset : source_frames * model.hop]
-        generated *= _level_ratio(known, generated[:, : known.shape[1]], model.sample_rate)
-        yield job.normalised(replace(clip, samples=_join(source, generated, offset, fade)))
+    known = source[:, first * model.hop : source_frames * model.hop]
+
+    def audible(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        return job.cut(_joined(source, known, first * model.hop, pieces, model.sample_rate))
+
+    return Plan(lambda _: condition, prefix_tokens, job.frames - first, audible)
 
 
-def _join(source: np.ndarray, generated: np.ndarray, offset: int, fade: int) -> np.ndarray:
-    """Append the part of `generated` (which starts at sample `offset`) after the end of `source`, crossfaded."""
-    end = source.shape[1]
-    clip = np.concatenate([source, generated[:, end - offset :]], axis=1)
-    fade = min(fade, end - offset)
-    if fade > 0:
-        ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
-        overlap = generated[:, end - offset - fade : end - offset]
-        clip[:, end - fade : end] = source[:, end - fade :] * (1 - ramp) + overlap * ramp
-    return clip
+def generate(job: Job) -> Iterator[Clip]:
+    """Generate clips [channels, samples]."""
+    return streaming.generate(job, plan(job))
+
+
+def _joined(
+    source: np.ndarray, known: np.ndarray, offset: int, pieces: Iterator[np.ndarray], rate: int
+) -> Iterator[np.ndarray]:
+    """Append generated sound, which starts at sample `offset`, after the end of `source`, crossfaded.
+
+    Parameters
+    ----------
+    source : the input audio [channels, samples]
+    known : the part of it that the generated sound begins with, in the codec's version
+    pieces : the generated sound, in consecutive pieces
+    rate : samples per second
+    """
+    overlap = source.shape[1] - offset
+    fade = min(round(_FADE * rate), overlap)
+    yield source[:, : source.shape[1] - fade]
+    parts = []
+    for piece in pieces:
+        parts.append(piece)
+        if sum(part.shape[1] for part in parts) >= overlap:
+            break
+    beginning = streaming.joined(parts)
+    ratio = _level_ratio(known, beginning[:, : known.shape[1]], rate)
+    beginning *= ratio
+    ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
+    faded = beginning[:, overlap - fade : overlap]
+    yield source[:, source.shape[1] - fade :] * (1 - ramp) + faded * ramp
+    yield beginning[:, overlap:]
+    for piece in pieces:
+        yield piece * ratio
 
 
 def _level_ratio(source: np.ndarray, decoded: np.ndarray, rate: int) -> np.float32:

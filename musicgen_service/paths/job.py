@@ -15,6 +15,7 @@ from musicgen_service.audio import loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.models.music_model import MusicModel
+from musicgen_service.paths.listener import Listener
 from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.requests.request import GenerationRequest
 
@@ -80,6 +81,7 @@ class Job:
         by diffusion
     analysis : analyses recordings
     report : called with the completed share (0 to 1) of the work
+    listener : hears the first clip while it is made, where the task allows that; None for nobody
     """
 
     request: GenerationRequest
@@ -88,6 +90,7 @@ class Job:
     decode: Callable[[torch.Tensor, int], torch.Tensor]
     analysis: AnalysisTools
     report: Callable[[float], None]
+    listener: Listener | None = None
 
     @property
     def seeds(self) -> Sequence[int]:
@@ -143,8 +146,19 @@ class Job:
 
     def decode_tokens(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
         """Decode tokens to a float32 array [channels, frames * hop] without infinities or NaN."""
-        audio = self.decode(tokens, seed).float().cpu().numpy()
-        return np.nan_to_num(audio, nan=0.0, posinf=1.0, neginf=-1.0)
+        return self.as_samples(self.decode(tokens, seed))
+
+    @staticmethod
+    def as_samples(audio: torch.Tensor) -> np.ndarray:
+        """Convert audio to a float32 array without infinities or NaN."""
+        return np.nan_to_num(audio.float().cpu().numpy(), nan=0.0, posinf=1.0, neginf=-1.0)
+
+    def cut(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Cut consecutive pieces [channels, samples] to the requested length altogether."""
+        remaining = self.samples
+        for piece in pieces:
+            yield piece[:, :remaining]
+            remaining -= min(remaining, piece.shape[1])
 
 
 def scaled(report: Callable[[float], None], start: float, end: float) -> Callable[[float], None]:

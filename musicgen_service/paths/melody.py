@@ -6,11 +6,13 @@ import torch
 
 from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
+from musicgen_service.paths import streaming
 from musicgen_service.paths.job import Clip, Job
+from musicgen_service.paths.streaming import Plan
 
 
-def generate(job: Job) -> Iterator[Clip]:
-    """Generate clips [channels, samples] of exactly the requested length; a shorter melody repeats."""
+def plan(job: Job) -> Plan:
+    """Plan clips of exactly the requested length; a shorter melody repeats."""
     model = job.model
     source = job.required_audio()
     mono = (job.analysis.melody(source) if model.separates_melody else source).convert(model.sample_rate, 1)
@@ -21,8 +23,12 @@ def generate(job: Job) -> Iterator[Clip]:
     def condition_at(frame: int) -> Condition:
         return job.condition(melody=_window(melody, frame, job))
 
-    for clip in job.generate_clips(condition_at, None, job.frames):
-        yield job.normalised(clip.cut(job.samples))
+    return Plan(condition_at, None, job.frames, job.cut)
+
+
+def generate(job: Job) -> Iterator[Clip]:
+    """Generate clips [channels, samples]."""
+    return streaming.generate(job, plan(job))
 
 
 def _window(melody: torch.Tensor, frame: int, job: Job) -> torch.Tensor:

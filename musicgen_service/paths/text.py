@@ -2,11 +2,17 @@
 
 from collections.abc import Iterator
 
+from musicgen_service.paths import streaming
 from musicgen_service.paths.job import Clip, Job
+from musicgen_service.paths.streaming import Plan
+
+
+def plan(job: Job) -> Plan:
+    """Plan clips of exactly the requested length from their description."""
+    condition = job.condition()
+    return Plan(lambda _: condition, None, job.frames, job.cut)
 
 
 def generate(job: Job) -> Iterator[Clip]:
-    """Generate clips [channels, samples] of exactly the requested length from their description."""
-    condition = job.condition()
-    for clip in job.generate_clips(lambda _: condition, None, job.frames):
-        yield job.normalised(clip.cut(job.samples))
+    """Generate clips [channels, samples]."""
+    return streaming.generate(job, plan(job))

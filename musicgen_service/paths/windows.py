@@ -5,11 +5,11 @@ window after the first starts with the last part of the clip so far and continue
 counted in frames throughout, so that no fraction of a second is lost by rounding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 
-from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
+from musicgen_service.engine.interface import Condition, Sampling, SlotRequest, result
 from musicgen_service.models.music_model import MusicModel
 
 OVERLAP = 0.4
@@ -30,7 +30,22 @@ def generate_tokens(
     seeds: Sequence[int],
     report: Callable[[float], None],
 ) -> list[torch.Tensor]:
-    """Generate tokens for any length, for several clips at once.
+    """Generate tokens for any length, for several clips at once; see `stream_tokens`."""
+    return result(stream_tokens(model, condition_at, prefix_tokens, length, sampling, seeds, report, is_heard=False))
+
+
+def stream_tokens(
+    model: MusicModel,
+    condition_at: Callable[[int], Condition],
+    prefix_tokens: torch.Tensor | None,
+    length: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
+    report: Callable[[float], None],
+    *,
+    is_heard: bool = True,
+) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
+    """Generate tokens for any length, for several clips at once, and yield those of the first clip meanwhile.
 
     Parameters
     ----------
@@ -39,6 +54,11 @@ def generate_tokens(
     length : total frames, including the prefix
     seeds : one for each clip; a clip depends only on its own seed
     report : called with the completed share (0 to 1) of the new frames
+    is_heard : false yields nothing
+
+    Yields
+    ------
+    Consecutive int64 tensors [codebooks, frames], which follow the prefix
 
     Returns
     -------
@@ -66,7 +86,10 @@ def generate_tokens(
             )
             for clip, generator in zip(clips, generators, strict=True)
         ]
-        windows = model.generate_tokens(requests, on_step)
+        if is_heard:
+            windows = yield from model.stream_tokens(requests, on_step)
+        else:
+            windows = model.generate_tokens(requests, on_step)
         clips = [
             window if clip is None else torch.cat([clip[:, :start], window], dim=-1)
             for clip, window in zip(clips, windows, strict=True)

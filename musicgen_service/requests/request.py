@@ -75,6 +75,13 @@ class GenerationRequest:
         return TASKS[self.task]
 
     @property
+    def not_streamed(self) -> str | None:
+        """Why its first clip cannot be heard while it is made, as a sentence; None where it can."""
+        if self.multi_band_diffusion and not self.spec.whole:
+            return "multi_band_diffusion decodes a clip as a whole, so it cannot be streamed: leave it out."
+        return self.spec.not_streamed
+
+    @property
     def seeds(self) -> list[int]:
         """The seed of each of its clips."""
         return [variation_seed(self.seed, index) for index in range(self.variations)]

@@ -36,8 +36,15 @@ class TaskSpec:
     """Maximum seconds of input audio, where that is less than the decoder's limit."""
     needs_separator: bool = False
     """Whether the vocals are separated from the input audio."""
+    whole: str = ""
+    """Why its audio cannot be heard while it is made, as a clause; empty where it can."""
     unused: tuple[str, ...] = ()
     """Inputs that are allowed but have no effect."""
+
+    @property
+    def not_streamed(self) -> str | None:
+        """Why its audio cannot be heard while it is made, as a sentence; None where it can."""
+        return f"Task '{self.name}' cannot be streamed: {self.whole}." if self.whole else None
 
 
 TASKS = {
@@ -52,6 +59,7 @@ TASKS = {
             needs_tempo=True,
             follows_first_variation=True,
             duration=(2, 20),
+            whole="a loop is cut out of its music when that is complete",
             unused=(*_PART, *_REMIX),
         ),
         TaskSpec(
@@ -62,6 +70,7 @@ TASKS = {
             returns_stems=True,
             max_audio_seconds=600,
             needs_separator=True,
+            whole="a remix is mixed when its backing is complete",
             unused=("duration",),
         ),
         TaskSpec(
@@ -69,6 +78,7 @@ TASKS = {
             "roundtrip",
             takes_audio=True,
             samples_tokens=False,
+            whole="there is nothing to generate",
             unused=("prompt", "negative_prompt", "duration", "bpm", *_SAMPLING, *_REMIX),
         ),
     )

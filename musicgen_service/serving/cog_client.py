@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from musicgen_service.serving import http_server, json_text
+from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.refusals import Refusal
 
@@ -44,11 +45,13 @@ class CogClient:
     ----------
     port : returns the port of Cog's server on this machine, or None while it is not reachable
     problem : returns why Cog's server cannot be started, as a sentence, or None
+    audio : receives the audio of predictions while it is made
     """
 
-    def __init__(self, port: Callable[[], int | None], problem: Callable[[], str | None]) -> None:
+    def __init__(self, port: Callable[[], int | None], problem: Callable[[], str | None], audio: AudioSocket) -> None:
         self._port = port
         self._problem = problem
+        self._audio = audio
         self._sent: dict[Prediction, float] = {}
         self._events = _Events()
         # A new connection for each request: the server may close an idle one at the moment of its next use, which
@@ -85,6 +88,7 @@ class CogClient:
         if prediction.is_watched:  # which costs Cog 8 ms
             events = ["start", "logs", "completed"]
             body |= {"webhook": self._events.expect(prediction), "webhook_events_filter": events}
+            body["context"] = self._audio.expect(prediction)
         else:
             prediction.report({})
         content = json_text.encode(body)
@@ -100,6 +104,7 @@ class CogClient:
                 await self._events.wait(prediction, _LOGS_TIMEOUT)
         finally:
             self._events.forget(prediction)
+            self._audio.forget(prediction)
         return reply
 
     async def cancel(self, prediction: Prediction) -> bool:

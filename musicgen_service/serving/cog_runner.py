@@ -18,7 +18,7 @@ from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, Field
 from musicgen_service.requests.request import GenerationRequest
-from musicgen_service.serving import request_thread
+from musicgen_service.serving import audio_channel, request_thread
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it passes them on.
 cog.types.Path.validate = lambda address: address
@@ -114,10 +114,11 @@ class ServiceRunner(BaseRunner):
         """
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
-            with notes.collected(self.reword) as noted:
+            channel = audio_channel.opened(self.scope.context, self.reword)
+            with notes.collected(self.reword) as noted, channel as listener:
                 with fetching.local_files(inputs, self.fields) as local_inputs:
                     inputs = decode_files(local_inputs, self.fields)
-                files, seeds = self.service.generate(self.translate(inputs))
+                files, seeds = self.service.generate(self.translate(inputs), listener)
         except RequestError:
             raise
         except Exception as error:

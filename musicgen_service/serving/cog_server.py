@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from musicgen_service import folders, outputs, predictors, settings
-from musicgen_service.serving import gateway, schema, supervisor
+from musicgen_service.serving import audio_socket, gateway, schema, supervisor
 from musicgen_service.serving.gateway import GatewayOptions
 
 MEMORY = {
@@ -44,7 +44,7 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     # With this set, Cog's server writes to a folder owned by root at every health check, and warns when it cannot.
     environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
-    for prefix in (supervisor.PREFIX, outputs.PREFIX, gateway.PREFIX):
+    for prefix in (supervisor.PREFIX, outputs.PREFIX, gateway.PREFIX, audio_socket.PREFIX):
         folders.sweep(prefix)
     try:
         server = supervisor.Supervisor(

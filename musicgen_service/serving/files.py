@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.responses import FileResponse
+
 PREFIX = "/files/"
 _TYPES = {
     "audio/wav": "wav",
@@ -101,6 +103,11 @@ class Files:
         file = self._folder / token / name
         return file if file.is_file() else None
 
+    def at(self, address: str) -> Path | None:
+        """The file at an address relative to the service's."""
+        token, _, name = address.removeprefix(PREFIX).partition("/")
+        return self.find(token, name)
+
     def remove(self, token: str) -> None:
         """Remove the files of a prediction."""
         shutil.rmtree(self._folder / token, ignore_errors=True)
@@ -115,9 +122,15 @@ class Files:
         return found
 
 
-def media_type(file: Path) -> str:
-    """The media type of a file."""
-    return _MEDIA_TYPES.get(file.suffix.removeprefix("."), "application/octet-stream")
+def response(file: Path) -> FileResponse:
+    """The answer with a file, or with the part of it that is asked for."""
+    return FileResponse(
+        file,
+        headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private"},
+        media_type=_MEDIA_TYPES.get(file.suffix.removeprefix("."), "application/octet-stream"),
+        filename=file.name,
+        content_disposition_type="inline",
+    )
 
 
 def absolute(output: Any, base_url: str) -> Any:

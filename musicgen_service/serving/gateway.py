@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from musicgen_service import folders
 from musicgen_service.progress import log
 from musicgen_service.serving import bodies, connections, http_server
+from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.predictions import Predictions
@@ -75,8 +76,9 @@ class Gateway:
     ) -> None:
         self.availability = Availability(upstream_port, folder_problem)
         self._memory = bodies.Memory()
-        self._cog = CogClient(upstream_port, self.availability.start_problem)
         listener = http_server.listen(*address)
+        self._audio = AudioSocket()
+        self._cog = CogClient(upstream_port, self.availability.start_problem, self._audio)
         self._own_folder: folders.OwnFolder | None = None
         self._results = self._open_results(options, listener.getsockname()[1])
         self._predictions = Predictions(self._cog, options.slots, options.places, self._memory, self._results)
@@ -99,6 +101,11 @@ class Gateway:
         self._thread.stop()
 
     @property
+    def audio_socket(self) -> Path:
+        """Where the worker sends the audio of predictions while it is made."""
+        return self._audio.path
+
+    @property
     def unfinished(self) -> int:
         """Number of predictions that have not ended, or whose end has not been reported."""
         return len(self._predictions) + len(self._webhooks)
@@ -116,11 +123,13 @@ class Gateway:
     async def _running(self, app: Starlette) -> AsyncIterator[None]:
         self._loop = asyncio.get_running_loop()
         await self._cog.open()
+        await self._audio.open()
         sweeping = asyncio.create_task(self._results.sweep_regularly())
         yield
         sweeping.cancel()
         await self._webhooks.close()
         await self._cog.close()
+        await self._audio.close()
         self._results.close()
         if self._own_folder is not None:
             self._own_folder.remove()

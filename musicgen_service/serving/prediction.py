@@ -11,6 +11,7 @@ from typing import Any
 
 from musicgen_service.serving.files import Saved, absolute
 from musicgen_service.serving.prediction_request import PredictionRequest
+from musicgen_service.serving.recording import Recording
 from musicgen_service.serving.refusals import Refusal
 
 ENDED = ("succeeded", "failed", "canceled")
@@ -38,6 +39,8 @@ class Prediction:
     is_watched : whether somebody may ask for its log and progress before it has ended
     base_url : address of the service, where the client asks for addresses in the place of data URIs
     is_cancelled : whether its client has asked for its end
+    is_heard : whether it goes on only as long as somebody listens
+    recording : its audio, as far as it has been made
     on_event : called with each event that a webhook may be told, of those in `prediction_request.EVENTS`
     """
 
@@ -58,6 +61,8 @@ class Prediction:
     is_watched: bool = True
     base_url: str | None = None
     is_cancelled: bool = False
+    is_heard: bool = False
+    recording: Recording = field(default_factory=Recording)
     on_event: Callable[[str], None] = lambda _: None
 
     @property
@@ -112,6 +117,7 @@ class Prediction:
     def _end(self, status: str) -> None:
         self.status, self.completed_at = status, time.time()
         self.ended.set()
+        self.recording.end()
         self.on_event("completed")
 
     def as_cog(self) -> dict[str, Any]:

@@ -126,7 +126,8 @@ class Predictions:
                     reply = await self._cog.predict(prediction)
                     break
                 except CogLost:
-                    if attempt == _ATTEMPTS or prediction.is_cancelled:
+                    # Whoever has heard its beginning would hear another beginning.
+                    if attempt == _ATTEMPTS or prediction.is_cancelled or prediction.recording.size:
                         raise
                     # A server that is dying still accepts connections.
                     await asyncio.sleep(_RETRY_WAIT)

@@ -7,16 +7,17 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import StatelessLifespan
 
 from musicgen_service import __version__
-from musicgen_service.serving import bodies, clients, prediction_request, refusals
+from musicgen_service.requests.tasks import TASKS
+from musicgen_service.serving import bodies, clients, files, prediction_request, refusals
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
-from musicgen_service.serving.files import absolute, media_type
 from musicgen_service.serving.input_checks import InputChecks
+from musicgen_service.serving.listening import EVENT_STREAM, AudioAnswer, EventsAnswer, FinishedEvents, finished_audio
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
@@ -31,6 +32,9 @@ ROUTES = {
     "GET /openapi.json": "the schema of requests and replies",
     "POST /predictions": "make a prediction; the reply is its result",
     "PUT /predictions/ID": "the same, with the id in the address",
+    "POST /predictions/stream": "make a prediction; the reply is its audio while it is made",
+    "POST /predictions/ID/stream": "the same, with the id in the address",
+    "GET /predictions/ID/audio": "its audio from the beginning on, also while it is made",
     "POST /predictions/ID/cancel": "end it",
     "GET /predictions/ID": "how far it is, and its result",
     "GET /predictions": "the latest ones of this client",
@@ -92,6 +96,9 @@ class Routes:
             _route("/readyz", GET=self._ready),
             _route("/openapi.json", GET=self._openapi),
             _route("/predictions", GET=self._jobs, POST=self._predict),
+            _route("/predictions/stream", POST=self._stream),
+            _route("/predictions/{id:text}/stream", POST=self._stream),
+            _route("/predictions/{id:text}/audio", GET=self._audio),
             _route("/predictions/{id:text}/cancel", POST=self._cancel),
             _route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
             _route("/files/{token}/{name}", GET=self._file),
@@ -124,31 +131,69 @@ class Routes:
         return reply(200, self._schema)
 
     async def _predict(self, request: Request) -> Response:
+        if _wants_events(request):
+            raise Refusal(406, "Events are at /predictions/stream and /predictions/ID/audio.")
+        prediction, is_new = await self._accept(request, is_heard=False)
+        if not is_new:
+            return reply(202, prediction.as_cog())
+        if "respond-async" in _preferences(request):
+            return reply(202, {"id": prediction.id, "status": "starting"})
+        return await self._result(request, prediction)
+
+    async def _stream(self, request: Request) -> Response:
+        prediction, _ = await self._accept(request, is_heard=True)
+        return self._listening(request, prediction)
+
+    async def _accept(self, request: Request, *, is_heard: bool) -> tuple[Prediction, bool]:
+        """Let the prediction that is asked for wait for its turn.
+
+        Parameters
+        ----------
+        is_heard : whether it is asked for to be heard
+
+        Returns
+        -------
+        The prediction, and whether it is new: one of its id that has not ended is that one
+        """
         in_path = request.path_params.get("id")
         if in_path is not None:
             prediction_request.check_id(in_path)
-        if "text/event-stream" in request.headers.get("accept", ""):
-            raise Refusal(406, "Predictions are not streamed.")
         body = await bodies.read(request, self._memory)
         asked = prediction_request.read(body, in_path, self._checks)
         del body
+        task = TASKS.get(str(asked.inputs.get("task")))
+        if is_heard and task is not None and task.not_streamed is not None:
+            raise Refusal(422, task.not_streamed)
         webhook = None if asked.webhook is None else await Address.check(asked.webhook)
         await asyncio.to_thread(self._availability.check)
         owner = clients.owner(request)
         if asked.id is not None and (running := self._predictions.find(owner, asked.id)) and not running.ended.is_set():
-            return reply(202, running.as_cog())
+            return running, False
         preferences = _preferences(request)
         # Without an id nobody can name it before its reply.
-        is_watched = asked.id is not None or webhook is not None or "respond-async" in preferences
-        prediction = Prediction(asked, owner, is_watched=is_watched)
-        if preferences & {"respond-async", "output=url"}:
+        is_watched = is_heard or asked.id is not None or webhook is not None or "respond-async" in preferences
+        prediction = Prediction(asked, owner, is_watched=is_watched, is_heard=is_heard)
+        if is_heard or preferences & {"respond-async", "output=url"}:
             prediction.base_url = _base_url(request)
         self._predictions.add(prediction)
         if webhook is not None:
             self._webhooks.report(prediction, webhook)
-        if "respond-async" in preferences:
-            return reply(202, {"id": prediction.id, "status": "starting"})
-        return await self._result(request, prediction)
+        return prediction, True
+
+    async def _audio(self, request: Request) -> Response:
+        prediction_id, owner = prediction_request.check_id(request.path_params["id"]), clients.owner(request)
+        if prediction := self._predictions.find(owner, prediction_id):
+            return self._listening(request, prediction)
+        if (job := await self._results.find(owner, prediction_id)) is None:
+            raise Refusal(404, "There is no such prediction, or it ended too long ago.")
+        if _wants_events(request):
+            return FinishedEvents(job, _base_url(request))
+        return finished_audio(job, self._results.files)
+
+    def _listening(self, request: Request, prediction: Prediction) -> Response:
+        if _wants_events(request):
+            return EventsAnswer(prediction, self._predictions, _base_url(request))
+        return AudioAnswer(prediction, self._predictions, self._results.files)
 
     async def _cancel(self, request: Request) -> Response:
         prediction_id = prediction_request.check_id(request.path_params["id"])
@@ -179,10 +224,7 @@ class Routes:
         file = self._results.files.find(request.path_params["token"], request.path_params["name"])
         if file is None:
             raise Refusal(404, "There is no such file, or it was made too long ago.")
-        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
-        return FileResponse(
-            file, headers=headers, media_type=media_type(file), filename=file.name, content_disposition_type="inline"
-        )
+        return files.response(file)
 
     def _shown(self, prediction: Prediction, request: Request) -> dict[str, Any]:
         """A prediction that has not been noted in the results, as its client polls it."""
@@ -218,6 +260,10 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
+def _wants_events(request: Request) -> bool:
+    return EVENT_STREAM in request.headers.get("accept", "")
+
+
 def _preferences(request: Request) -> set[str]:
     """What the header `Prefer` says, in lower case."""
     return {word.strip().lower() for word in request.headers.get("prefer", "").split(",")}
@@ -229,4 +275,4 @@ def _base_url(request: Request) -> str:
 
 
 def _with_addresses(job: dict[str, Any], request: Request) -> dict[str, Any]:
-    return job | {"output": absolute(job["output"], _base_url(request))}
+    return job | {"output": files.absolute(job["output"], _base_url(request))}

@@ -25,6 +25,7 @@ from musicgen_service.outputs import COG_FOLDER as COG_FOLDER
 from musicgen_service.progress import log
 from musicgen_service.redaction import without_folders
 from musicgen_service.serving import launcher
+from musicgen_service.serving.audio_channel import SOCKET
 from musicgen_service.serving.gateway import Gateway, GatewayOptions
 
 POLL_INTERVAL = 0.5
@@ -139,7 +140,7 @@ class Supervisor:
             # can be found. The launcher kills that group when the pipe to it closes, that is, when the supervisor ends.
             self._process = subprocess.Popen(
                 self._command,
-                env={**self._environment, "PORT": str(self._port)},
+                env={**self._environment, "PORT": str(self._port), SOCKET: str(self._gateway.audio_socket)},
                 cwd=self._folder.path,
                 stdin=subprocess.PIPE,
                 start_new_session=True,

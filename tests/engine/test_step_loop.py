@@ -19,7 +19,7 @@ from musicgen_service.engine.prefill import Prefill
 from musicgen_service.engine.slots import Slots
 from tests.engine.conftest import KINDS, Pair
 from tests.support.harness import wait_until
-from tests.support.sequences import TEXT, generated, has_waiting, request
+from tests.support.sequences import TEXT, generated, has_waiting, request, streamed
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_tokens_do_not_depend_on_other_callers(engine: Engine) -> None:
 def test_tokens_do_not_depend_on_a_cancelled_neighbour(engine: Engine) -> None:
     alone = generated(engine, request(1, 120))
     started = threading.Event()
-    with ThreadPoolExecutor(1) as pool, closing(engine.stream(request(0, 400), 1)) as neighbour:
+    with ThreadPoolExecutor(1) as pool, closing(streamed(engine, request(0, 400))) as neighbour:
         next(neighbour)
         future = pool.submit(generated, engine, request(1, 120), lambda *_: started.set())
         assert started.wait(60)
@@ -92,7 +92,7 @@ def test_prefill_takes_one_piece_between_two_steps(
     tokens = torch.randint(0, 128, (codebooks, 200), generator=torch.Generator().manual_seed(0))
     joining = SlotRequest(Condition("rock", melody), tokens, 203, Sampling(), torch.Generator())
     with closing(
-        engine.stream(SlotRequest(Condition("jazz", melody), None, 400, Sampling(), torch.Generator()), 1)
+        streamed(engine, SlotRequest(Condition("jazz", melody), None, 400, Sampling(), torch.Generator()))
     ) as s:
         next(s)
         recorded.clear()
@@ -104,8 +104,8 @@ def test_prefill_takes_one_piece_between_two_steps(
 
 
 def test_a_cancelled_sequence_leaves_before_the_next_step(engine: Engine, recorded: list[tuple[str, int]]) -> None:
-    stream = engine.stream(request(0, 1400), 1)
-    with closing(engine.stream(request(1, 1400), 1)) as other:
+    stream = streamed(engine, request(0, 1400))
+    with closing(streamed(engine, request(1, 1400))) as other:
         next(other)
         next(stream)
         stream.close()

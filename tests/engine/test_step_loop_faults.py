@@ -21,7 +21,7 @@ from musicgen_service.engine.slots import Slots
 from musicgen_service.models.store import WeightStore
 from tests.engine.conftest import load
 from tests.support.harness import wait_until
-from tests.support.sequences import generated, request
+from tests.support.sequences import generated, request, streamed
 
 
 def record_buffers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -69,15 +69,15 @@ def test_failed_step_restarts_everything_with_half_the_slots(engine: Engine, mon
 
 
 def test_stream_goes_on_after_a_failed_step(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = torch.cat(list(engine.stream(request(0), 7)), dim=-1)
+    expected = torch.cat(list(streamed(engine, request(0), 7)), dim=-1)
     Failing(monkeypatch, Slots, "step", lambda call: call == 30)
-    assert torch.equal(torch.cat(list(engine.stream(request(0), 7)), dim=-1), expected)
+    assert torch.equal(torch.cat(list(streamed(engine, request(0), 7)), dim=-1), expected)
 
 
 def test_second_failure_of_a_step_is_raised(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         steps = Failing(patch, Slots, "step", lambda call: call >= 10)
-        for use in (lambda: generated(engine, request(0)), lambda: list(engine.stream(request(0), 7))):
+        for use in (lambda: generated(engine, request(0)), lambda: list(streamed(engine, request(0), 7))):
             steps.calls = 0
             with pytest.raises(torch.OutOfMemoryError):
                 use()
@@ -119,7 +119,7 @@ def test_longer_sequence_waits_until_larger_buffers_are_possible(
     monkeypatch.setattr(engine.loop, "_window", 100)
     expected = generated(engine, request(1, 300))
     slots = record_buffers(monkeypatch)
-    with ThreadPoolExecutor(1) as pool, closing(engine.stream(request(0, 90), 1)) as first:
+    with ThreadPoolExecutor(1) as pool, closing(streamed(engine, request(0, 90))) as first:
         next(first)
         future = pool.submit(generated, engine, request(1, 300))
         assert sum(chunk.shape[-1] for chunk in first) == 89

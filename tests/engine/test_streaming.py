@@ -1,6 +1,7 @@
 """Streaming yields audio while tokens are still being generated, and chunked audio equals audio decoded at once."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -32,8 +33,8 @@ def test_streamed_audio_equals_audio_decoded_at_once(pairs: dict[str, Pair], kin
     codes = codes_for(model, 400)
     parts = [codes[:, start : start + arriving] for start in range(0, 400, arriving)]
     with torch.no_grad():
-        made = list(chunks.stream_decode(model.codec.decode, parts, model.hop, 60))
-    assert [chunk.shape[-1] // model.hop for chunk in made] == [60] * 6 + [40]
+        made = list(chunks.stream_decode(model.codec.decode, parts, model.hop, [10, 25, 60, 60, 60, 60]))
+    assert [chunk.shape[-1] // model.hop for chunk in made] == [10, 25, 60, 60, 60, 60, 125]
     torch.testing.assert_close(torch.cat(made, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
 
 
@@ -42,7 +43,7 @@ def test_lengths_around_the_chunk_size(pairs: dict[str, Pair], frames: int) -> N
     model = pairs["small"].model
     codes = codes_for(model, frames)
     with torch.no_grad():
-        made = list(chunks.stream_decode(model.codec.decode, [codes], model.hop, 60))
+        made = list(chunks.stream_decode(model.codec.decode, [codes], model.hop, [60]))
     torch.testing.assert_close(torch.cat(made, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
 
 
@@ -70,10 +71,21 @@ def test_tokens_are_yielded_in_chunks(pairs: dict[str, Pair], kind: str, prompte
     prompt = codes_for(model, prompted) if prompted else None
     conditions = Condition("jazz", melody)
     whole = generate(model, conditions, 50, seed=5, prefix_tokens=prompt)
-    request = SlotRequest(conditions, prompt, 50, Sampling(), torch.Generator().manual_seed(5))
-    made = list(engine.stream(request, 20))
-    assert [chunk.shape[-1] for chunk in made] == [20, 20, 10]
-    assert torch.equal(torch.cat(made, dim=-1), whole)
+    requests = [
+        SlotRequest(conditions, prompt, 50, Sampling(), torch.Generator().manual_seed(5)),
+        SlotRequest(conditions, None, 30, Sampling(), torch.Generator().manual_seed(6)),
+    ]
+    made: list[torch.Tensor] = []
+    reported: list[int] = []
+
+    def run() -> Iterator[torch.Tensor]:
+        made.extend((yield from engine.stream(requests, lambda done, _total: reported.append(done), 20)))
+
+    parts = list(run())
+    assert [part.shape[-1] for part in parts] == ([20, 18] if prompted else [20, 20, 10])
+    assert torch.equal(torch.cat(parts, dim=-1), whole[:, prompted:])
+    assert torch.equal(made[0], whole) and torch.equal(made[1], generate(model, conditions, 30, seed=6))
+    assert reported == sorted(reported) and reported[-1] == 53 - prompted + 33
 
 
 @pytest.mark.parametrize("kind", ["small", "stereo-melody"])
@@ -84,7 +96,7 @@ def test_audio_is_yielded_while_tokens_are_generated(
     conditions = Condition("jazz", pair.melody)
     whole = pair.model.decode(generate(pair.model, conditions, 150, seed=5))
     # The first chunk needs its own frames, the lookahead and the delays.
-    permitted = threading.Semaphore(60 + 2 * chunks.LOOKAHEAD + 3)
+    permitted = threading.Semaphore(60 + chunks.LOOKAHEAD + 3)
     step = Slots.step
 
     def permitted_step(slots: Slots) -> list[int]:
@@ -95,7 +107,7 @@ def test_audio_is_yielded_while_tokens_are_generated(
     for model in (pair.model, pair.reference):  # audiocraft's loop yields everything at once
         request = SlotRequest(conditions, None, 150, Sampling(), torch.Generator().manual_seed(5))
         made = []
-        for piece in model.stream(request, 60):
+        for piece in model.stream_audio(model.stream_tokens([request], lambda *_: None), [60, 60]):
             made.append(piece)
             permitted.release(150)
         assert [piece.shape[-1] // model.hop for piece in made] == [60, 60, 30]

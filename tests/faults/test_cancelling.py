@@ -14,7 +14,7 @@ import pytest
 from musicgen_service.analysis import stems
 from musicgen_service.audio import encoding, ffmpeg, loudness, opening
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.paths import job
+from musicgen_service.paths import streaming
 from tests.faults.predictor import Predictor, files_of, run
 from tests.support.cancelling import Cancelled, cancelled_when
 from tests.support.harness import TIMEOUT, http_server
@@ -26,7 +26,7 @@ CANCELLED_IN: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "reading": (opening.Decoder, "blocks", CONTINUATION),
     "the melody": (stems, "melodic", {"model_version": "melody"}),
     "prefill": (MusicGenModel, "encode", CONTINUATION),
-    "tokens": (job, "generate_tokens", {"duration": 60}),
+    "tokens": (streaming, "stream_tokens", {"duration": 60}),
     "the codec": (MusicGenModel, "decode", {}),
     "the level": (loudness, "normalise", {}),
     "encoding": (encoding, "write", {}),

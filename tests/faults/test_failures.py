@@ -17,7 +17,7 @@ from musicgen_service.audio import encoding, loudness, opening
 from musicgen_service.audio.encoding import EncodingError
 from musicgen_service.models import memory
 from musicgen_service.models.musicgen import MusicGenModel
-from musicgen_service.paths import job
+from musicgen_service.paths import streaming
 from musicgen_service.requests.errors import RequestError
 from tests.faults.predictor import Predictor, files_of, run
 from tests.support.sounds import RATE
@@ -26,7 +26,7 @@ from tests.test_folders import disk
 STAGES: dict[str, tuple[Any, str]] = {
     "reading": (opening.Decoder, "blocks"),
     "prefill": (MusicGenModel, "encode"),
-    "tokens": (job, "generate_tokens"),
+    "tokens": (streaming, "stream_tokens"),
     "codec": (MusicGenModel, "decode"),
     "level": (loudness, "normalise"),
     "encoding": (encoding, "write"),

@@ -1,6 +1,6 @@
 """A fake model with known output: its tokens are samples, and the synthesiser generates the music."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from musicgen_service.analysis import beats, chords
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.analysis.transcription import Note, Transcription
 from musicgen_service.audio.reading import Audio
+from musicgen_service.engine.chunks import stream_decode
 from musicgen_service.engine.interface import OnStep, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
 from musicgen_service.models.text_reading import TextReading
@@ -73,10 +74,19 @@ class FakeMusicModel:
         on_step(1, 1)
         return made
 
-    def stream(self, request: SlotRequest, chunk: int) -> Iterator[torch.Tensor]:
-        """The music of one request, in chunks."""
-        [tokens] = self.generate_tokens([request], lambda *_: None)
-        yield from torch.split(self.decode(tokens), chunk * HOP, dim=-1)
+    def stream_tokens(
+        self, requests: Sequence[SlotRequest], on_step: OnStep
+    ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
+        """The tokens of the first request, frame by frame."""
+        made = self.generate_tokens(requests, on_step)
+        prefix = requests[0].prefix_tokens
+        new = made[0][:, 0 if prefix is None else prefix.shape[-1] :]
+        yield from torch.split(new, 1, dim=-1)
+        return made
+
+    def stream_audio(self, tokens: Iterable[torch.Tensor], sizes: Iterable[int]) -> Iterator[torch.Tensor]:
+        """Tokens back to samples, in pieces."""
+        return stream_decode(lambda codes: self.decode(codes[0])[None], tokens, HOP, sizes)
 
 
 @dataclass(frozen=True)

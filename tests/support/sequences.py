@@ -1,6 +1,6 @@
 """Sequences that tests submit to an engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -25,3 +25,8 @@ def generated(
 
 def has_waiting(engine: Engine, count: int) -> bool:
     return len(engine.loop._inbox.waiting) == count
+
+
+def streamed(engine: Engine, asked: SlotRequest, chunk: int = 1) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
+    """The tokens of a request, while they are generated."""
+    return engine.stream([asked], lambda *_: None, chunk)

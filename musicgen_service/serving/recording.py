@@ -1,0 +1,132 @@
+"""A prediction's audio, as far as it has been made."""
+
+import asyncio
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from musicgen_service.progress import log
+from musicgen_service.serving import json_text
+from musicgen_service.serving.audio_channel import LENGTH_BYTES, LISTEN
+from musicgen_service.serving.bodies import Memory
+from musicgen_service.serving.refusals import Refusal
+
+_READ = 65_536
+"""Maximum bytes that a listener gets at a time."""
+
+
+class Recording:
+    """Keeps the audio for listeners of any speed, in a file without a name: each reads on from where it is.
+
+    Attributes
+    ----------
+    sound : what is heard, once that is known; see `audio_channel.AudioChannel.start`
+    refusal : why nothing can be heard, as a sentence, or None
+    size : bytes that have arrived
+    is_complete : whether all of it has arrived
+    is_live : whether the worker is connected
+    listeners : number of those who listen
+    """
+
+    def __init__(self) -> None:
+        self.sound: dict[str, Any] | None = None
+        self.refusal: str | None = None
+        self.size = 0
+        self.is_complete = self.is_live = False
+        self.listeners = 0
+        self._has_ended = False
+        self._file: IO[bytes] | None = None
+        self._space: Memory | None = None
+        self._wanted = asyncio.Event()
+        self._change = asyncio.Event()
+
+    def join(self) -> None:
+        """Begin to listen."""
+        self.listeners += 1
+        self._wanted.set()
+
+    def leave(self) -> None:
+        """Listen no longer."""
+        self.listeners -= 1
+        self._close_unused()
+
+    def end(self) -> None:
+        """Note that the prediction has ended: nothing more will come, and nobody will join."""
+        self._has_ended = True
+        self._tell()
+        self._close_unused()
+
+    async def changed(self) -> None:
+        """Wait until there is more, or the prediction has ended."""
+        await self._change.wait()
+
+    def read(self, start: int) -> bytes:
+        """Read what there is from a position on, up to a limit."""
+        return b"" if self._file is None else os.pread(self._file.fileno(), min(_READ, self.size - start), start)
+
+    async def receive(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, folder: Path, space: Memory
+    ) -> None:
+        """Receive audio from the worker, until it is complete or breaks off.
+
+        Parameters
+        ----------
+        reader, writer : connection of an `AudioChannel`
+        folder : for the file
+        space : counts the bytes of all recordings
+        """
+        self.is_live = True
+        asking = asyncio.create_task(self._ask(writer))
+        try:
+            while not self.is_complete:
+                length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
+                message = await reader.readexactly(length)
+                if self._has_ended and not self.listeners:
+                    break
+                self._take(message, folder, space)
+                self._tell()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (OSError, Refusal) as error:
+            log(f"audio cannot be kept while it is made: {error}")
+        finally:
+            asking.cancel()
+            self.is_live = False
+            self._tell()
+
+    def _take(self, message: bytes, folder: Path, space: Memory) -> None:
+        if self.sound is None:
+            content = json_text.decode(message)
+            self.refusal = content.get("refusal")
+            self.sound = content if self.refusal is None else None
+        elif message:
+            if self._file is None:
+                self._file, self._space = tempfile.TemporaryFile(dir=folder), space  # noqa: SIM115 (closed below)
+            # Into the page cache: no wait for the disk.
+            self._file.write(message)
+            self._file.flush()
+            space.take(len(message))
+            self.size += len(message)
+        else:
+            self.is_complete = True
+
+    async def _ask(self, writer: asyncio.StreamWriter) -> None:
+        """Ask the worker for audio when somebody listens."""
+        await self._wanted.wait()
+        writer.write(LISTEN)
+        with suppress(ConnectionError):
+            await writer.drain()
+
+    def _tell(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
+
+    def _close_unused(self) -> None:
+        if self._file is not None and self._has_ended and not self.listeners:
+            with suppress(OSError):  # what a full disk has not taken
+                self._file.close()
+            self._file = None
+            if self._space is not None:
+                self._space.release(self.size)
