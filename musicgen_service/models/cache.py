@@ -149,6 +149,7 @@ class ModelCache:
                 try:
                     while (entries := self._use_all(names, user, may_load=True)) is None:
                         self._is_full = True
+                        self._require_others(names[0], user)
                         time.sleep(_RETRY_INTERVAL)
                 finally:
                     self._is_full = False
@@ -206,6 +207,14 @@ class ModelCache:
                 f"'{name}' needs about {needed / GB:.1f} GB and models may take "
                 f"{self._budget.total / GB:.1f} GB here (MUSICGEN_MEMORY_GB): use a smaller model."
             )
+
+    def _require_others(self, name: str, user: threading.Thread) -> None:
+        """Raise ModelTooLarge where a thread would wait for nobody but itself, between two pieces of its own stream."""
+        with self._lock:
+            held = {other: entry for other, entry in self._loaded.items() if entry.is_in_use}
+        if held and all(set(entry.users) == {user} for entry in held.values()):
+            names = ", ".join(f"'{other}'" for other in held)
+            raise ModelTooLarge(f"'{name}' has no room beside {names}, which is streaming: end the stream first.")
 
     def _make_room(self, name: str, needed: int) -> None:
         """Evict models until `needed` bytes are free; raises _NoRoom when too many are in use."""

@@ -39,7 +39,9 @@ _POLL_MILLISECONDS = 50
 
 
 @contextmanager
-def opened(context: Mapping[str, str], reword: Callable[[str], str]) -> Iterator["AudioChannel | None"]:
+def opened(
+    context: Mapping[str, str], reword: Callable[[str], str], environment: Mapping[str, str] = os.environ
+) -> Iterator["AudioChannel | None"]:
     """Yield the channel of a prediction; None where nobody can listen to it.
 
     Parameters
@@ -47,7 +49,7 @@ def opened(context: Mapping[str, str], reword: Callable[[str], str]) -> Iterator
     context : Cog's, of the prediction
     reword : replaces names of inputs in a sentence by the client's
     """
-    path, ticket = os.environ.get(SOCKET), context.get(TICKET)
+    path, ticket = environment.get(SOCKET), context.get(TICKET)
     connection = _connected(Path(path), ticket) if path and ticket else None
     if connection is None:
         yield None

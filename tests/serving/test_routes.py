@@ -43,6 +43,7 @@ def test_cog_gets_what_the_gateway_wrote(client: httpx.Client, cog: FakeCog) -> 
     assert request.pop("webhook").startswith("http://127.0.0.1:")
     key = request.pop("id")
     assert len(key) == 32 and "mine" not in str(request)
+    assert request.pop("context").keys() == {"audio_ticket"}
     assert request == {
         "input": {"prompt": "a 🎷", "seed": 1.0},
         "webhook_events_filter": ["start", "logs", "completed"],
