@@ -24,6 +24,7 @@ _SYMBOLS = {
 _CHORD_OCTAVE = 48  # MIDI number of the lowest root
 _CHORD_VELOCITY = 64
 _PIANO, _BASS_GUITAR = 0, 33  # programs of General MIDI, less 1
+_CLOCKS = 24  # of MIDI, in a quarter note
 _Event = tuple[int, int, "mido.Message | mido.MetaMessage"]
 """Tick, order among events of the same tick, and message."""
 
@@ -68,8 +69,13 @@ def symbol(label: str) -> str:
 def _conductor(times: TempoMap, harmony: Harmony) -> Iterator[_Event]:
     import mido
 
+    click = _CLOCKS * times.beat // tempo_map.TICKS
     for tick, numerator, denominator in times.signatures:
-        yield tick, 0, mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)
+        yield (
+            tick,
+            0,
+            mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator, clocks_per_click=click),
+        )
     for tick, length in times.tempi:
         yield tick, 0, mido.MetaMessage("set_tempo", tempo=length)
     for name, confidence in harmony.keys[:1]:

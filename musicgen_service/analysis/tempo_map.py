@@ -7,10 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.metre import METRES
 
 TICKS = 480
-"""Of a beat, which is a quarter note."""
-_SHORTEST = 4  # of the notes that an incomplete first bar is counted in, a 16th, in a beat: some programs know no 32nds
+"""Of a quarter note."""
+_EIGHTH = TICKS // 2
+_SIXTEENTH = TICKS // 4  # an incomplete first bar is counted in these: some programs know no 32nds
+_COMPOUND = frozenset(metre.name for metre in METRES if metre.is_compound)
+_FAST = 180.0  # beats per minute from which those of bars of five and seven are eighth notes
 _ON_ZERO = 0.015  # seconds: a 16th that lasts less would have a tempo of 1,000 bpm, which programs refuse
 _STEADY = 0.02  # seconds by which the beats of music with one tempo are off it at most
 _PAUSE = 1.75  # how much longer than its neighbours an interval is that holds more than one beat
@@ -33,15 +37,17 @@ class TempoMap:
     ----------
     times, ticks : points that belong together, ascending from 0; the tempo between two of them is steady
     signatures : time signatures, the first from tick 0
+    beat : ticks of a beat
     """
 
     times: NDArray[np.float64]
     ticks: NDArray[np.int64]
     signatures: list[TimeSignature]
+    beat: int = TICKS
 
     @property
     def tempi(self) -> list[tuple[int, int]]:
-        """Ticks from which a tempo holds, with the microseconds of a beat."""
+        """Ticks from which a tempo holds, with the microseconds of a quarter note."""
         lengths = np.round(1e6 * TICKS * np.diff(self.times) / np.diff(self.ticks)).astype(int)
         changes = np.flatnonzero(np.diff(lengths, prepend=-1))
         return [(int(self.ticks[place]), int(lengths[place])) for place in changes]
@@ -60,16 +66,24 @@ def of_grid(grid: BeatGrid) -> TempoMap:
     """
     if len(grid.beats) < 2:
         return TempoMap(np.array([0.0, _UNKNOWN]), np.array([0, TICKS]), [TimeSignature(0, 4, 4)])
+    beat = _beat(grid)
     counts = np.concatenate([[0], np.cumsum(_beats_between(grid.beats))])
     downbeats = counts[np.searchsorted(grid.beats, grid.downbeats - 1e-6)] if len(grid.downbeats) else counts[:1]
     times = _steady(grid.beats, counts)
-    lead = _lead(times) + _SHORTEST * int(downbeats[0])
-    ticks = TICKS * (counts - downbeats[0]) + lead * TICKS // _SHORTEST
+    lead = _lead(times, beat) + beat * int(downbeats[0])
+    ticks = beat * (counts - downbeats[0]) + lead
     if ticks[0]:
         times, ticks = np.append(0.0, times), np.append(0, ticks)
     else:
         times = np.append(0.0, times[1:])
-    return TempoMap(times, ticks, _signatures(lead, np.diff(downbeats), grid.beats_per_bar))
+    return TempoMap(times, ticks, _signatures(lead, beat * np.diff(downbeats), beat * grid.beats_per_bar, beat), beat)
+
+
+def _beat(grid: BeatGrid) -> int:
+    """Ticks of the note that is a beat: a dotted quarter in compound metres, an eighth where five or seven are fast."""
+    if grid.metre in _COMPOUND:
+        return 3 * _EIGHTH
+    return _EIGHTH if grid.beats_per_bar in (5, 7) and grid.tempo > _FAST else TICKS
 
 
 def _beats_between(beats: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -86,25 +100,25 @@ def _steady(beats: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np
     return np.maximum(line, 0.0) if np.abs(line - beats).max() < _STEADY else beats
 
 
-def _lead(beats: NDArray[np.float64]) -> int:
-    """The time before the first beat, in 16ths."""
+def _lead(beats: NDArray[np.float64], beat: int) -> int:
+    """The time before the first beat, in ticks, as a number of 16ths."""
     if beats[0] < _ON_ZERO:
         return 0
-    return max(1, round(_SHORTEST * float(beats[0] / np.median(np.diff(beats[:9])))))
+    sixteenths = beats[0] / np.median(np.diff(beats[:9])) * beat / _SIXTEENTH
+    return _SIXTEENTH * max(1, round(float(sixteenths)))
 
 
-def _signatures(lead: int, bars: NDArray[np.int64], beats_per_bar: int) -> list[TimeSignature]:
-    """Time signatures of `lead` 16ths, then of bars with these numbers of beats, then of bars of `beats_per_bar`."""
-    parts = [(lead % (_SHORTEST * beats_per_bar), 1), (_SHORTEST * beats_per_bar, lead // (_SHORTEST * beats_per_bar))]
-    parts += [(_SHORTEST * int(bar), 1) for bar in bars] + [(_SHORTEST * beats_per_bar, 1)]
+def _signatures(lead: int, bars: NDArray[np.int64], usual: int, beat: int) -> list[TimeSignature]:
+    """Time signatures of a lead, then of these bars, then of `usual` ones, all in ticks."""
+    parts = [(lead % usual, 1), (usual, lead // usual), *((int(bar), 1) for bar in bars), (usual, 1)]
     signatures: list[TimeSignature] = []
     tick = 0
     for length, count in parts:
         if length and count:
-            numerator, denominator = length, 4 * _SHORTEST
-            while numerator % 2 == 0 and denominator > 4:
+            numerator, denominator = length // _SIXTEENTH, 16
+            while numerator % 2 == 0 and denominator > (4 if beat == TICKS else 8):
                 numerator, denominator = numerator // 2, denominator // 2
             if not signatures or signatures[-1][1:] != (numerator, denominator):
                 signatures.append(TimeSignature(tick, numerator, denominator))
-            tick += count * length * TICKS // _SHORTEST
+            tick += count * length
     return signatures

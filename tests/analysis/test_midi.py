@@ -77,6 +77,12 @@ def test_the_first_track_has_tempo_metre_and_key() -> None:
     assert found["set_tempo"].tempo == pytest.approx(600_000, abs=2)
 
 
+def test_a_bar_of_six_eighths_has_two_clicks() -> None:
+    messages = written(BeatGrid(100, BEATS, BEATS[::2], 2, 1.0, "6/8")).tracks[0]
+    signature = [message for message in messages if message.type == "time_signature"][-1]
+    assert (signature.numerator, signature.denominator, signature.clocks_per_click) == (6, 8, 36)
+
+
 def test_the_file_is_as_long_as_the_recording() -> None:
     assert written().length == pytest.approx(16, abs=2e-3)
 

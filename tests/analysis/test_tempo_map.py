@@ -8,8 +8,9 @@ from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.tempo_map import TICKS, TempoMap, TimeSignature
 
 
-def grid_of(beats: np.ndarray, per_bar: int = 4, first: int = 0) -> BeatGrid:
-    return BeatGrid(60 / float(np.median(np.diff(beats))), beats, beats[first::per_bar], per_bar, 1.0)
+def grid_of(beats: np.ndarray, per_bar: int = 4, first: int = 0, metre: str = "") -> BeatGrid:
+    tempo = 60 / float(np.median(np.diff(beats)))
+    return BeatGrid(tempo, beats, beats[first::per_bar], per_bar, 1.0, metre or f"{per_bar}/4")
 
 
 def bar_lines(times: TempoMap, until: int) -> list[int]:
@@ -30,6 +31,9 @@ GRIDS = {
     "after a long silence": grid_of(np.arange(7.3, 19, 0.5)),
     "a waltz": grid_of(np.arange(0.2, 12, 0.41), per_bar=3, first=1),
     "seven to a bar": grid_of(np.arange(0.2, 22, 0.31), per_bar=7, first=4),
+    "in 6/8": grid_of(np.arange(0.2, 12, 0.55), per_bar=2, first=1, metre="6/8"),
+    "in 6/8 with a bar of three": BeatGrid(120, np.arange(0, 9, 0.5), np.array([0, 1, 2.5, 3.5]), 2, 1.0, "6/8"),
+    "in 7/8": grid_of(np.arange(0.2, 12, 0.24), per_bar=7, first=4),
     "that slows down": grid_of(np.cumsum(np.linspace(0.4, 0.9, 24)), first=3),
     "with a pause": grid_of(np.concatenate([np.arange(0.1, 4, 0.5), np.arange(7.1, 12, 0.5)])),
     "with a bar of five": BeatGrid(120, np.arange(0, 9, 0.5), np.array([0, 2, 4.5, 6.5, 8.5]), 4, 1.0),
@@ -44,7 +48,7 @@ def test_beats_lie_on_beats_and_downbeats_on_bar_lines(name: str) -> None:
     for downbeat in grid.downbeats:
         assert times.tick(downbeat) in lines
     ticks = np.array([times.tick(beat) for beat in grid.beats])
-    assert (np.diff(ticks) % TICKS == 0).all() and (np.diff(ticks) > 0).all()
+    assert (np.diff(ticks) % times.beat == 0).all() and (np.diff(ticks) > 0).all()
     assert (np.abs(np.diff(times.times)) > 0).all() and times.ticks[0] == times.times[0] == 0
 
 
@@ -58,6 +62,33 @@ def test_tempi_play_every_beat_when_it_is_heard(name: str) -> None:
         spans = np.diff(np.minimum([*ticks, at], at))
         assert spans @ np.array(lengths) / TICKS / 1e6 == pytest.approx(beat, abs=2e-3)
     assert max(60e6 / length for length in lengths) < 1000
+
+
+@pytest.mark.parametrize(
+    ("metre", "per_bar", "beat", "signature", "quarter"),
+    [
+        ("6/8", 2, 0.6, (6, 8), 0.4),
+        ("5/4", 5, 0.4, (5, 4), 0.4),
+        ("5/4", 5, 0.25, (5, 8), 0.5),
+        ("7/4", 7, 0.35, (7, 4), 0.35),
+        ("7/4", 7, 0.25, (7, 8), 0.5),
+        ("3/4", 3, 0.25, (3, 4), 0.25),
+        ("2/4", 2, 0.6, (2, 4), 0.6),
+    ],
+)
+def test_beats_are_the_notes_that_they_are_written_as(
+    metre: str, per_bar: int, beat: float, signature: tuple[int, int], quarter: float
+) -> None:
+    """In 6/8 they are dotted quarters, and five or seven fast ones are eighths."""
+    times = tempo_map.of_grid(grid_of(np.arange(24) * beat, per_bar, metre=metre))
+    assert times.signatures == [TimeSignature(0, *signature)]
+    assert times.tempi == [(0, pytest.approx(1e6 * quarter, rel=1e-4))]
+    assert times.tick(beat) == times.beat == round(TICKS * beat / quarter)
+
+
+def test_an_upbeat_before_a_bar_of_six_eighths_is_a_short_bar_of_eighths() -> None:
+    times = tempo_map.of_grid(grid_of(np.arange(0.2, 12, 0.6), per_bar=2, metre="6/8"))
+    assert times.signatures == [TimeSignature(0, 1, 8), TimeSignature(TICKS // 2, 6, 8)]
 
 
 def test_steady_music_has_one_tempo_though_its_beats_are_heard_a_little_off() -> None:
