@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from musicgen_service.progress import log
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -47,3 +52,14 @@ def note(sentence: str) -> None:
         if collection.is_quiet:
             return
     log(f"note: {sentence}")
+
+
+def noting(sentence: str, function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return `function` with a note each time that it is called: what is used in the place of something better."""
+
+    @wraps(function)
+    def with_note(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        note(sentence)
+        return function(*args, **kwargs)
+
+    return with_note

@@ -12,6 +12,7 @@ from musicgen_service.models import packaged
 from musicgen_service.models.beatnet import BeatNet
 from musicgen_service.models.catalogue import BEAT_TRACKER, BEATNET
 from musicgen_service.models.store import WeightsError, WeightStore
+from musicgen_service.notes import noting
 from musicgen_service.progress import log
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTracker:
-    """Return the best available tracker; the log reports why weights cannot be used."""
+    """The best tracker available; one in the place of a better one says so in a note."""
     own = _own()
     if not store.has(BEAT_TRACKER):
         return own
@@ -31,8 +32,7 @@ def choose(store: WeightStore, device: "torch.device | str" = "cpu") -> BeatTrac
     try:
         network = loading.load_beat_tracker(store.component(BEAT_TRACKER), torch.device(device))
     except WeightsError as error:
-        log(f"beats are tracked without '{BEAT_TRACKER}': {error}")
-        return own
+        return noting(f"Beats are tracked by our own tracker: {error}", own)
     log(f"beats are tracked by '{BEAT_TRACKER}'")
     return partial(_track, network, own)
 
@@ -48,8 +48,7 @@ def _own() -> BeatTracker:
     try:
         network = BeatNet(packaged.files(BEATNET))
     except WeightsError as error:
-        log(f"beats are tracked without '{BEATNET}': {error}")
-        return beats.track
+        return noting(f"Beats are tracked without a network: {error}", beats.track)
     return partial(beats.track, network=network.hear)
 
 

@@ -13,18 +13,15 @@ from musicgen_service.models import crema, packaged
 from musicgen_service.models.catalogue import CREMA
 from musicgen_service.models.crema import Crema
 from musicgen_service.models.store import WeightsError
-from musicgen_service.progress import log
+from musicgen_service.notes import noting
 
 
 def choose() -> ChordRecogniser:
-    """The best recogniser available; if installed weights cannot be used, the log says why."""
-    if not packaged.has(CREMA):
-        return chords.recognise
+    """The best recogniser available; our own says in a note why it is used."""
     try:
         [weights] = packaged.files(CREMA)
     except WeightsError as error:
-        log(f"chords are recognised without '{CREMA}': {error}")
-        return chords.recognise
+        return noting(f"Chords are recognised as major and minor ones only: {error}", chords.recognise)
     return partial(_recognise, Crema(weights))
 
 

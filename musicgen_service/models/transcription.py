@@ -15,7 +15,7 @@ from musicgen_service.models import packaged
 from musicgen_service.models.basic_pitch import BasicPitch
 from musicgen_service.models.catalogue import BASIC_PITCH
 from musicgen_service.models.store import WeightsError
-from musicgen_service.notes import note
+from musicgen_service.notes import noting
 
 
 def choose() -> Transcriber:
@@ -23,7 +23,7 @@ def choose() -> Transcriber:
     try:
         [weights] = packaged.files(BASIC_PITCH)
     except WeightsError as error:
-        return partial(_nothing, f"Melody and bass are not transcribed: {error}")
+        return noting(f"Melody and bass are not transcribed: {error}", _nothing)
     return partial(_transcribe, BasicPitch(weights))
 
 
@@ -43,6 +43,5 @@ def _transcribe(network: BasicPitch, samples: np.ndarray, rate: int, report: Cal
     return voices.transcribe(hear(network, samples, rate, report))
 
 
-def _nothing(reason: str, _samples: np.ndarray, _rate: int, _report: Callable[[float], None]) -> Transcription:
-    note(reason)
+def _nothing(_samples: np.ndarray, _rate: int, _report: Callable[[float], None]) -> Transcription:
     return Transcription([], [])

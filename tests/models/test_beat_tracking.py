@@ -12,9 +12,10 @@ from musicgen_service import cli
 from musicgen_service.analysis import beats
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.analysis.detected_beats import DetectedBeats
-from musicgen_service.models import beat_tracking, packaged
+from musicgen_service.models import beat_tracking
 from musicgen_service.models.catalogue import BEAT_TRACKER
-from musicgen_service.models.store import WeightsError, WeightStore
+from musicgen_service.models.store import WeightStore
+from musicgen_service.notes import collected
 from tests.support import beat_trackers
 from tests.support.recordings import recording
 from tests.support.sounds import RATE
@@ -37,14 +38,6 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-
-
-def fell_back(weights: Path, audio: np.ndarray, capsys: pytest.CaptureFixture[str]) -> str:
-    """Check that our own tracker is used; return what the log says."""
-    track = beat_tracking.choose(WeightStore(weights))
-    logged = capsys.readouterr().err
-    assert_equal(track(audio, RATE, None), own()(audio, RATE, None))
-    return logged
 
 
 def own() -> BeatTracker:
@@ -110,19 +103,6 @@ def test_checkpoint_of_the_published_size_is_used(
     assert capsys.readouterr().err == "beats are tracked by 'beat_this'\n"
 
 
-def test_without_beatnet_our_own_tracker_is_used_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def missing(_name: str) -> list[Path]:
-        raise WeightsError("'beatnet' is not installed: run something.")
-
-    monkeypatch.setattr(packaged, "files", missing)
-    assert beat_tracking.choose(WeightStore(tmp_path)) is beats.track
-    assert (
-        capsys.readouterr().err == "beats are tracked without 'beatnet': 'beatnet' is not installed: run something.\n"
-    )
-
-
 @pytest.mark.parametrize("name", ["speech_ashiel", "speech_austen", "speech_perceval", "whale", "loop_drone_g_97"])
 def test_speech_animals_and_drones_have_no_beat(name: str) -> None:
     audio = recording(name)
@@ -137,9 +117,7 @@ def test_beats_fall_on_the_bass_drum_and_not_on_the_brighter_sounds_between() ->
 
 
 @pytest.mark.parametrize("damage", ["cut", "a web page", "other tensors", "code"])
-def test_unloadable_checkpoint_is_logged_and_not_used(
-    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unloadable_checkpoint_is_not_used_and_a_note_says_so(damage: str, tmp_path: Path) -> None:
     class Harmful:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (tmp_path / "ran",))
@@ -155,9 +133,11 @@ def test_unloadable_checkpoint_is_logged_and_not_used(
         torch.save(package, file)
     else:
         torch.save({"state_dict": Harmful(), "hyper_parameters": {}}, file)
-    logged = fell_back(tmp_path, beat_trackers.ticks(BEATS, BEATS[::4], SECONDS), capsys)
-    assert logged.startswith("beats are tracked without 'beat_this': 'beat_this' could not be loaded (")
-    assert logged.count("\n") == 1
+    audio = beat_trackers.ticks(BEATS, BEATS[::4], SECONDS)
+    with collected() as noted:
+        assert_equal(beat_tracking.choose(WeightStore(tmp_path))(audio, RATE, None), own()(audio, RATE, None))
+    [sentence] = noted
+    assert sentence.startswith("Beats are tracked by our own tracker: 'beat_this' could not be loaded (")
     assert not (tmp_path / "ran").exists()
 
 

@@ -1,18 +1,14 @@
 """Chords heard by crema's network with its own weights, and by what needs none where it is not installed."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from demo.synth import SAMPLE_RATE
 from demo.synth.timbres import add_note
-from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordRecogniser, Harmony
 from musicgen_service.models import chord_recognition, packaged
 from musicgen_service.models.catalogue import CREMA
-from musicgen_service.models.store import WeightsError
 from tests.support.recordings import recording
 
 NO_GRID = BeatGrid()
@@ -99,23 +95,6 @@ def test_noise_is_nothing(recognise: ChordRecogniser) -> None:
     noise = np.random.default_rng(1).normal(0, 0.2, 6 * SAMPLE_RATE).astype(np.float32)
     harmony = recognise(noise, SAMPLE_RATE, NO_GRID)
     assert longest(harmony) == "N" and not harmony.keys
-
-
-def test_without_the_package_triads_are_heard_by_what_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "has", lambda _name: False)
-    assert chord_recognition.choose() is chords.recognise
-
-
-def test_damaged_weights_are_not_used_and_the_log_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def damaged(name: str) -> list[Path]:
-        raise WeightsError(f"'{name}' is damaged.")
-
-    monkeypatch.setattr(packaged, "has", lambda _name: True)
-    monkeypatch.setattr(packaged, "files", damaged)
-    assert chord_recognition.choose() is chords.recognise
-    assert "'crema' is damaged" in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("seconds", [0.8, 2.5, 49.0])

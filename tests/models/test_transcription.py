@@ -1,7 +1,6 @@
 """Notes heard by Basic Pitch with its own weights: melody and bass, at any rate, level and length, and cancelled."""
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -17,8 +16,6 @@ from musicgen_service.analysis.transcription import Note, Transcriber
 from musicgen_service.models import packaged, transcription
 from musicgen_service.models.basic_pitch import HOP, BasicPitch
 from musicgen_service.models.catalogue import BASIC_PITCH
-from musicgen_service.models.store import WeightsError
-from musicgen_service.notes import collected
 from tests.support.cancelling import Cancelled, cancelled_when
 from tests.support.recordings import recording
 
@@ -153,16 +150,3 @@ def test_ten_minutes_take_little_memory(transcribe: Transcriber) -> None:
     found = transcribe(song, SAMPLE_RATE, lambda _share: used.append(process.memory_info().rss))
     assert len(found.melody) == pytest.approx(len(TUNE) * 125, rel=0.1)
     assert max(used) - used[0] < 100e6
-
-
-def test_without_its_package_there_are_no_notes_and_a_note_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_name: str) -> list[Path]:
-        raise WeightsError("'basic-pitch' is not installed: run `pip install basic-pitch`.")
-
-    monkeypatch.setattr(packaged, "files", missing)
-    with collected() as noted:
-        found = transcription.choose()(tune(), SAMPLE_RATE, nothing)
-    assert found.melody == found.bass == []
-    assert noted == [
-        "Melody and bass are not transcribed: 'basic-pitch' is not installed: run `pip install basic-pitch`."
-    ]
