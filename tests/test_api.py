@@ -79,12 +79,23 @@ def test_remix_with_stems_is_a_list(model: MusicGen, song: Path) -> None:
     assert [clip.part for clip in clips] == ["", "backing", "vocals"]
 
 
-def test_stream_yields_the_unnormalised_clip_in_seconds(model: MusicGen) -> None:
-    pieces = list(model.stream("rock", duration=2.5, seed=5))
-    assert [piece.shape for piece in pieces] == [(1, RATE), (1, RATE), (1, RATE // 2)]
-    assert all(piece.dtype == np.float32 for piece in pieces)
+def test_stream_yields_the_unnormalised_clip_in_pieces(model: MusicGen) -> None:
+    pieces = list(model.stream("rock", duration=4.5, seed=5))
+    assert [piece.shape[1] / RATE for piece in pieces] == [0.2, 0.5, 1, 2, 0.8]
+    assert all(piece.dtype == np.float32 and len(piece) == 1 for piece in pieces)
     levelled = loudness.normalise(np.concatenate(pieces, axis=1), RATE, "loudness")
-    assert np.abs(levelled - model.generate("rock", duration=2.5, seed=5).samples).max() < 1e-3
+    assert np.abs(levelled - model.generate("rock", duration=4.5, seed=5).samples).max() < 1e-3
+
+
+@pytest.mark.parametrize("inputs", [{}, {"continuation": True}])
+def test_melodies_and_continuations_are_streamed(model: MusicGen, song: Path, inputs: dict[str, Any]) -> None:
+    asked: Any = {"input_audio": song, "duration": 4, "seed": 5} | inputs
+    levelled = loudness.normalise(np.concatenate(list(model.stream(**asked)), axis=1), RATE, "loudness")
+    assert np.abs(levelled - model.generate(**asked).samples).max() < 1e-3
+
+
+def test_a_stream_has_any_length(model: MusicGen) -> None:
+    assert sum(piece.shape[1] for piece in model.stream("rock", duration=31, seed=5)) == 31 * RATE
 
 
 def test_model_is_usable_after_a_stream_is_closed_early(model: MusicGen) -> None:
@@ -94,11 +105,23 @@ def test_model_is_usable_after_a_stream_is_closed_early(model: MusicGen) -> None
     assert model.generate("rock", duration=1)
 
 
+def test_one_thread_uses_the_model_between_the_pieces_of_its_streams(model: MusicGen) -> None:
+    streams = [model.stream("rock", duration=2, seed=seed) for seed in range(1, 11)]  # more than there are slots
+    taken = [next(stream).shape[1] for stream in streams]
+    assert model.generate("rock", duration=1).samples.shape == (1, RATE)
+    # Longer than the slots are wide, so that it waits until no other sequence runs.
+    assert model.generate("rock " * 300, duration=1).samples.shape == (1, RATE)
+    for stream, samples in zip(streams, taken, strict=True):
+        assert samples + sum(piece.shape[1] for piece in stream) == 2 * RATE
+
+
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"duration": 40}, "A stream is one window of its model, 30 s of 'melody', and duration is 40 s: shorten it."),
-        ({"task": "loop", "bpm": 120}, "Only task 'text' can be streamed, and task is 'loop'."),
+        (
+            {"task": "loop", "bpm": 120},
+            "Task 'loop' cannot be streamed: a loop is cut out of its music when that is complete.",
+        ),
         ({"variations": 2}, "A stream is one clip, and variations is 2: leave it out."),
         (
             {"multi_band_diffusion": True},
@@ -183,4 +206,4 @@ def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     exec(example, {"play": played.append})
     clips = [soundfile.info(tmp_path / name) for name in ("clip.mp3", "clip-1.wav", "clip-2.wav", "clip-3.wav")]
     assert [clip.frames for clip in clips] == [8 * RATE, 4 * RATE, 4 * RATE, 4 * RATE]
-    assert [piece.shape for piece in played] == [(1, RATE)] * 5
+    assert [piece.shape[1] / RATE for piece in played] == [0.2, 0.5, 1, 2, 1.3]

@@ -193,7 +193,8 @@ class FinishedEvents(Response):
     """
 
     def __init__(self, job: Mapping[str, Any], base_url: str) -> None:
-        super().__init__(_last_event(job, base_url), headers={"Cache-Control": "no-store"}, media_type=EVENT_STREAM)
+        headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store"}
+        super().__init__(_last_event(job, base_url), headers=headers)
 
 
 def finished_audio(job: Mapping[str, Any], files: Files) -> Response:

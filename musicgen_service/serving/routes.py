@@ -182,9 +182,11 @@ class Routes:
 
     async def _audio(self, request: Request) -> Response:
         prediction_id, owner = prediction_request.check_id(request.path_params["id"]), clients.owner(request)
-        if prediction := self._predictions.find(owner, prediction_id):
+        prediction = self._predictions.find(owner, prediction_id)
+        if prediction is not None and not prediction.ended.is_set():
             return self._listening(request, prediction)
-        if (job := await self._results.find(owner, prediction_id)) is None:
+        job = prediction.as_job() if prediction else await self._results.find(owner, prediction_id)
+        if job is None:
             raise Refusal(404, "There is no such prediction, or it ended too long ago.")
         if _wants_events(request):
             return FinishedEvents(job, _base_url(request))

@@ -152,6 +152,15 @@ def test_model_in_use_is_not_evicted_and_others_wait_for_it(store: WeightStore) 
     assert order == ["melody", "small"] and "melody" in models.names()
 
 
+def test_a_thread_does_not_wait_for_what_it_uses_itself(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "small"))
+    with models.lease("small"):
+        with pytest.raises(ModelTooLarge, match=r"^'melody' has no room beside 'small', which is streaming: end the"):
+            get(models, "melody")
+        get(models, "small")
+    get(models, "melody")
+
+
 def test_loaded_model_is_used_while_another_is_loading(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     models = ModelCache(store, CPU, GB)
     small = get(models, "small")

@@ -39,6 +39,7 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[Gateway, FakeCog]]:
     with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, places=5)) as it:
+        cog.audio_socket = it.audio_socket
         yield it, cog
 
 

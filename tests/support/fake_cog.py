@@ -9,6 +9,9 @@
 | `slow`, `endless` | takes a second, or until it is cancelled |
 | `wait` | takes until `resume` is set |
 | `fail` | fails |
+| `music`, `mp3`, `long music` | sends two seconds (or minutes) of audio to listeners, the second half after `resume` |
+| `broken music` | sends a second of audio, and its worker dies |
+| `loop` | says that it cannot be heard, and takes until `resume` is set |
 
 Its setup fails as long as there is no file where `WEIGHTS` says there should be one.
 """
@@ -22,13 +25,20 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from musicgen_service.paths.listener import Sound
+from musicgen_service.serving import audio_channel
+from tests.support.sounds import RATE, tone
+
 LOG = "task text\n50 %\n"
+PLAYED = ("music", "mp3", "long music", "broken music", "loop")
 WORKER_ERRORS = {
     1: "Worker crashed",
     2: "Failed to send request: Failed to send on slot socket: Broken pipe (os error 32)",
@@ -52,6 +62,8 @@ class FakeCog(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.refused = 0
         self.cancelled: list[str] = []
+        self.audio_socket: Path | None = None
+        """Where the gateway takes audio."""
         self.lock = threading.Lock()
 
     def forget(self) -> None:
@@ -112,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         event = {"id": request["id"], "logs": "", "metrics": {}, "status": "processing"}
         _tell(hook, event)
         _tell(hook, event | {"logs": LOG})
-        ended = self._act(prompt, self.server.running[request["id"]])
+        ended = self._act(prompt, self.server.running[request["id"]], request.get("context", {}))
         result: dict[str, Any] = {"status": ended}
         if ended == "succeeded":
             output = base64.b64encode(prompt.encode()).decode()
@@ -122,10 +134,12 @@ class _Handler(BaseHTTPRequestHandler):
             result["error"] = "Prediction failed: Async prediction failed: x"
             if prompt == "worker crash":
                 result["error"] = WORKER_ERRORS[self.server.prompts.count(prompt)]
+            if prompt == "broken music":
+                result["error"] = WORKER_ERRORS[1]
         _tell(hook, event | {"logs": LOG + "more\n"} | result)
         return result
 
-    def _act(self, prompt: str, cancelled: threading.Event) -> str:
+    def _act(self, prompt: str, cancelled: threading.Event, context: dict[str, str]) -> str:
         if prompt == "crash" or (prompt == "crash once" and _is_first()):
             print(f"left behind: {subprocess.Popen(['sleep', '600']).pid}", flush=True)
             os._exit(3)
@@ -137,12 +151,31 @@ class _Handler(BaseHTTPRequestHandler):
             return "failed" if self.server.prompts.count(prompt) < 3 else "succeeded"
         if prompt == "fail":
             return "failed"
+        if prompt in PLAYED:
+            return self._play(prompt, context, cancelled)
         seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0}.get(prompt, 0.0)
         end = time.monotonic() + seconds
         while time.monotonic() < end and not (prompt == "wait" and self.server.resume.is_set()):
             if cancelled.wait(0.02) or self._is_gone():
                 return "canceled"
         return "succeeded"
+
+    def _play(self, prompt: str, context: dict[str, str], cancelled: threading.Event) -> str:
+        environment = {audio_channel.SOCKET: str(self.server.audio_socket)}
+        second = music(60.0 if prompt == "long music" else 1.0)
+        with audio_channel.opened(context, str, environment) as channel:
+            if channel is not None and prompt == "loop":
+                channel.refuse("Task 'loop' cannot be streamed.")
+            elif channel is not None and wait_for(lambda: channel.is_listening, cancelled):
+                samples = 2 * second.shape[1]
+                channel.start(Sound(samples, RATE, 1, "mp3" if prompt == "mp3" else "wav", 2.5))
+                channel.hear(second)
+                if prompt == "broken music":
+                    return "failed"
+                if wait_for(self.server.resume.is_set, cancelled):
+                    channel.hear(second)
+                    channel.end()
+            return "succeeded" if wait_for(self.server.resume.is_set, cancelled) else "canceled"
 
     def _is_gone(self) -> bool:
         readable, _, _ = select.select([self.connection], [], [], 0)
@@ -158,6 +191,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test's output clean."""
+
+
+def music(seconds: float) -> np.ndarray:
+    """What is played."""
+    return tone(seconds, amplitude=0.2)
+
+
+def wait_for(condition: Callable[[], bool], cancelled: threading.Event) -> bool:
+    """Wait until a condition holds; false when the prediction is cancelled before."""
+    while not condition():
+        if cancelled.wait(0.01):
+            return False
+    return True
 
 
 def _tell(hook: str | None, event: dict[str, Any]) -> None:
