@@ -16,6 +16,7 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.audio.recipe import SEPARATOR
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.finished_clip import FinishedClip
+from musicgen_service.listener import Listener
 from musicgen_service.models import separators, text_reading
 from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache
@@ -27,7 +28,6 @@ from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
 from musicgen_service.paths.job import Clip, Job
-from musicgen_service.paths.listener import Listener
 from musicgen_service.progress import Progress, log
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.request import GenerationRequest

@@ -66,7 +66,18 @@ BELOW = {
 }
 """What each package may import of the others. `cli` and `serving` are at the top and may import all of them."""
 SHARED = {
-    *("cgroups", "folders", "installation", "notes", "progress", "redaction", "seeds", "settings", "suggestion"),
+    *(
+        "cgroups",
+        "folders",
+        "installation",
+        "listener",
+        "notes",
+        "progress",
+        "redaction",
+        "seeds",
+        "settings",
+        "suggestion",
+    ),
     *("threads", "__version__"),
 }
 """Modules below every package."""

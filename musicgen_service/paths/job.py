@@ -14,8 +14,8 @@ from musicgen_service.analysis.transcription import Transcription
 from musicgen_service.audio import loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
+from musicgen_service.listener import Listener
 from musicgen_service.models.music_model import MusicModel
-from musicgen_service.paths.listener import Listener
 from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.requests.request import GenerationRequest
 

@@ -11,8 +11,8 @@ import torch
 
 from musicgen_service.engine.chunks import LOOKAHEAD
 from musicgen_service.engine.interface import Condition, result
+from musicgen_service.listener import Listener, Sound
 from musicgen_service.paths.job import Clip, Job
-from musicgen_service.paths.listener import Listener, Sound
 from musicgen_service.paths.windows import stream_tokens
 
 _FIRST_SIZES = (10, 25, 50)

@@ -10,17 +10,14 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from musicgen_service.audio import streamed
+from musicgen_service.listener import Sound
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.serving import json_text
-
-if TYPE_CHECKING:
-    # Its package loads torch, which reading the inputs of a predictor should not wait for.
-    from musicgen_service.paths.listener import Sound
 
 SOCKET = "_MUSICGEN_AUDIO_SOCKET"
 """Environment variable of the worker: the path of the gateway's socket."""
@@ -97,7 +94,7 @@ class AudioChannel:
             raise RequestError([reason])
         self._send_object({"refusal": self._reword(reason)})
 
-    def start(self, sound: "Sound") -> None:
+    def start(self, sound: Sound) -> None:
         """See `Listener.start`."""
         self._encoder = streamed.encoder(sound.output_format, sound.samples, sound.sample_rate, sound.channels)
         factor = sound.real_time_factor

@@ -8,7 +8,7 @@ import pytest
 
 from musicgen_service import paths
 from musicgen_service.audio.reading import Audio
-from musicgen_service.paths.listener import Sound
+from musicgen_service.listener import Sound
 from tests.support.fake_music_model import HOP, RATE, FakeMusicModel, job_for
 from tests.support.sounds import tone
 

@@ -22,7 +22,8 @@ from musicgen_service.serving.gateway import Gateway
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.serving.test_jobs import ended, job, submit
 from tests.serving.test_predictions import posted
-from tests.support.fake_cog import FakeCog, fake_cog, music
+from tests.support.fake_audio import music
+from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import wait_until
 from tests.support.sounds import RATE
 
@@ -34,9 +35,9 @@ WHOLE = HALF + 2 * RATE
 
 def wav(prompt: str = "music") -> bytes:
     """What is heard of a prompt."""
-    second = music(60.0 if prompt == "long music" else 1.0)
-    encoder = streamed.encoder("wav", 2 * second.shape[1], RATE, 1)
-    return encoder.encode(second) + encoder.encode(second)
+    half = music(prompt)
+    encoder = streamed.encoder("wav", 2 * half.shape[1], RATE, 1)
+    return encoder.encode(half) + encoder.encode(half)
 
 
 @contextmanager

@@ -25,17 +25,11 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-from musicgen_service.paths.listener import Sound
-from musicgen_service.serving import audio_channel
-from tests.support.sounds import RATE, tone
 
 LOG = "task text\n50 %\n"
 PLAYED = ("music", "mp3", "long music", "broken music", "loop")
@@ -152,30 +146,15 @@ class _Handler(BaseHTTPRequestHandler):
         if prompt == "fail":
             return "failed"
         if prompt in PLAYED:
-            return self._play(prompt, context, cancelled)
+            from tests.support import fake_audio  # which loads numpy, and a process of its own should start fast
+
+            return fake_audio.play(self.server, prompt, context, cancelled)
         seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0}.get(prompt, 0.0)
         end = time.monotonic() + seconds
         while time.monotonic() < end and not (prompt == "wait" and self.server.resume.is_set()):
             if cancelled.wait(0.02) or self._is_gone():
                 return "canceled"
         return "succeeded"
-
-    def _play(self, prompt: str, context: dict[str, str], cancelled: threading.Event) -> str:
-        environment = {audio_channel.SOCKET: str(self.server.audio_socket)}
-        second = music(60.0 if prompt == "long music" else 1.0)
-        with audio_channel.opened(context, str, environment) as channel:
-            if channel is not None and prompt == "loop":
-                channel.refuse("Task 'loop' cannot be streamed.")
-            elif channel is not None and wait_for(lambda: channel.is_listening, cancelled):
-                samples = 2 * second.shape[1]
-                channel.start(Sound(samples, RATE, 1, "mp3" if prompt == "mp3" else "wav", 2.5))
-                channel.hear(second)
-                if prompt == "broken music":
-                    return "failed"
-                if wait_for(self.server.resume.is_set, cancelled):
-                    channel.hear(second)
-                    channel.end()
-            return "succeeded" if wait_for(self.server.resume.is_set, cancelled) else "canceled"
 
     def _is_gone(self) -> bool:
         readable, _, _ = select.select([self.connection], [], [], 0)
@@ -191,19 +170,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test's output clean."""
-
-
-def music(seconds: float) -> np.ndarray:
-    """What is played."""
-    return tone(seconds, amplitude=0.2)
-
-
-def wait_for(condition: Callable[[], bool], cancelled: threading.Event) -> bool:
-    """Wait until a condition holds; false when the prediction is cancelled before."""
-    while not condition():
-        if cancelled.wait(0.01):
-            return False
-    return True
 
 
 def _tell(hook: str | None, event: dict[str, Any]) -> None:

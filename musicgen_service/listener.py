@@ -1,4 +1,4 @@
-"""Whoever hears a clip while it is made, as the generation paths see it."""
+"""Whoever hears a clip while it is made."""
 
 from dataclasses import dataclass
 from typing import Protocol
