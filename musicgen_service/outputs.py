@@ -41,9 +41,11 @@ class Outputs:
     def folder(self) -> Iterator[Path]:
         """Yield a folder for the files of one request; it is removed at once if the block fails."""
         self.clean_up()
-        if self._own is None or not self._own.exists():
-            self._own = folders.OwnFolder(PREFIX)
-        folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._own.path))
+        with self._lock:
+            # One for all threads: that of another, which nothing refers to any more, would be removed with its requests'.
+            if self._own is None or not self._own.exists():
+                self._own = folders.OwnFolder(PREFIX)
+            folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._own.path))
         try:
             yield folder
         except BaseException:

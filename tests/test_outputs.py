@@ -1,16 +1,20 @@
 """Finished clips are kept until delivery, and removed by age, by size, and after the end of their process."""
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from musicgen_service import outputs
+from musicgen_service.folders import OwnFolder
 from musicgen_service.outputs import DELIVERY_TIME, MAX_AGE, Outputs
 
 
@@ -48,6 +52,27 @@ def test_each_request_has_its_own_folder() -> None:
     outputs = Outputs()
     first, second = finished(outputs), finished(outputs)
     assert first.parent != second.parent and first.exists() and second.exists()
+
+
+def test_first_requests_at_the_same_time_keep_their_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SlowFolder(OwnFolder):
+        def __init__(self, prefix: str) -> None:
+            time.sleep(0.05)  # as on a busy machine
+            super().__init__(prefix)
+
+    monkeypatch.setattr("musicgen_service.folders.OwnFolder", SlowFolder)
+    outputs, together = Outputs(), threading.Barrier(4)
+
+    def request(_: int) -> Path:
+        together.wait()
+        with outputs.folder() as folder:
+            together.wait()
+            gc.collect()
+            (folder / "clip.wav").touch()
+        return folder
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(request, range(4)))) == 4
 
 
 @pytest.mark.parametrize("ending", [ValueError, KeyboardInterrupt])
