@@ -42,7 +42,7 @@ class Outputs:
         """Yield a folder for the files of one request; it is removed at once if the block fails."""
         self.clean_up()
         with self._lock:
-            # One for all threads: that of another, which nothing refers to any more, would be removed with its requests'.
+            # One for all threads: a second one would replace the first, which is removed when nothing refers to it.
             if self._own is None or not self._own.exists():
                 self._own = folders.OwnFolder(PREFIX)
             folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._own.path))

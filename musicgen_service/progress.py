@@ -2,7 +2,9 @@
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 from tqdm import tqdm
 
@@ -12,8 +14,23 @@ _COLUMNS = 80
 """Width for a terminal that reports no size, as in many containers: tqdm would draw nothing there."""
 
 
+_is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Log and report nothing in the block, in this context: for one of many requests, which are reported together."""
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
+
+
 def log(message: str) -> None:
     """Log one line for the operator, to standard error so that output stays clean."""
+    if _is_quiet.get():
+        return
     # A closed terminal or a full disk must not fail the request.
     with suppress(OSError):
         if sys.stderr.isatty():
@@ -28,7 +45,8 @@ class Progress:
     """Reports how much of a request is done."""
 
     def __init__(self) -> None:
-        self._bar = tqdm(total=100, unit="%", ncols=_columns()) if sys.stderr.isatty() else None
+        has_bar = sys.stderr.isatty() and not _is_quiet.get()
+        self._bar = tqdm(total=100, unit="%", ncols=columns()) if has_bar else None
         self._logged = 0
 
     def report(self, share: float) -> None:
@@ -46,5 +64,6 @@ class Progress:
             self._bar.close()
 
 
-def _columns() -> int:
+def columns() -> int:
+    """Width of the terminal that is standard error."""
     return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS

@@ -59,6 +59,27 @@ def writable_targets(targets: Sequence[Path], *, force: bool) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def writable_folder(folder: Path) -> Iterator[None]:
+    """Create a folder, if necessary, and check that files can be written there; undo it if the block leaves it empty.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be created or written to.
+    """
+    created: list[Path] = []
+    try:
+        _create_folder(folder, created)
+        _check_writable(folder)
+        yield
+    finally:
+        for path in reversed(created):
+            # Fails when not empty.
+            with suppress(OSError):
+                path.rmdir()
+
+
 def deliver(moves: Sequence[tuple[Path, Path]], *, force: bool) -> None:
     """Move files to their targets atomically, even across file systems.
 

@@ -8,7 +8,7 @@ from typing import Any
 from musicgen_service.cli.errors import UsageError
 from musicgen_service.cli.files import readable_file
 from musicgen_service.cli.parser import Parser, complete_with, must_be_one_of
-from musicgen_service.requests.fields import Field, allowed_numbers
+from musicgen_service.requests.fields import Field, allowed_numbers, parse_text
 from musicgen_service.suggestion import did_you_mean
 
 _METAVARS = {str: "TEXT", Path: "FILE", int: "N", float: "NUMBER"}
@@ -43,10 +43,6 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Field]) -> dict[str, Any]:
 def _value(name: str, field: Field, text: str) -> Any:
     if field.kind is Path:
         return readable_file(text.removeprefix("@"), name)
-    if field.kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise UsageError(f"{name} must be true or false, not '{text}'.")
-        return text.lower() == "true"
     if field.choices:
         if text not in field.choices:
             raise UsageError(must_be_one_of(name, text, field.choices))
@@ -54,9 +50,9 @@ def _value(name: str, field: Field, text: str) -> Any:
     if field.kind is str:
         return _text(name, text)
     try:
-        return int(text) if field.kind is int else float(text)
-    except ValueError:
-        raise UsageError(f"{name} must be {allowed_numbers(field)}, not '{text}'.") from None
+        return parse_text(name, field, text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _text(name: str, text: str) -> str:

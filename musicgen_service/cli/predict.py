@@ -23,7 +23,7 @@ def add_arguments(parser: Parser, words: Sequence[str]) -> None:
     """Add the arguments of the command; the inputs are those of the system named in `words`."""
     from musicgen_service.requests.signature import declared_fields
 
-    fields = declared_fields(type(predictors.load(_system(words))).run)
+    fields = declared_fields(type(predictors.load(system_in(words))).run)
     parser.usage = f"{parser.prog} [PROMPT] [-o OUTPUT] [options]"
     parser.epilog = f"For example: {parser.prog} 'lofi piano, 90 bpm' --duration 20 -o clip.mp3"
     prompt = parser.add_argument(
@@ -52,7 +52,7 @@ def systems_option() -> dict[str, Any]:
     return {"dest": "system", "metavar": "SYSTEM", "choices": names, "help": f"in the place of {', '.join(names)}"}
 
 
-def _system(words: Sequence[str]) -> str | None:
+def system_in(words: Sequence[str]) -> str | None:
     """The system named in `words`, or None; the parser rejects an unknown one."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name = following if word == "--as" else word.removeprefix("--as=")

@@ -5,14 +5,17 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from musicgen_service.cli.errors import CommandError
 from musicgen_service.cli.files import readable_file
 from musicgen_service.cli.parser import Parser
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("file", metavar="FILE", help="a clip that this service has made")
+    parser.add_argument("file", metavar="FILE", help="a clip that this service has made, or the manifest of a batch")
+    parser.add_argument("clip", nargs="?", metavar="CLIP", help="of a manifest: the clip's file, or its line's id")
     parser.set_defaults(run=run)
 
 
@@ -21,12 +24,24 @@ def run(options: argparse.Namespace) -> None:
     from musicgen_service.audio import recipe
 
     file = readable_file(options.file)
-    contents = recipe.read(file)
+    file, contents = _in_manifest(file, options.clip) if options.clip else (file, recipe.read(file))
     print(recipe.command(contents, _python(), _unused(file, contents["output_format"])))
     if contents.get("input_audio"):
         print(f"input_audio is the file with SHA-256 {contents['input_audio_sha256']}", file=sys.stderr)
     if separator := contents.get(recipe.SEPARATOR):
         print(f"the vocals were separated with MUSICGEN_SEPARATOR={separator}", file=sys.stderr)
+
+
+def _in_manifest(path: Path, clip: str) -> tuple[Path, dict[str, Any]]:
+    """The path of a clip, which may be gone, and its recipe."""
+    from musicgen_service.batch import recipes
+    from musicgen_service.batch.errors import BatchError
+
+    try:
+        name, contents = recipes.find(path, clip)
+    except BatchError as error:
+        raise CommandError(str(error)) from None
+    return path.parent / name, contents
 
 
 def _python() -> str:

@@ -80,6 +80,24 @@ def check(fields: Mapping[str, Field], inputs: Mapping[str, Any]) -> tuple[dict[
     return values, problems
 
 
+def parse_text(name: str, field: Field, text: str) -> Any:
+    """Convert a text to the type of a field that is neither text nor a file.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when the text is no value of that type; bounds are not checked.
+    """
+    if field.kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{name} must be true or false, not '{text}'.")
+        return text.lower() == "true"
+    try:
+        return field.kind(text)
+    except ValueError:
+        raise ValueError(f"{name} must be {allowed_numbers(field)}, not '{text}'.") from None
+
+
 def unknown_input(name: str, known: Iterable[str]) -> str:
     """The error message for an unknown input."""
     quoted = name if len(name) <= _MAX_QUOTE_LENGTH else name[: _MAX_QUOTE_LENGTH - 3] + "..."

@@ -1,0 +1,160 @@
+"""The requests of a batch: checked, each with its own seed and name."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musicgen_service import __version__, seeds
+from musicgen_service.batch.audio_inputs import AudioInputs
+from musicgen_service.batch.lists import Entry
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.progress import quiet
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.request import GenerationRequest
+from musicgen_service.serving.cog_runner import ServiceRunner
+
+_RANDOM_SEEDS = (None, 0, -1)
+_DIGEST_LENGTH = 12
+_ID_LENGTH = 40
+"""Characters of a prompt that become the id of a line that gives itself none."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A request that can be carried out.
+
+    Attributes
+    ----------
+    line : its number in the list
+    name : its id and its digest: the beginning of the names of its files, different for each request of a batch
+    inputs : as the predictor takes them, the seed among them; a file is a `Path` or an address
+    model : the checkpoint, as far as it is known here
+    seconds : of audio that it makes, at most
+    """
+
+    line: int
+    id: str
+    name: str
+    inputs: dict[str, Any]
+    model: str
+    seconds: float
+
+
+class Preparation:
+    """Checks entries and makes items of them.
+
+    Parameters
+    ----------
+    predictor : whose inputs they are
+    present : the checkpoints that can be used; None where only the server knows them
+    """
+
+    def __init__(self, predictor: ServiceRunner, present: Sequence[str] | None) -> None:
+        self._predictor = predictor
+        self._present = present
+        self._audio = AudioInputs()
+
+    def items(self, entries: Iterable[Entry], settings: Mapping[str, Any]) -> tuple[list[Item], list[str]]:
+        """Prepare the entries of a list.
+
+        Parameters
+        ----------
+        settings : inputs of every entry, before its own
+
+        Returns
+        -------
+        The items in the order of the list, and a sentence for each problem
+        """
+        items: list[Item] = []
+        problems: list[str] = []
+        seen: Counter[str] = Counter()
+        by_id: dict[str, int] = {}
+        by_name: dict[str, int] = {}
+        for entry in entries:
+            occurrence = seen[entry.text]
+            seen[entry.text] += 1
+            if entry.id is not None and (other := by_id.setdefault(entry.id, entry.line)) != entry.line:
+                problems.append(f"line {entry.line}: The id '{entry.id}' is that of line {other} already.")
+                continue
+            try:
+                item = self._item(entry, settings, occurrence)
+            except RequestError as error:
+                problems += [f"line {entry.line}: {problem}" for problem in error.problems]
+                continue
+            if (other := by_name.setdefault(item.name, entry.line)) != entry.line:
+                same = "asks for the same as line {} with the same seed: leave one of them out, or the seed."
+                problems.append(f"line {entry.line}: This {same.format(other)}")
+                continue
+            items.append(item)
+        return items, problems
+
+    def _item(self, entry: Entry, settings: Mapping[str, Any], occurrence: int) -> Item:
+        inputs = {**entry.inputs, **settings}
+        if inputs.get("seed") in _RANDOM_SEEDS:
+            # The same wherever the line stands; lines that say the same are takes of their own.
+            inputs["seed"] = seeds.derive(0, entry.text, occurrence)
+        with quiet():
+            values = self._audio.stand_ins(inputs, self._predictor.fields)
+            request = self._predictor.resolve(values, list(CHECKPOINTS) if self._present is None else self._present)
+        model = request.model_version
+        if self._present is None and inputs.get("model_version", "auto") == "auto" and "auto" in self._choices:
+            model = "auto"
+        own_id = entry.id or _default_id(request)
+        return Item(entry.line, own_id, f"{own_id}-{_digest(request, model)}", inputs, model, _seconds(request))
+
+    @property
+    def _choices(self) -> Sequence[str]:
+        field = self._predictor.fields.get("model_version")
+        return (field and field.choices) or ()
+
+
+def shard_of(items: Sequence[Item], number: int, count: int) -> list[Item]:
+    """The items of shard `number`, from 1, of `count`."""
+    return list(items[number - 1 :: count])
+
+
+def by_model(items: Iterable[Item]) -> list[Item]:
+    """Order items so that each model is loaded once, the one that comes first in the list first."""
+    grouped: dict[str, list[Item]] = {}
+    for item in items:
+        grouped.setdefault(item.model, []).append(item)
+    return [item for group in grouped.values() for item in group]
+
+
+def _default_id(request: GenerationRequest) -> str:
+    """A name from the prompt, or else from the task."""
+    words = re.findall(r"[a-z0-9]+", (request.prompt or "").lower())
+    return "-".join(words)[:_ID_LENGTH].strip("-") or request.task
+
+
+def _digest(request: GenerationRequest, model: str) -> str:
+    """A digest of everything that determines the clips: all inputs, the content of files, model and version."""
+    values = {**request.as_inputs(), "model_version": model, "version": __version__}
+    audio = request.input_audio
+    values["input_audio"] = audio and (audio.sha256 or audio.name)
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _seconds(request: GenerationRequest) -> float:
+    length = request.duration
+    if "duration" in request.spec.unused and request.input_audio is not None:
+        length = request.input_audio.slice(request.continuation_start, request.continuation_end).seconds
+    return length * request.variations
+
+
+def shown_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs in JSON types; of a data URI only its beginning."""
+    return dict(_shown(inputs))
+
+
+def _shown(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in inputs.items():
+        if isinstance(value, str) and value.startswith("data:"):
+            value = f"{value[:30]}... ({len(value)} characters)"
+        yield name, str(value) if isinstance(value, Path) else value

@@ -1,0 +1,50 @@
+"""Recipes of clips, from the manifest of a batch."""
+
+from pathlib import Path
+from typing import Any
+
+from musicgen_service.audio.recipe import RecipeError
+from musicgen_service.batch import manifest
+from musicgen_service.batch.manifest import SUCCEEDED
+
+
+def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
+    """Find a clip in a manifest.
+
+    Parameters
+    ----------
+    path : of the manifest
+    clip : its file, or the id or name of a request that has one clip
+
+    Returns
+    -------
+    The name of its file, and its recipe, with the path of its input audio where that is still there
+
+    Raises
+    ------
+    RecipeError
+        When there is no such clip, or there are several.
+    BatchError
+        When the manifest is damaged.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for record in manifest.records_of(path):
+        if record["status"] != SUCCEEDED:
+            continue
+        is_request = clip in (record["id"], record["name"])
+        for made in record["clips"]:
+            if is_request or clip == made["file"]:
+                found[made["file"]] = made["recipe"] | _input_audio(record["inputs"], made["recipe"])
+    if not found:
+        raise RecipeError(f"{path} has no clip '{clip}': name its file, or the id of its line.")
+    if len(found) > 1:
+        raise RecipeError(f"{path} has {len(found)} clips of '{clip}': name one of {', '.join(sorted(found))}.")
+    return found.popitem()
+
+
+def _input_audio(inputs: dict[str, Any], recipe: dict[str, Any]) -> dict[str, str]:
+    """The input audio with its whole path: a recipe has the name of the file alone."""
+    name = recipe.get("input_audio")
+    paths = (Path(value) for value in inputs.values() if name and isinstance(value, str))
+    path = next((path for path in paths if path.name == name and path.is_file()), None)
+    return {"input_audio": str(path)} if path else {}
