@@ -15,9 +15,9 @@ from musicgen_service.cli.parser import Parser
 _MODULE = "python -m musicgen_service"
 COMMANDS = {
     "predict": "make clips of music",
+    "serve": "answer HTTP requests with Cog's server",
     "batch": "make the clips of a list of requests; goes on where it stopped",
     "export": "write the clips of a batch as a data set",
-    "serve": "answer HTTP requests with Cog's server",
     "weights": "list, fetch and verify checkpoints",
     "recipe": "print the command that makes a clip again",
     "analyse": "print tempo, beats, key, loudness and chords of a recording",
