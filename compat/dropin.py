@@ -52,10 +52,10 @@ class DropIn(ServiceRunner):
         with self._reworded_errors():
             return super().resolve(inputs, present)
 
-    def carry_out(self, arguments: Mapping[str, Any]) -> tuple[list[cog.Path], dict[str, Any]]:
+    def carry_out(self, arguments: Mapping[str, Any], metrics: dict[str, Any]) -> list[cog.Path]:
         """Carry out a call of `run`; see `ServiceRunner.carry_out`."""
         with self._reworded_errors():
-            return super().carry_out(arguments)
+            return super().carry_out(arguments, metrics)
 
     async def run_single(self, arguments: Mapping[str, Any]) -> cog.Path:
         """Like `run_request`, for a system that returns one file."""

@@ -74,17 +74,23 @@ class MusicGenService:
                 pass
             log(f"model '{name}' is ready on {self.device.type}")
 
-    def generate(self, inputs: Mapping[str, Any], listener: Listener | None = None) -> tuple[list[Path], list[int]]:
+    def generate(
+        self,
+        inputs: Mapping[str, Any],
+        listener: Listener | None = None,
+        on_request: Callable[[GenerationRequest], None] = lambda _: None,
+    ) -> tuple[list[Path], list[int]]:
         """Carry out one request and write its clips to files.
 
         Parameters
         ----------
         inputs : the client's inputs by name, files decoded; see `requests.fields` and `inputs.decoding`
         listener : hears the first clip while it is made
+        on_request : called with the complete request before it is carried out
 
         Returns
         -------
-        The files, in order, and the seed of each; `Outputs` defines how long the files are kept.
+        The files, in order, and the seed of each audio file; `Outputs` defines how long the files are kept.
 
         Raises
         ------
@@ -92,6 +98,7 @@ class MusicGenService:
             When the inputs are invalid; lists every problem.
         """
         request = self._request(inputs)
+        on_request(request)
         if listener is not None and request.not_streamed is not None:
             listener.refuse(request.not_streamed)
             listener = None
@@ -101,10 +108,10 @@ class MusicGenService:
                 file = folder / naming.file_name(request, naming.label(clip.number, clip.part))
                 clip.save(file)
                 files.append(file)
+                seeds.append(clip.seed)
                 if clip.midi is not None:
                     files.append(file.with_name(naming.midi_name(file.name)))
                     files[-1].write_bytes(clip.midi)
-                seeds += [clip.seed] * (1 + (clip.midi is not None))
         return files, seeds
 
     def clips(self, inputs: Mapping[str, Any]) -> list[FinishedClip]:

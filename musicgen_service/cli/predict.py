@@ -118,9 +118,9 @@ def _generated(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[t
     predictor.start([model])
     from musicgen_service.client_errors import ServiceError
 
-    started = time.monotonic()
+    started, metrics = time.monotonic(), dict[str, Any]()
     try:
-        files, metrics = predictor.carry_out(values)
+        files = predictor.carry_out(values, metrics)
     except ServiceError as error:
         raise CommandError(str(error)) from None
     try:

@@ -1,5 +1,6 @@
 """Base class of all predictors: connects Cog to the service, and reports metrics and errors."""
 
+import asyncio
 import logging
 import math
 import sys
@@ -93,32 +94,41 @@ class ServiceRunner(BaseRunner):
 
         Returns
         -------
-        The generated files; the response's metrics contain the seed of each, and any notes.
+        The generated files; the response's metrics contain their names, the seed of each that is audio, the task, the
+        model and any notes. Those of a request that fails contain its task and model, where these were found.
         """
-        files, metrics = await request_thread.run(lambda: self.carry_out(arguments))
-        # In this task: recorded in another thread, metrics may land in another prediction.
-        for name, value in metrics.items():
-            self.record_metric(name, value)
-        return files
+        metrics: dict[str, Any] = {}
+        try:
+            files = await request_thread.run(lambda: self.carry_out(arguments, metrics))
+            metrics["files"] = [file.name for file in files]
+            return files
+        except asyncio.CancelledError:
+            metrics.clear()  # its slot may be another prediction's by now
+            raise
+        finally:
+            # In this task: recorded in another thread, metrics may land in another prediction.
+            for name, value in metrics.items():
+                self.record_metric(name, value)
 
-    def carry_out(self, arguments: Mapping[str, Any]) -> tuple[list[Path], dict[str, Any]]:
-        """Carry out a call of `run` in this thread.
+    def carry_out(self, arguments: Mapping[str, Any], metrics: dict[str, Any]) -> list[Path]:
+        """Carry out a call of `run` in this thread; returns the generated files.
 
         Parameters
         ----------
         arguments : the arguments of `run` by name
-
-        Returns
-        -------
-        The generated files, and the metrics
+        metrics : receives the metrics, each as soon as it is known
         """
+
+        def note_request(request: GenerationRequest) -> None:
+            metrics.update(task=request.task, model=request.model_version)
+
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
             channel = audio_channel.opened(self.scope.context, self.reword)
             with notes.collected(self.reword) as noted, channel as listener:
                 with fetching.local_files(inputs, self.fields) as local_inputs:
                     inputs = decode_files(local_inputs, self.fields)
-                files, seeds = self.service.generate(self.translate(inputs), listener)
+                files, seeds = self.service.generate(self.translate(inputs), listener, note_request)
         except RequestError:
             raise
         except Exception as error:
@@ -128,5 +138,5 @@ class ServiceRunner(BaseRunner):
             # the prediction's log, which goes to the client's webhook.
             traceback.print_exc(file=sys.__stderr__)
             raise client_errors.to_client_error(error) from None
-        metrics = {"seed": seeds[0], "seeds": seeds} | ({"notes": noted} if noted else {})
-        return [Path(file) for file in files], metrics
+        metrics.update({"seed": seeds[0], "seeds": seeds} | ({"notes": noted} if noted else {}))
+        return [Path(file) for file in files]

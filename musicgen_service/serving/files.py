@@ -4,6 +4,7 @@ import base64
 import re
 import secrets
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,13 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, output: Any) -> Saved:
+    def save(self, output: Any, names: Sequence[str] = ()) -> Saved:
         """Write the files of an output.
 
         Parameters
         ----------
         output : a data URI, or a list or object of them
+        names : of the predictor for these files, in their order; one that does not fit is replaced
 
         Raises
         ------
@@ -72,17 +74,20 @@ class Files:
         folder = self._folder / token
         folder.mkdir()
         size = 0
+        names = list(names) if len(names) == _count(output) else []
 
-        def write(value: Any, name: str) -> Any:
+        def write(value: Any, label: str) -> Any:
             nonlocal size
-            found = _DATA_URI.match(value) if isinstance(value, str) else None
-            if found is None:
+            if (kind := _kind(value)) is None:
                 return value
-            content = base64.b64decode(memoryview(value.encode("ascii"))[found.end() :])
+            content = base64.b64decode(memoryview(value.encode("ascii"))[value.index(",") + 1 :])
             size += len(content)
-            file = folder / f"{name}.{_TYPES.get(found[1], 'bin')}"
-            file.write_bytes(content)
-            return f"{PREFIX}{token}/{file.name}"
+            extension = f".{_TYPES.get(kind, 'bin')}"
+            name = names.pop(0) if names else ""
+            if not _NAME.fullmatch(name) or not name.endswith(extension) or (folder / name).exists():
+                name = label + extension
+            (folder / name).write_bytes(content)
+            return f"{PREFIX}{token}/{name}"
 
         try:
             if isinstance(output, list):
@@ -131,6 +136,18 @@ def response(file: Path) -> FileResponse:
         filename=file.name,
         content_disposition_type="inline",
     )
+
+
+def _kind(value: Any) -> str | None:
+    """The media type of a data URI; None for any other value."""
+    found = _DATA_URI.match(value) if isinstance(value, str) else None
+    return found and found[1]
+
+
+def _count(output: Any) -> int:
+    """Number of data URIs in an output."""
+    values = output.values() if isinstance(output, dict) else output if isinstance(output, list) else [output]
+    return sum(_kind(value) is not None for value in values)
 
 
 def absolute(output: Any, base_url: str) -> Any:

@@ -132,7 +132,7 @@ class Predictions:
                     # A server that is dying still accepts connections.
                     await asyncio.sleep(_RETRY_WAIT)
             if reply.get("output") is not None:
-                await self._results.save_files(prediction, reply["output"])
+                await self._results.save_files(prediction, reply)
             prediction.finish(reply)
             if prediction.status == "succeeded":
                 self._seconds.append(prediction.seconds)

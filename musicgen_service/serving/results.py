@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ class Results:
         """Close the database."""
         self._store.close()
 
-    async def save_files(self, prediction: Prediction, output: Any) -> None:
-        """Save the files of a prediction, before it is said to have ended."""
+    async def save_files(self, prediction: Prediction, reply: Mapping[str, Any]) -> None:
+        """Save the files in Cog's reply to a prediction, before it is said to have ended."""
+        names = (reply.get("metrics") or {}).get("files", [])
         try:
-            prediction.saved = await asyncio.to_thread(self.files.save, output)
+            prediction.saved = await asyncio.to_thread(self.files.save, reply["output"], names)
         except OSError as error:
             log(f"the files of prediction {prediction.id} are not kept: {error.strerror}")
 

@@ -16,8 +16,7 @@ class Predictor(ServiceRunner):
 
 def run(predictor: Predictor, **inputs: Any) -> list[Path]:
     defaults = {name: field.default for name, field in FIELDS.items()}
-    files, _metrics = predictor.carry_out({"self": predictor} | defaults | SHORT | inputs)
-    return list(files)
+    return list(predictor.carry_out({"self": predictor} | defaults | SHORT | inputs, {}))
 
 
 def files_of(predictor: Predictor) -> set[Path]:

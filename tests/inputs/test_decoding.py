@@ -86,7 +86,7 @@ ASKED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ASKED)
 def test_http_request_decodes_once(name: str, runner: Runner, song: Path, counted: Counter[str]) -> None:
     with file_server(song.parent) as address:
-        runner.carry_out({"self": runner} | SHORT | ASKED[name] | {"input_audio": f"{address}/{song.name}"})
+        runner.carry_out({"self": runner} | SHORT | ASKED[name] | {"input_audio": f"{address}/{song.name}"}, {})
     assert counted == {"fetched": 1, "decoded": 1, "hashed": 1}
 
 

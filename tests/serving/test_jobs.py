@@ -185,7 +185,7 @@ def test_an_unwritable_folder_is_told(tmp_path: Path, capfd: pytest.CaptureFixtu
 def test_a_full_disk_keeps_the_reply(
     client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(output: Any) -> Any:
+    def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(gateway._results.files, "save", full)

@@ -52,6 +52,22 @@ OUTPUTS = {
     "object": ({"variation_01": uri(b"a"), "../x": uri(b"b"), "variation_02": None}, {"variation_01.wav", "---x.wav"}),
     "text": ("data:nothing", set[str]()),
 }
+NAMED: dict[str, tuple[list[str], list[str]]] = {
+    "as given": (["text-7-01.wav", "text-7-01.mid"], ["text-7-01.wav", "text-7-01.mid"]),
+    "no name": (["../../x.wav", ".hidden.mid"], ["output-01.wav", "output-02.mid"]),
+    "of another kind": (["a.mp3", "b.wav"], ["output-01.wav", "output-02.mid"]),
+    "twice": (["output-02.wav", "output-02.wav"], ["output-02.wav", "output-02.mid"]),
+    "too few": (["a.wav"], ["output-01.wav", "output-02.mid"]),
+    "too many": (["a.wav", "b.mid", "c.wav"], ["output-01.wav", "output-02.mid"]),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_files_have_the_names_of_the_predictor(tmp_path: Path, case: str) -> None:
+    given, expected = NAMED[case]
+    saved = Files(tmp_path).save([uri(b"sound"), uri(b"notes", "audio/mid")], given)
+    assert [address.rpartition("/")[2] for address in saved.output] == expected
+    assert [(tmp_path / saved.token / name).read_bytes() for name in expected] == [b"sound", b"notes"]
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
