@@ -15,13 +15,14 @@ from musicgen_service import health, naming, paths, threads
 from musicgen_service.audio.reading import Audio
 from musicgen_service.audio.recipe import SEPARATOR
 from musicgen_service.client_errors import is_out_of_memory
+from musicgen_service.engine.interface import Load
 from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.listener import Listener
 from musicgen_service.models import separators, text_reading
 from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache
 from musicgen_service.models.catalogue import best, fetch_hint
-from musicgen_service.models.memory import default_budget, trim_heap
+from musicgen_service.models.memory import MemoryBudget, default_budget, trim_heap
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
@@ -32,6 +33,7 @@ from musicgen_service.progress import Progress, log
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.request import GenerationRequest
 from musicgen_service.requests.tasks import TaskSpec
+from musicgen_service.tally import Tally
 
 STALLED_AFTER = 120.0
 """Seconds after which a step that has not ended counts as stuck; the first of its shape on a GPU takes long."""
@@ -57,6 +59,8 @@ class MusicGenService:
         self._analysis = AnalysisModels(self.store, self.device, self._models)
         self._outputs = Outputs()
         self._working: list[threading.Thread] = []
+        self.audio_seconds = Tally[tuple[str, str]]()
+        """Length of all clips so far, by task and model."""
 
     def setup(self, models: Sequence[str] = ()) -> None:
         """Load checkpoints by name; without a name, the best one for text.
@@ -187,6 +191,17 @@ class MusicGenService:
             return all(model.generator.unresponsive_seconds < STALLED_AFTER for model in models)
         return health.probe(models[-1] if models else None, self.device)
 
+    @property
+    def memory(self) -> MemoryBudget:
+        """What loaded models and their slots take."""
+        return self._models.memory
+
+    @property
+    def loads(self) -> dict[str, Load]:
+        """How busy each loaded checkpoint is."""
+        loads = {model.name: model.generator.load for model in self._models.checkpoints()}
+        return {name: load for name, load in loads.items() if load is not None}
+
     def _require_separator(self, task: TaskSpec) -> None:
         if task.needs_separator and self._analysis.separator is None:
             raise RequestError([f"Task '{task.name}' takes the vocals out of the song with {separators.missing()}."])
@@ -200,6 +215,8 @@ class MusicGenService:
                 if request.spec.needs_separator:
                     recipe[SEPARATOR] = self._analysis.separator
                 rate = job.model.sample_rate
+                if not clip.part:
+                    self.audio_seconds.add((request.task, job.model.name), clip.samples.shape[1] / rate)
                 yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
 
     @contextmanager

@@ -19,6 +19,7 @@ from musicgen_service.progress import log
 PREFIX = "MUSICGEN_"
 PRECISIONS = ("exact", "bf16", "int8", "half")
 ENGINES = ("own", "reference")
+METRICS = ("key", "open", "off")
 SEPARATORS = ("auto", HTDEMUCS, SPLEETER)
 
 
@@ -191,6 +192,24 @@ class Settings:
     drain_seconds: float = field(
         default=120.0,
         metadata=_variable(_number(0, 86_400), "how long predictions may go on after SIGTERM, in seconds"),
+    )
+    metrics: str = field(
+        default="key",
+        metadata=_variable(
+            _choice(*METRICS),
+            "who may read `/metrics`; `key`: who has a key, where keys are needed; `open`: everybody; `off`: nobody",
+            shown="`key`",
+        ),
+    )
+    metrics_socket: Path | None = field(
+        default=None,
+        metadata=_variable(
+            Kind("a path", Path), "where the worker offers its metrics to the gateway: `serve` sets it", shown="none"
+        ),
+    )
+    access_log: bool = field(
+        default=True,
+        metadata=_variable(_FLAG, "`0`: no line of JSON on standard output for each request", shown="1"),
     )
     port: int = field(
         default=5000,

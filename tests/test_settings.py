@@ -37,11 +37,14 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_RESULTS": str(tmp_path),
         "MUSICGEN_KEEP_SECONDS": "60",
         "MUSICGEN_DRAIN_SECONDS": "0",
+        "MUSICGEN_METRICS": "open",
+        "MUSICGEN_METRICS_SOCKET": "/run/metrics.sock",
+        "MUSICGEN_ACCESS_LOG": "0",
         "PORT": "5702",
     }
-    models = ("small", "stereo-melody")
-    expected = (tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8, tmp_path, 60, 0, 5702)
-    assert load(environment) == Settings(*expected)
+    models, socket = ("small", "stereo-melody"), Path("/run/metrics.sock")
+    expected = (tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8, tmp_path, 60, 0)
+    assert load(environment) == Settings(*expected, "open", socket, False, 5702)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,8 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         ("MUSICGEN_MODELS", "tiny", "names of checkpoints with commas between (small, medium,"),
         ("MUSICGEN_MODELS", "small,", "names of checkpoints with commas between (small, medium,"),
         ("MUSICGEN_WEIGHTS", __file__, "a folder"),
+        ("MUSICGEN_METRICS", "yes", "one of key, open, off"),
+        ("MUSICGEN_ACCESS_LOG", "all", "1 or 0"),
         ("PORT", "http", "a whole number from 1 to 65,535"),
         ("PORT", "70000", "a whole number from 1 to 65,535"),
         ("PORT", "9" * 5000, "a whole number from 1 to 65,535"),

@@ -11,7 +11,7 @@ from musicgen_service import threads
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.handle import Advances, Handle
-from musicgen_service.engine.interface import Condition, ConditionTensors, OnStep, SlotRequest, result
+from musicgen_service.engine.interface import Condition, ConditionTensors, Load, OnStep, SlotRequest, result
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.slot_memory import SlotMemory, UnsharedSlotMemory
@@ -61,6 +61,11 @@ class Engine:
     def unresponsive_seconds(self) -> float:
         """See `TokenGenerator.unresponsive_seconds`."""
         return self.loop.unresponsive_seconds
+
+    @property
+    def load(self) -> Load:
+        """See `TokenGenerator.load`."""
+        return self.loop.load
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`."""

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from musicgen_service.engine.step_times import StepTimes
+
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the total; an exception from it aborts the run."""
 
@@ -88,6 +90,24 @@ class SlotRequest:
     """Whether it is one window of several, which leaves a slot to clips of a single one."""
 
 
+@dataclass(frozen=True)
+class Load:
+    """How busy a generator is.
+
+    Attributes
+    ----------
+    slots : number of sequences that a step can have at present
+    running : number of sequences in slots
+    waiting : number of sequences without one
+    step_times : of all steps so far, what joins between them included
+    """
+
+    slots: int
+    running: int
+    waiting: int
+    step_times: StepTimes
+
+
 class TokenGenerator(Protocol):
     """Continues sequences of audio tokens within one window of the model, for any number of threads at once."""
 
@@ -97,6 +117,11 @@ class TokenGenerator(Protocol):
     @property
     def unresponsive_seconds(self) -> float:
         """Seconds since it last did something; 0 while it has nothing to do."""
+        ...
+
+    @property
+    def load(self) -> Load | None:
+        """How busy it is; None when it cannot tell."""
         ...
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:

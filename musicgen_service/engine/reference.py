@@ -25,7 +25,8 @@ class ReferenceLoop:
         self._attributes = attributes
 
     unresponsive_seconds = 0.0
-    """See `TokenGenerator`; it cannot tell."""
+    load = None
+    """See `TokenGenerator` on both; it cannot tell."""
 
     def generate_many(self, requests: Sequence[SlotRequest], on_step: OnStep) -> list[torch.Tensor]:
         """See `TokenGenerator.generate_many`; one request after the other."""

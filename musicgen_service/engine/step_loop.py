@@ -18,10 +18,12 @@ from musicgen_service.engine.buffers import BLOCK, Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.device_turns import InFlightLimit, turn
 from musicgen_service.engine.handle import Handle
+from musicgen_service.engine.interface import Load
 from musicgen_service.engine.loop_thread import Inbox
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.slot_memory import SlotMemory
 from musicgen_service.engine.slots import Slots
+from musicgen_service.engine.step_times import StepTimes
 
 MAX_SLOTS = {"cpu": 8, "cuda": 32}
 """Maximum number of sequences per step: with more, the time per step grows in proportion."""
@@ -54,6 +56,7 @@ class StepLoop:
         """The slot that is being prefilled."""
         self._in_flight = InFlightLimit(decoder.device)
         self._turn_began: float | None = None
+        self._step_times = StepTimes()
         self._inbox = Inbox()
         self._finalizer = weakref.finalize(self, self._inbox.close)
 
@@ -67,6 +70,13 @@ class StepLoop:
         """Seconds since the present turn began; 0 while there is nothing to do."""
         began = self._turn_began
         return 0.0 if began is None else time.monotonic() - began
+
+    @property
+    def load(self) -> Load:
+        """See `TokenGenerator.load`."""
+        slots = self._slots
+        count = self._max_slots if slots is None else slots.count
+        return Load(count, len(self._live), len(self._inbox.waiting), self._step_times)
 
     def submit(self, handles: Iterable[Handle]) -> None:
         """Queue sequences, in order, behind those that wait already."""
@@ -92,6 +102,7 @@ class StepLoop:
             self._clear()
 
     def _take_turn(self) -> None:
+        began = time.monotonic()
         for slot, handle in list(self._live.items()):
             if handle.is_cancelled:
                 self._leave(slot)
@@ -103,6 +114,7 @@ class StepLoop:
             self._prefill(self._joining)
         if self._slots is not None and self._slots.is_running:
             self._step(self._slots)
+            self._step_times.add(time.monotonic() - began)
 
     def _compact(self) -> None:
         """Where a step computes all slots up to the highest: move the sequence there down if that halves the step."""

@@ -83,6 +83,11 @@ class ModelCache:
         """Names of everything that is loaded, least recently used first."""
         return list(self._loaded)
 
+    @property
+    def memory(self) -> MemoryBudget:
+        """What everything that is loaded takes."""
+        return self._budget
+
     def checkpoints(self) -> list[MusicGenModel]:
         """The loaded checkpoints, least recently used first."""
         values = [entry.value for entry in list(self._loaded.values())]

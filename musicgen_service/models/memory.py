@@ -15,6 +15,9 @@ _MODEL_SHARE = 0.8
 _SLOT_SHARE = 0.8
 """Share of what is left of the budget that the slots of a model may take; the rest is for the next model."""
 
+SLOTS_OF = "slots of "
+"""Prefix to the name of a model in the name of the part that its slots are."""
+
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc's function; other C libraries do not have it."""
 
@@ -37,6 +40,12 @@ class MemoryBudget:
         """Bytes that are left; negative when the parts take more than they may."""
         with self._lock:
             return self.total - sum(self._taken.values())
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Bytes that each part takes."""
+        with self._lock:
+            return dict(self._taken)
 
     def take(self, part: str, size: int) -> None:
         """Count `size` bytes for a part, in place of what it took before."""
@@ -68,7 +77,7 @@ class ModelSlotMemory:
 
     def __init__(self, budget: MemoryBudget, name: str) -> None:
         self._budget = budget
-        self._part = f"slots of {name}"
+        self._part = SLOTS_OF + name
 
     def reserve(self, slot_bytes: int, slots: int) -> int:
         """See `SlotMemory.reserve`."""

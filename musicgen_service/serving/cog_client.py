@@ -84,11 +84,12 @@ class CogClient:
         Refusal
             When the server cannot be started, or refuses the prediction.
         """
-        body = {"id": prediction.key, "input": prediction.request.inputs}
+        context = dict(prediction.trace.headers)
+        body: dict[str, Any] = {"id": prediction.key, "input": prediction.request.inputs, "context": context}
         if prediction.is_watched:  # which costs Cog 8 ms
             events = ["start", "logs", "completed"]
             body |= {"webhook": self._events.expect(prediction), "webhook_events_filter": events}
-            body["context"] = self._audio.expect(prediction)
+            context |= self._audio.expect(prediction)
         else:
             prediction.report({})
         content = json_text.encode(body)
@@ -138,7 +139,7 @@ class CogClient:
                     response = await self._http.post(
                         f"http://127.0.0.1:{port}/predictions",
                         content=content,
-                        headers={"Content-Type": "application/json"},
+                        headers={"Content-Type": "application/json", **prediction.trace.headers},
                     )
                     reply = _object(response)
                     is_lost = str(reply.get("error")).startswith(_NO_WORKER)

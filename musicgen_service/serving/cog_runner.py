@@ -37,7 +37,12 @@ class ServiceRunner(BaseRunner):
 
     def setup(self) -> None:
         """Load the models named in `MUSICGEN_MODELS`; called by Cog."""
-        self.start(settings.load_at_start().models)
+        given = settings.load_at_start()
+        self.start(given.models)
+        if given.metrics_socket is not None:
+            from musicgen_service.serving import worker_metrics
+
+            worker_metrics.publish(self.service, given.metrics_socket)
 
     def start(self, models: Sequence[str]) -> None:
         """Load models by name; without a name, the best one for text."""
@@ -136,6 +141,8 @@ class ServiceRunner(BaseRunner):
 
             # Cog drops the traceback, so it is printed to the server's log. Output to `sys.stderr` would also appear in
             # the prediction's log, which goes to the client's webhook.
+            if trace := self.scope.context.get("traceparent"):
+                print(f"traceparent {trace}:", file=sys.__stderr__)
             traceback.print_exc(file=sys.__stderr__)
             raise client_errors.to_client_error(error) from None
         metrics.update({"seed": seeds[0], "seeds": seeds} | ({"notes": noted} if noted else {}))

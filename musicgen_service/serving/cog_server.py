@@ -62,6 +62,8 @@ def serve(host: str, port: int, system: str | None = None) -> None:
                 given.connections_per_address,
                 given.results,
                 given.keep_seconds,
+                given.metrics,
+                given.access_log,
             ),
         )
     except (OSError, OverflowError) as error:

@@ -17,11 +17,13 @@ from starlette.applications import Starlette
 
 from musicgen_service import folders
 from musicgen_service.progress import log
-from musicgen_service.serving import bodies, connections, http_server
+from musicgen_service.serving import bodies, connections, http_server, request_log
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
+from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.predictions import Predictions
+from musicgen_service.serving.request_log import RequestLog
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.routes import Routes
 from musicgen_service.serving.webhooks import Webhooks
@@ -41,6 +43,8 @@ class GatewayOptions:
     connections_per_address : maximum connections of one address
     results : folder of finished predictions, in a sub-folder for each port; None for a temporary one
     keep_seconds : how long they are kept
+    metrics : who may read the metrics; one of `settings.METRICS`
+    access_log : whether each request is noted on standard output
     """
 
     schema: Mapping[str, Any] | None = None
@@ -49,6 +53,8 @@ class GatewayOptions:
     connections_per_address: int = 1000
     results: Path | None = None
     keep_seconds: float = 3600.0
+    metrics: str = "key"
+    access_log: bool = True
 
 
 class Gateway:
@@ -60,6 +66,7 @@ class Gateway:
     upstream_port : returns the port of Cog's server on this machine, or None while it is not reachable
     folder_problem : returns a sentence saying why the files of a prediction cannot be written, or None
     options : what else may differ
+    worker_socket : returns where the worker offers its metrics, or None while there is none
 
     Raises
     ------
@@ -73,7 +80,9 @@ class Gateway:
         upstream_port: Callable[[], int | None],
         folder_problem: Callable[[], str | None],
         options: GatewayOptions,
+        worker_socket: Callable[[], Path | None] = lambda: None,
     ) -> None:
+        self.metrics = Metrics(worker_socket)
         self.availability = Availability(upstream_port, folder_problem)
         self._memory = bodies.Memory()
         listener = http_server.listen(*address)
@@ -81,13 +90,24 @@ class Gateway:
         self._cog = CogClient(upstream_port, self.availability.start_problem, self._audio)
         self._own_folder: folders.OwnFolder | None = None
         self._results = self._open_results(options, listener.getsockname()[1])
-        self._predictions = Predictions(self._cog, options.slots, options.places, self._memory, self._results)
+        self._predictions = Predictions(
+            self._cog, options.slots, options.places, self._memory, self._results, self.metrics
+        )
         self._webhooks = Webhooks()
         routes = Routes(
-            self.availability, self._cog, self._predictions, self._webhooks, self._results, self._memory, options.schema
+            self.availability,
+            self._cog,
+            self._predictions,
+            self._webhooks,
+            self._results,
+            self._memory,
+            options.schema,
+            None if options.metrics == "off" else self.metrics,
         )
         self.limits = connections.Limits(options.connections_per_address, connections.max_connections())
-        application = routes.application(self._running)
+        self._add_gauges(options)
+        write = request_log.write_line if options.access_log else None
+        application = RequestLog(routes.application(self._running), self.metrics, write)
         server = http_server.server(application, connections.protocol(self.limits), self.limits.total)
         self._thread = http_server.ServerThread(listener, server)
         self.address = self._thread.address
@@ -133,6 +153,16 @@ class Gateway:
         self._results.close()
         if self._own_folder is not None:
             self._own_folder.remove()
+
+    def _add_gauges(self, options: GatewayOptions) -> None:
+        """Add the metrics that are read off the gateway's state."""
+        add = self.metrics.gauge
+        add("musicgen_queue_length", "Predictions that wait for their turn", lambda: self._predictions.waiting)
+        add("musicgen_queue_places", "Predictions that may wait", lambda: options.places)
+        add("musicgen_predictions_running", "Predictions whose turn has come", lambda: self._predictions.running)
+        add("musicgen_predictions_at_once", "Predictions that may run at the same time", lambda: options.slots)
+        add("musicgen_connections", "Open connections of clients", self.limits.open.total)
+        add("musicgen_requests_held_bytes", "Bodies that arrive, wait or run", lambda: self._memory.held)
 
     def _open_results(self, options: GatewayOptions, port: int) -> Results:
         """Open the results of the service at a port; in a temporary folder where the one for them cannot be written."""

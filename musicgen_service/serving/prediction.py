@@ -13,6 +13,7 @@ from musicgen_service.serving.files import Saved, absolute
 from musicgen_service.serving.prediction_request import PredictionRequest
 from musicgen_service.serving.recording import Recording
 from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.tracing import Trace
 
 ENDED = ("succeeded", "failed", "canceled")
 _NOT_KEPT = "The files of this prediction could not be kept: there was no room for them."
@@ -29,6 +30,7 @@ class Prediction:
     ----------
     request : what the client asks for; its inputs are given up when they are no longer needed
     owner : the client: nobody else may see the prediction
+    trace : which it belongs to
     key : its id at Cog's server, unguessable and used only once
     status : starting, processing, succeeded, failed or canceled
     logs, metrics, output, error : as Cog reports them
@@ -46,6 +48,7 @@ class Prediction:
 
     request: PredictionRequest
     owner: str
+    trace: Trace = field(default_factory=Trace)
     key: str = field(default_factory=lambda: secrets.token_hex(16))
     status: str = "starting"
     logs: str = ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 import traceback
 from collections import deque
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 from musicgen_service.serving.bodies import Memory
 from musicgen_service.serving.cog_client import CogClient, CogLost
 from musicgen_service.serving.fair_queue import FairQueue
+from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.refusals import BROKEN, Refusal
 from musicgen_service.serving.results import Results
@@ -35,14 +37,18 @@ class Predictions:
     places : number of predictions that may wait
     memory : counts the inputs of predictions that wait or run
     results : keeps those that have ended
+    metrics : counts them
     """
 
-    def __init__(self, cog: CogClient, slots: int, places: int, memory: Memory, results: Results) -> None:
+    def __init__(
+        self, cog: CogClient, slots: int, places: int, memory: Memory, results: Results, metrics: Metrics
+    ) -> None:
         self._cog = cog
         self._slots = slots
         self._queue = FairQueue[Prediction](places)
         self._memory = memory
         self._results = results
+        self._metrics = metrics
         self._tasks: dict[Prediction, asyncio.Task[None]] = {}
         self._unfinished: dict[tuple[str, str], Prediction] = {}
         self._releases: set[asyncio.Task[None]] = set()
@@ -50,6 +56,16 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self._unfinished)
+
+    @property
+    def waiting(self) -> int:
+        """Number of predictions that wait for their turn."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """Number of predictions whose turn has come."""
+        return len(self._tasks)
 
     def find(self, owner: str, prediction_id: str) -> Prediction | None:
         """A client's prediction that has not ended, or not been noted in the results."""
@@ -106,6 +122,7 @@ class Predictions:
 
     async def _release(self, prediction: Prediction, size: int) -> None:
         await prediction.ended.wait()
+        self._metrics.ended(prediction)
         await self._results.add(prediction)
         name = prediction.owner, prediction.id
         if self._unfinished.get(name) is prediction:  # and no later one of the same name
@@ -115,6 +132,7 @@ class Predictions:
     def _start_next(self) -> None:
         while len(self._tasks) < self._slots and len(self._queue):
             prediction = self._queue.take()
+            self._metrics.queue_wait_seconds.observe(time.time() - prediction.created_at)
             task = self._tasks[prediction] = asyncio.create_task(self._carry_out(prediction))
             # A task that is cancelled before its first step runs nothing of its coroutine.
             task.add_done_callback(partial(self._clear, prediction))

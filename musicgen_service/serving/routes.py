@@ -18,6 +18,7 @@ from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.input_checks import InputChecks
 from musicgen_service.serving.listening import EVENT_STREAM, AudioAnswer, EventsAnswer, FinishedEvents, finished_audio
+from musicgen_service.serving.metrics import CONTENT_TYPE, Metrics
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
@@ -29,6 +30,7 @@ ROUTES = {
     "GET /health-check": "the state of the service, in `status`; always 200",
     "GET /livez": "200, or 503 when the service is to be started again",
     "GET /readyz": "200 when predictions are accepted, or else 503",
+    "GET /metrics": "what is counted, for Prometheus",
     "GET /openapi.json": "the schema of requests and replies",
     "POST /predictions": "make a prediction; the reply is its result",
     "PUT /predictions/ID": "the same, with the id in the address",
@@ -66,6 +68,7 @@ class Routes:
     results : of predictions that have ended
     memory : counts the bodies of requests
     schema : of the predictor, in the form of Cog's; without it, inputs are not checked before Cog
+    metrics : shown to clients; None when nobody may read them
     """
 
     def __init__(
@@ -77,7 +80,9 @@ class Routes:
         results: Results,
         memory: bodies.Memory,
         schema: Mapping[str, Any] | None,
+        metrics: Metrics | None,
     ) -> None:
+        self._metrics = metrics
         self._availability = availability
         self._cog = cog
         self._predictions = predictions
@@ -94,6 +99,7 @@ class Routes:
             _route("/health-check", GET=self._health),
             _route("/livez", GET=self._live),
             _route("/readyz", GET=self._ready),
+            _route("/metrics", GET=self._show_metrics),
             _route("/openapi.json", GET=self._openapi),
             _route("/predictions", GET=self._jobs, POST=self._predict),
             _route("/predictions/stream", POST=self._stream),
@@ -124,6 +130,11 @@ class Routes:
         health = self._availability.health() or await self._cog.health()
         # Between the two, the server may have ended.
         return health or self._availability.health() or {"status": "STARTING"}
+
+    async def _show_metrics(self, request: Request) -> Response:
+        if self._metrics is None:
+            raise Refusal(404, "The metrics are turned off.")
+        return Response(await self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Response:
         if self._schema is None:
@@ -172,16 +183,17 @@ class Routes:
         preferences = _preferences(request)
         # Without an id nobody can name it before its reply.
         is_watched = is_heard or asked.id is not None or webhook is not None or "respond-async" in preferences
-        prediction = Prediction(asked, owner, is_watched=is_watched, is_heard=is_heard)
+        prediction = Prediction(asked, owner, request.state.trace, is_watched=is_watched, is_heard=is_heard)
         if is_heard or preferences & {"respond-async", "output=url"}:
             prediction.base_url = _base_url(request)
+        request.state.prediction = prediction.id
         self._predictions.add(prediction)
         if webhook is not None:
             self._webhooks.report(prediction, webhook)
         return prediction, True
 
     async def _audio(self, request: Request) -> Response:
-        prediction_id, owner = prediction_request.check_id(request.path_params["id"]), clients.owner(request)
+        prediction_id, owner = _prediction_id(request), clients.owner(request)
         prediction = self._predictions.find(owner, prediction_id)
         if prediction is not None and not prediction.ended.is_set():
             return self._listening(request, prediction)
@@ -198,15 +210,14 @@ class Routes:
         return AudioAnswer(prediction, self._predictions, self._results.files)
 
     async def _cancel(self, request: Request) -> Response:
-        prediction_id = prediction_request.check_id(request.path_params["id"])
-        prediction = self._predictions.find(clients.owner(request), prediction_id)
+        prediction = self._predictions.find(clients.owner(request), _prediction_id(request))
         if prediction is None or prediction.ended.is_set():
             raise Refusal(404, "There is no such prediction, or it has ended.")
         await self._predictions.cancel(prediction)
         return reply(200, {})
 
     async def _job(self, request: Request) -> Response:
-        prediction_id, owner = prediction_request.check_id(request.path_params["id"]), clients.owner(request)
+        prediction_id, owner = _prediction_id(request), clients.owner(request)
         if prediction := self._predictions.find(owner, prediction_id):
             return reply(200, self._shown(prediction, request))
         if (job := await self._results.find(owner, prediction_id)) is None:
@@ -269,6 +280,12 @@ def _wants_events(request: Request) -> bool:
 def _preferences(request: Request) -> set[str]:
     """What the header `Prefer` says, in lower case."""
     return {word.strip().lower() for word in request.headers.get("prefer", "").split(",")}
+
+
+def _prediction_id(request: Request) -> str:
+    """The id in the address of a request."""
+    request.state.prediction = prediction_id = prediction_request.check_id(request.path_params["id"])
+    return prediction_id
 
 
 def _base_url(request: Request) -> str:

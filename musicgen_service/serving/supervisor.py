@@ -42,6 +42,7 @@ STUCK_AFTER = 30.0
 """Seconds of being busy without a prediction before a restart; longer than a cancelled prediction takes to end."""
 _REQUEST_TIMEOUT = 10.0
 PREFIX = "musicgen-server-"
+_METRICS_SOCKET = "metrics.sock"
 _SETUP_FAILED = "SETUP_FAILED"
 _UNHEALTHY = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
 _HEALTHY = ("READY", "BUSY")
@@ -92,7 +93,7 @@ class Supervisor:
         self._stop = threading.Event()
         # For its own requests: the server is on this machine, and needs no certificates.
         self._http = httpx2.Client(timeout=_REQUEST_TIMEOUT, trust_env=False, verify=False)
-        self._gateway = Gateway(address, self._upstream_port, _folder_problem, options)
+        self._gateway = Gateway(address, self._upstream_port, _folder_problem, options, self._metrics_socket)
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP, then drain; returns when everything has ended.
@@ -117,11 +118,16 @@ class Supervisor:
                 self._stop_server()
             if not self._stop.wait(wait):
                 self._stop_server()
+                self._gateway.metrics.worker_restarts.inc()
         self._drain()
         self._stop_server()
         self._gateway.stop()
         self._http.close()
         log("supervisor: stopped")
+
+    def _metrics_socket(self) -> Path | None:
+        folder = self._folder
+        return None if folder is None else folder.path / _METRICS_SOCKET
 
     def _upstream_port(self) -> int | None:
         return self._port if self._is_reachable else None
@@ -140,7 +146,12 @@ class Supervisor:
             # can be found. The launcher kills that group when the pipe to it closes, that is, when the supervisor ends.
             self._process = subprocess.Popen(
                 self._command,
-                env={**self._environment, "PORT": str(self._port), SOCKET: str(self._gateway.audio_socket)},
+                env={
+                    **self._environment,
+                    "PORT": str(self._port),
+                    SOCKET: str(self._gateway.audio_socket),
+                    "MUSICGEN_METRICS_SOCKET": str(self._folder.path / _METRICS_SOCKET),
+                },
                 cwd=self._folder.path,
                 stdin=subprocess.PIPE,
                 start_new_session=True,

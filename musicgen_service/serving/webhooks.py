@@ -12,6 +12,7 @@ from musicgen_service.progress import log
 from musicgen_service.serving import json_text
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.tracing import Trace
 
 _TIMEOUT = 10.0
 """Seconds for a webhook to be received."""
@@ -63,9 +64,9 @@ class Address:
             raise Refusal(422, "webhook cannot be used: its host is not on the public internet.") from None
         return cls(url, ip)
 
-    async def post(self, http: httpx2.AsyncClient, content: bytes) -> str | None:
-        """Send a report; returns why it was not received, or None."""
-        headers = {"Host": self._url.netloc.decode("ascii"), "Content-Type": "application/json"}
+    async def post(self, http: httpx2.AsyncClient, content: bytes, trace: Trace) -> str | None:
+        """Send a report, as a part of a trace; returns why it was not received, or None."""
+        headers = {"Host": self._url.netloc.decode("ascii"), "Content-Type": "application/json", **trace.headers}
         try:
             async with asyncio.timeout(_TIMEOUT):
                 pinned = self._url.copy_with(host=self._ip)
@@ -145,7 +146,7 @@ class _Reporter:
 
     async def _deliver(self, report: bytes, waits: Iterable[float]) -> None:
         for wait in (*waits, None):
-            problem = await self._address.post(self._http, report)
+            problem = await self._address.post(self._http, report, self._prediction.trace)
             if problem is None:
                 return
             if wait is None:

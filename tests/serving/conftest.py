@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,10 +20,12 @@ def gateway_of(
     upstream_port: Callable[[], int | None],
     folder_problem: Callable[[], str | None] = lambda: None,
     port: int = 0,
+    worker_socket: Callable[[], Path | None] = lambda: None,
     **options: Any,
 ) -> Gateway:
     """A gateway on a free port."""
-    return Gateway(("127.0.0.1", port), upstream_port, folder_problem, GatewayOptions(SCHEMA, **options))
+    given = GatewayOptions(SCHEMA, **options)
+    return Gateway(("127.0.0.1", port), upstream_port, folder_problem, given, worker_socket)
 
 
 @contextmanager

@@ -208,7 +208,7 @@ def test_a_fault_of_our_own_is_told_and_frees_the_slot(
     client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(gateway._results.files, "save", lambda output: output.missing)
+        patch.setattr(gateway._results.files, "save", lambda output, _: output.missing)
         reply = client.post("/predictions", json={"input": {}})
     assert (reply.status_code, reply.json()["error"]) == (500, "Something went wrong inside the service.")
     assert "AttributeError" in capfd.readouterr().err

@@ -47,8 +47,10 @@ def test_cog_gets_what_the_gateway_wrote(client: httpx.Client, cog: FakeCog) -> 
     assert request == {
         "input": {"prompt": "a 🎷", "seed": 1.0},
         "webhook_events_filter": ["start", "logs", "completed"],
+        "context": {"traceparent": cog.headers[0]["traceparent"]},
     }
     own = {"host", "accept", "accept-encoding", "connection", "user-agent", "content-length", "content-type"}
+    own.add("traceparent")
     assert set(cog.headers[0]) == own and "httpx" in cog.headers[0]["user-agent"]
 
 

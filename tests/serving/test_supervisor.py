@@ -61,6 +61,7 @@ def test_crashed_server_is_restarted(server: Server) -> None:
     wait_until(lambda: server.status() == "READY")
     assert is_served(server)
     assert "supervisor: the server ended with status 3; starting it again in 0.05 s" in log_of(server)
+    assert "musicgen_worker_restarts_total 2.0" in server.client.get("/metrics").text
     assert not runs(int(log_of(server).partition("left behind: ")[2].split()[0]))
 
 
