@@ -23,9 +23,7 @@ from musicgen_service.service import MusicGenService
 
 def publish(service: MusicGenService, path: Path) -> None:
     """Offer the metrics of a service as long as this process lives; where that is not possible, the log says so."""
-    registry = CollectorRegistry()
-    registry.register(ServiceCollector(service))
-    ProcessCollector("musicgen_worker", registry=registry)
+    registry = registry_of(service)
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -38,6 +36,14 @@ def publish(service: MusicGenService, path: Path) -> None:
         return
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+def registry_of(service: MusicGenService) -> CollectorRegistry:
+    """The metrics of a service and of this process."""
+    registry = CollectorRegistry()
+    registry.register(ServiceCollector(service))
+    ProcessCollector("musicgen_worker", registry=registry)
+    return registry
 
 
 class ServiceCollector(Collector):
