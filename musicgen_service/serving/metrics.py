@@ -18,6 +18,7 @@ from prometheus_client import (
 
 from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
+from musicgen_service.serving.audio_channel import address
 from musicgen_service.serving.prediction import Prediction
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -100,7 +101,8 @@ class Metrics:
             return b""
         try:
             async with asyncio.timeout(_WORKER_TIMEOUT):
-                reader, writer = await asyncio.open_unix_connection(path)
+                with address(path) as short:
+                    reader, writer = await asyncio.open_unix_connection(short)
                 try:
                     return await reader.read(-1)
                 finally:

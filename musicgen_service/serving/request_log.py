@@ -86,7 +86,8 @@ class _Exchange:
                 self._is_answered = True
             MutableHeaders(scope=message).update(self._trace.headers)
         await self._send(message)
-        self._sent += len(message.get("body", b""))
+        if self._scope["method"] != "HEAD":
+            self._sent += len(message.get("body", b""))
 
     def summary(self, path: str | None) -> dict[str, Any]:
         """What the access log says of it: neither its inputs nor its query string."""

@@ -19,6 +19,7 @@ from musicgen_service.engine.step_times import BOUNDS
 from musicgen_service.models.memory import SLOTS_OF
 from musicgen_service.progress import log
 from musicgen_service.service import MusicGenService
+from musicgen_service.serving.audio_channel import address
 
 
 def publish(service: MusicGenService, path: Path) -> None:
@@ -30,7 +31,8 @@ def publish(service: MusicGenService, path: Path) -> None:
             self.request.sendall(generate_latest(registry))
 
     try:
-        server = socketserver.ThreadingUnixStreamServer(str(path), Handler)
+        with address(path) as short:
+            server = socketserver.ThreadingUnixStreamServer(short, Handler)
     except OSError as error:
         log(f"the metrics of the worker are not available: {path} cannot be a socket ({error})")
         return

@@ -24,7 +24,7 @@ def gateway_of(
     **options: Any,
 ) -> Gateway:
     """A gateway on a free port."""
-    given = GatewayOptions(SCHEMA, **options)
+    given = GatewayOptions(SCHEMA, **{"access_log": False} | options)
     return Gateway(("127.0.0.1", port), upstream_port, folder_problem, given, worker_socket)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from musicgen_service.serving.audio_channel import address
 from musicgen_service.serving.gateway import Gateway
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.serving.test_predictions import posted
@@ -101,7 +102,7 @@ def worker(path: Path, text: bytes) -> Iterator[None]:
         def handle(self) -> None:
             self.request.sendall(text)
 
-    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+    with address(path) as short, socketserver.ThreadingUnixStreamServer(short, Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -112,7 +113,8 @@ def worker(path: Path, text: bytes) -> Iterator[None]:
 
 
 def test_the_workers_metrics_follow(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.sock"
+    path = tmp_path / ("x" * 100) / "metrics.sock"  # longer than an address may be
+    path.parent.mkdir()
     gateway = gateway_of(lambda: None, worker_socket=lambda: path)
     with running(gateway), client_of(gateway) as client:
         # None, one that lives, and one that has died.

@@ -11,7 +11,7 @@ import pytest
 
 from musicgen_service.serving.gateway import Gateway
 from tests.serving.conftest import client_of, gateway_of, running
-from tests.support.fake_cog import FakeCog
+from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import wait_until
 
 FIELDS = ["time", "method", "path", "status", "seconds", "bytes", "client", "key", "prediction", "trace_id", "span_id"]
@@ -35,6 +35,13 @@ class Log:
 
         wait_until(is_there)
         return [json.loads(line) for line in self.text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Gateway, FakeCog]]:
+    """As for all tests, but with the log."""
+    with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, access_log=True)) as gateway:
+        yield gateway, cog
 
 
 @pytest.fixture
@@ -63,8 +70,9 @@ def test_paths_are_templates(client: httpx.Client, cog: FakeCog, log: Log) -> No
     client.get(f"/predictions/{made['id']}")
     client.post("/predictions/none/cancel")
     client.get("/predictions/no%0aname")
-    client.get("/livez")
-    seen = [(line["path"], line["status"], line["prediction"]) for line in log.lines(6)]
+    client.head("/livez")
+    lines = log.lines(6)
+    seen = [(line["path"], line["status"], line["prediction"]) for line in lines]
     # A line may be written after the next request has come.
     assert set(seen) == {
         ("/predictions", 200, made["id"]),
@@ -74,6 +82,7 @@ def test_paths_are_templates(client: httpx.Client, cog: FakeCog, log: Log) -> No
         ("/predictions/{id}", 422, None),
         ("/livez", 200, None),
     }
+    assert [line["bytes"] for line in lines if line["method"] == "HEAD"] == [0]
 
 
 def test_what_there_is_none_of_has_no_path(client: httpx.Client, log: Log) -> None:
@@ -104,7 +113,7 @@ def test_a_fault_of_our_own_has_a_line(
 
 
 def test_the_log_can_be_turned_off(log: Log) -> None:
-    gateway = gateway_of(lambda: None, access_log=False)
+    gateway = gateway_of(lambda: None)
     with running(gateway), client_of(gateway) as client:
         assert client.get("/livez").status_code == 200
     log.lines(0)

@@ -70,6 +70,6 @@ def test_the_memory_of_a_gpu_is_told(service: MusicGenService) -> None:
 def test_a_path_that_cannot_be_a_socket_is_told(
     service: MusicGenService, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for path in (tmp_path / ("x" * 150), tmp_path / "missing" / "metrics.sock"):
-        worker_metrics.publish(service, path)
-        assert f"the metrics of the worker are not available: {path} cannot be a socket" in capfd.readouterr().err
+    path = tmp_path / "missing" / "metrics.sock"
+    worker_metrics.publish(service, path)
+    assert f"the metrics of the worker are not available: {path} cannot be a socket" in capfd.readouterr().err
