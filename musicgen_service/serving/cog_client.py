@@ -86,7 +86,7 @@ class CogClient:
         """
         context = dict(prediction.trace.headers)
         body: dict[str, Any] = {"id": prediction.key, "input": prediction.request.inputs, "context": context}
-        if prediction.is_watched:  # which costs Cog 8 ms
+        if prediction.is_watched:  # which costs Cog a millisecond
             events = ["start", "logs", "completed"]
             body |= {"webhook": self._events.expect(prediction), "webhook_events_filter": events}
             context |= self._audio.expect(prediction)

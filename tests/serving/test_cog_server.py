@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -143,3 +144,11 @@ def test_a_clone_in_the_temporary_folder_survives_every_command(tmp_path: Path) 
         assert running.stop() == 0
     assert sorted(clone.rglob("*")) == before
     assert sorted(path.name for path in tmp_path.glob("musicgen-*")) == ["musicgen-service"]
+
+
+def test_cogs_server_trusts_a_single_authority(constructor_arguments: list[Any]) -> None:
+    cog_server.serve("127.0.0.1", 0)
+    environment = constructor_arguments[2]
+    authorities = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"]).get_ca_certs()
+    assert [found["subject"] for found in authorities] == [((("commonName", "no authority"),),)]
+    assert environment["SSL_CERT_DIR"] == os.devnull
