@@ -92,8 +92,9 @@ class LocalClient:
     def _make(self, item: Item, folder: Path) -> Reply:
         started = time.monotonic()
         files: list[Any] = []
+        metrics: dict[str, Any] = {}
         try:
-            files, metrics = self._predictor.carry_out(item.inputs)
+            files = self._predictor.carry_out(item.inputs, metrics)
             moved = [Path(shutil.move(file, folder / file.name)) for file in files]
         except (RequestError, ServiceError) as error:
             if problem := folders.problem():
