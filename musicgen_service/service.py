@@ -1,5 +1,6 @@
 """The service: models in memory, requests in, files out. Nothing musical is decided here."""
 
+import math
 import threading
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -49,6 +50,10 @@ class MusicGenService:
     ----------
     store : source of checkpoints; by default the weights folder of the environment
     device : device of the models; by default a GPU if there is one
+
+    Attributes
+    ----------
+    max_audio_seconds : how much audio one request may ask for, all variations together
     """
 
     def __init__(self, store: WeightStore | None = None, device: torch.device | None = None) -> None:
@@ -61,6 +66,7 @@ class MusicGenService:
         self._working: list[threading.Thread] = []
         self.audio_seconds = Tally[tuple[str, str]]()
         """Length of all clips so far, by task and model."""
+        self.max_audio_seconds = math.inf
 
     def setup(self, models: Sequence[str] = ()) -> None:
         """Load checkpoints by name; without a name, the best one for text.
@@ -153,6 +159,13 @@ class MusicGenService:
 
     def _request(self, inputs: Mapping[str, Any]) -> GenerationRequest:
         request = GenerationRequest.from_inputs(inputs, self.store.present())
+        if request.audio_seconds > self.max_audio_seconds:
+            raise RequestError(
+                [
+                    f"The request asks for {request.audio_seconds:,.4g} s of audio, all variations together; "
+                    f"{self.max_audio_seconds:,.10g} s are allowed."
+                ]
+            )
         self._require_separator(request.spec)
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
         return request

@@ -7,7 +7,7 @@ would still have to be turned into sentences.
 import difflib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from musicgen_service.installation import results_folder, weights_folder
 from musicgen_service.models.catalogue import CHECKPOINTS, HTDEMUCS, SPLEETER
 from musicgen_service.progress import log
+from musicgen_service.setting_types import FILE, FLAG, FOLDER, HOSTS, ORIGINS, Kind, choice, choices, number
 
 PREFIX = "MUSICGEN_"
 PRECISIONS = ("exact", "bf16", "int8", "half")
@@ -25,66 +26,6 @@ SEPARATORS = ("auto", HTDEMUCS, SPLEETER)
 
 class SettingsError(ValueError):
     """An environment variable has an invalid value; the message names it and says what is allowed."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """The type of a variable.
-
-    Attributes
-    ----------
-    allowed : description of the allowed values, completes "must be ..."
-    parse : converts the text of the variable; raises ValueError when it is not allowed
-    """
-
-    allowed: str
-    parse: Callable[[str], Any]
-
-
-def _number(low: float, high: float, *, whole: bool = False, above: bool = False, unit: str = "") -> Kind:
-    """A number from `low` to `high`; `above` excludes `low` itself."""
-
-    def parse(text: str) -> float:
-        value = int(text) if whole else float(text)
-        if not low <= value <= high or not math.isfinite(value) or (above and value == low):
-            raise ValueError
-        return value
-
-    what = ("a whole number" if whole else "a number") + (f" of {unit}" if unit else "")
-    bounds = f"above {low:,g}" if above else f"from {low:,g} to {high:,g}"
-    return Kind(f"{what} {bounds}", parse)
-
-
-def _choice(*allowed: str) -> Kind:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError
-        return text
-
-    return Kind(f"one of {', '.join(allowed)}", parse)
-
-
-def _checkpoints(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not set(names) <= CHECKPOINTS.keys():
-        raise ValueError
-    return names
-
-
-def _folder(text: str) -> Path:
-    path = Path(text).expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise ValueError
-    return path
-
-
-def _flag(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError
-    return text == "1"
-
-
-_FLAG = Kind("1 or 0", _flag)
 
 
 def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "") -> dict[str, Any]:
@@ -107,7 +48,7 @@ class Settings:
     weights: Path = field(
         default_factory=weights_folder,
         metadata=_variable(
-            Kind("a folder", _folder),
+            FOLDER,
             "the weights folder",
             shown="`weights/` beside the package; of an installation: in the user's data folder",
         ),
@@ -115,7 +56,7 @@ class Settings:
     models: tuple[str, ...] = field(
         default=(),
         metadata=_variable(
-            Kind(f"names of checkpoints with commas between ({', '.join(CHECKPOINTS)})", _checkpoints),
+            choices("names of checkpoints", CHECKPOINTS),
             "checkpoints to load at start; others load when first asked for",
             shown="the best one for text",
         ),
@@ -123,7 +64,7 @@ class Settings:
     memory_gb: float | None = field(
         default=None,
         metadata=_variable(
-            _number(0, math.inf, above=True, unit="gigabytes"),
+            number(0, math.inf, above=True, unit="gigabytes"),
             "memory that loaded models may take; the least recently used leave first",
             shown="80 % of what is free at start",
         ),
@@ -131,72 +72,122 @@ class Settings:
     slots: int = field(
         default=8,
         metadata=_variable(
-            _number(1, 64, whole=True), "requests that `serve` carries out at the same time; others wait"
+            number(1, 64, whole=True), "requests that `serve` carries out at the same time; others wait"
         ),
     )
     precision: str | None = field(
         default=None,
         metadata=_variable(
-            _choice(*PRECISIONS),
+            choice(*PRECISIONS),
             "`exact`: float32, audiocraft's own tokens; `int8`: weights of 8 bits, on a CPU; `half`: on a GPU",
             shown="`exact` on a CPU, `half` on a GPU",
         ),
     )
     engine: str = field(
         default="own",
-        metadata=_variable(_choice(*ENGINES), "`reference` generates with audiocraft's own loop", shown="`own`"),
+        metadata=_variable(choice(*ENGINES), "`reference` generates with audiocraft's own loop", shown="`own`"),
     )
     cuda_graph: bool = field(
         default=True,
-        metadata=_variable(_FLAG, "`0` launches a GPU's kernels one by one instead of a step as a whole", shown="1"),
+        metadata=_variable(FLAG, "`0` launches a GPU's kernels one by one instead of a step as a whole", shown="1"),
     )
     separator: str = field(
         default="auto",
         metadata=_variable(
-            _choice(*SEPARATORS),
+            choice(*SEPARATORS),
             f"what takes recordings apart; `auto`: `{HTDEMUCS}` where it was fetched, else `{SPLEETER}`",
             shown="`auto`",
         ),
     )
     max_input_mb: float = field(
-        default=100.0, metadata=_variable(_number(1, 10_000), "the largest file that is fetched for a client, in MiB")
+        default=100.0, metadata=_variable(number(1, 10_000), "the largest file that is fetched for a client, in MiB")
     )
     allow_private_urls: bool = field(
         default=False,
-        metadata=_variable(
-            _FLAG, "`1` fetches from, and reports to, private addresses too: for an intranet", shown="0"
-        ),
+        metadata=_variable(FLAG, "`1` fetches from, and reports to, private addresses too: for an intranet", shown="0"),
     )
     queue: int = field(
         default=100,
-        metadata=_variable(_number(1, 10_000, whole=True), "predictions that may wait for their turn"),
+        metadata=_variable(number(1, 10_000, whole=True), "predictions that may wait for their turn"),
     )
     connections_per_address: int = field(
         default=1000,
         metadata=_variable(
-            _number(1, 10_000, whole=True), "connections that one address may have; a proxy before the service is one"
+            number(1, 10_000, whole=True), "connections that one address may have; a proxy before the service is one"
         ),
+    )
+    api_keys_file: Path | None = field(
+        default=None,
+        metadata=_variable(
+            FILE,
+            "the API keys of those who may use `serve`; `keys add` makes one",
+            shown="none, and whoever reaches the port may use it",
+        ),
+    )
+    hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_variable(
+            HOSTS,
+            "names by which clients reach `serve`, besides those of the loopback interface",
+            shown="any; on the loopback interface no others",
+        ),
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_variable(ORIGINS, "web pages of other hosts that may use `serve`; `*`: all of them", shown="none"),
+    )
+    requests_per_minute: float = field(
+        default=6000.0,
+        metadata=_variable(number(1, 1_000_000), "requests that one client may send, a minute's worth of them at once"),
+    )
+    max_audio_seconds: float = field(
+        default=1200.0,
+        metadata=_variable(
+            number(1, 1_000_000),
+            "audio that one request to a server may ask for, all variations together, in seconds",
+        ),
+    )
+    audio_seconds_per_minute: float = field(
+        default=6000.0,
+        metadata=_variable(
+            number(1, 1_000_000), "audio that one client may ask for, a minute's worth of it at once, in seconds"
+        ),
+    )
+    prediction_seconds: float = field(
+        default=3600.0,
+        metadata=_variable(number(1, 1_000_000), "how long a prediction may run, its wait not counted, in seconds"),
+    )
+    max_body_mb: float = field(
+        default=100.0, metadata=_variable(number(1, 100), "the largest body of a request, in MiB")
+    )
+    head_seconds: float = field(
+        default=10.0,
+        metadata=_variable(number(1, 3600), "how long the head of a request may take to arrive, in seconds"),
+    )
+    body_seconds: float = field(
+        default=300.0,
+        metadata=_variable(number(1, 3600), "how long the body of a request may take to arrive, in seconds"),
     )
     results: Path = field(
         default_factory=results_folder,
         metadata=_variable(
-            Kind("a folder", _folder),
+            FOLDER,
             "the folder of finished predictions, which outlive a restart",
             shown="in the user's folder for state",
         ),
     )
     keep_seconds: float = field(
         default=3600.0,
-        metadata=_variable(_number(0, 10_000_000), "how long finished predictions are kept, in seconds"),
+        metadata=_variable(number(0, 10_000_000), "how long finished predictions are kept, in seconds"),
     )
     drain_seconds: float = field(
         default=120.0,
-        metadata=_variable(_number(0, 86_400), "how long predictions may go on after SIGTERM, in seconds"),
+        metadata=_variable(number(0, 86_400), "how long predictions may go on after SIGTERM, in seconds"),
     )
     metrics: str = field(
         default="key",
         metadata=_variable(
-            _choice(*METRICS),
+            choice(*METRICS),
             "who may read `/metrics`; `key`: who has a key, where keys are needed; `open`: everybody; `off`: nobody",
             shown="`key`",
         ),
@@ -209,11 +200,11 @@ class Settings:
     )
     access_log: bool = field(
         default=True,
-        metadata=_variable(_FLAG, "`0`: no line of JSON on standard output for each request", shown="1"),
+        metadata=_variable(FLAG, "`0`: no line of JSON on standard output for each request", shown="1"),
     )
     port: int = field(
         default=5000,
-        metadata=_variable(_number(1, 65_535, whole=True), "where `serve` listens without `--port`", name="PORT"),
+        metadata=_variable(number(1, 65_535, whole=True), "where `serve` listens without `--port`", name="PORT"),
     )
 
 

@@ -22,6 +22,7 @@ from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.store import WeightStore
 from musicgen_service.service import MusicGenService
 from musicgen_service.serving import cog_server, supervisor, worker_metrics
+from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.routes import ROUTES
 from tests.serving.conftest import gateway_of
 
@@ -40,6 +41,7 @@ JOB = MANIFESTS["Job"]["spec"]["template"]["spec"]
 COMPOSE_FILE = yaml.safe_load(Path("deploy/compose.yaml").read_text())
 COMPOSE = COMPOSE_FILE["services"]["musicgen"]
 COMPOSE_FETCH = COMPOSE_FILE["services"]["weights"]
+COMPOSE_KEYS = COMPOSE_FILE["services"]["keys"]
 SERVE = ["python", "-m", "musicgen_service", "serve", "--host", "0.0.0.0", "--port", "5000"]
 IMAGE = f"musicgen:{__version__}"
 
@@ -89,7 +91,7 @@ def test_image_limits_memory_like_serve() -> None:
 def test_both_deployments_run_the_supervisor() -> None:
     # `args`: with `command` Kubernetes would leave out the image's entrypoint, tini.
     assert CONTAINER["args"] == COMPOSE["command"] == SERVE
-    for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH):
+    for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH, COMPOSE_KEYS):
         assert "entrypoint" not in container
     assert "command" not in CONTAINER and "command" not in FETCH
     assert CONTAINER["ports"][0]["containerPort"] == 5000
@@ -218,23 +220,24 @@ def test_both_run_as_an_ordinary_user() -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-    assert COMPOSE["user"] == "1000:1000" and COMPOSE_FETCH["user"].endswith("1000:1000}")
-    for service in (COMPOSE, COMPOSE_FETCH):
+    assert COMPOSE["user"] == COMPOSE_KEYS["user"] == "1000:1000"
+    assert COMPOSE_FETCH["user"].endswith("1000:1000}")
+    for service in (COMPOSE, COMPOSE_FETCH, COMPOSE_KEYS):
         assert service["cap_drop"] == ["ALL"] and service["read_only"] is True
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_home_and_temporary_files_are_in_tmp() -> None:
     environments = [{entry["name"]: entry["value"] for entry in container["env"]} for container in (CONTAINER, FETCH)]
-    environments += [COMPOSE["environment"], COMPOSE_FETCH["environment"]]
+    environments += [COMPOSE["environment"], COMPOSE_FETCH["environment"], COMPOSE_KEYS["environment"]]
     assert {environment["HOME"] for environment in environments} == {"/tmp"}
     for container in (CONTAINER, FETCH):
         assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
-    assert all(service["tmpfs"][0].startswith("/tmp:") for service in (COMPOSE, COMPOSE_FETCH))
+    assert all(service["tmpfs"][0].startswith("/tmp:") for service in (COMPOSE, COMPOSE_FETCH, COMPOSE_KEYS))
 
 
 def test_every_image_has_the_tag_that_the_page_for_operators_builds() -> None:
-    images = {container["image"] for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH)}
+    images = {container["image"] for container in (CONTAINER, FETCH, COMPOSE, COMPOSE_FETCH, COMPOSE_KEYS)}
     assert images == {IMAGE}
     assert set(re.findall(r"cog build .*?-t (\S+)", Path("docs/operators.md").read_text())) == {IMAGE}
 
@@ -242,7 +245,7 @@ def test_every_image_has_the_tag_that_the_page_for_operators_builds() -> None:
 def test_memory_is_limited() -> None:
     for container in (CONTAINER, FETCH):
         assert container["resources"]["limits"]["memory"]
-    for service in (COMPOSE, COMPOSE_FETCH):
+    for service in (COMPOSE, COMPOSE_FETCH, COMPOSE_KEYS):
         assert service["deploy"]["resources"]["limits"]["memory"]
     assert CONTAINER["resources"]["limits"]["nvidia.com/gpu"] == 1
 
@@ -259,7 +262,31 @@ def test_weights_volume_is_defined_filled_and_mounted() -> None:
     assert {"name": "weights", "mountPath": "/weights"} in FETCH["volumeMounts"]
     for environment in ({entry["name"]: entry["value"] for entry in FETCH["env"]}, COMPOSE_FETCH["environment"]):
         assert environment["MUSICGEN_WEIGHTS"] == "/weights"
-    assert COMPOSE_FETCH["volumes"] == ["../weights:/weights"] and COMPOSE["volumes"] == ["../weights:/weights:ro"]
+    assert COMPOSE_FETCH["volumes"] == ["../weights:/weights"] and "../weights:/weights:ro" in COMPOSE["volumes"]
+
+
+def test_keys_are_required_and_mounted() -> None:
+    environment = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
+    for given in (environment, COMPOSE["environment"], COMPOSE_KEYS["environment"]):
+        assert given["MUSICGEN_API_KEYS_FILE"] == "/keys/api-keys"
+    # Folders: of a file that is replaced, a mount would keep showing what it was.
+    assert {"name": "keys", "mountPath": "/keys", "readOnly": True} in CONTAINER["volumeMounts"]
+    volume = {volume["name"]: volume for volume in POD["volumes"]}["keys"]
+    assert "items" not in volume["secret"] and volume["secret"]["defaultMode"] == 0o440
+    assert "../keys:/keys:ro" in COMPOSE["volumes"] and COMPOSE_KEYS["volumes"] == ["../keys:/keys"]
+    assert (
+        f"generic {volume['secret']['secretName']} --from-file=api-keys" in Path("deploy/kubernetes.yaml").read_text()
+    )
+
+
+def test_a_key_is_made_as_the_compose_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *command, name = COMPOSE_KEYS["command"]
+    assert command[:3] == ["python", "-m", "musicgen_service"]
+    monkeypatch.setenv("MUSICGEN_API_KEYS_FILE", str(tmp_path / "api-keys"))
+    cli.main([*command[3:], name.removeprefix("${NAME:-").removesuffix("}")])
+    assert ApiKeys(tmp_path / "api-keys").name_of(capsys.readouterr().out.strip()) == "default"
 
 
 @pytest.mark.parametrize("command", [FETCH["args"], COMPOSE_FETCH["command"]], ids=["kubernetes", "compose"])

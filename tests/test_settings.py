@@ -34,6 +34,16 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_ALLOW_PRIVATE_URLS": "1",
         "MUSICGEN_QUEUE": "7",
         "MUSICGEN_CONNECTIONS_PER_ADDRESS": "8",
+        "MUSICGEN_API_KEYS_FILE": str(tmp_path / "keys"),
+        "MUSICGEN_HOSTS": "Music.example.com, musicgen, [fd00::1]",
+        "MUSICGEN_CORS_ORIGINS": "https://app.example.com:8443",
+        "MUSICGEN_REQUESTS_PER_MINUTE": "9",
+        "MUSICGEN_MAX_AUDIO_SECONDS": "10",
+        "MUSICGEN_AUDIO_SECONDS_PER_MINUTE": "11",
+        "MUSICGEN_PREDICTION_SECONDS": "12",
+        "MUSICGEN_MAX_BODY_MB": "13",
+        "MUSICGEN_HEAD_SECONDS": "14",
+        "MUSICGEN_BODY_SECONDS": "15",
         "MUSICGEN_RESULTS": str(tmp_path),
         "MUSICGEN_KEEP_SECONDS": "60",
         "MUSICGEN_DRAIN_SECONDS": "0",
@@ -43,8 +53,12 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "PORT": "5702",
     }
     models, socket = ("small", "stereo-melody"), Path("/run/metrics.sock")
-    expected = (tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8, tmp_path, 60, 0)
-    assert load(environment) == Settings(*expected, "open", socket, False, 5702)
+    hosts, origins = ("music.example.com", "musicgen", "[fd00::1]"), ("https://app.example.com:8443",)
+    assert load(environment) == Settings(
+        *(tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8),
+        *(tmp_path / "keys", hosts, origins, 9, 10, 11, 12, 13, 14, 15),
+        *(tmp_path, 60, 0, "open", socket, False, 5702),
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,6 +85,11 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         ("MUSICGEN_WEIGHTS", __file__, "a folder"),
         ("MUSICGEN_METRICS", "yes", "one of key, open, off"),
         ("MUSICGEN_ACCESS_LOG", "all", "1 or 0"),
+        ("MUSICGEN_API_KEYS_FILE", "/", "a file"),
+        ("MUSICGEN_HOSTS", "https://music.example.com", "names of hosts with commas between"),
+        ("MUSICGEN_HOSTS", "music.example.com:5000", "names of hosts with commas between"),
+        ("MUSICGEN_CORS_ORIGINS", "app.example.com", "origins such as https://"),
+        ("MUSICGEN_CORS_ORIGINS", "https://app.example.com/", "origins such as https://"),
         ("PORT", "http", "a whole number from 1 to 65,535"),
         ("PORT", "70000", "a whole number from 1 to 65,535"),
         ("PORT", "9" * 5000, "a whole number from 1 to 65,535"),

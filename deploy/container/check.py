@@ -26,8 +26,11 @@ from typing import Any
 
 import yaml
 
+from musicgen_service.serving import api_keys
+
 _ENTER = Path(__file__).with_name("enter.sh")
 _ADDRESS = "http://127.0.0.1:5000"
+_headers = {"Content-Type": "application/json"}
 _TIMEOUT = 600
 """Maximum seconds for a server to become ready, and for a prediction."""
 _DRAIN_SECONDS = 40
@@ -133,7 +136,7 @@ def health() -> str:
 def predict(**inputs: Any) -> tuple[int, dict[str, Any]]:
     """Request a prediction; returns status and body."""
     body = json.dumps({"input": inputs}).encode()
-    request = urllib.request.Request(f"{_ADDRESS}/predictions", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(f"{_ADDRESS}/predictions", body, _headers)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:
             return reply.status, json.load(reply)
@@ -216,6 +219,16 @@ def check_contents(root: Path) -> str:
     return f"{int(used.stdout.split()[0]) / 1000:.2f} GB"
 
 
+def _make_key(root: Path) -> str:
+    """Write a file of API keys to where the manifest has it, for any user to read; returns its key."""
+    file = root / "keys" / "api-keys"
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    key = api_keys.add(file, "check")
+    file.chmod(0o444)
+    return key
+
+
 def main() -> None:
     """Run all checks; prints a line of figures, or exits with status 1 and the failure."""
     root, config = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())["OCIv1"]["config"]
@@ -223,6 +236,7 @@ def main() -> None:
     deployment, *_ = yaml.safe_load_all(Path("deploy/kubernetes.yaml").read_text())
     [pod] = deployment["spec"]["template"]["spec"]["containers"]
     as_manifest = [f"{entry['name']}={entry['value']}" for entry in pod["env"]]
+    _headers["Authorization"] = f"Bearer {_make_key(root)}"
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     figures = [f"image {check_contents(root)} with torch for CPUs, {sys.argv[3]}"]
     runs: list[tuple[str, list[str], list[str]]]

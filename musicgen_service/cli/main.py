@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "answer HTTP requests with Cog's server",
     "batch": "make the clips of a list of requests; goes on where it stopped",
     "export": "write the clips of a batch as a data set",
+    "keys": "add, list and remove the API keys of those who may use a server",
     "weights": "list, fetch and verify checkpoints",
     "recipe": "print the command that makes a clip again",
     "analyse": "print tempo, beats, key, loudness and chords of a recording",
@@ -91,8 +92,9 @@ def _sentence(error: Exception) -> str:
     # Imported here: a command that succeeds does not need them.
     from musicgen_service.audio.recipe import RecipeError
     from musicgen_service.client_errors import CLIENT_SAFE_ERRORS
+    from musicgen_service.serving.api_keys import KeysError
 
-    if isinstance(error, (*CLIENT_SAFE_ERRORS, RecipeError)):
+    if isinstance(error, (*CLIENT_SAFE_ERRORS, KeysError, RecipeError)):
         return str(error)
     raise error
 

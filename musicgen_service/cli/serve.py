@@ -15,6 +15,11 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, metavar="N", help="the port to listen on (default: $PORT, or else 5000)")
     parser.add_argument("--as", **systems_option())
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen beyond this machine without API keys",
+    )
     parser.set_defaults(run=run)
 
 
@@ -25,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
 
     port = options.port if options.port is not None else settings.load().port
     try:
-        serve(options.host, port, options.system)
+        serve(options.host, port, options.system, insecure=options.insecure)
     except ServeError as error:
         raise CommandError(str(error)) from None
 

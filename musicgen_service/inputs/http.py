@@ -5,13 +5,16 @@ target of a redirect is checked like any other address.
 """
 
 import http.client
+import io
 import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import certifi
@@ -23,10 +26,15 @@ MAX_REDIRECTS = 5
 IDLE_TIMEOUT = 10.0
 """Seconds without a byte after which a transfer is abandoned."""
 _CHUNK_SIZE = 65_536
+_MAX_LINES = 200_000
+"""Maximum lines around a body: interim responses, headers, sizes of chunks. 100 MiB in chunks of 1 KiB have half."""
+_LOOKUPS = threading.BoundedSemaphore(64)
+"""Name resolutions at a time. One cannot be interrupted, and a name server may take its time."""
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 """Characters of a path or query that are not percent-encoded, besides letters and digits; `%` keeps escapes intact."""
 BLANK = "".join(map(chr, range(33))) + "\x7f\x85\xa0\u200b\u2028\u2029\u3000\ufeff"
 """Stripped from both ends of an address: control characters, and the blanks that come with pasted text."""
+_ABANDONED = "nobody waits for it any more."
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _NO_HOST = re.compile(r"[\s\\<>^`{|}\"]")
 
@@ -36,21 +44,42 @@ class SourceError(ValueError):
 
 
 class Transfer:
-    """The connection of a fetch, which another thread can close at any time.
-
-    Only name resolution cannot be interrupted.
-    """
+    """The connection of a fetch, which another thread can close at any time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
-        self._ended = False
+        self._ended = Future[None]()
+
+    def resolve(self, host: str, port: int) -> str:
+        """Resolve a host; see `addresses.resolve`. It ends with the transfer, while the lookup goes on in a thread."""
+        if not _LOOKUPS.acquire(blocking=False):
+            raise SourceError("too many host names are being looked up: try again in a moment.")
+        found = Future[str]()
+
+        def look_up() -> None:
+            try:
+                found.set_result(addresses.resolve(host, port))
+            except Exception as error:
+                found.set_exception(error)
+            finally:
+                _LOOKUPS.release()
+
+        threading.Thread(target=look_up, name="lookup", daemon=True).start()
+        either: list[Future[Any]] = [found, self._ended]
+        wait(either, return_when=FIRST_COMPLETED)
+        if not found.done():
+            raise SourceError(_ABANDONED)
+        try:
+            return found.result()
+        except addresses.AddressError as error:
+            raise SourceError(str(error)) from None
 
     def open(self, address: str) -> socket.socket:
         """Create a socket for an IP address and close the previous one."""
         with self._lock:
-            if self._ended:
-                raise SourceError("nobody waits for it any more.")
+            if self._ended.done():
+                raise SourceError(_ABANDONED)
             connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
             self._close()
             # A duplicate: TLS takes over the socket itself.
@@ -60,7 +89,8 @@ class Transfer:
     def end(self) -> None:
         """Close the connection; a pending operation on it fails at once."""
         with self._lock:
-            self._ended = True
+            if not self._ended.done():
+                self._ended.set_result(None)
             self._close()
 
     def _close(self) -> None:
@@ -164,13 +194,37 @@ def _target(parts: SplitResult) -> str:
     return quote(parts.path or "/", _SAFE) + query
 
 
+class _Reader(io.BufferedReader):
+    """Reads a response with a limited number of lines.
+
+    `http.client` takes any number of interim responses and of trailers, and chunks of any size: a server that sends
+    them without end would keep a processor busy.
+    """
+
+    _lines = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line."""
+        self._lines += 1
+        if self._lines > _MAX_LINES:
+            raise http.client.HTTPException
+        return super().readline(size)
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = _Reader(self.fp.detach())
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Response
+
+
 @contextmanager
 def _get(address: _Address, transfer: Transfer) -> Iterator[http.client.HTTPResponse]:
-    try:
-        pinned = addresses.resolve(address.host, address.port)
-    except addresses.AddressError as error:
-        raise SourceError(str(error)) from None
-    connection = http.client.HTTPConnection(pinned, address.port)
+    pinned = transfer.resolve(address.host, address.port)
+    connection = _Connection(pinned, address.port)
     try:
         connection.sock = transfer.open(pinned)
         connection.sock.settimeout(IDLE_TIMEOUT)

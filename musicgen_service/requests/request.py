@@ -87,6 +87,15 @@ class GenerationRequest:
         return [variation_seed(self.seed, index) for index in range(self.variations)]
 
     @property
+    def audio_seconds(self) -> float:
+        """How much audio it asks for, all variations together; a loop counts as the longest that it may be."""
+        seconds = self.duration
+        if self.input_audio is not None and "duration" in self.spec.unused:
+            end = self.input_audio.seconds if self.continuation_end is None else self.continuation_end
+            seconds = min(end, self.input_audio.seconds) - self.continuation_start
+        return seconds * self.variations
+
+    @property
     def requested_tempo(self) -> float | None:
         """The tempo asked for, in beats per minute: `bpm`, or the only one that the prompt names."""
         named = tempo.read(self.prompt or "")

@@ -6,37 +6,49 @@ hundred times the memory of their text.
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from musicgen_service.serving import json_text
+from musicgen_service.serving import clients, json_text
 from musicgen_service.serving.refusals import Refusal
 
-MAX_BODY = 100 * 2**20
-"""Maximum bytes of a request's body; Cog's own limit."""
-BODY_SECONDS = 300.0
-"""Maximum time for a body to arrive."""
-MAX_HELD = 6 * MAX_BODY
-"""Maximum bytes of all requests that arrive, wait or run."""
+_ALWAYS_HELD = 64 * 2**10
+"""Bytes that a client may hold whatever others hold: enough for a request without a file."""
 _MAX_SEPARATORS = 100_000
 """Maximum number of each character that separates values. A prompt has 4,000 characters at most."""
 _MAX_TEXT = 65_536
 """Maximum bytes of a string that is not ASCII: one such character makes Python store four bytes for each."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Limits on bodies.
+
+    Attributes
+    ----------
+    size : maximum bytes of one; 100 MiB is Cog's own limit
+    seconds : maximum time for one to arrive
+    """
+
+    size: int = 100 * 2**20
+    seconds: float = 300.0
+
+
 class Memory:
-    """Counts the bytes of requests that are held, up to a maximum.
+    """Counts the bytes that are held, up to a maximum.
 
     Parameters
     ----------
     maximum : in bytes
     """
 
-    def __init__(self, maximum: int = MAX_HELD) -> None:
+    def __init__(self, maximum: int) -> None:
         self._maximum = maximum
         self.held = 0
 
@@ -56,14 +68,54 @@ class Memory:
         """Count bytes as no longer held."""
         self.held -= count
 
+
+class BodyMemory:
+    """Counts the bytes of requests that arrive, wait or run, up to six of the largest, half of them of one client.
+
+    Parameters
+    ----------
+    limits : on bodies
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._held = Counter[str]()
+
+    @property
+    def held(self) -> int:
+        """Bytes of all requests."""
+        return self._held.total()
+
+    def take(self, client: str, count: int) -> None:
+        """Count bytes as held by a client.
+
+        Raises
+        ------
+        Refusal
+            When there would be too many.
+        """
+        own, maximum = self._held[client] + count, 6 * self.limits.size
+        if own > _ALWAYS_HELD:
+            if own > maximum // 2:
+                raise Refusal(429, "You have too many large requests open: wait for one to end.", retry_after=5)
+            if self.held + count > maximum:
+                raise Refusal(503, "The service holds too many large requests: try again in a moment.")
+        self._held[client] = own
+
+    def release(self, client: str, count: int) -> None:
+        """Count bytes as no longer held."""
+        self._held[client] -= count
+        if not self._held[client]:
+            del self._held[client]
+
     @contextmanager
-    def receiving(self) -> Iterator["_Received"]:
+    def receiving(self, client: str) -> Iterator["_Received"]:
         """Count what a body takes for the length of the block."""
-        received = _Received(self)
+        received = _Received(self, client)
         try:
             yield received
         finally:
-            self.release(received.size)
+            self.release(client, received.size)
 
 
 class _Received:
@@ -72,10 +124,12 @@ class _Received:
     Parameters
     ----------
     memory : where they count as held
+    client : who sends them
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: BodyMemory, client: str) -> None:
         self._memory = memory
+        self._client = client
         self._parts: list[bytes] = []
         self.size = 0
 
@@ -87,9 +141,9 @@ class _Received:
         Refusal
             When the body is too large, or too much is held.
         """
-        if self.size + len(part) > MAX_BODY:
-            raise _too_large()
-        self._memory.take(len(part))
+        if self.size + len(part) > self._memory.limits.size:
+            raise _too_large(self._memory.limits)
+        self._memory.take(self._client, len(part))
         self.size += len(part)
         self._parts.append(part)
 
@@ -99,7 +153,7 @@ class _Received:
         return b"".join(parts)
 
 
-async def read(request: Request, memory: Memory) -> Any:
+async def read(request: Request, memory: BodyMemory) -> Any:
     """Receive and parse a JSON body.
 
     Parameters
@@ -116,19 +170,19 @@ async def read(request: Request, memory: Memory) -> Any:
     Refusal
         When it is too large, too slow, or not JSON.
     """
-    headers = request.headers
+    headers, limits = request.headers, memory.limits
     if "content-length" in headers and "transfer-encoding" in headers:
         raise Refusal(400, "A request may have either Content-Length or Transfer-Encoding.")
     length = headers.get("content-length", "0")
-    if len(length) > 15 or int(length) > MAX_BODY:
-        raise _too_large()
-    with memory.receiving() as received:
+    if len(length) > 15 or int(length) > limits.size:
+        raise _too_large(limits)
+    with memory.receiving(clients.owner(request)) as received:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(limits.seconds):
                 async for part in request.stream():
                     received.add(part)
         except TimeoutError:
-            raise Refusal(408, f"A request's body must arrive within {BODY_SECONDS:g} s.") from None
+            raise Refusal(408, f"A request's body must arrive within {limits.seconds:g} s.") from None
         except ClientDisconnect:
             raise Refusal(400, "The request's body ended early.") from None
         if not received.size:
@@ -163,10 +217,7 @@ def _check_type(request: Request) -> None:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(415, "A compressed body is not accepted.")
     kind = Message()
-    # A web page of another origin, which may send a body of no type without asking, names its origin.
-    kind["Content-Type"] = request.headers.get("content-type") or (
-        "" if "origin" in request.headers else "application/json"
-    )
+    kind["Content-Type"] = request.headers.get("content-type") or "application/json"
     if kind.get_content_type() != "application/json":
         raise Refusal(415, "A request needs the header Content-Type: application/json.")
     charset = kind.get_param("charset", "utf-8")
@@ -192,5 +243,5 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, f"A request may have {MAX_BODY >> 20} MiB at most.")
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(413, f"A request may have {limits.size / 2**20:g} MiB at most.")

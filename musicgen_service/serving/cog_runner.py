@@ -39,6 +39,7 @@ class ServiceRunner(BaseRunner):
         """Load the models named in `MUSICGEN_MODELS`; called by Cog."""
         given = settings.load_at_start()
         self.start(given.models)
+        self.service.max_audio_seconds = given.max_audio_seconds
         if given.metrics_socket is not None:
             from musicgen_service.serving import worker_metrics
 

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 from musicgen_service import folders, outputs, predictors, settings
-from musicgen_service.serving import audio_socket, gateway, schema, supervisor
+from musicgen_service.serving import audio_socket, bodies, gateway, http_server, schema, supervisor
+from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.gateway import GatewayOptions
+from musicgen_service.serving.hosts import is_loopback
 
 MEMORY = {
     # Cog runs a prediction in any free thread, and glibc gives each thread an arena that it never returns: the worker
@@ -27,18 +29,28 @@ connects to the gateway alone. What the worker fetches is checked against the au
 
 
 class ServeError(RuntimeError):
-    """The server cannot listen at its address."""
+    """The server cannot, or must not, listen at its address."""
 
 
-def serve(host: str, port: int, system: str | None = None) -> None:
+def serve(host: str, port: int, system: str | None = None, *, insecure: bool = False) -> None:
     """Run Cog's server, with a drop-in predictor or our own, until a signal stops it.
+
+    Parameters
+    ----------
+    host, port : where clients reach it
+    system : whose drop-in it is; None for our own predictor
+    insecure : whether others than this machine may use it without an API key
 
     Raises
     ------
     ServeError
-        When the address is in use, or binding to it is not permitted.
+        When the address is in use, or binding to it is not permitted, or it is not this machine's own and nobody
+        needs a key.
+    KeysError
+        When the file of API keys cannot be used.
     """
     predictor, given = predictors.predictor(system), settings.load()
+    keys = None if given.api_keys_file is None else ApiKeys(given.api_keys_file)
     overrides = {
         # The server starts its worker as plain `python`, which must be the interpreter with coglet installed.
         "PATH": _prepended("PATH", Path(sys.executable).parent),
@@ -53,6 +65,11 @@ def serve(host: str, port: int, system: str | None = None) -> None:
     for prefix in (supervisor.PREFIX, outputs.PREFIX, gateway.PREFIX, audio_socket.PREFIX):
         folders.sweep(prefix)
     try:
+        if keys is None and not insecure and not is_loopback(http_server.resolve(host, port)):
+            raise ServeError(
+                f"To listen on {host}, which others than this machine may reach, name a file of API keys in "
+                "MUSICGEN_API_KEYS_FILE (`keys add` makes one), or let everybody in with --insecure."
+            )
         server = supervisor.Supervisor(
             (host, port),
             command,
@@ -63,13 +80,22 @@ def serve(host: str, port: int, system: str | None = None) -> None:
             given.drain_seconds,
             GatewayOptions(
                 schema.build(predictor),
-                given.slots,
-                given.queue,
-                given.connections_per_address,
-                given.results,
-                given.keep_seconds,
-                given.metrics,
-                given.access_log,
+                slots=given.slots,
+                places=given.queue,
+                connections_per_address=given.connections_per_address,
+                head_seconds=given.head_seconds,
+                body_limits=bodies.Limits(int(given.max_body_mb * 2**20), given.body_seconds),
+                keys=keys,
+                hosts=given.hosts,
+                origins=given.cors_origins,
+                requests_per_minute=given.requests_per_minute,
+                max_audio_seconds=given.max_audio_seconds,
+                audio_seconds_per_minute=given.audio_seconds_per_minute,
+                prediction_seconds=given.prediction_seconds,
+                results=given.results,
+                keep_seconds=given.keep_seconds,
+                metrics=given.metrics,
+                access_log=given.access_log,
             ),
         )
     except (OSError, OverflowError) as error:

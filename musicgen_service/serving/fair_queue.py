@@ -1,4 +1,4 @@
-"""A bounded queue that takes one item of each client in turn."""
+"""A bounded queue that takes one item of each client in turn, and has a place for each."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ class FairQueue(Generic[_T]):
 
     Parameters
     ----------
-    maximum : number of items that may wait
+    maximum : number of items that may wait, beside the first ones of clients that come when it is full
     """
 
     def __init__(self, maximum: int) -> None:
@@ -22,10 +22,16 @@ class FairQueue(Generic[_T]):
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no further item may wait."""
-        return len(self) >= self._maximum
+    def has_place(self, client: str) -> bool:
+        """Whether a further item of a client may wait.
+
+        A client that has none waiting always gets a place, until as many clients wait as there are places. Others may
+        have an equal share of the places at most, those that they had before more clients came not counted.
+        """
+        waiting = len(self._waiting.get(client, ()))
+        if not waiting:
+            return len(self._waiting) < self._maximum
+        return len(self) < self._maximum and waiting < max(1, self._maximum // len(self._waiting))
 
     def add(self, client: str, item: _T) -> None:
         """Add an item of a client, behind those of the same client."""

@@ -14,15 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from musicgen_service import folders
 from musicgen_service.progress import log
 from musicgen_service.serving import bodies, connections, http_server, request_log
+from musicgen_service.serving.access import Access
+from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
+from musicgen_service.serving.hosts import Hosts, is_loopback
 from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.predictions import Predictions
+from musicgen_service.serving.rates import Rate
 from musicgen_service.serving.request_log import RequestLog
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.routes import Routes
@@ -41,6 +47,14 @@ class GatewayOptions:
     slots : number of predictions that Cog carries out at the same time
     places : number of predictions that may wait
     connections_per_address : maximum connections of one address
+    head_seconds : maximum time for the head of a request to arrive
+    body_limits : see `bodies.Limits`; None for the defaults
+    keys : API keys that are valid; None when nobody needs one
+    hosts, origins : see `Hosts`
+    requests_per_minute : how many requests a client may send
+    max_audio_seconds : how much audio one request may ask for
+    audio_seconds_per_minute : how much audio a client may ask for
+    prediction_seconds : how long a prediction may run
     results : folder of finished predictions, in a sub-folder for each port; None for a temporary one
     keep_seconds : how long they are kept
     metrics : who may read the metrics; one of `settings.METRICS`
@@ -51,6 +65,15 @@ class GatewayOptions:
     slots: int = 1
     places: int = 100
     connections_per_address: int = 1000
+    head_seconds: float = 10.0
+    body_limits: bodies.Limits | None = None
+    keys: ApiKeys | None = None
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    requests_per_minute: float = 6000.0
+    max_audio_seconds: float = 1200.0
+    audio_seconds_per_minute: float = 6000.0
+    prediction_seconds: float = 3600.0
     results: Path | None = None
     keep_seconds: float = 3600.0
     metrics: str = "key"
@@ -84,14 +107,21 @@ class Gateway:
     ) -> None:
         self.metrics = Metrics(worker_socket)
         self.availability = Availability(upstream_port, folder_problem)
-        self._memory = bodies.Memory()
+        self._memory = bodies.BodyMemory(options.body_limits)
         listener = http_server.listen(*address)
         self._audio = AudioSocket()
         self._cog = CogClient(upstream_port, self.availability.start_problem, self._audio)
         self._own_folder: folders.OwnFolder | None = None
         self._results = self._open_results(options, listener.getsockname()[1])
         self._predictions = Predictions(
-            self._cog, options.slots, options.places, self._memory, self._results, self.metrics
+            self._cog,
+            options.slots,
+            options.places,
+            self._memory,
+            self._results,
+            self.metrics,
+            Rate(options.audio_seconds_per_minute),
+            options.prediction_seconds,
         )
         self._webhooks = Webhooks()
         routes = Routes(
@@ -102,12 +132,16 @@ class Gateway:
             self._results,
             self._memory,
             options.schema,
+            options.max_audio_seconds,
             None if options.metrics == "off" else self.metrics,
         )
-        self.limits = connections.Limits(options.connections_per_address, connections.max_connections())
+        self.limits = connections.Limits(
+            options.connections_per_address, connections.max_connections(), options.head_seconds
+        )
         self._add_gauges(options)
         write = request_log.write_line if options.access_log else None
-        application = RequestLog(routes.application(self._running), self.metrics, write)
+        middleware = _middleware(options, is_loopback(listener.getsockname()[0]))
+        application = RequestLog(routes.application(self._running, middleware), self.metrics, write)
         server = http_server.server(application, connections.protocol(self.limits), self.limits.total)
         self._thread = http_server.ServerThread(listener, server)
         self.address = self._thread.address
@@ -173,3 +207,22 @@ class Gateway:
                 log(f"results will not survive a restart: {options.results} cannot be written ({error})")
         self._own_folder = folders.OwnFolder(PREFIX)
         return Results(self._own_folder.path, options.keep_seconds)
+
+
+def _middleware(options: GatewayOptions, is_local: bool) -> list[Middleware]:
+    """What a request goes through before its route, the outermost first."""
+    cross_origin = Middleware(
+        CORSMiddleware,
+        allow_origins=options.origins,
+        allow_methods=("GET", "HEAD", "POST", "PUT"),
+        allow_headers=("Authorization", "Content-Type", "Prefer", "Range"),
+        expose_headers=(
+            *("Content-Disposition", "Content-Range", "ETag", "Retry-After"),
+            *("X-Audio-Level", "X-Prediction-Id", "X-Real-Time-Factor"),
+        ),
+    )
+    return [
+        Middleware(Hosts, options.hosts, options.origins, is_local),
+        *([cross_origin] if options.origins else []),
+        Middleware(Access, options.keys, Rate(options.requests_per_minute), shows_metrics=options.metrics == "open"),
+    ]

@@ -18,6 +18,19 @@ _CLOSE_SECONDS = 5
 """Maximum time for open connections to close when the server stops."""
 
 
+def resolve(host: str, port: int) -> str:
+    """The IP address that a host is listened on at.
+
+    Raises
+    ------
+    OSError
+        When it is unknown.
+    OverflowError
+        When there is no such port.
+    """
+    return str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Bind a socket.
 

@@ -40,6 +40,7 @@ class Prediction:
     saved : its files, where they have been saved
     is_watched : whether somebody may ask for its log and progress before it has ended
     base_url : address of the service, where the client asks for addresses in the place of data URIs
+    audio_seconds : how much audio the client asks for
     is_cancelled : whether its client has asked for its end
     is_heard : whether it goes on only as long as somebody listens
     recording : its audio, as far as it has been made
@@ -63,6 +64,7 @@ class Prediction:
     saved: Saved | None = None
     is_watched: bool = True
     base_url: str | None = None
+    audio_seconds: float = 0.0
     is_cancelled: bool = False
     is_heard: bool = False
     recording: Recording = field(default_factory=Recording)

@@ -7,11 +7,12 @@ import traceback
 from collections import deque
 from functools import partial
 
-from musicgen_service.serving.bodies import Memory
+from musicgen_service.serving.bodies import BodyMemory
 from musicgen_service.serving.cog_client import CogClient, CogLost
 from musicgen_service.serving.fair_queue import FairQueue
 from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.rates import Rate
 from musicgen_service.serving.refusals import BROKEN, Refusal
 from musicgen_service.serving.results import Results
 
@@ -38,10 +39,20 @@ class Predictions:
     memory : counts the inputs of predictions that wait or run
     results : keeps those that have ended
     metrics : counts them
+    audio : seconds of audio that clients may ask for
+    max_seconds : how long a prediction may run
     """
 
     def __init__(
-        self, cog: CogClient, slots: int, places: int, memory: Memory, results: Results, metrics: Metrics
+        self,
+        cog: CogClient,
+        slots: int,
+        places: int,
+        memory: BodyMemory,
+        results: Results,
+        metrics: Metrics,
+        audio: Rate,
+        max_seconds: float,
     ) -> None:
         self._cog = cog
         self._slots = slots
@@ -49,6 +60,8 @@ class Predictions:
         self._memory = memory
         self._results = results
         self._metrics = metrics
+        self._audio = audio
+        self._max_seconds = max_seconds
         self._tasks: dict[Prediction, asyncio.Task[None]] = {}
         self._unfinished: dict[tuple[str, str], Prediction] = {}
         self._releases: set[asyncio.Task[None]] = set()
@@ -81,14 +94,17 @@ class Predictions:
         Raises
         ------
         Refusal
-            When too many are waiting, or their inputs are too large.
+            When too many are waiting, their inputs are too large, or its client asks for too much audio.
         """
-        if self._queue.is_full and len(self._tasks) >= self._slots:
+        if not self._queue.has_place(prediction.owner):
             seconds = self._expected_seconds(self._slots)
             retry_after = _UNKNOWN_WAIT if seconds is None else max(1, math.ceil(seconds))
             raise Refusal(429, "Too many predictions are waiting: try again later.", retry_after=retry_after)
         size = sum(len(value) for value in prediction.request.inputs.values() if isinstance(value, str))
-        self._memory.take(size)
+        self._memory.take(prediction.owner, size)
+        if wait := self._audio.take(prediction.owner, prediction.audio_seconds):
+            self._memory.release(prediction.owner, size)
+            raise Refusal(429, "You ask for too much audio: try again later.", retry_after=math.ceil(wait))
         self._unfinished[prediction.owner, prediction.id] = prediction
         self._releases.add(task := asyncio.create_task(self._release(prediction, size)))
         task.add_done_callback(self._releases.discard)
@@ -127,7 +143,9 @@ class Predictions:
         name = prediction.owner, prediction.id
         if self._unfinished.get(name) is prediction:  # and no later one of the same name
             del self._unfinished[name]
-        self._memory.release(size)
+        self._memory.release(prediction.owner, size)
+        if prediction.started_at is None:
+            self._audio.give_back(prediction.owner, prediction.audio_seconds)
 
     def _start_next(self) -> None:
         while len(self._tasks) < self._slots and len(self._queue):
@@ -141,8 +159,15 @@ class Predictions:
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    reply = await self._cog.predict(prediction)
+                    # Cog cancels a prediction when the connection is closed.
+                    async with asyncio.timeout(self._max_seconds):
+                        reply = await self._cog.predict(prediction)
                     break
+                except TimeoutError:
+                    longest = f"{self._max_seconds:,.10g} s"
+                    raise Refusal(
+                        504, f"The prediction was ended after {longest}, the longest that it may run."
+                    ) from None
                 except CogLost:
                     # Whoever has heard its beginning would hear another beginning.
                     if attempt == _ATTEMPTS or prediction.is_cancelled or prediction.recording.size:

@@ -1,11 +1,12 @@
 """The routes of the gateway, as an ASGI application."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.webhooks import Address, Webhooks
+from musicgen_service.serving.work import Work
 
 ROUTES = {
     "GET /": "which routes there are",
@@ -68,6 +70,7 @@ class Routes:
     results : of predictions that have ended
     memory : counts the bodies of requests
     schema : of the predictor, in the form of Cog's; without it, inputs are not checked before Cog
+    max_audio_seconds : how much audio one request may ask for
     metrics : shown to clients; None when nobody may read them
     """
 
@@ -78,8 +81,9 @@ class Routes:
         predictions: Predictions,
         webhooks: Webhooks,
         results: Results,
-        memory: bodies.Memory,
+        memory: bodies.BodyMemory,
         schema: Mapping[str, Any] | None,
+        max_audio_seconds: float,
         metrics: Metrics | None,
     ) -> None:
         self._metrics = metrics
@@ -91,8 +95,9 @@ class Routes:
         self._memory = memory
         self._schema = schema
         self._checks = InputChecks(schema) if schema else None
+        self._work = Work(schema, max_audio_seconds) if schema else None
 
-    def application(self, lifespan: StatelessLifespan[Starlette]) -> Starlette:
+    def application(self, lifespan: StatelessLifespan[Starlette], middleware: Sequence[Middleware]) -> Starlette:
         """The ASGI application."""
         routes = [
             _route("/", GET=self._root),
@@ -109,7 +114,7 @@ class Routes:
             _route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
             _route("/files/{token}/{name}", GET=self._file),
         ]
-        return Starlette(routes=routes, exception_handlers=refusals.HANDLERS, lifespan=lifespan)
+        return Starlette(routes=routes, middleware=middleware, exception_handlers=refusals.HANDLERS, lifespan=lifespan)
 
     async def _root(self, request: Request) -> Response:
         return reply(200, {"service": "musicgen-service", "version": __version__, "routes": ROUTES})
@@ -175,6 +180,7 @@ class Routes:
         task = TASKS.get(str(asked.inputs.get("task")))
         if is_heard and task is not None and task.not_streamed is not None:
             raise Refusal(422, task.not_streamed)
+        audio_seconds = self._work.check(asked.inputs) if self._work else 0.0
         webhook = None if asked.webhook is None else await Address.check(asked.webhook)
         await asyncio.to_thread(self._availability.check)
         owner = clients.owner(request)
@@ -183,7 +189,14 @@ class Routes:
         preferences = _preferences(request)
         # Without an id nobody can name it before its reply.
         is_watched = is_heard or asked.id is not None or webhook is not None or "respond-async" in preferences
-        prediction = Prediction(asked, owner, request.state.trace, is_watched=is_watched, is_heard=is_heard)
+        prediction = Prediction(
+            asked,
+            owner,
+            request.state.trace,
+            is_watched=is_watched,
+            is_heard=is_heard,
+            audio_seconds=audio_seconds,
+        )
         if is_heard or preferences & {"respond-async", "output=url"}:
             prediction.base_url = _base_url(request)
         request.state.prediction = prediction.id

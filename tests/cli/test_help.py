@@ -53,7 +53,20 @@ def test_help_lists_every_input_as_in_the_schema(
         assert shown.endswith("; no default]" if default is None else f"; default {default}]"), shown
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS, "weights list", "weights fetch", "weights verify", "weights path"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        *COMMANDS,
+        "weights list",
+        "weights fetch",
+        "weights verify",
+        "weights path",
+        "keys add",
+        "keys list",
+        "keys remove",
+    ],
+)
 def test_help_fits_a_terminal(command: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     text = help_of(capsys, *command.split())
@@ -79,6 +92,7 @@ SLOW = ("torch", "transformers", "librosa", "audiocraft", "scipy.signal")
         ("predict --as m3maker --help", ()),
         ("serve --help", ("cog",)),
         ("completion bash", ("numpy", "cog")),
+        ("keys list", ("cog",)),
         ("recipe missing.wav", ("cog",)),
         ("predict a -o clip.txt", ()),
     ],

@@ -53,7 +53,7 @@ def test_cancelling_an_unknown_prediction_is_not_found(server: Server) -> None:
 def test_disconnect_cancels_the_request(server: Server) -> None:
     start = begin(server)
     body = json.dumps({"input": LONG})
-    head = f"POST /predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST /predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
     url = server.client.base_url
     with socket.create_connection((url.host, url.port or 0)) as connection:
         connection.sendall(f"{head}\r\n\r\n{body}".encode())

@@ -4,12 +4,13 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from musicgen_service.inputs import fetching
+from musicgen_service.inputs import fetching, http
 from musicgen_service.inputs.fetching import SourceError
 from musicgen_service.requests.fields import FIELDS
 from tests.support.harness import TIMEOUT, http_server, wait_until
@@ -21,6 +22,8 @@ WAITING = {
     "endless continue": b"HTTP/1.1 100 Continue\r\n\r\n",
     "a body that never ends": b"HTTP/1.1 200 OK\r\n\r\n",
     "a redirect without end": b"HTTP/1.1 302 Found\r\nLocation: /x\r\nX: ",
+    "a chunk without end": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=",
+    "trailers without end": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
 }
 
 
@@ -71,6 +74,87 @@ def test_pending_connection_is_closed_at_the_deadline(monkeypatch: pytest.Monkey
         assert time.monotonic() - over < 5  # at once; a busy machine needs some
         for client in waiting:
             client.close()
+
+
+@pytest.mark.parametrize("ended", ["cancelled", "late"])
+def test_a_handshake_that_drips_ends_with_its_request(
+    ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    greeted = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        connection.recv(1)
+        greeted.set()
+        with suppress(OSError):
+            connection.sendall(b"\x16\x03\x03\x40\x00")  # the head of a record of 16 KiB
+            while True:
+                connection.sendall(b"\0")
+                time.sleep(0.02)
+
+    def cancelled(*_arguments: Any) -> None:
+        assert greeted.wait(TIMEOUT)
+        raise KeyboardInterrupt
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, monkeypatch.context() as patch:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        if ended == "cancelled":
+            patch.setattr(threading.Thread, "join", cancelled)
+        else:
+            patch.setattr(fetching, "DEADLINE", 0.3)
+        with pytest.raises(KeyboardInterrupt if ended == "cancelled" else SourceError):
+            fetching.fetch(f"https://127.0.0.1:{listener.getsockname()[1]}/", tmp_path)
+        wait_until(lambda: not is_fetching())
+
+
+def test_a_slow_name_server_keeps_no_fetch_and_few_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def slow(*_arguments: Any, **_options: Any) -> Any:
+        answered.wait(TIMEOUT)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(fetching, "DEADLINE", 0.1)
+    monkeypatch.setattr(http, "_LOOKUPS", threading.BoundedSemaphore(2))
+    for sentence in ("took more than", "took more than", "too many host names are being looked up"):
+        with pytest.raises(SourceError, match=sentence):
+            fetching.fetch("http://slow.test/", tmp_path)
+    wait_until(lambda: not is_fetching())
+    lookups = [thread for thread in threading.enumerate() if thread.name == "lookup"]
+    assert len(lookups) == 2
+    answered.set()
+    for thread in lookups:
+        thread.join(TIMEOUT)
+    with pytest.raises(SourceError, match="could not be resolved"):
+        fetching.fetch("http://slow.test/", tmp_path)
+
+
+FLOODS = {
+    "interim responses": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    "small chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_of_lines_is_cut_off(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, again = FLOODS[kind]
+
+    class Flood(Site):
+        def do_GET(self) -> None:
+            self.wfile.write(first)
+            while True:  # until the other side hangs up
+                self.wfile.write(again * 1000)
+
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    monkeypatch.setattr(http, "_MAX_LINES", 5000)
+    with (
+        http_server(type("Watched", (Flood,), {"requests": []})) as address,
+        pytest.raises(SourceError, match="its answer is not HTTP"),
+    ):
+        fetching.fetch(f"{address}/song.wav", tmp_path)
 
 
 def is_fetching() -> bool:

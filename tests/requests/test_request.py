@@ -88,3 +88,23 @@ def test_negligible_temperature_becomes_0(temperature: float) -> None:
 )
 def test_the_tempo_asked_for_is_bpm_or_the_only_one_of_the_prompt(inputs: dict[str, Any], tempo: float | None) -> None:
     assert resolve(**inputs).requested_tempo == tempo
+
+
+@pytest.mark.parametrize(
+    ("inputs", "seconds"),
+    [
+        ({}, 8),
+        ({"duration": 60, "variations": 3}, 180),
+        ({"input_audio": "song", "task": "remix", "duration": 600}, 3),  # goes by the song
+        (
+            {"input_audio": "song", "task": "remix", "continuation_start": 1, "continuation_end": 2.5, "variations": 4},
+            6,
+        ),
+        ({"input_audio": "song", "task": "encode-decode", "continuation_end": 900}, 3),
+        ({"input_audio": "song", "task": "melody", "duration": 20}, 20),
+    ],
+)
+def test_the_audio_that_is_asked_for_is_counted(inputs: dict[str, Any], seconds: float, song: AudioInput) -> None:
+    if "input_audio" in inputs:
+        inputs = inputs | {"input_audio": song}
+    assert resolve(prompt="jazz", **inputs).audio_seconds == pytest.approx(seconds)

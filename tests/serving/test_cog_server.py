@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from musicgen_service import cli
-from musicgen_service.serving import cog_server, supervisor
+from musicgen_service.serving import api_keys, cog_server, supervisor
 from tests.support.harness import PROJECT, free_port, serving
 
 SERVE = [sys.executable, "-m", "musicgen_service", "serve"]
@@ -105,13 +105,36 @@ def test_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--host", "192.0.2.1"], "192.0.2.1:5000: Cannot assign requested address."),
+        (["--host", "192.0.2.1", "--insecure"], "192.0.2.1:5000: Cannot assign requested address."),
         (["--host", "nowhere.invalid"], "nowhere.invalid:5000: "),
     ],
 )
 def test_unavailable_address_is_reported_in_one_sentence(tmp_path: Path, arguments: list[str], reason: str) -> None:
     message = refusal(tmp_path, *arguments)
     assert message.startswith(f"error: It is not possible to listen on {reason}") and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_it_listens_beyond_this_machine_with_keys_or_when_told(
+    host: str, constructor_arguments: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        cli.main(["serve", "--host", host])
+    assert str(refused.value.code).startswith(f"error: To listen on {host}, which others than this machine may reach,")
+    assert constructor_arguments == []
+    cli.main(["serve", "--host", host, "--insecure"])
+    assert constructor_arguments[0][0] == host and constructor_arguments[5].keys is None
+    constructor_arguments.clear()
+    api_keys.add(tmp_path / "keys", "ann")
+    monkeypatch.setenv("MUSICGEN_API_KEYS_FILE", str(tmp_path / "keys"))
+    cli.main(["serve", "--host", host])
+    assert constructor_arguments[0][0] == host and constructor_arguments[5].keys is not None
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.3.2.1", "::1"])
+def test_on_this_machine_it_needs_no_keys(host: str, constructor_arguments: list[Any]) -> None:
+    cli.main(["serve", "--host", host])
+    assert constructor_arguments[0][0] == host
 
 
 CLONE_COMMANDS = (

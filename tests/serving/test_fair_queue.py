@@ -43,11 +43,31 @@ def test_an_item_may_leave() -> None:
     assert queue.position("b", "b2") is None
 
 
-def test_it_is_full_at_its_maximum() -> None:
-    queue = filled("a1", "b1", maximum=2)
-    assert queue.is_full
+def test_a_client_alone_may_have_all_places() -> None:
+    queue = filled("a1", "a2", maximum=2)
+    assert not queue.has_place("a")
     queue.take()
-    assert not queue.is_full and len(queue) == 1
+    assert queue.has_place("a") and len(queue) == 1
+
+
+def test_there_is_always_a_place_for_a_new_client() -> None:
+    queue = filled(*(f"a{number}" for number in range(4)), maximum=4)
+    for client in "bcd":
+        assert queue.has_place(client)
+        queue.add(client, f"{client}0")
+        assert not queue.has_place(client)  # a second one
+    assert not queue.has_place("e")  # as many clients wait as there are places
+    assert len(queue) < 2 * 4
+
+
+def test_clients_that_wait_have_equal_shares() -> None:
+    queue = filled("a1", "a2", "a3", "b1", maximum=8)
+    assert queue.has_place("a") and queue.has_place("b")
+    queue.add("a", "a4")
+    assert not queue.has_place("a") and queue.has_place("b")
+    queue.add("c", "c1")
+    queue.add("b", "b2")
+    assert not queue.has_place("b") and queue.has_place("c")
 
 
 def test_nothing_is_taken_from_an_empty_queue() -> None:

@@ -100,7 +100,7 @@ def test_long_prediction_does_not_cause_a_restart(asynchronous: bool, tmp_path: 
             assert say(server, "endless", Prefer="respond-async").status_code == 202
         else:
             body = b'{"input":{"prompt":"endless"}}'
-            request = b"POST /predictions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            request = b"POST /predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             url = server.client.base_url
             waiting.enter_context(socket.create_connection((url.host, url.port or 0))).sendall(request)
         wait_until(lambda: server.status() == "BUSY")

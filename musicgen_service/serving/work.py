@@ -1,0 +1,53 @@
+"""How much audio a request asks for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from musicgen_service.requests.tasks import TASKS
+from musicgen_service.serving.refusals import Refusal
+
+_LENGTHS = ("duration", "max_duration")
+"""The input that says how long a clip is, by its names in our predictor and in the drop-ins."""
+_LONGEST_SONG = TASKS["remix"].max_audio_seconds or 0.0
+
+
+class Work:
+    """Counts the seconds of audio that requests ask for, and refuses those that ask for too much.
+
+    What goes by a recording counts as the longest one that may be sent: its length is not known yet. The worker, which
+    reads it, holds it to the limit.
+
+    Parameters
+    ----------
+    schema : of the predictor, in the form of Cog's
+    maximum : seconds of audio that one request may ask for, all variations together
+    """
+
+    def __init__(self, schema: Mapping[str, Any], maximum: float) -> None:
+        properties = schema["components"]["schemas"]["Input"]["properties"]
+        self._defaults = {name: entry.get("default") for name, entry in properties.items()}
+        self._length = next((name for name in _LENGTHS if name in properties), None)
+        self._maximum = maximum
+
+    def check(self, inputs: Mapping[str, Any]) -> float:
+        """The seconds of audio that valid inputs ask for.
+
+        Raises
+        ------
+        Refusal
+            When they are too many.
+        """
+        values = {**self._defaults, **inputs}
+        clips = values.get("variations") or 1
+        task = TASKS.get(values.get("task", ""))
+        if self._length is None or (task is not None and "duration" in task.unused):
+            return _LONGEST_SONG * clips
+        seconds = max(0.0, values[self._length] * clips)
+        if seconds > self._maximum:
+            sentence = (
+                f"{self._length} asks for {seconds:,.10g} s of audio, all variations together; "
+                f"{self._maximum:,.10g} s are allowed."
+            )
+            location = ["body", "input", self._length]
+            raise Refusal(422, sentence, [{"loc": location, "msg": sentence, "type": "value_error"}])
+        return float(seconds)
