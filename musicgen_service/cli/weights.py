@@ -7,7 +7,7 @@ from typing import Any
 
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser, complete_with
-from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS, PACKAGED, Checkpoint, Component, Packaged
+from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
 from musicgen_service.suggestion import did_you_mean
 
 NAMES = (*CHECKPOINTS, *COMPONENTS)
@@ -38,8 +38,11 @@ def _command(commands: Any, name: str, summary: str, run: Any) -> Parser:
 
 
 def _list(options: argparse.Namespace) -> None:
-    entries = [*map(_entry, CHECKPOINTS.values()), *map(_entry, COMPONENTS.values())]
-    packages = [_package_entry(packaged) for packaged in PACKAGED.values()]
+    from musicgen_service.models import listing
+    from musicgen_service.models.store import WeightStore
+
+    entries = listing.folders(WeightStore.from_environment())
+    packages = listing.packages()
     if options.json:
         print(json.dumps([*entries, *packages], indent=2))
         return
@@ -57,47 +60,6 @@ def _print_table(rows: Sequence[tuple[str, ...]], sides: str) -> None:
     for row in rows:
         cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
         print("  ".join(cells).rstrip())
-
-
-def _entry(item: Checkpoint | Component) -> dict[str, Any]:
-    from musicgen_service.models.store import WeightStore
-
-    store = WeightStore.from_environment()
-    present = store.has(item.name)
-    entry: dict[str, Any] = {
-        "name": item.name,
-        "present": present,
-        "bytes": store.size(item.name) if present else None,
-        "licence": item.licence,
-        "source": item.hub_id or (item.page if isinstance(item, Component) else "part of this repository"),
-    }
-    if isinstance(item, Checkpoint):
-        entry |= {
-            "kind": "melody" if item.takes_melody else "text",
-            "parameters": item.parameters * 10**6,
-            "channels": item.channels,
-            "window_seconds": item.window,
-            "needs": list(item.components),
-        }
-    else:
-        entry["kind"] = "part"
-    return entry
-
-
-def _package_entry(item: Packaged) -> dict[str, Any]:
-    from musicgen_service.models import packaged
-
-    version = packaged.version(item.name)
-    return {
-        "name": item.name,
-        "present": packaged.has(item.name),
-        "bytes": packaged.size(item.name) or None,
-        "licence": item.licence,
-        "source": f"https://pypi.org/project/{item.package}/{version}/",
-        "kind": "package",
-        "package": item.package,
-        "version": version,
-    }
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -203,6 +203,11 @@ def best(present: list[str], melody: bool) -> str | None:
     return max(able, key=lambda c: (c.parameters, c.channels, c.takes_melody == melody)).name
 
 
+def fetch_command(name: str) -> str:
+    """The command that brings `name`."""
+    return f"python -m musicgen_service weights fetch {name}"
+
+
 def fetch_hint(name: str) -> str:
-    """The command that brings `name`, as the end of a sentence."""
-    return f"run `python -m musicgen_service weights fetch {name}`"
+    """That command, as the end of a sentence."""
+    return f"run `{fetch_command(name)}`"

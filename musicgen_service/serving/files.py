@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 PREFIX = "/files/"
@@ -127,14 +128,22 @@ class Files:
         return found
 
 
-def response(file: Path) -> FileResponse:
-    """The answer with a file, or with the part of it that is asked for."""
+def response(file: Path, name: str = "", background: BackgroundTask | None = None) -> FileResponse:
+    """The answer with a file, or with the part of it that is asked for.
+
+    Parameters
+    ----------
+    file : what is sent
+    name : what it is called for the client; by default as it is here
+    background : run when it has been sent
+    """
     return FileResponse(
         file,
         headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private"},
         media_type=_MEDIA_TYPES.get(file.suffix.removeprefix("."), "application/octet-stream"),
-        filename=file.name,
+        filename=name or file.name,
         content_disposition_type="inline",
+        background=background,
     )
 
 

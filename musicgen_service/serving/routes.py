@@ -5,21 +5,24 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import StatelessLifespan
 
 from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
-from musicgen_service.serving import bodies, clients, files, prediction_request, refusals
+from musicgen_service.serving import bodies, clients, files, model_list, prediction_request, refusals
+from musicgen_service.serving.audio_requests import AudioRequests, disconnected
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.input_checks import InputChecks
 from musicgen_service.serving.listening import EVENT_STREAM, AudioAnswer, EventsAnswer, FinishedEvents, finished_audio
 from musicgen_service.serving.metrics import CONTENT_TYPE, Metrics
+from musicgen_service.serving.page_files import PageFiles
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
@@ -28,7 +31,7 @@ from musicgen_service.serving.webhooks import Address, Webhooks
 from musicgen_service.serving.work import Work
 
 ROUTES = {
-    "GET /": "which routes there are",
+    "GET /": "the page, for a browser; for others, which routes there are",
     "GET /health-check": "the state of the service, in `status`; always 200",
     "GET /livez": "200, or 503 when the service is to be started again",
     "GET /readyz": "200 when predictions are accepted, or else 503",
@@ -42,7 +45,9 @@ ROUTES = {
     "POST /predictions/ID/cancel": "end it",
     "GET /predictions/ID": "how far it is, and its result",
     "GET /predictions": "the latest ones of this client",
-    "GET /files/NAME": "a file of a result",
+    "GET /files/NAME": "a file of a result; with `?format=`, converted",
+    "POST /analyse": "tempo, beats, key, chords and loudness of a recording",
+    "GET /models": "which models there are, and which of them are present",
 }
 _READY = ("READY", "BUSY")
 """When it is busy, predictions wait for their turn."""
@@ -96,6 +101,8 @@ class Routes:
         self._schema = schema
         self._checks = InputChecks(schema) if schema else None
         self._work = Work(schema, max_audio_seconds) if schema else None
+        self._page = PageFiles()
+        self._audio_requests = AudioRequests(memory)
 
     def application(self, lifespan: StatelessLifespan[Starlette], middleware: Sequence[Middleware]) -> Starlette:
         """The ASGI application."""
@@ -113,10 +120,15 @@ class Routes:
             _route("/predictions/{id:text}/cancel", POST=self._cancel),
             _route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
             _route("/files/{token}/{name}", GET=self._file),
+            _route("/analyse", POST=self._audio_requests.analyse),
+            _route("/models", GET=model_list.answer),
+            Mount("/page", self._page),
         ]
         return Starlette(routes=routes, middleware=middleware, exception_handlers=refusals.HANDLERS, lifespan=lifespan)
 
     async def _root(self, request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return self._page.index(request.scope)
         return reply(200, {"service": "musicgen-service", "version": __version__, "routes": ROUTES})
 
     async def _health(self, request: Request) -> Response:
@@ -250,7 +262,11 @@ class Routes:
         file = self._results.files.find(request.path_params["token"], request.path_params["name"])
         if file is None:
             raise Refusal(404, "There is no such file, or it was made too long ago.")
-        return files.response(file)
+        wanted = request.query_params.get("format")
+        if wanted is None or wanted == file.suffix.removeprefix("."):
+            return files.response(file)
+        converted = await self._audio_requests.convert(request, file, wanted)
+        return files.response(converted, f"{file.stem}.{wanted}", BackgroundTask(converted.unlink, missing_ok=True))
 
     def _shown(self, prediction: Prediction, request: Request) -> dict[str, Any]:
         """A prediction that has not been noted in the results, as its client polls it."""
@@ -261,7 +277,7 @@ class Routes:
     async def _result(self, request: Request, prediction: Prediction) -> Response:
         """Wait for a prediction; it is cancelled when the client disconnects."""
         ended = asyncio.create_task(prediction.ended.wait())
-        gone = asyncio.create_task(_disconnected(request))
+        gone = asyncio.create_task(disconnected(request))
         try:
             await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -279,11 +295,6 @@ def _route(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> R
         return await handlers["GET" if request.method == "HEAD" else request.method](request)
 
     return Route(path, handle, methods=list(handlers))
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _wants_events(request: Request) -> bool:

@@ -1,0 +1,78 @@
+"""Routes that work on recordings, in a child process."""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from musicgen_service.audio.encoding import FORMATS
+from musicgen_service.serving import audio_tasks, bodies
+from musicgen_service.serving.audio_worker import AudioWorker
+from musicgen_service.serving.refusals import Refusal, reply
+
+_INPUT = "input_audio"
+
+
+class AudioRequests:
+    """Analyses and converts recordings.
+
+    Parameters
+    ----------
+    memory : counts the bodies of requests
+    """
+
+    def __init__(self, memory: bodies.Memory) -> None:
+        self._memory = memory
+        self._worker = AudioWorker()
+
+    async def analyse(self, request: Request) -> Response:
+        """Answer `POST /analyse`."""
+        body = await bodies.read(request, self._memory)
+        inputs = body.get("input") if isinstance(body, dict) else None
+        if not isinstance(inputs, dict) or inputs.keys() != {_INPUT} or not isinstance(inputs[_INPUT], str):
+            raise Refusal(422, f'The body must be {{"input": {{"{_INPUT}": ...}}}}, an http(s) URL or a data URI.')
+        return reply(200, await _unless_gone(request, self._worker.run(audio_tasks.analyse, inputs[_INPUT])))
+
+    async def convert(self, request: Request, file: Path, wanted: str) -> Path:
+        """Write a clip in another format, under a name that no address has.
+
+        Parameters
+        ----------
+        request : ends the work when its client disconnects
+        file : a sound file that the service has written
+        wanted : the format
+
+        Raises
+        ------
+        Refusal
+            When there is no such format, or the file is no sound.
+        """
+        if wanted not in FORMATS or file.suffix.removeprefix(".") not in FORMATS:
+            raise Refusal(422, f"format must be one of {', '.join(FORMATS)}, for a file that is one of them.")
+        target = file.with_name(f"converted-{secrets.token_hex(8)}.{file.name}.{wanted}")
+        await _unless_gone(request, self._worker.run(audio_tasks.convert, file, target))
+        return target
+
+
+async def disconnected(request: Request) -> None:
+    """Wait until the client of a request, whose body has been read, disconnects."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of work that is cancelled when the client disconnects."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Refusal(400, "The client has disconnected.")
+        return await task
+    finally:
+        task.cancel()
+        gone.cancel()

@@ -1,0 +1,73 @@
+// @ts-check
+/** Turns what a prediction returns into clips. */
+import { download, fileAddress } from "../base/api.js";
+import { decode, peaksOf } from "./peaks.js";
+import { inputsOf, readRecipe } from "./recipe.js";
+
+/** @typedef {import("../library/database.js").Clip} Clip */
+
+const STEMS = ["backing", "vocals"];
+
+/**
+ * The addresses in an output, with the name of each in an output that is an object.
+ * @param {any} output
+ * @returns {{name: string, url: string}[]}
+ */
+export function addressesIn(output) {
+  if (typeof output === "string") return [{ name: "", url: output }];
+  if (Array.isArray(output)) return output.flatMap(addressesIn);
+  return Object.entries(output ?? {}).flatMap(([name, value]) => addressesIn(value).map(({ url }) => ({ name, url })));
+}
+
+/**
+ * Fetch the files of a prediction.
+ * @param {{id: string, inputs: Record<string, any>, created: number}} request
+ * @param {{output: any, metrics: any}} result
+ * @param {Map<string, import("../base/schema.js").Field>} fields of the service
+ * @returns {Promise<Clip[]>}
+ */
+export async function fetchClips(request, { output, metrics }, fields) {
+  const found = addressesIn(output);
+  const blobs = await Promise.all(found.map(({ url }) => download(url)));
+  /** @type {Clip[]} */
+  const clips = [];
+  const withStems = request.inputs.return_stems ? STEMS.length + 1 : 1;
+  for (const [index, blob] of blobs.entries()) {
+    const { name, url } = found[index];
+    if (/midi?$/.test(blob.type)) {
+      const last = clips.at(-1);
+      if (last) last.midi = blob;
+      continue;
+    }
+    const count = clips.length;
+    const recipe = await readRecipe(blob);
+    const seed = metrics?.seeds?.[count] ?? metrics?.seed;
+    const asked = withoutNone({ ...request.inputs, seed });
+    const sound = await decode(blob);
+    clips.push({
+      id: `${request.id}-${count + 1}`,
+      request: request.id,
+      number: Math.floor(count / withStems) + 1,
+      part: name || (count % withStems ? STEMS[(count % withStems) - 1] : ""),
+      name: decodeURIComponent(url.slice(url.lastIndexOf("/") + 1)),
+      blob,
+      url: fileAddress(url),
+      inputs: recipe && fields.has("task") ? { ...inputsOf(recipe, fields), ...onlyOf(asked, recipe) } : asked,
+      created: request.created + count,
+      seconds: sound.duration,
+      peaks: peaksOf(sound),
+      favourite: false,
+    });
+  }
+  return clips;
+}
+
+/** @param {Record<string, any>} values */
+function withoutNone(values) {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== null));
+}
+
+/** @param {Record<string, any>} asked @param {Record<string, any>} recipe @returns what the recipe does not say */
+function onlyOf(asked, recipe) {
+  return Object.fromEntries(Object.entries(asked).filter(([name]) => !(name in recipe)));
+}

@@ -1,0 +1,61 @@
+// @ts-check
+/** Reads the recipe in a file: the inputs with which the service made it, which are in the comment of its tags. */
+
+const MARK = '{"musicgen_service":';
+const TAGS = 2 ** 20;
+/* Bytes at the beginning of a file that hold its tags: the longest recipe has 40 kB. */
+
+/**
+ * The first JSON object of a text that begins where the mark is.
+ * @param {string} text
+ */
+function objectIn(text) {
+  const start = text.indexOf(MARK);
+  if (start < 0) return null;
+  let depth = 0;
+  let inString = false;
+  for (let at = start; at < text.length; at += 1) {
+    const character = text[at];
+    if (inString) {
+      if (character === "\\") at += 1;
+      else if (character === '"') inString = false;
+    } else if (character === '"') inString = true;
+    else if (character === "{") depth += 1;
+    else if (character === "}") {
+      depth -= 1;
+      if (!depth) {
+        try {
+          return JSON.parse(text.slice(start, at + 1));
+        } catch {
+          return null;
+        }
+      }
+    }
+  }
+  return null;
+}
+
+/**
+ * @param {Blob} file wav, mp3, flac or ogg
+ * @returns {Promise<Record<string, any> | null>} the inputs, and `musicgen_service`, the version; null when there are none
+ */
+export async function readRecipe(file) {
+  const content = await file.slice(0, TAGS).arrayBuffer();
+  // wav, flac and ogg have it in UTF-8; an mp3 in that or in UTF-16, by its characters.
+  for (const [encoding, bytes] of Object.entries({ "utf-8": 1, "utf-16le": 2, "utf-16be": 2 })) {
+    for (let offset = 0; offset < bytes; offset += 1) {
+      const recipe = objectIn(new TextDecoder(encoding).decode(new Uint8Array(content, offset)));
+      if (recipe) return recipe;
+    }
+  }
+  return null;
+}
+
+/**
+ * The inputs of a recipe that can be asked for again.
+ * @param {Record<string, any>} recipe
+ * @param {Map<string, any>} fields of the service
+ */
+export function inputsOf(recipe, fields) {
+  return Object.fromEntries(Object.entries(recipe).filter(([name, value]) => fields.has(name) && value !== null));
+}

@@ -1,0 +1,90 @@
+// @ts-check
+/** What the form shows for each task. A task that is not here has every input, so a new one needs no line. */
+import { S } from "../strings.js";
+import { title } from "../base/format.js";
+
+/**
+ * @typedef {object} Task
+ * @property {string[]} main inputs in the first rows, in their order
+ * @property {string[]} needed inputs without which it cannot be done
+ * @property {string[]} unused inputs that have no effect, and are not shown
+ */
+
+const PART = ["continuation_start", "continuation_end"];
+const REMIX = ["beat_sync_threshold", "chroma_coefficient"];
+const SAMPLING = ["top_k", "top_p", "temperature", "classifier_free_guidance"];
+
+/** @type {Record<string, Task>} */
+export const TASKS = {
+  text: {
+    main: ["prompt", "duration", "variations"],
+    needed: ["prompt"],
+    unused: ["input_audio", "return_stems", ...PART, ...REMIX],
+  },
+  melody: {
+    main: ["input_audio", "prompt", "duration", "variations"],
+    needed: ["input_audio"],
+    unused: ["return_stems", ...REMIX],
+  },
+  continuation: {
+    main: ["input_audio", "prompt", "duration", "variations"],
+    needed: ["input_audio"],
+    unused: ["return_stems", ...REMIX],
+  },
+  loop: {
+    main: ["prompt", "bpm", "duration", "variations"],
+    needed: ["prompt"],
+    unused: ["input_audio", "return_stems", ...PART, ...REMIX],
+  },
+  remix: {
+    main: ["input_audio", "prompt", "variations", "return_stems"],
+    needed: ["input_audio"],
+    unused: ["duration"],
+  },
+  "encode-decode": {
+    main: ["input_audio"],
+    needed: ["input_audio"],
+    unused: ["prompt", "negative_prompt", "duration", "bpm", "return_stems", "variations", "seed", ...SAMPLING, ...REMIX],
+  },
+};
+
+/** Inputs of a predictor without tasks that come first. */
+const FIRST = /^(prompt|description|text|lyrics|music_input|input_audio|audio|melody|duration|bpm)$|_a$|^prompt/;
+
+/** Inputs that the tab decides. */
+const DECIDED = new Set(["task", "continuation"]);
+
+/**
+ * @param {Map<string, import("../base/schema.js").Field>} fields
+ * @returns {string[]} the tasks that the service offers; one empty name when its predictor has none
+ */
+export function tasksOf(fields) {
+  const offered = fields.get("task")?.choices.filter((name) => name !== "auto") ?? [];
+  return offered.length ? offered : [""];
+}
+
+/** @param {string} name of a task @returns {{name: string, heading: string, help: string}} its texts */
+export function taskTexts(name) {
+  const texts = /** @type {Record<string, any>} */ (S.tasks);
+  return texts[name] ?? { name: title(name), heading: name ? title(name) : S.create.heading, help: "" };
+}
+
+/**
+ * @param {string} task
+ * @param {Map<string, import("../base/schema.js").Field>} fields
+ * @returns {{main: string[], advanced: string[], needed: string[]}} names of inputs to show
+ */
+export function layout(task, fields) {
+  const known = TASKS[task];
+  const usable = [...fields.keys()].filter((name) => !(task && DECIDED.has(name)) && !known?.unused.includes(name));
+  const isMain = (/** @type {string} */ name) =>
+    known ? known.main.includes(name) : FIRST.test(name) || Boolean(fields.get(name)?.required);
+  const main = usable.filter(isMain);
+  if (known) main.sort((a, b) => known.main.indexOf(a) - known.main.indexOf(b));
+  const required = [...fields.values()].filter((field) => field.required).map((field) => field.name);
+  return {
+    main: main.length ? main : usable.slice(0, 3),
+    advanced: usable.filter((name) => !main.includes(name)),
+    needed: known ? known.needed.filter((name) => fields.has(name)) : required,
+  };
+}

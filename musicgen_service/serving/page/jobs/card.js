@@ -1,0 +1,135 @@
+// @ts-check
+/** A request in the list of results: how far it is, its clips, or what went wrong. */
+import { S, fill } from "../strings.js";
+import { announce, el, iconButton } from "../base/dom.js";
+import { number, shorten } from "../base/format.js";
+import { Row } from "../clips/row.js";
+import * as database from "../library/database.js";
+import { taskTexts } from "../create/tasks.js";
+
+/** @typedef {import("./job.js").Job} Job */
+
+const NAME_LENGTH = 80;
+
+/** One request on the page. */
+export class Card {
+  /** @type {Row[]} */
+  rows = [];
+  #shown = "";
+
+  /**
+   * @param {Job} job
+   * @param {{retry: (job: Job) => void}} actions
+   */
+  constructor(job, actions) {
+    this.job = job;
+    this.actions = actions;
+    const { inputs, files } = job.request;
+    const names = Object.values(files).map((file) => file.name);
+    this.name = String(inputs.prompt ?? names[0] ?? taskTexts(inputs.task ?? "").name);
+    const task = inputs.task ? el("span", { class: "tag" }, taskTexts(inputs.task).name) : null;
+    const source = names.length && inputs.prompt ? el("span", { class: "muted source", title: names.join(", ") }, names.map((name) => shorten(name, 40)).join(", ")) : null;
+    const dismiss = iconButton("close", S.jobs.dismiss, () => this.dismiss());
+    this.dismissButton = dismiss;
+    this.body = el("div", { class: "card-body" });
+    const head = el("header", { class: "card-head" }, task, el("h3", { title: this.name }, shorten(this.name, NAME_LENGTH)), source, dismiss);
+    this.element = el("section", { class: "card", data: { job: job.id }, "aria-label": shorten(this.name, NAME_LENGTH) }, head, this.body);
+    job.addEventListener("change", () => this.show());
+    this.show();
+  }
+
+  /** Show the state of the job. */
+  show() {
+    const { state } = this.job;
+    this.dismissButton.hidden = !this.job.hasEnded;
+    const kind = this.job.hasEnded ? state : "running";
+    if (kind !== this.#shown) {
+      this.#shown = kind;
+      this.#build(kind);
+    }
+    if (kind === "running") this.#showProgress();
+  }
+
+  /** @param {string} kind */
+  #build(kind) {
+    if (kind === "running") this.#buildProgress();
+    else if (kind === "succeeded") this.#buildClips();
+    else this.#buildFailure(kind);
+  }
+
+  #buildProgress() {
+    this.status = el("p", { class: "status", role: "status" });
+    this.bar = el("progress", { max: 1, "aria-label": fill(S.jobs.progress, { what: shorten(this.name, 40) }) });
+    const cancel = el("button", { type: "button", class: "button", on: { click: () => this.job.cancel() } }, S.jobs.cancel);
+    this.live = el("div", { class: "live" });
+    this.body.replaceChildren(el("div", { class: "progress-line" }, this.status, cancel), this.bar, this.live);
+  }
+
+  #showProgress() {
+    const { job } = this;
+    const left = job.secondsLeft;
+    const about = left ? ` · ${fill(S.jobs.about, { seconds: left })}` : "";
+    const text = `${this.#stateText()}${job.hindrance ? "" : about}`;
+    if (this.status.textContent !== text) this.status.textContent = text;
+    if (job.progress > 0) this.bar.value = job.progress;
+    else this.bar.removeAttribute("value");
+  }
+
+  #stateText() {
+    const { hindrance, queue, state } = this.job;
+    if (hindrance) return hindrance;
+    if (queue) return queue.position ? fill(S.jobs.queued, { position: queue.position }) : S.jobs.next;
+    return /** @type {Record<string, string>} */ (S.jobs)[state] ?? state;
+  }
+
+  #buildClips() {
+    const { job } = this;
+    this.rows = job.clips.map((clip) => new Row(clip, { onRemove: () => this.#remove(clip) }));
+    const seconds = job.metrics?.predict_time;
+    const facts = [
+      job.clips.length > 1 ? fill(S.jobs.variations, { count: job.clips.length }) : "",
+      seconds ? fill(S.jobs.took, { seconds: number(seconds, 1) }) : "",
+    ].filter(Boolean);
+    const notes = (job.metrics?.notes ?? []).map((/** @type {string} */ note) => el("li", {}, note));
+    this.body.replaceChildren(
+      el("p", { class: "muted card-facts" }, facts.join(" · ")),
+      notes.length ? el("ul", { class: "notes", "aria-label": S.jobs.notes }, ...notes) : "",
+      el("div", { class: `clips${this.rows.length > 1 ? " many" : ""}` }, ...this.rows.map((row) => row.element)),
+    );
+    announce(fill(S.jobs.done, { what: shorten(this.name, 40) }));
+    for (const name of job.notKept ?? []) announce(fill(S.library.full, { name }));
+  }
+
+  /** @param {string} kind */
+  #buildFailure(kind) {
+    const { job } = this;
+    if (kind === "canceled") {
+      this.body.replaceChildren(el("p", { class: "muted", role: "status" }, S.jobs.cancelled));
+      return;
+    }
+    const sentence = kind === "lost" ? S.jobs.lost : String(job.error?.message ?? "");
+    const retry = el("button", { type: "button", class: "button", on: { click: () => this.#retry() } }, S.jobs.retry);
+    const head = el("strong", {}, S.jobs.failed);
+    this.body.replaceChildren(el("div", { class: "failure", role: "alert" }, head, el("p", {}, sentence)), retry);
+  }
+
+  #retry() {
+    this.dismiss();
+    this.actions.retry(this.job);
+  }
+
+  /** @param {database.Clip} clip */
+  async #remove(clip) {
+    this.rows.find((row) => row.clip === clip)?.destroy();
+    this.rows = this.rows.filter((row) => row.clip !== clip);
+    await database.removeClip(clip).catch(() => {});
+    if (!this.rows.length) this.dismiss();
+  }
+
+  /** Take it from the page; its clips stay in the library. */
+  dismiss() {
+    for (const row of this.rows) row.destroy();
+    this.element.dispatchEvent(new Event("dismiss", { bubbles: true }));
+    this.element.remove();
+  }
+}
