@@ -64,7 +64,7 @@ export const S = {
       output_format: "File format",
     },
     units: { duration: "s", continuation_start: "s", continuation_end: "s", bpm: "bpm", beat_sync_threshold: "s" },
-    placeholders: { prompt: "lofi piano with soft drums, 90 bpm, a minor", seed: "random", bpm: "from the description", continuation_end: "end" },
+    placeholders: { prompt: "lofi piano with soft drums, 90 bpm, a minor", seed: "random", bpm: "auto", continuation_end: "end" },
     range: "{low} to {high}",
     required: "{name} is needed here.",
     outOfRange: "{name} must be from {low} to {high}.",

@@ -25,6 +25,16 @@ export function lanes(analysis, name, signal) {
   return canvas;
 }
 
+/** Qualities of chords, by their end in the service's labels, as musicians write them. */
+const QUALITIES = { maj: "", min: "m", maj7: "maj7", min7: "m7", 7: "7", dim: "dim", dim7: "dim7", hdim7: "m7♭5", aug: "aug", sus2: "sus2", sus4: "sus4", maj6: "6", min6: "m6", minmaj7: "m(maj7)" };
+
+/** @param {string} label as `E:min7` @returns as `Em7` */
+export function chordName(label) {
+  const [root, quality = ""] = label.split(":");
+  if (label === "N") return "–";
+  return root.replace(/b$/, "♭").replace("#", "♯") + (/** @type {Record<string, string>} */ (QUALITIES)[quality] ?? quality);
+}
+
 /** @param {HTMLCanvasElement} canvas @param {Parameters<typeof lanes>[0]} analysis */
 function draw(canvas, { seconds, beats, downbeats, chords }) {
   const width = canvas.clientWidth;
@@ -45,10 +55,11 @@ function draw(canvas, { seconds, beats, downbeats, chords }) {
   context.textBaseline = "middle";
   for (const { start, end, label } of chords) {
     const [left, right] = [place(start), place(end)];
-    context.fillStyle = label === "N" ? colour("line") : colour(label.endsWith("m") || label.includes(":min") ? "minor" : "major");
+    context.fillStyle = label === "N" ? colour("line") : colour(/min|dim/.test(label) ? "minor" : "major");
     context.fillRect(left, WAVE + 8, Math.max(1, right - left - 1), HEIGHT - WAVE - 8);
-    if (right - left < LETTER * label.length + 6) continue;
+    const name = chordName(label);
+    if (right - left < LETTER * name.length + 6) continue;
     context.fillStyle = colour("text");
-    context.fillText(label, left + 5, WAVE + 8 + (HEIGHT - WAVE - 8) / 2 + 1);
+    context.fillText(name, left + 5, WAVE + 8 + (HEIGHT - WAVE - 8) / 2 + 1);
   }
 }

@@ -9,10 +9,14 @@ import { decode, peaksOf } from "../clips/peaks.js";
 import { player } from "../clips/player.js";
 import { clipFile, saveFile } from "../clips/row.js";
 import { Wave } from "../clips/wave.js";
-import { lanes } from "./lanes.js";
+import { chordName, lanes } from "./lanes.js";
 
 /** Below this, what was heard is likely to be wrong. */
 const UNSURE = 0.3;
+/** Confidence of an alternative that is worth saying. */
+const LIKELY = 0.1;
+/** Relative difference below which two tempi are the same. */
+const SAME_TEMPO = 0.04;
 
 /** The view that analyses a file. */
 export class AnalyseView {
@@ -82,14 +86,13 @@ function facts(heard) {
     if (confidence === null || confidence === undefined) return "";
     return fill(S.analyse.confidence, { percent: Math.round(100 * confidence) }) + (confidence < UNSURE ? ` (${S.analyse.unsure})` : "");
   };
-  const other = (/** @type {any[]} */ alternatives, /** @type {(item: any) => string} */ say) => {
-    const likely = alternatives.find((item) => item.confidence >= 0.1);
-    return likely ? fill(S.analyse.or, { what: say(likely) }) : "";
-  };
+  const other = (/** @type {any} */ likely, /** @type {(item: any) => string} */ say) => (likely ? fill(S.analyse.or, { what: say(likely) }) : "");
+  const isLikely = (/** @type {any} */ { confidence }) => confidence >= LIKELY;
+  const tempo = heard.tempo_alternatives.find((/** @type {any} */ item) => isLikely(item) && Math.abs(item.tempo_bpm / heard.tempo_bpm - 1) > SAME_TEMPO);
   const bpm = (/** @type {number} */ value) => fill(S.clips.bpm, { bpm: number(value, 1) });
   const entries = [
-    [S.analyse.tempo, heard.tempo_bpm ? bpm(heard.tempo_bpm) : S.analyse.none, sure(heard.tempo_confidence), other(heard.tempo_alternatives, (item) => bpm(item.tempo_bpm))],
-    [S.analyse.key, heard.key ?? S.analyse.none, sure(heard.key_confidence), other(heard.key_alternatives, (item) => item.key)],
+    [S.analyse.tempo, heard.tempo_bpm ? bpm(heard.tempo_bpm) : S.analyse.none, sure(heard.tempo_confidence), other(tempo, (item) => bpm(item.tempo_bpm))],
+    [S.analyse.key, heard.key ?? S.analyse.none, sure(heard.key_confidence), other(heard.key_alternatives.find(isLikely), (item) => item.key)],
     [S.analyse.metre, heard.metre ?? S.analyse.none, heard.beats.length ? fill(S.analyse.bars, { beats: heard.beats.length, bars: heard.downbeats.length }) : ""],
     [S.analyse.loudness, heard.loudness_lufs === null ? S.clips.silent : fill(S.clips.lufs, { lufs: heard.loudness_lufs.toFixed(1) })],
     [S.analyse.length, clock(heard.seconds), `${heard.sample_rate} Hz, ${heard.channels === 2 ? S.models.stereo : S.models.mono}`],
@@ -105,6 +108,6 @@ function facts(heard) {
 function chordTable(chords) {
   if (!chords.length) return "";
   const head = el("tr", {}, ...[S.analyse.chord, S.analyse.from, S.analyse.to].map((text) => el("th", { scope: "col" }, text)));
-  const rows = chords.map(({ start, end, label }) => el("tr", {}, ...[label, start.toFixed(2), end.toFixed(2)].map((text) => el("td", {}, text))));
+  const rows = chords.map(({ start, end, label }) => el("tr", {}, ...[chordName(label), start.toFixed(2), end.toFixed(2)].map((text) => el("td", {}, text))));
   return el("details", { class: "advanced" }, el("summary", {}, S.analyse.table), el("table", { class: "recipe" }, el("thead", {}, head), el("tbody", {}, ...rows)));
 }

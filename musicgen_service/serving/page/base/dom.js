@@ -28,7 +28,7 @@ export function el(tag, properties = {}, ...children) {
 /** @type {Record<string, string>} paths in a box of 24 by 24, drawn as lines */
 const ICONS = {
   play: "M7 4.5v15l12-7.5z",
-  pause: "M8 5v14M16 5v14",
+  pause: "M7 5h3v14H7zM14 5h3v14h-3z",
   stop: "M7 7h10v10H7z",
   repeat: "M17 2l4 4-4 4M3 11V9a3 3 0 0 1 3-3h15M7 22l-4-4 4-4M21 13v2a3 3 0 0 1-3 3H3",
   star: "M12 3l2.8 5.7 6.2.9-4.5 4.4 1 6.2-5.5-2.9-5.5 2.9 1-6.2L3 9.6l6.2-.9z",
@@ -72,13 +72,23 @@ export function iconButton(name, label, press, properties = {}) {
   return el("button", { type: "button", class: "icon-button", "aria-label": label, title: label, on, ...properties }, icon(name));
 }
 
-/** @param {string} message what a screen reader says, and the page shows for a moment */
+/**
+ * Show a message for a moment; a screen reader says it.
+ * @param {string} message
+ * @param {HTMLElement | null} [action] a button beside it
+ */
 export function announce(message, action = null) {
   const place = /** @type {HTMLElement} */ (document.getElementById("messages"));
   const note = el("div", { class: "message" }, el("span", {}, message), action);
   place.append(note);
   setTimeout(() => note.remove(), action ? 10_000 : 6_000);
   return note;
+}
+
+/** @param {string} message for screen readers alone: the page shows it by itself */
+export function say(message) {
+  const place = /** @type {HTMLElement} */ (document.getElementById("spoken"));
+  place.textContent = message;
 }
 
 let lastNumber = 0;

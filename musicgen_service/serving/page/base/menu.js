@@ -37,6 +37,9 @@ export function menu(label, face, actions, look = "icon-button") {
         .map(({ label: text, act }) => el("button", { type: "button", on: { click: act } }, text)),
     );
     list.hidden = false;
+    // To the left, where there is no room on the right.
+    list.classList.remove("leftwards");
+    list.classList.toggle("leftwards", list.getBoundingClientRect().right > document.documentElement.clientWidth - 8);
     button.setAttribute("aria-expanded", "true");
     closeOpen = close;
   });

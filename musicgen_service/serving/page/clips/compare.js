@@ -23,7 +23,7 @@ export function choose(entry) {
     pair[free] = entry;
     entry.mark("AB"[free]);
   }
-  show();
+  refresh();
 }
 
 /** Take a clip out that is not shown any more. @param {string} id */
@@ -31,7 +31,7 @@ export function forget(id) {
   const known = pair.findIndex((other) => other?.id === id);
   if (known < 0) return;
   pair[known] = null;
-  show();
+  refresh();
 }
 
 /** @returns factors for A and B that make both as loud as the quieter one */
@@ -52,7 +52,7 @@ async function swap() {
   const track = { ...(await entry.track()), gain: gains().factors[heard] };
   if (isPlaying) player.switchTo(track);
   else player.play(track);
-  show();
+  refresh();
 }
 
 function close() {
@@ -60,10 +60,11 @@ function close() {
     entry?.mark("");
     pair[index] = null;
   }
-  show();
+  refresh();
 }
 
-function show() {
+/** Show what is known by now. */
+export function refresh() {
   const bar = /** @type {HTMLElement} */ (document.getElementById("compare"));
   const [a, b] = pair;
   bar.hidden = !a && !b;

@@ -21,7 +21,7 @@ export function addressesIn(output) {
 
 /**
  * Fetch the files of a prediction.
- * @param {{id: string, inputs: Record<string, any>, created: number}} request
+ * @param {import("../library/database.js").Request} request
  * @param {{output: any, metrics: any}} result
  * @param {Map<string, import("../base/schema.js").Field>} fields of the service
  * @returns {Promise<Clip[]>}
@@ -53,6 +53,7 @@ export async function fetchClips(request, { output, metrics }, fields) {
       blob,
       url: fileAddress(url),
       inputs: recipe && fields.has("task") ? { ...inputsOf(recipe, fields), ...onlyOf(asked, recipe) } : asked,
+      source: Object.values(request.files).map((file) => file.name).join(", "),
       created: request.created + count,
       seconds: sound.duration,
       peaks: peaksOf(sound),

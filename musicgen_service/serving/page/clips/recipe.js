@@ -52,10 +52,15 @@ export async function readRecipe(file) {
 }
 
 /**
- * The inputs of a recipe that can be asked for again.
+ * The inputs of a recipe that can be asked for again; what is at its default, and the files, are left out.
  * @param {Record<string, any>} recipe
- * @param {Map<string, any>} fields of the service
+ * @param {Map<string, import("../base/schema.js").Field>} fields of the service
  */
 export function inputsOf(recipe, fields) {
-  return Object.fromEntries(Object.entries(recipe).filter(([name, value]) => fields.has(name) && value !== null));
+  const isTold = (/** @type {string} */ name, /** @type {any} */ value) => {
+    const field = fields.get(name);
+    // The task says what `continuation` does.
+    return field && field.kind !== "file" && value !== null && value !== field.default && !(name === "continuation" && recipe.task);
+  };
+  return Object.fromEntries(Object.entries(recipe).filter(([name, value]) => isTold(name, value)));
 }

@@ -5,6 +5,7 @@ import * as api from "../base/api.js";
 import { el, icon, iconButton, announce } from "../base/dom.js";
 import { clock, fileStem, number, shorten } from "../base/format.js";
 import { menu } from "../base/menu.js";
+import { taskTexts } from "../create/tasks.js";
 import * as database from "../library/database.js";
 import * as compare from "./compare.js";
 import { listen } from "./listening.js";
@@ -17,11 +18,16 @@ import { Wave } from "./wave.js";
 const FORMATS = ["wav", "mp3", "flac", "ogg"];
 const NAME_LENGTH = 60;
 
+/** @param {Clip} clip @returns which of the clips of its request it is */
+export function clipPart(clip) {
+  const number = fill(S.clips.variation, { number: clip.number });
+  return clip.part ? `${number}: ${clip.part}` : number;
+}
+
 /** @param {Clip} clip @returns what it is called on the page */
 export function clipName(clip) {
-  const prompt = clip.inputs.prompt || clip.inputs.task || clip.name;
-  const part = clip.part ? ` (${clip.part})` : "";
-  return `${shorten(String(prompt), NAME_LENGTH)} · ${fill(S.clips.variation, { number: clip.number })}${part}`;
+  const said = clip.inputs.prompt || [taskTexts(clip.inputs.task ?? "").name, clip.source].filter(Boolean).join(": ") || clip.name;
+  return `${shorten(String(said), NAME_LENGTH)} · ${clipPart(clip)}`;
 }
 
 /** @param {Clip} clip @returns {File} with a name of its own */
@@ -56,21 +62,21 @@ export class Row {
     this.name = clipName(clip);
     this.onRemove = onRemove;
     this.#repeats = clip.inputs.task === "loop";
-    this.playButton = iconButton("play", `${S.clips.play}: ${this.name}`, () => this.#toggle(), { class: "play-button" });
+    this.playButton = iconButton("play", `${S.clips.play}: ${this.name}`, () => this.#toggle(), { class: "icon-button play-button" });
     this.time = el("span", { class: "time" }, clock(clip.seconds));
     this.facts = el("span", { class: "facts" });
     this.letter = el("span", { class: "letter", hidden: true });
     this.place = el("div", { class: "clip-wave" });
     this.below = el("div", { class: "clip-below" });
-    const label = heading ?? (clip.part ? clip.part : fill(S.clips.variation, { number: clip.number }));
-    const title = el("span", { class: "clip-label" }, this.letter, label);
+    this.label = el("span", { class: "clip-label", hidden: !heading }, this.letter, heading ?? "");
     const seed = clip.inputs.seed ? el("span", { class: "seed" }, fill(S.clips.seed, { seed: clip.inputs.seed })) : null;
-    const line = el("div", { class: "clip-line" }, title, this.facts, seed, this.time);
+    const line = el("div", { class: "clip-line" }, this.label, this.facts, seed, this.time);
     this.element = el(
       "article",
       { class: "clip", "aria-label": this.name, data: { clip: clip.id } },
       this.playButton,
-      el("div", { class: "clip-body" }, line, this.place, this.#actions(), this.below),
+      el("div", { class: "clip-body" }, line, this.place, this.#actions()),
+      this.below,
     );
     this.#draw();
     this.#listen();
@@ -83,11 +89,10 @@ export class Row {
     const favourite = iconButton("star", S.clips.favourite, () => this.#setFavourite(favourite), { "aria-pressed": clip.favourite });
     const repeat = iconButton("repeat", S.clips.loop, () => this.#setRepeat(repeat), { "aria-pressed": this.#repeats });
     const pair = el("button", { type: "button", class: "text-button", title: S.compare.help, on: { click: () => compare.choose(this.#entry) } }, S.clips.compare);
-    const again = el("button", { type: "button", class: "text-button", on: { click: () => use("another-seed", clip) } }, S.clips.anotherSeed);
     const uses = menu(S.clips.use, el("span", {}, S.clips.use), () => this.#uses(), "text-button");
     const downloads = menu(S.clips.download, icon("download"), () => this.#downloads());
     const more = menu(S.clips.more, icon("more"), () => this.#more());
-    return el("div", { class: "clip-actions" }, favourite, repeat, downloads, uses, again, pair, more);
+    return el("div", { class: "clip-actions" }, favourite, repeat, downloads, uses, pair, more);
   }
 
   async #draw() {
@@ -106,6 +111,7 @@ export class Row {
     }
     const tempo = heard.tempo_bpm ? fill(S.clips.bpm, { bpm: number(heard.tempo_bpm, 1) }) : S.clips.noBeat;
     const loudness = heard.loudness_lufs === null ? S.clips.silent : fill(S.clips.lufs, { lufs: heard.loudness_lufs.toFixed(1) });
+    compare.refresh();
     this.facts.textContent = [tempo, heard.key ?? S.clips.noKey, loudness].join(" · ");
   }
 
@@ -144,6 +150,7 @@ export class Row {
       mark: (/** @type {string} */ letter) => {
         this.letter.textContent = letter;
         this.letter.hidden = !letter;
+        this.label.hidden = !letter && !this.label.textContent;
       },
     };
   }
@@ -203,6 +210,7 @@ export class Row {
     const { clip } = this;
     return [
       { label: S.clips.again, act: () => use("again", clip) },
+      { label: S.clips.anotherSeed, act: () => use("another-seed", clip) },
       { label: S.clips.code, act: () => this.#showCode() },
       { label: S.clips.recipe, act: () => this.#show("recipe") },
       { label: S.clips.spectrogram, act: () => this.#show("spectrogram") },

@@ -84,6 +84,7 @@ export class AudioInput {
     this.clear();
     const ours = this.#number;
     this.file = file;
+    this.#showControls();
     this.element.toggleAttribute("data-invalid", false);
     const place = el("div", { class: "audio-wave" });
     this.partText = el("p", { class: "audio-part" });
@@ -116,10 +117,16 @@ export class AudioInput {
   /** @param {{start: Control, end: Control} | null} part the controls of where it starts and ends; null: the whole is used */
   choosesPart(part) {
     this.#part = part;
+    this.#showControls();
     for (const control of part ? [part.start, part.end] : []) {
       control.input.oninput = () => this.#showPart();
     }
     this.#showPart();
+  }
+
+  /** The controls of the part are there when there is a file. */
+  #showControls() {
+    for (const control of this.#part ? [this.#part.start, this.#part.end] : []) control.element.hidden = !this.file;
   }
 
   get #seconds() {
@@ -164,6 +171,7 @@ export class AudioInput {
     this.#wave = null;
     this.picker.value = "";
     for (const control of this.#part ? [this.#part.start, this.#part.end] : []) control.clear();
+    this.#showControls();
     this.#showEmpty();
     this.element.dispatchEvent(new Event("change"));
   }

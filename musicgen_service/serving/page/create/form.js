@@ -7,9 +7,10 @@ import { layout } from "./tasks.js";
 
 /** The inputs of the service; what is filled in stays when the task changes. */
 export class Form {
-  /** @param {Map<string, import("../base/schema.js").Field>} fields */
-  constructor(fields) {
+  /** @param {Map<string, import("../base/schema.js").Field>} fields @param {HTMLElement} examples of prompts */
+  constructor(fields, examples) {
     this.fields = fields;
+    this.examples = examples;
     this.controls = new Map([...fields.values()].map((field) => [field.name, new Control(field)]));
     this.main = el("div", { class: "fields" });
     this.more = el("div", { class: "fields" });
@@ -35,6 +36,9 @@ export class Form {
     const hasPart = ["continuation_start", "continuation_end"].every((name) => this.shown.includes(name));
     this.main.replaceChildren(...main.map((name) => this.#element(name)));
     this.more.replaceChildren(...advanced.map((name) => this.#element(name)));
+    // Below the prompt, where there is no audio that says more.
+    const prompt = this.controls.get("prompt");
+    if (prompt && main.includes("prompt") && !main.includes("input_audio")) prompt.element.after(this.examples);
     this.details.hidden = !advanced.length;
     this.audio?.choosesPart(hasPart ? this.#partControls() : null);
   }
@@ -91,8 +95,9 @@ export class Form {
     if (!placed.length) {
       // Rules between inputs name them in their sentences.
       for (const part of sentence.match(/[^.]+\.(?=\s|$)/g) ?? []) {
-        const name = this.shown.find((known) => new RegExp(`\\b${known}\\b`).test(part));
-        if (name) placed.push(...this.#place(name, part.trim()));
+        const places = this.shown.map((known) => [known, part.search(new RegExp(`\\b${known}\\b`))]);
+        const [name] = places.filter(([, at]) => Number(at) >= 0).sort(([, a], [, b]) => Number(a) - Number(b))[0] ?? [];
+        if (name) placed.push(...this.#place(String(name), part.trim()));
       }
     }
     this.#reveal(placed);

@@ -22,12 +22,12 @@ export const TASKS = {
     unused: ["input_audio", "return_stems", ...PART, ...REMIX],
   },
   melody: {
-    main: ["input_audio", "prompt", "duration", "variations"],
+    main: ["input_audio", ...PART, "prompt", "duration", "variations"],
     needed: ["input_audio"],
     unused: ["return_stems", ...REMIX],
   },
   continuation: {
-    main: ["input_audio", "prompt", "duration", "variations"],
+    main: ["input_audio", ...PART, "prompt", "duration", "variations"],
     needed: ["input_audio"],
     unused: ["return_stems", ...REMIX],
   },
@@ -37,12 +37,12 @@ export const TASKS = {
     unused: ["input_audio", "return_stems", ...PART, ...REMIX],
   },
   remix: {
-    main: ["input_audio", "prompt", "variations", "return_stems"],
+    main: ["input_audio", ...PART, "prompt", "variations", "return_stems"],
     needed: ["input_audio"],
     unused: ["duration"],
   },
   "encode-decode": {
-    main: ["input_audio"],
+    main: ["input_audio", ...PART],
     needed: ["input_audio"],
     unused: ["prompt", "negative_prompt", "duration", "bpm", "return_stems", "variations", "seed", ...SAMPLING, ...REMIX],
   },

@@ -19,17 +19,16 @@ export class CreateView {
   constructor(element, fields) {
     this.fields = fields;
     this.tasks = tasksOf(fields);
-    this.form = new Form(fields);
+    this.form = new Form(fields, el("div", { class: "chips examples", role: "group", "aria-label": S.create.examples }, ...this.#exampleChips()));
     this.heading = el("h1", {});
     this.help = el("p", { class: "lead" });
     this.licence = el("p", { class: "field-help licence", hidden: true });
     this.tabs = el("div", { class: "tabs", role: "tablist", "aria-label": S.create.tasks });
-    this.examples = el("div", { class: "chips", role: "group", "aria-label": S.create.examples }, ...this.#exampleChips());
     const submit = el("button", { type: "submit", class: "button primary generate" }, S.create.generate);
     const reset = el("button", { type: "button", class: "text-button", on: { click: () => this.form.clear() } }, S.create.reset);
     const keys = el("span", { class: "muted keys" }, S.create.shortcut);
     this.submit = submit;
-    this.panel = el("form", { class: "panel", id: "task-panel", novalidate: true }, this.heading, this.help, this.form.element, this.examples, el("div", { class: "form-buttons" }, submit, keys, reset), this.licence);
+    this.panel = el("form", { class: "panel", id: "task-panel", novalidate: true }, this.heading, this.help, this.form.element, el("div", { class: "form-buttons" }, submit, keys, reset), this.licence);
     this.panel.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#generate();
@@ -82,7 +81,6 @@ export class CreateView {
     const { heading, help } = taskTexts(task);
     this.heading.textContent = heading;
     this.help.textContent = help;
-    this.examples.hidden = !this.form.shown.includes("prompt");
     if (this.tasks.length > 1) {
       this.panel.setAttribute("role", "tabpanel");
       this.panel.setAttribute("aria-labelledby", `tab-${task}`);
@@ -108,8 +106,9 @@ export class CreateView {
 
   /** @param {Job} job @param {boolean} [isKnown] whether the service has it already */
   async start(job, isKnown = false) {
-    const card = new Card(job, { retry: ({ request }) => this.start(newJob(request.inputs, request.files, this.fields)) });
+    const card = new Card(job, { retry: (old) => this.#again(old), anotherSeed: (old) => this.#again(old, true) });
     this.list.prepend(card.element);
+    if (!isKnown) card.element.scrollIntoView({ block: "nearest" });
     this.#showEmpty();
     setBusy(true);
     await (isKnown ? job.resume() : job.run());
@@ -119,6 +118,12 @@ export class CreateView {
       const isSame = job.request.inputs.task === this.form.values.task;
       if (isSame) this.form.showErrors(/** @type {any} */ (error).detail ?? [], error.message);
     }
+  }
+
+  /** @param {Job} job to ask for once more @param {boolean} [isOther] with another seed */
+  #again({ request }, isOther = false) {
+    const { seed, ...others } = request.inputs;
+    this.start(newJob(isOther ? others : request.inputs, request.files, this.fields));
   }
 
   /** Follow what was asked for before the page was loaded again. */

@@ -1,9 +1,9 @@
 // @ts-check
 /** A request in the list of results: how far it is, its clips, or what went wrong. */
 import { S, fill } from "../strings.js";
-import { announce, el, iconButton } from "../base/dom.js";
+import { announce, el, iconButton, say } from "../base/dom.js";
 import { number, shorten } from "../base/format.js";
-import { Row } from "../clips/row.js";
+import { Row, clipPart } from "../clips/row.js";
 import * as database from "../library/database.js";
 import { taskTexts } from "../create/tasks.js";
 
@@ -19,7 +19,7 @@ export class Card {
 
   /**
    * @param {Job} job
-   * @param {{retry: (job: Job) => void}} actions
+   * @param {{retry: (job: Job) => void, anotherSeed: (job: Job) => void}} actions
    */
   constructor(job, actions) {
     this.job = job;
@@ -84,19 +84,21 @@ export class Card {
 
   #buildClips() {
     const { job } = this;
-    this.rows = job.clips.map((clip) => new Row(clip, { onRemove: () => this.#remove(clip) }));
+    const isOne = job.clips.length === 1;
+    this.rows = job.clips.map((clip) => new Row(clip, { heading: isOne ? "" : clipPart(clip), onRemove: () => this.#remove(clip) }));
     const seconds = job.metrics?.predict_time;
     const facts = [
       job.clips.length > 1 ? fill(S.jobs.variations, { count: job.clips.length }) : "",
       seconds ? fill(S.jobs.took, { seconds: number(seconds, 1) }) : "",
     ].filter(Boolean);
+    const another = el("button", { type: "button", class: "text-button", on: { click: () => this.actions.anotherSeed(job) } }, S.clips.anotherSeed);
     const notes = (job.metrics?.notes ?? []).map((/** @type {string} */ note) => el("li", {}, note));
     this.body.replaceChildren(
-      el("p", { class: "muted card-facts" }, facts.join(" · ")),
+      el("div", { class: "muted card-facts" }, el("span", {}, facts.join(" · ")), another),
       notes.length ? el("ul", { class: "notes", "aria-label": S.jobs.notes }, ...notes) : "",
       el("div", { class: `clips${this.rows.length > 1 ? " many" : ""}` }, ...this.rows.map((row) => row.element)),
     );
-    announce(fill(S.jobs.done, { what: shorten(this.name, 40) }));
+    say(fill(S.jobs.done, { what: shorten(this.name, 40) }));
     for (const name of job.notKept ?? []) announce(fill(S.library.full, { name }));
   }
 
@@ -108,7 +110,7 @@ export class Card {
       return;
     }
     const sentence = kind === "lost" ? S.jobs.lost : String(job.error?.message ?? "");
-    const retry = el("button", { type: "button", class: "button", on: { click: () => this.#retry() } }, S.jobs.retry);
+    const retry = el("button", { type: "button", class: "button retry", on: { click: () => this.#retry() } }, S.jobs.retry);
     const head = el("strong", {}, S.jobs.failed);
     this.body.replaceChildren(el("div", { class: "failure", role: "alert" }, head, el("p", {}, sentence)), retry);
   }

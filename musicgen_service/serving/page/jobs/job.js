@@ -10,6 +10,9 @@ const INTERVALS = { first: 200, most: 1_500, hidden: 3_000 };
 /** Milliseconds after which a service that cannot be reached is tried again. */
 const OFFLINE = 2_000;
 
+/** What is before the sentences of an error. */
+const PREFIX = /^Prediction failed: (?:Invalid request: |Service error: )?/;
+
 /** @param {number} milliseconds */
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -120,7 +123,7 @@ export class Job extends EventTarget {
       if (job.status === "processing" && !this.began) this.began = performance.now();
       this.#update({ progress: job.progress, queue: job.queue ?? null, metrics: job.metrics });
       if (job.status === "succeeded") return this.#collect(job);
-      if (job.status === "failed") return this.#update({ state: "failed", error: new Error(String(job.error)) });
+      if (job.status === "failed") return this.#update({ state: "failed", error: new Error(String(job.error).replace(PREFIX, "")) });
       this.#update({ state: job.status });
       if (this.hasEnded) return;
       await pause(document.hidden ? INTERVALS.hidden : interval);

@@ -25,6 +25,7 @@ const { openDB } = /** @type {any} */ (globalThis).idb;
  * @property {Blob} [midi]
  * @property {string} url at the service, as long as it keeps it
  * @property {Record<string, any>} inputs that make it again, without files
+ * @property {string} source name of the audio it was made from, or ""
  * @property {number} created
  * @property {number} seconds
  * @property {number[]} peaks
