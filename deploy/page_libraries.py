@@ -42,7 +42,7 @@ LIBRARIES = (
         "8.0.1",
         "sha512-h0OnRWSVTqIYLSw3/IVrBtsun/xw9L5u4FA3bjfSDTFMX/xswVWS1JwK4fFu3ulmxRUSHg8zQORl6zENG983eg==",
         "BSD-3-Clause",
-        {"dist/wavesurfer.esm.js": "wavesurfer.js", "dist/plugins/regions.esm.js": "regions.js", "LICENSE": "LICENSE"},
+        {"dist/wavesurfer.esm.js": "wavesurfer.js", "LICENSE": "LICENSE"},
     ),
     Library(
         "client-zip",

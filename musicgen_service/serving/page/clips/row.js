@@ -70,12 +70,14 @@ export class Row {
     this.below = el("div", { class: "clip-below" });
     this.label = el("span", { class: "clip-label", hidden: !heading }, this.letter, heading ?? "");
     const seed = clip.inputs.seed ? el("span", { class: "seed" }, fill(S.clips.seed, { seed: clip.inputs.seed })) : null;
-    const line = el("div", { class: "clip-line" }, this.label, this.facts, seed, this.time);
+    const line = el("div", { class: "clip-line" }, this.label, this.time, el("span", { class: "heard" }, this.facts, seed));
     this.element = el(
       "article",
       { class: "clip", "aria-label": this.name, data: { clip: clip.id } },
+      line,
       this.playButton,
-      el("div", { class: "clip-body" }, line, this.place, this.#actions()),
+      this.place,
+      this.#actions(),
       this.below,
     );
     this.#draw();

@@ -1,5 +1,5 @@
 // @ts-check
-/** A waveform that can be sought in, drawn by wavesurfer.js, with a part that can be chosen. */
+/** A waveform that can be sought in, drawn by wavesurfer.js. */
 import { el } from "../base/dom.js";
 import { colour } from "../base/theme.js";
 import { number } from "../base/format.js";
@@ -12,10 +12,9 @@ const colours = () => ({ waveColor: colour("wave"), progressColor: colour("accen
 
 /** One waveform. */
 export class Wave {
-  /** @param {any} surfer @param {any} regions @param {HTMLElement} place @param {number} duration */
-  constructor(surfer, regions, place, duration) {
+  /** @param {any} surfer @param {HTMLElement} place @param {number} duration */
+  constructor(surfer, place, duration) {
     this.surfer = surfer;
-    this.regions = regions;
     this.place = place;
     this.duration = duration;
     this.ending = new AbortController();
@@ -30,18 +29,13 @@ export class Wave {
    * @param {(seconds: number) => void} [onSeek] makes it a slider
    */
   static async create(place, peaks, duration, label, onSeek) {
-    const [{ default: WaveSurfer }, { default: Regions }] = await Promise.all([
-      import("../vendor/wavesurfer.js/wavesurfer.js"),
-      onSeek ? { default: null } : import("../vendor/wavesurfer.js/regions.js"),
-    ]);
+    const { default: WaveSurfer } = await import("../vendor/wavesurfer.js/wavesurfer.js");
     const container = el("div", { class: "wave" });
     place.replaceChildren(container);
-    const regions = Regions?.create();
     const options = { height: HEIGHT, barWidth: 2, barGap: 1, barRadius: 2, cursorWidth: onSeek ? 1 : 0, normalize: true };
-    const plugins = regions ? [regions] : [];
     const interact = Boolean(onSeek);
-    const surfer = WaveSurfer.create({ container, peaks: [peaks], duration, plugins, interact, ...options, ...colours() });
-    const wave = new Wave(surfer, regions, container, duration);
+    const surfer = WaveSurfer.create({ container, peaks: [peaks], duration, interact, ...options, ...colours() });
+    const wave = new Wave(surfer, container, duration);
     if (onSeek) wave.#makeSlider(label, onSeek);
     else for (const [name, value] of [["role", "img"], ["aria-label", label]]) container.setAttribute(name, value);
     return wave;
@@ -67,34 +61,6 @@ export class Wave {
   setTime(seconds) {
     this.surfer.setTime(seconds);
     if (this.place.getAttribute("role") === "slider") this.place.setAttribute("aria-valuenow", seconds.toFixed(1));
-  }
-
-  /**
-   * Show the part that is chosen; a new one can be drawn.
-   * @param {{start: number, end: number} | null} part
-   * @param {(part: {start: number, end: number}) => void} onChoose
-   */
-  showRegion(part, onChoose) {
-    this.clearRegion();
-    const look = { color: colour("region"), drag: true, resize: true };
-    const shown = part && this.regions.addRegion({ ...part, ...look });
-    const choose = (/** @type {any} */ region) => onChoose({ start: region.start, end: region.end });
-    shown?.on("update-end", () => choose(shown));
-    const stopDrawing = this.regions.enableDragSelection(look);
-    const stopWaiting = this.regions.on("region-created", (/** @type {any} */ region) => {
-      if (region !== shown) setTimeout(() => choose(region));
-    });
-    this.forget = () => {
-      stopDrawing();
-      stopWaiting();
-    };
-  }
-
-  /** Show no part. */
-  clearRegion() {
-    this.forget?.();
-    this.forget = undefined;
-    this.regions?.clearRegions();
   }
 
   destroy() {

@@ -5,6 +5,8 @@ import { el, icon, iconButton, announce } from "../base/dom.js";
 import { number } from "../base/format.js";
 import { decode, peaksOf } from "../clips/peaks.js";
 import { player } from "../clips/player.js";
+import { Region } from "../clips/region.js";
+import { Wave } from "../clips/wave.js";
 import { Recorder } from "./recorder.js";
 
 /** @typedef {import("./control.js").Control} Control */
@@ -18,8 +20,10 @@ export class AudioInput {
   /** @type {{start: Control, end: Control} | null} */
   #part = null;
   #recorder = new Recorder();
-  /** @type {import("../clips/wave.js").Wave | null} */
+  /** @type {Wave | null} */
   #wave = null;
+  /** @type {Region | null} */
+  #region = null;
   /** Counts files, so that what comes late for an earlier one is not shown. */
   #number = 0;
 
@@ -104,9 +108,10 @@ export class AudioInput {
       const sound = await decode(file);
       if (ours !== this.#number) return;
       this.#sound = sound;
-      const { Wave } = await import("../clips/wave.js");
+      const wave = await Wave.create(place, peaksOf(sound), sound.duration, fill(S.audio.region, { name: file.name }));
       if (ours !== this.#number) return;
-      this.#wave = await Wave.create(place, peaksOf(sound), sound.duration, fill(S.audio.region, { name: file.name }));
+      this.#wave = wave;
+      this.#region = new Region(wave.place, sound.duration);
       this.#showPart();
     } catch {
       if (ours === this.#number) place.replaceChildren(el("p", { class: "field-help" }, S.audio.cannotShow));
@@ -143,8 +148,7 @@ export class AudioInput {
     const isWhole = !this.#part || (start === 0 && end === length);
     const values = { start: number(start), end: number(end), length: number(length) };
     this.partText.textContent = `${fill(isWhole ? S.audio.whole : S.audio.part, values)}. ${this.#part ? S.audio.partHelp : ""}`;
-    if (!this.#part) this.#wave.clearRegion();
-    else this.#wave.showRegion(isWhole ? null : { start, end }, (region) => this.#choose(region));
+    this.#region?.show(isWhole ? null : { start, end }, this.#part ? (region) => this.#choose(region) : null);
   }
 
   /** @param {{start: number, end: number}} region that was drawn */
@@ -169,6 +173,7 @@ export class AudioInput {
     this.#sound = null;
     this.#wave?.destroy();
     this.#wave = null;
+    this.#region = null;
     this.picker.value = "";
     for (const control of this.#part ? [this.#part.start, this.#part.end] : []) control.clear();
     this.#showControls();
