@@ -114,7 +114,7 @@ export const S = {
     playing: "Playing while it is made",
     listen: "Listen",
     stopListening: "Stop",
-    noPlayer: "The clip cannot be played while it is made: {reason}",
+    playAtOnce: "Play while it is made",
     notes: "Notes",
     variations: "{count} clips",
     took: "made in {seconds} s",

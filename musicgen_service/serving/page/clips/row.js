@@ -134,6 +134,11 @@ export class Row {
     player.toggle(await this.#track());
   }
 
+  /** Play it from somewhere on. @param {number} seconds */
+  async playFrom(seconds) {
+    player.play(await this.#track(), seconds);
+  }
+
   #showPlaying() {
     const isPlaying = player.isPlaying(this.clip.id);
     const label = `${isPlaying ? S.clips.pause : S.clips.play}: ${this.name}`;

@@ -8,6 +8,7 @@ import { title } from "../base/format.js";
  * @property {string[]} main inputs in the first rows, in their order
  * @property {string[]} needed inputs without which it cannot be done
  * @property {string[]} unused inputs that have no effect, and are not shown
+ * @property {boolean} [streams] whether it can be heard while it is made
  */
 
 const PART = ["continuation_start", "continuation_end"];
@@ -20,16 +21,19 @@ export const TASKS = {
     main: ["prompt", "duration", "variations"],
     needed: ["prompt"],
     unused: ["input_audio", "return_stems", ...PART, ...REMIX],
+    streams: true,
   },
   melody: {
     main: ["input_audio", ...PART, "prompt", "duration", "variations"],
     needed: ["input_audio"],
     unused: ["return_stems", ...REMIX],
+    streams: true,
   },
   continuation: {
     main: ["input_audio", ...PART, "prompt", "duration", "variations"],
     needed: ["input_audio"],
     unused: ["return_stems", ...REMIX],
+    streams: true,
   },
   loop: {
     main: ["prompt", "bpm", "duration", "variations"],

@@ -5,6 +5,7 @@ import { announce, el } from "../base/dom.js";
 import * as database from "../library/database.js";
 import { setBusy } from "../clips/listening.js";
 import { inputsOf, readRecipe } from "../clips/recipe.js";
+import { player } from "../clips/player.js";
 import { clipFile } from "../clips/row.js";
 import { Card } from "../jobs/card.js";
 import { Job, newJob } from "../jobs/job.js";
@@ -12,6 +13,9 @@ import { Form } from "./form.js";
 import { tasksOf, taskTexts } from "./tasks.js";
 
 /** @typedef {import("../library/database.js").Clip} Clip */
+
+/** Where it is kept whether clips are played while they are made. */
+const PLAY = "musicgen-play";
 
 /** The page's first view. */
 export class CreateView {
@@ -27,8 +31,10 @@ export class CreateView {
     const submit = el("button", { type: "submit", class: "button primary generate" }, S.create.generate);
     const reset = el("button", { type: "button", class: "text-button", on: { click: () => this.form.clear() } }, S.create.reset);
     const keys = el("span", { class: "muted keys" }, S.create.shortcut);
-    this.submit = submit;
-    this.panel = el("form", { class: "panel", id: "task-panel", novalidate: true }, this.heading, this.help, this.form.element, el("div", { class: "form-buttons" }, submit, keys, reset), this.licence);
+    this.playAtOnce = el("input", { type: "checkbox", id: "play-at-once", on: { change: () => localStorage.setItem(PLAY, String(this.playAtOnce.checked)) } });
+    this.playAtOnce.checked = localStorage.getItem(PLAY) !== "false";
+    const listening = el("div", { class: "field field-check" }, this.playAtOnce, el("label", { for: "play-at-once" }, S.jobs.playAtOnce));
+    this.panel = el("form", { class: "panel", id: "task-panel", novalidate: true }, this.heading, this.help, this.form.element, el("div", { class: "form-buttons" }, submit, keys, reset), listening, this.licence);
     this.panel.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#generate();
@@ -101,12 +107,14 @@ export class CreateView {
 
   #generate() {
     if (!this.form.check()) return;
+    player.context; // wakes it within the press of the button
     this.start(newJob(this.form.values, this.form.files, this.fields));
   }
 
   /** @param {Job} job @param {boolean} [isKnown] whether the service has it already */
   async start(job, isKnown = false) {
     const card = new Card(job, { retry: (old) => this.#again(old), anotherSeed: (old) => this.#again(old, true) });
+    job.addEventListener("accepted", () => card.listen(this.playAtOnce.checked));
     this.list.prepend(card.element);
     if (!isKnown) card.element.scrollIntoView({ block: "nearest" });
     this.#showEmpty();

@@ -1,15 +1,20 @@
 // @ts-check
 /** A request in the list of results: how far it is, its clips, or what went wrong. */
 import { S, fill } from "../strings.js";
-import { announce, el, iconButton, say } from "../base/dom.js";
+import { announce, el, icon, iconButton, say } from "../base/dom.js";
 import { number, shorten } from "../base/format.js";
 import { Row, clipPart } from "../clips/row.js";
 import * as database from "../library/database.js";
-import { taskTexts } from "../create/tasks.js";
+import { player } from "../clips/player.js";
+import { TASKS, taskTexts } from "../create/tasks.js";
+import { LiveAudio } from "./live_audio.js";
 
 /** @typedef {import("./job.js").Job} Job */
 
 const NAME_LENGTH = 80;
+
+/** Whether a clip is heard while it is made: one at a time. */
+let isHeard = false;
 
 /** One request on the page. */
 export class Card {
@@ -61,8 +66,45 @@ export class Card {
     this.status = el("p", { class: "status", role: "status" });
     this.bar = el("progress", { max: 1, "aria-label": fill(S.jobs.progress, { what: shorten(this.name, 40) }) });
     const cancel = el("button", { type: "button", class: "button", on: { click: () => this.job.cancel() } }, S.jobs.cancel);
-    this.live = el("div", { class: "live" });
+    this.live = el("div", { class: "live", hidden: true });
     this.body.replaceChildren(el("div", { class: "progress-line" }, this.status, cancel), this.bar, this.live);
+  }
+
+  /** Let it be heard while it is made; at once, when nothing else is playing. @param {boolean} atOnce */
+  listen(atOnce) {
+    if (atOnce && !player.playing && !isHeard) this.#play();
+    else if (TASKS[this.job.request.inputs.task]?.streams) this.#showLive(S.jobs.listen, "", () => this.#play());
+  }
+
+  /** @param {string} label of the button @param {string} text beside it @param {() => void} press */
+  #showLive(label, text, press) {
+    const button = el("button", { type: "button", class: "button", on: { click: press } }, icon(label === S.jobs.listen ? "play" : "stop"), label);
+    this.live.replaceChildren(button, el("span", { class: "muted" }, text));
+    this.live.hidden = false;
+  }
+
+  async #play() {
+    this.live.hidden = true;
+    this.audio?.stop();
+    const audio = new LiveAudio(this.job.id, Number(this.job.request.inputs.duration ?? this.job.fields.get("duration")?.default ?? 0));
+    this.audio = audio;
+    isHeard = true;
+    const stop = () => audio.stop();
+    audio.addEventListener("begin", () => {
+      this.#showLive(S.jobs.stopListening, S.jobs.playing, stop);
+      player.addEventListener("change", stop);
+    });
+    audio.addEventListener("end", () => {
+      isHeard = false;
+      player.removeEventListener("change", stop);
+      if (this.audio === audio) this.listen(false);
+    });
+    try {
+      await audio.play();
+    } catch {
+      // It cannot be heard before it is complete, or it has ended.
+    }
+    if (!audio.isPlaying) audio.stop();
   }
 
   #showProgress() {
@@ -84,6 +126,8 @@ export class Card {
 
   #buildClips() {
     const { job } = this;
+    const heard = this.audio?.isPlaying ? this.audio.time : null;
+    this.audio?.stop();
     const isOne = job.clips.length === 1;
     this.rows = job.clips.map((clip) => new Row(clip, { heading: isOne ? "" : clipPart(clip), onRemove: () => this.#remove(clip) }));
     const seconds = job.metrics?.predict_time;
@@ -98,12 +142,15 @@ export class Card {
       notes.length ? el("ul", { class: "notes", "aria-label": S.jobs.notes }, ...notes) : "",
       el("div", { class: `clips${this.rows.length > 1 ? " many" : ""}` }, ...this.rows.map((row) => row.element)),
     );
+    // The finished clip goes on where it was heard.
+    if (heard !== null) this.rows[0]?.playFrom(heard);
     say(fill(S.jobs.done, { what: shorten(this.name, 40) }));
     for (const name of job.notKept ?? []) announce(fill(S.library.full, { name }));
   }
 
   /** @param {string} kind */
   #buildFailure(kind) {
+    this.audio?.stop();
     const { job } = this;
     if (kind === "canceled") {
       this.body.replaceChildren(el("p", { class: "muted", role: "status" }, S.jobs.cancelled));

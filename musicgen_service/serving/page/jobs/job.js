@@ -34,6 +34,8 @@ export class Job extends EventTarget {
   /** When the service began with it, by this browser's clock, in milliseconds. */
   began = 0;
   #cancelled = false;
+  /** When it is likely to be done, by the same clock, as its latest progress says. */
+  #ready = 0;
 
   /**
    * @param {database.Request} request
@@ -56,8 +58,7 @@ export class Job extends EventTarget {
   /** Seconds until it is done, as far as is known. */
   get secondsLeft() {
     if (this.queue) return this.queue.eta_seconds;
-    if (this.progress < 0.05 || !this.began) return null;
-    return Math.ceil(((performance.now() - this.began) / 1000 / this.progress) * (1 - this.progress));
+    return this.#ready ? Math.max(1, Math.ceil((this.#ready - performance.now()) / 1000)) : null;
   }
 
   /** @param {Partial<Job>} changes */
@@ -112,6 +113,7 @@ export class Job extends EventTarget {
       if (this.#cancelled) return this.#update({ state: "canceled" });
       await api.predict(this.id, inputs);
       if (this.state === "sending") this.#update({ state: "starting" });
+      this.dispatchEvent(new Event("accepted"));
     });
   }
 
@@ -121,6 +123,10 @@ export class Job extends EventTarget {
       if (this.#cancelled) await this.#cancelNow();
       const job = await this.#persist(() => api.prediction(this.id));
       if (job.status === "processing" && !this.began) this.began = performance.now();
+      if (this.began && job.progress > this.progress) {
+        const now = performance.now();
+        this.#ready = now + ((now - this.began) / job.progress) * (1 - job.progress);
+      }
       this.#update({ progress: job.progress, queue: job.queue ?? null, metrics: job.metrics });
       if (job.status === "succeeded") return this.#collect(job);
       if (job.status === "failed") return this.#update({ state: "failed", error: new Error(String(job.error).replace(PREFIX, "")) });
