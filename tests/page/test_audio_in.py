@@ -27,6 +27,11 @@ def draw(studio: Studio, start: float, end: float) -> None:
     studio.page.mouse.up()
 
 
+def part(studio: Studio) -> list[float]:
+    """Where the part to use starts and ends, in seconds."""
+    return [float(studio.field(f"continuation_{edge}").input_value()) for edge in ("start", "end")]
+
+
 def test_a_file_is_dropped_and_followed(studio: Studio, song: Path) -> None:
     sent = studio.sent()
     studio.task("Melody")
@@ -57,14 +62,9 @@ def test_a_region_is_moved_and_stretched(studio: Studio, song: Path) -> None:
     studio.choose_audio(song)
     draw(studio, 0.25, 0.5)
     draw(studio, 0.375, 0.625)  # from its middle
-    start, end = (studio.field(f"continuation_{edge}") for edge in ("start", "end"))
-    assert [float(field.input_value()) for field in (start, end)] == [
-        pytest.approx(value, abs=0.05) for value in (2, 3)
-    ]
+    assert part(studio) == [pytest.approx(value, abs=0.05) for value in (2, 3)]
     draw(studio, 0.75, 0.9)  # from its right edge
-    assert [float(field.input_value()) for field in (start, end)] == [
-        pytest.approx(value, abs=0.06) for value in (2, 3.6)
-    ]
+    assert part(studio) == [pytest.approx(value, abs=0.06) for value in (2, 3.6)]
 
 
 def test_typed_seconds_are_shown_on_the_waveform(studio: Studio, song: Path) -> None:

@@ -14,6 +14,9 @@ import { tasksOf, taskTexts } from "./tasks.js";
 
 /** @typedef {import("../library/database.js").Clip} Clip */
 
+/** Seconds that a clip is continued by. */
+const MORE = 8;
+
 /** Where it is kept whether clips are played while they are made. */
 const PLAY = "musicgen-play";
 
@@ -162,6 +165,7 @@ export class CreateView {
     location.hash = "create";
     this.form.clear();
     this.form.controls.get("prompt")?.set(what === "continuation" || what === "loop" ? clip.inputs.prompt : "");
+    if (what === "continuation") this.form.controls.get("duration")?.set(Math.ceil((end ?? clip.seconds) + MORE));
     if (what === "loop") {
       const tempo = clip.analysis?.tempo_bpm;
       if (tempo) this.form.controls.get("bpm")?.set(Math.round(tempo));
@@ -169,7 +173,6 @@ export class CreateView {
     } else {
       await this.form.audio?.take(clipFile(clip), end ? { end: Math.round(end * 100) / 100 } : {});
     }
-    if (what === "continuation") this.form.controls.get("duration")?.set(Math.ceil((end ?? clip.seconds) + 8));
     this.form.element.querySelector("textarea")?.focus();
   }
 

@@ -1,0 +1,107 @@
+"""The page follows the service: its schema, its tasks, and what becomes of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicgen_service import predictors
+from musicgen_service.requests.tasks import TASKS
+from musicgen_service.serving import schema
+from tests.page.studio import Studio
+from tests.support.harness import PROJECT, serving
+
+SCHEMA = schema.build("predict.py:Predictor")
+DECIDED = {"task", "continuation"}
+"""Inputs that the tab decides."""
+
+
+def shown(studio: Studio) -> set[str]:
+    """Names of the inputs that the form has, with those under "Advanced"."""
+    names = studio.page.locator("#create form [name]").evaluate_all("controls => controls.map(({ name }) => name)")
+    files = studio.page.locator("#create .audio-input").count()
+    return {*names, *(["input_audio"] if files else [])}
+
+
+def test_each_task_shows_the_inputs_that_it_uses(studio: Studio) -> None:
+    inputs = set(SCHEMA["components"]["schemas"]["Input"]["properties"])
+    tabs = {tab.get_attribute("data-task"): tab for tab in studio.page.get_by_role("tab").all()}
+    assert list(tabs) == list(TASKS)
+    for name, task in TASKS.items():
+        tabs[name].click()
+        unused = {*task.unused, *DECIDED}
+        unused |= set() if task.takes_audio else {"input_audio"}
+        unused |= set() if task.returns_stems else {"return_stems"}
+        # Without sampling, all variations are the same.
+        unused |= set() if task.samples_tokens else {"variations", "seed"}
+        assert shown(studio) == inputs - unused, name
+
+
+def with_schema(studio: Studio, changed: dict[str, Any]) -> None:
+    """Open the page with another schema of the service."""
+    studio.page.route("**/openapi.json", lambda route: route.fulfill(json=changed))
+    studio.reload()
+
+
+def test_a_new_input_appears_and_is_sent(studio: Studio) -> None:
+    changed = json.loads(json.dumps(SCHEMA))
+    changed["components"]["schemas"]["Input"]["properties"]["swing"] = {
+        **{"x-order": 99, "title": "Swing", "type": "number", "minimum": 0, "maximum": 1, "default": 0.5},
+        "description": "How late every second note is.",
+    }
+    with_schema(studio, changed)
+    studio.fill(prompt="rock", swing=2)
+    studio.page.get_by_role("button", name="Generate").click()
+    studio.page.get_by_text("Swing must be from 0 to 1.").wait_for()
+    assert studio.page.get_by_text("How late every second note is. 0 to 1.").is_visible()
+    sent = studio.sent()
+    card = studio.generate(swing=0.7)
+    assert sent[0]["swing"] == 0.7
+    card.get_by_text("There is no input 'swing'").wait_for()
+    studio.page.locator("[data-input=swing] .field-error", has_text="There is no input 'swing'").wait_for()
+
+
+@pytest.mark.parametrize("system", predictors.names())
+def test_every_drop_in_has_a_form_of_all_its_inputs(studio: Studio, system: str) -> None:
+    theirs = schema.build(predictors.predictor(system))
+    with_schema(studio, theirs)
+    properties = theirs["components"]["schemas"]["Input"]["properties"]
+    files = {name for name, entry in properties.items() if entry.get("format") == "uri"}
+    assert shown(studio) - {"input_audio"} == set(properties) - files - (DECIDED if "task" in properties else set())
+    assert studio.page.locator("#create .audio-input").count() == len(files)
+    assert studio.page.locator("#create form > .form-fields > .fields > .field").count() >= 1
+
+
+def test_a_drop_in_makes_clips(browser: Any, tmp_path: Path) -> None:
+    command = ["-m", "musicgen_service", "serve", "--as", "musicgen_looper", "--port"]
+    with (
+        serving(command, PROJECT, tmp_path / "temp", MUSICGEN_MODELS="demo") as server,
+        Studio.opened(browser, str(server.client.base_url)) as studio,
+    ):
+        card = studio.generate(prompt="deep house", bpm=120, max_duration=4, variations=2)
+        card.locator("article.clip").nth(1).wait_for()
+        assert len(studio.sound(card.locator("article.clip").first).samples) == 4 * 32_000
+
+
+def test_the_service_is_started_again_in_between(browser: Any, tmp_path: Path) -> None:
+    command = ["-m", "musicgen_service", "serve", "--port"]
+    with serving(command, PROJECT, tmp_path / "temp", MUSICGEN_MODELS="demo", MUSICGEN_DRAIN_SECONDS="0") as first:
+        port = str(first.client.base_url.port)
+        visit = Studio.opened(browser, str(first.client.base_url))
+        studio = visit.__enter__()
+        clip = studio.make(prompt="solo piano", duration=1, seed=1)
+        sound = studio.sound(clip).content
+        card = studio.generate(prompt="rock", duration=120)
+        card.get_by_text("Making it").wait_for()
+        first.stop()
+        card.get_by_text("cannot be reached").wait_for()
+    with serving([*command, port], PROJECT, tmp_path / "temp", MUSICGEN_MODELS="demo") as _:
+        card.get_by_role("alert").wait_for()
+        card.get_by_role("button", name="Try again").wait_for()
+        again = studio.page.locator("section.card", has_text="solo piano").locator("article.clip")
+        studio.menu(again, "More", "Same again")
+        latest = studio.page.locator("section.card:first-child article.clip")
+        studio.page.locator("section.card:first-child", has_text="solo piano").locator("article.clip").wait_for()
+        assert studio.sound(latest).content == sound
+        visit.__exit__(None, None, None)
