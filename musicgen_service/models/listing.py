@@ -9,7 +9,8 @@ from musicgen_service.models.store import WeightStore
 
 def folders(store: WeightStore) -> list[dict[str, Any]]:
     """Checkpoints and shared parts, which have a folder each in the weights folder."""
-    return [_entry(item, store) for item in (*CHECKPOINTS.values(), *COMPONENTS.values())]
+    items: list[Checkpoint | Component] = [*CHECKPOINTS.values(), *COMPONENTS.values()]
+    return [_entry(item, store) for item in items]
 
 
 def packages() -> list[dict[str, Any]]:

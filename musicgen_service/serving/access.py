@@ -12,8 +12,9 @@ from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.rates import Rate
 from musicgen_service.serving.refusals import Refusal
 
-_OPEN = re.compile(r"/|/livez|/readyz|/health-check|/files/.*", re.DOTALL)
-"""What may be read without a key: what there is, how the service is, and files, whose addresses nobody can guess."""
+_OPEN = re.compile(r"/|/page/.*|/livez|/readyz|/health-check|/files/.*", re.DOTALL)
+"""What may be read without a key: what there is, the page's own files, how the service is, and files of results, whose
+addresses nobody can guess."""
 _CREDENTIALS = re.compile(r"\s*(?:Bearer|Token)\s+(\S+)\s*", re.IGNORECASE)
 """Clients of the hosted platform send `Token`."""
 

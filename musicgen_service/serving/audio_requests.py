@@ -25,7 +25,7 @@ class AudioRequests:
     memory : counts the bodies of requests
     """
 
-    def __init__(self, memory: bodies.Memory) -> None:
+    def __init__(self, memory: bodies.BodyMemory) -> None:
         self._memory = memory
         self._worker = AudioWorker()
 

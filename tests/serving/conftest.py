@@ -24,8 +24,7 @@ def gateway_of(
     **options: Any,
 ) -> Gateway:
     """A gateway on a free port, by the names that tests have for it."""
-    options = {"access_log": False, "hosts": ("a", "music.test")} | options
-    given = GatewayOptions(SCHEMA, **options)
+    given = GatewayOptions(SCHEMA, **{"access_log": False, "hosts": ("a", "music.test"), **options})
     return Gateway(("127.0.0.1", port), upstream_port, folder_problem, given, worker_socket)
 
 
