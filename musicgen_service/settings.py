@@ -198,6 +198,12 @@ class Settings:
             Kind("a path", Path), "where the worker offers its metrics to the gateway: `serve` sets it", shown="none"
         ),
     )
+    audio_socket: Path | None = field(
+        default=None,
+        metadata=_variable(
+            Kind("a path", Path), "where the gateway takes audio while it is made: `serve` sets it", shown="none"
+        ),
+    )
     access_log: bool = field(
         default=True,
         metadata=_variable(FLAG, "`0`: no line of JSON on standard output for each request", shown="1"),

@@ -49,15 +49,16 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_DRAIN_SECONDS": "0",
         "MUSICGEN_METRICS": "open",
         "MUSICGEN_METRICS_SOCKET": "/run/metrics.sock",
+        "MUSICGEN_AUDIO_SOCKET": "/run/audio.sock",
         "MUSICGEN_ACCESS_LOG": "0",
         "PORT": "5702",
     }
-    models, socket = ("small", "stereo-melody"), Path("/run/metrics.sock")
+    models, sockets = ("small", "stereo-melody"), (Path("/run/metrics.sock"), Path("/run/audio.sock"))
     hosts, origins = ("music.example.com", "musicgen", "[fd00::1]"), ("https://app.example.com:8443",)
     assert load(environment) == Settings(
         *(tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8),
         *(tmp_path / "keys", hosts, origins, 9, 10, 11, 12, 13, 14, 15),
-        *(tmp_path, 60, 0, "open", socket, False, 5702),
+        *(tmp_path, 60, 0, "open", *sockets, False, 5702),
     )
 
 

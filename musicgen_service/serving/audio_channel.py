@@ -19,8 +19,6 @@ from musicgen_service.listener import Sound
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.serving import json_text
 
-SOCKET = "_MUSICGEN_AUDIO_SOCKET"
-"""Environment variable of the worker: the path of the gateway's socket."""
 TICKET, REQUIRED = "audio_ticket", "audio_required"
 """Entries of Cog's context of a prediction: the ticket of its audio, and whether it is for its audio alone."""
 TICKET_BYTES = 32
@@ -37,17 +35,18 @@ _POLL_MILLISECONDS = 50
 
 @contextmanager
 def opened(
-    context: Mapping[str, str], reword: Callable[[str], str], environment: Mapping[str, str] = os.environ
+    path: Path | None, context: Mapping[str, str], reword: Callable[[str], str]
 ) -> Iterator["AudioChannel | None"]:
     """Yield the channel of a prediction; None where nobody can listen to it.
 
     Parameters
     ----------
+    path : of the gateway's socket; None without a gateway
     context : Cog's, of the prediction
     reword : replaces names of inputs in a sentence by the client's
     """
-    path, ticket = environment.get(SOCKET), context.get(TICKET)
-    connection = _connected(Path(path), ticket) if path and ticket else None
+    ticket = context.get(TICKET)
+    connection = _connected(path, ticket) if path and ticket else None
     if connection is None:
         yield None
         return

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import pathlib
 import sys
 import time
 import traceback
@@ -34,11 +35,13 @@ class ServiceRunner(BaseRunner):
     fields: Mapping[str, Field] = FIELDS
     """The inputs of `run`."""
     _healthy_at = -math.inf
+    _audio_socket: pathlib.Path | None = None
 
     def setup(self) -> None:
         """Load the models named in `MUSICGEN_MODELS`; called by Cog."""
         given = settings.load_at_start()
         self.start(given.models)
+        self._audio_socket = given.audio_socket
         self.service.max_audio_seconds = given.max_audio_seconds
         if given.metrics_socket is not None:
             from musicgen_service.serving import worker_metrics
@@ -130,7 +133,7 @@ class ServiceRunner(BaseRunner):
 
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}
-            channel = audio_channel.opened(self.scope.context, self.reword)
+            channel = audio_channel.opened(self._audio_socket, self.scope.context, self.reword)
             with notes.collected(self.reword) as noted, channel as listener:
                 with fetching.local_files(inputs, self.fields) as local_inputs:
                     inputs = decode_files(local_inputs, self.fields)

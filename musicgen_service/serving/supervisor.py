@@ -25,7 +25,6 @@ from musicgen_service.outputs import COG_FOLDER as COG_FOLDER
 from musicgen_service.progress import log
 from musicgen_service.redaction import without_folders
 from musicgen_service.serving import launcher
-from musicgen_service.serving.audio_channel import SOCKET
 from musicgen_service.serving.gateway import Gateway, GatewayOptions
 
 POLL_INTERVAL = 0.5
@@ -149,7 +148,7 @@ class Supervisor:
                 env={
                     **self._environment,
                     "PORT": str(self._port),
-                    SOCKET: str(self._gateway.audio_socket),
+                    "MUSICGEN_AUDIO_SOCKET": str(self._gateway.audio_socket),
                     "MUSICGEN_METRICS_SOCKET": str(self._folder.path / _METRICS_SOCKET),
                 },
                 cwd=self._folder.path,

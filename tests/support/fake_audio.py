@@ -21,9 +21,8 @@ def music(prompt: str) -> np.ndarray:
 
 def play(server: "FakeCog", prompt: str, context: dict[str, str], cancelled: threading.Event) -> str:
     """Carry out a prediction as the table in `fake_cog` says; returns how it has ended."""
-    environment = {audio_channel.SOCKET: str(server.audio_socket)}
     half = music(prompt)
-    with audio_channel.opened(context, str, environment) as channel:
+    with audio_channel.opened(server.audio_socket, context, str) as channel:
         if channel is not None and prompt == "loop":
             channel.refuse("Task 'loop' cannot be streamed.")
         elif channel is not None and _wait_for(lambda: channel.is_listening, cancelled):
