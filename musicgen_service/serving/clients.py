@@ -13,18 +13,24 @@ _KEY_NAME = "key_name"
 def owner(request: Request) -> str:
     """The client of a request, who alone may see and cancel what it asks for: its key's name, or else its address."""
     name = key_name(request)
-    return address(request) if name is None else f"key:{name}"
+    return address(request.client.host if request.client else "") if name is None else f"key:{name}"
 
 
-def address(request: Request) -> str:
-    """The address of a client; of an IPv6 address, the network that one client has."""
-    host = request.client.host if request.client else ""
+def address(host: str) -> str:
+    """What stands for a client without a key: its IPv4 address, or of its IPv6 address the network that is all its own.
+
+    Parameters
+    ----------
+    host : its IP address; empty when it has none
+    """
+    if not host:
+        return ""
     found = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, _NETWORK), strict=False))
-    return host
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, _NETWORK), strict=False))
 
 
 def key_name(request: Request) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from musicgen_service.serving import clients
 from musicgen_service.serving.refusals import Refusal
 
 _OWN_DESCRIPTORS = 32
@@ -62,7 +63,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
             super().connection_made(transport)
             # So that `pause_writing` is called for whatever the client has not read.
             transport.set_write_buffer_limits(high=0)
-            self._address = self.client[0] if self.client else ""
+            self._address = clients.address(self.client[0] if self.client else "")
             limits.open[self._address] += 1
             if limits.open[self._address] > limits.per_address:
                 self._turn_away(Refusal(429, "Your address has too many connections open.", retry_after=1))
