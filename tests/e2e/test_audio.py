@@ -1,6 +1,7 @@
 """Every path and format over HTTP: the response is a playable file of the right length and level."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,20 @@ def _recipe(clip: Clip, folder: Path) -> dict[str, Any]:
     file.write_bytes(clip.content)
     found: dict[str, Any] = json.loads(json.dumps(recipe.read(file)))
     return found
+
+
+def test_what_was_made_is_in_the_metrics(server: Server) -> None:
+    def made() -> float:
+        found = re.search(
+            r'^musicgen_audio_seconds_total{model="small",task="text"} (\S+)$',
+            server.client.get("/metrics").text,
+            re.MULTILINE,
+        )
+        return 0.0 if found is None else float(found[1])
+
+    before = made()
+    server.make(prompt="rock", model_version="small", duration=2, variations=2)
+    assert made() - before == pytest.approx(4)
+    text = server.client.get("/metrics").text
+    assert 'musicgen_predictions_total{outcome="succeeded",task="text"}' in text
+    assert 'musicgen_step_seconds_count{model="small"}' in text

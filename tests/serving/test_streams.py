@@ -74,7 +74,9 @@ def take(parts: Iterator[bytes], size: int) -> bytes:
 def test_audio_comes_while_it_is_made(client: httpx.Client, cog: FakeCog) -> None:
     with heard(client, path="/predictions/live/stream") as reply:
         assert reply.status_code == 200
-        assert {name: reply.headers[name] for name in reply.headers if name not in ("date", "connection", "traceparent")} == {
+        assert {
+            name: reply.headers[name] for name in reply.headers if name not in ("date", "connection", "traceparent")
+        } == {
             "content-type": "audio/wav",
             "content-length": str(WHOLE),
             "cache-control": "no-store",
