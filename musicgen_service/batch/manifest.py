@@ -129,15 +129,16 @@ class Manifest:
     def __init__(self, folder: Path, shard: Shard) -> None:
         self._path = folder / f"{shard.labelled('manifest')}.jsonl"
         self._file = self._path.open("a+b", buffering=0)
+        if not (_lock(self._file, fcntl.LOCK_EX) and self._is_in_place()):
+            self._file.close()
+            raise BatchError(f"Another process is making {shard} in {folder}.")
         try:
-            if not (_lock(self._file, fcntl.LOCK_EX) and self._is_in_place()):
-                raise BatchError(f"Another process is making {shard} in {folder}.")
             for path in _manifests(folder):
                 if _count_of(path) != shard.count and _is_locked(path):
                     raise BatchError(f"Another process is making other shards in {folder}: see {path.name}.")
             self._remove_unfinished_line()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def append(self, record: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Progress of a batch: a bar with rate and time left on a terminal, lines in a log."""
 
 import sys
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ _FORMAT = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}, {rate_noi
 
 
 class BatchProgress:
-    """Reports how much of a batch is done.
+    """Reports how much of a batch is done; any number of threads may count.
 
     Parameters
     ----------
@@ -27,6 +28,7 @@ class BatchProgress:
         self._seconds = seconds
         self._done = self.failed = 0
         self._done_seconds = 0.0
+        self._lock = threading.Lock()
         self._started = self._logged = time.monotonic()
         self._bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
@@ -42,6 +44,10 @@ class BatchProgress:
 
     def advance(self, seconds: float, *, failed: bool) -> None:
         """Count a request that has ended."""
+        with self._lock:
+            self._advance(seconds, failed)
+
+    def _advance(self, seconds: float, failed: bool) -> None:
         self._done += 1
         self.failed += failed
         self._done_seconds += seconds

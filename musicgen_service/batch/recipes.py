@@ -1,5 +1,6 @@
 """Recipes of clips, from the manifest of a batch."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,15 @@ def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
 
 def _input_audio(inputs: dict[str, Any], recipe: dict[str, Any]) -> dict[str, str]:
     """The input audio with its whole path: a recipe has the name of the file alone."""
-    name = recipe.get("input_audio")
-    paths = (Path(value) for value in inputs.values() if name and isinstance(value, str))
-    path = next((path for path in paths if path.name == name and path.is_file()), None)
-    return {"input_audio": str(path)} if path else {}
+    digest = recipe.get("input_audio_sha256")
+    path = next((value for value in inputs.values() if digest and _sha256(value) == digest), None)
+    return {"input_audio": path} if path else {}
+
+
+def _sha256(path: Any) -> str | None:
+    """The digest of a file's content; None for any other value."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, TypeError, ValueError):
+        return None

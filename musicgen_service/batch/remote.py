@@ -22,7 +22,7 @@ from musicgen_service.serving.input_checks import InputChecks
 
 AT_ONCE = 8
 """Number of requests on their way at the same time, unless the user says otherwise."""
-PATIENCE = 300.0
+_PATIENCE = 300.0
 """Seconds after which a server that cannot be reached, or is not ready, ends the batch."""
 _TIMEOUT = 60.0
 """Seconds for one reply: none of them waits for a clip."""
@@ -47,13 +47,11 @@ class RemoteClient:
     url : of the server
     key : API key, or None
     at_once : number of requests on their way at the same time
-    patience : see `PATIENCE`
     """
 
-    def __init__(self, url: str, key: str | None, at_once: int | None = None, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, key: str | None, at_once: int | None = None) -> None:
         self.at_once = at_once or AT_ONCE
         self._url = url.rstrip("/")
-        self._patience = patience
         self._access = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx2.Limits(max_connections=self.at_once + 1)
         try:
@@ -103,7 +101,10 @@ class RemoteClient:
         earlier = await self._ask("GET", path)
         if earlier.status_code == 200 and (job := _object(earlier)).get("status") == "succeeded":
             return job
-        body = json_text.encode({"input": await asyncio.to_thread(_sent_inputs, item.inputs)})
+        try:
+            body = json_text.encode({"input": await asyncio.to_thread(_sent_inputs, item.inputs)})
+        except OSError as error:
+            raise RequestFailed(f"{error.filename} cannot be read: {error.strerror}.") from None
         for _ in range(_MAX_LOST):
             headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
             accepted = await self._ask("PUT", path, content=body, headers=headers)
@@ -137,7 +138,7 @@ class RemoteClient:
         """Send a request until it is answered with anything but 'later'.
 
         A server that has too much to do is waited for as long as it says; one that does not answer, or is not ready,
-        for `patience` seconds.
+        for `_PATIENCE` seconds.
         """
         options["headers"] = options.get("headers", {}) | (self._access if self._is_own(address) else {})
         pause, since = 1.0, time.monotonic()
@@ -153,7 +154,7 @@ class RemoteClient:
                 problem, wait = f"is not ready: {_error(reply)}", _retry_after(reply, pause)
                 if reply.status_code == 429:
                     since = time.monotonic() + wait
-            if time.monotonic() - since > self._patience:
+            if time.monotonic() - since > _PATIENCE:
                 raise BatchError(f"The server {self._url} {problem.rstrip('.')}.")
             # So that those who were sent away together do not come back together.
             await asyncio.sleep(wait * random.uniform(1.0, 1.1))

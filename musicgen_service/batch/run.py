@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from musicgen_service.progress import log
 
 _LABEL = re.compile(r"-(\d+(?:_[a-z]+)?)$", re.ASCII)
 """The end of a predictor's name for a file: the number of the variation, and the part of a remix."""
+_Record = Callable[..., dict[str, Any]]
+"""Makes a line of the manifest from a status and what else is said of a request."""
 
 
 class Batch:
@@ -88,16 +91,17 @@ class Batch:
         place.mkdir()
         try:
             reply = await client.make(item, place)
-            await _to_the_end(lambda: self._deliver(item, reply, record))
+            await _to_the_end(partial(self._deliver, item, reply, record, progress))
         except RequestFailed as error:
-            log(f"line {item.line} ({item.id}): {error}")
-            await _to_the_end(lambda error=str(error): self._manifest.append(record(FAILED, error=error)))  # type: ignore[misc]
-            progress.advance(item.seconds, failed=True)
-        else:
-            progress.advance(item.seconds, failed=False)
+            await _to_the_end(partial(self._list_failure, item, str(error), record, progress))
         shutil.rmtree(place, ignore_errors=True)
 
-    def _deliver(self, item: Item, reply: Reply, record: Callable[..., dict[str, Any]]) -> None:
+    def _list_failure(self, item: Item, error: str, record: _Record, progress: BatchProgress) -> None:
+        log(f"line {item.line} ({item.id}): {error}")
+        self._manifest.append(record(FAILED, error=error))
+        progress.advance(item.seconds, failed=True)
+
+    def _deliver(self, item: Item, reply: Reply, record: _Record, progress: BatchProgress) -> None:
         """Describe the files of a request, move them to the folder, and list them."""
         names = _names(item.name, reply.files)
         clips: list[dict[str, Any]] = []
@@ -117,6 +121,7 @@ class Batch:
             file.replace(self._folder / name)
         _sync(self._folder)
         self._manifest.append(made)
+        progress.advance(item.seconds, failed=False)
 
 
 def _names(name: str, files: Sequence[Path]) -> list[str]:

@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> None:
     shard = Shard(*(options.shard or (1, 1)))
     if options.key and not options.server:
         raise UsageError("--key is for a server: give its address with --server.")
+    if options.server and not re.match(r"https?://[^/]", options.server):
+        raise UsageError(f"--server must be an address such as http://localhost:5000, not '{options.server}'.")
     items = _items(options, path)
     from musicgen_service.batch.items import by_model, shard_of
 
@@ -66,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
     state = read_state(folder)
     skipped = state.made if options.retry_failed else state.made | state.failed
     left = by_model(item for item in items if item.name not in skipped)[: options.limit]
-    failed = sum(item.name in state.failed for item in items) if not options.retry_failed else 0
+    failed = len(state.failed & ({item.name for item in items} - {item.name for item in left}))
     print(_overview(items, left, state, failed))
     if options.dry_run:
         if left:
@@ -117,8 +119,6 @@ def _client(options: argparse.Namespace, model: str) -> "Client":
     if options.server:
         from musicgen_service.batch.remote import RemoteClient
 
-        if not re.match(r"https?://[^/]", options.server):
-            raise UsageError(f"--server must be an address such as http://localhost:5000, not '{options.server}'.")
         return RemoteClient(options.server, _key(options.key), options.at_once)
     from musicgen_service.batch.local import LocalClient
 

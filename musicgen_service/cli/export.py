@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from musicgen_service.cli.errors import CommandError, UsageError
+from musicgen_service.cli.errors import UsageError
 from musicgen_service.cli.parser import Parser
 
 _LAYOUTS = {
@@ -26,7 +26,6 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the data set; its folder must not exist yet."""
     from musicgen_service.batch import export
-    from musicgen_service.batch.errors import BatchError
 
     folder = Path(options.folder).expanduser()
     if not folder.is_dir():
@@ -36,8 +35,5 @@ def run(options: argparse.Namespace) -> None:
     if target.exists():
         raise UsageError(f"{target} exists already: choose another name with -o.")
     write = export.write_webdataset if options.layout == "webdataset" else export.write_audio_folder
-    try:
-        count = write(folder, target)
-    except BatchError as error:
-        raise CommandError(str(error)) from None
+    count = write(folder, target)
     print(f"{target}  {count} clip{'s' if count > 1 else ''}")

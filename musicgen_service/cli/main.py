@@ -91,10 +91,11 @@ def _sentence(error: Exception) -> str:
         return f"{error.filename}: {reason}" if error.filename else reason
     # Imported here: a command that succeeds does not need them.
     from musicgen_service.audio.recipe import RecipeError
+    from musicgen_service.batch.errors import BatchError
     from musicgen_service.client_errors import CLIENT_SAFE_ERRORS
     from musicgen_service.serving.api_keys import KeysError
 
-    if isinstance(error, (*CLIENT_SAFE_ERRORS, KeysError, RecipeError)):
+    if isinstance(error, (*CLIENT_SAFE_ERRORS, KeysError, RecipeError, BatchError)):
         return str(error)
     raise error
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from musicgen_service.cli.errors import CommandError
 from musicgen_service.cli.files import readable_file
 from musicgen_service.cli.parser import Parser
 
@@ -35,12 +34,8 @@ def run(options: argparse.Namespace) -> None:
 def _in_manifest(path: Path, clip: str) -> tuple[Path, dict[str, Any]]:
     """The path of a clip, which may be gone, and its recipe."""
     from musicgen_service.batch import recipes
-    from musicgen_service.batch.errors import BatchError
 
-    try:
-        name, contents = recipes.find(path, clip)
-    except BatchError as error:
-        raise CommandError(str(error)) from None
+    name, contents = recipes.find(path, clip)
     return path.parent / name, contents
 
 

@@ -1,0 +1,96 @@
+"""Batches that end early: by a signal, or killed at any moment."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.batches import SHORT, files, records, write_list
+from tests.support.harness import wait_until
+from tests.support.shell import COMMAND, environment
+
+PROMPTS = [f"song {number}" for number in range(60)]
+
+
+@pytest.fixture
+def folder(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for temporary files, and a list of 60 short clips in the current one."""
+    monkeypatch.chdir(tmp_path)
+    write_list(*({"prompt": prompt} for prompt in PROMPTS))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(weights))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+@contextmanager
+def running(*arguments: str, out: str = "out") -> Iterator[subprocess.Popen[str]]:
+    command = [*COMMAND, "batch", "list.jsonl", out, *SHORT, *arguments]
+    # As a terminal starts it: a shell's background commands ignore SIGINT.
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def made(out: str = "out") -> int:
+    """Number of lines that the manifest has so far."""
+    return Path(out, "manifest.jsonl").read_bytes().count(b"\n") if Path(out, "manifest.jsonl").exists() else 0
+
+
+def run_to_the_end(out: str = "out") -> None:
+    with running(out=out) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_batch_cleanly(folder: Path, number: int, status: int) -> None:
+    with running() as process:
+        wait_until(lambda: made() > 3)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == status, errors
+    listed = [clip["file"] for record in records() for clip in record["clips"]]
+    assert sorted(files()) == sorted(listed) and 3 < len(listed) < len(PROMPTS)  # nothing half there, nothing unlisted
+    assert f"stopped after {len(listed)} of 60: the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_killed_at_random_moments_is_that_of_one_run(folder: Path) -> None:
+    started = time.monotonic()
+    run_to_the_end("whole")
+    seconds, chance = time.monotonic() - started, random.Random(22)
+    kills = 0
+    while kills < 20:
+        with running() as process:
+            # From before it has begun to when it may have ended: a run in twenty makes a share of the clips.
+            try:
+                process.wait(chance.uniform(0.3, 1.0) * seconds / 2)
+                break
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+    run_to_the_end()
+    assert kills == 20, "it was made before it could be killed so often"
+    assert files() == files("whole")
+    times = Counter(record["name"] for record in records())
+    assert len(times) == len(PROMPTS) and set(times.values()) == {1}  # none is missing, and none is made twice

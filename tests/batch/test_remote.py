@@ -1,0 +1,287 @@
+"""Batches on a server: a scripted one, which does what servers do on a bad day."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from musicgen_service import cli
+from musicgen_service.batch import remote
+from musicgen_service.finished_clip import FinishedClip
+from musicgen_service.serving import schema
+from tests.support.batches import files, records, write_list
+from tests.support.command import Capture
+from tests.support.harness import free_port, http_server
+from tests.support.shell import refusal
+from tests.support.sounds import RATE, tone
+
+pytestmark = pytest.mark.usefixtures("shell")
+SCHEMA = schema.build("predict.py:Predictor")
+Answer = tuple[int, dict[str, Any], dict[str, str]]
+OVERLOADED: Answer = (429, {"error": "Too many predictions wait.", "status": "failed"}, {"Retry-After": "1"})
+STARTING: Answer = (503, {"error": "The service is starting.", "status": "failed"}, {"Retry-After": "0"})
+REFUSED: Answer = (422, {"error": "There is no input 'x'.", "status": "failed"}, {})
+NO_KEY: Answer = (401, {"error": "A key is needed.", "status": "failed"}, {})
+
+
+@dataclass
+class Script:
+    """A server that makes a prediction in the moment when it is asked for it.
+
+    Attributes
+    ----------
+    answers : what it answers in the place of its own reply, by method and route, each once
+    drops : routes whose next request it hangs up on
+    end : what it says of a prediction that has ended
+    """
+
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    drops: Counter[str] = field(default_factory=Counter)
+    end: dict[str, Any] = field(default_factory=lambda: {"status": "succeeded", "metrics": {"predict_time": 0.5}})
+    schema: Any = field(default_factory=lambda: SCHEMA)
+    clip: bytes = b""
+    address: str = ""
+    files_at: str = ""
+    asked: list[tuple[str, float, dict[str, Any], str | None]] = field(default_factory=list)
+    """Method and route, time, body and key of each request."""
+    known: set[str] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def times(self, route: str) -> list[float]:
+        return [moment for asked, moment, *_ in self.asked if asked == route]
+
+    def bodies(self) -> list[dict[str, Any]]:
+        return [body["input"] for route, _, body, _ in self.asked if route == "PUT /predictions"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    script: Script
+
+    def answer(self) -> None:
+        script, body = self.script, self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        head, _, name = self.path.removeprefix("/").partition("/")
+        route = f"{self.command} /{head}"
+        with script.lock:
+            script.asked.append((route, time.monotonic(), json.loads(body or b"{}"), self.headers["Authorization"]))
+            if script.drops[route]:
+                script.drops[route] -= 1
+                self.close_connection = True
+                return
+            status, content, headers = self.reply(route, name)
+        payload = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": str(len(payload))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+    do_GET = do_PUT = do_POST = answer
+
+    def reply(self, route: str, name: str) -> tuple[int, Any, dict[str, str]]:
+        script = self.script
+        if script.answers.get(route):
+            return script.answers[route].pop(0)
+        if route == "GET /openapi.json":
+            return 200, script.schema, {}
+        if route == "GET /files":
+            return 200, script.clip, {}
+        if route == "PUT /predictions":
+            script.known.add(name)
+            return 202, {"id": name, "status": "starting"}, {}
+        if name not in script.known:
+            return 404, {"error": "There is no such prediction.", "status": "failed"}, {}
+        output = [f"{script.files_at or script.address}/files/0/text-7-01.wav"]
+        return 200, {"id": name, "output": output, **script.end}, {}
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Script]:
+    recipe = {"prompt": "rock", "task": "text", "model_version": "small", "seed": 7}
+    FinishedClip(tone(0.5), RATE, 7, recipe).save(tmp_path / "clip.wav")
+    script = Script(clip=(tmp_path / "clip.wav").read_bytes())
+    with http_server(type("Scripted", (Handler,), {"script": script})) as address:
+        script.address = address
+        yield script
+
+
+def batch(script: Script, *arguments: str) -> None:
+    cli.main(["batch", "list.jsonl", "out", "--no-analysis", "--server", script.address, *arguments])
+
+
+def test_clips_come_from_the_server(server: Script) -> None:
+    write_list({"id": "a", "prompt": "rock"}, {"id": "b", "prompt": "jazz", "seed": 5})
+    batch(server, "--set", "duration=2")
+    assert set(files().values()) == {server.clip} and len(files()) == 2
+    assert [record["timings"]["predict_seconds"] for record in records()] == [0.5, 0.5]
+    sent = {body["prompt"]: body for body in server.bodies()}
+    assert sent["jazz"] == {"prompt": "jazz", "duration": 2, "seed": 5} and sent["rock"]["seed"] > 0
+
+
+def test_a_file_is_sent_as_data(server: Script) -> None:
+    soundfile.write("riff.wav", tone(0.1)[0], RATE)
+    write_list({"input_audio": "riff.wav"}, {"input_audio": "https://example.com/a.wav"})
+    batch(server)
+    by_data, by_address = sorted(body["input_audio"] for body in server.bodies())
+    assert by_data.startswith("data:audio/") and by_address == "https://example.com/a.wav"
+
+
+def test_a_server_with_too_much_to_do_is_asked_again_when_it_says(server: Script) -> None:
+    server.answers["PUT /predictions"] = [OVERLOADED]
+    write_list({"prompt": "rock"})
+    batch(server)
+    first, second = server.times("PUT /predictions")
+    assert 1 <= second - first < 5 and len(files()) == 1
+
+
+def test_a_server_that_is_not_ready_is_waited_for(server: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answers = {"PUT /predictions": [STARTING] * 3, "GET /predictions": [STARTING], "GET /files": [STARTING]}
+    write_list({"prompt": "rock"})
+    batch(server)
+    assert len(files()) == 1
+
+
+@pytest.mark.parametrize("route", ["PUT /predictions", "GET /predictions", "GET /files"])
+def test_a_connection_that_breaks_is_made_again(server: Script, route: str) -> None:
+    server.drops[route] = 1
+    write_list({"prompt": "rock"})
+    batch(server)
+    assert len(files()) == 1 and records()[0]["status"] == "succeeded"
+
+
+def test_what_the_server_has_made_is_not_asked_for_again(server: Script) -> None:
+    write_list({"prompt": "rock"})
+    batch(server)
+    Path("out", next(iter(files()))).unlink()
+    batch(server)
+    assert len(server.bodies()) == 1 and len(files()) == 1
+
+
+def test_a_prediction_that_the_server_has_lost_is_sent_again(server: Script) -> None:
+    gone: Answer = (404, {"error": "There is no such prediction.", "status": "failed"}, {})
+    server.answers["GET /predictions"] = [gone, gone]  # before it is sent, and once after
+    write_list({"prompt": "rock"})
+    batch(server)
+    assert len(server.bodies()) == 2 and len(files()) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "end", "error"),
+    [
+        ({}, {"status": "failed", "error": "input_audio is silent."}, "input_audio is silent."),
+        ({}, {"status": "canceled", "error": None}, "The prediction was canceled."),
+        ({"PUT /predictions": [REFUSED]}, {"status": "succeeded"}, "There is no input 'x'."),
+        ({"GET /files": [REFUSED]}, {"status": "succeeded"}, "A file of the reply could not be fetched: There is no "),
+        ({}, {"status": "succeeded", "output": [".."]}, "The server's reply has an output that is no address of a"),
+    ],
+)
+def test_a_request_that_fails_is_listed(
+    server: Script, capsys: Capture, answers: dict[str, list[Answer]], end: dict[str, Any], error: str
+) -> None:
+    server.answers, server.end = answers, end
+    write_list({"prompt": "rock"})
+    with pytest.raises(SystemExit):
+        batch(server)
+    [record] = records()
+    assert record["status"] == "failed" and record["error"].startswith(error) and files() == {}
+
+
+@pytest.mark.parametrize("content", [b"no sound", b""])
+def test_a_file_that_is_no_clip_is_not_kept(server: Script, content: bytes) -> None:
+    server.clip = content
+    write_list({"prompt": "rock"})
+    with pytest.raises(SystemExit):
+        batch(server)
+    assert records()[0]["error"].startswith("What was made cannot be used: ") and files() == {}
+
+
+def test_the_key_goes_to_the_server_alone(server: Script) -> None:
+    write_list({"prompt": "rock"})
+    Path("key").write_text("secret\n")
+    batch(server, "--key", "@key")
+    assert {key for *_, key in server.asked} == {"Bearer secret"}
+    elsewhere = Script(clip=server.clip)
+    with http_server(type("Elsewhere", (Handler,), {"script": elsewhere})) as address:
+        server.files_at = address
+        write_list({"prompt": "jazz"})
+        batch(server, "--key", "secret")
+    assert [key for *_, key in elsewhere.asked] == [None]
+
+
+@pytest.mark.parametrize("route", ["GET /openapi.json", "PUT /predictions"])
+def test_a_refused_key_ends_the_batch(server: Script, capsys: Capture, route: str) -> None:
+    server.answers[route] = [NO_KEY]
+    write_list({"prompt": "rock"})
+    message = ended(capsys, server)
+    assert message.startswith(f"error: The server {server.address} refuses the key: A key is needed. 0 of 1 are made")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("route", ["PUT /predictions", "GET /predictions"])
+def test_a_server_that_never_gets_ready_ends_the_batch(
+    server: Script, capsys: Capture, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    monkeypatch.setattr(remote, "_PATIENCE", 0.3)
+    server.answers[route] = [STARTING] * 10_000
+    write_list({"prompt": "rock"})
+    message = ended(capsys, server)
+    assert message.startswith(f"error: The server {server.address} is not ready: The service is starting. 0 of 1")
+    assert not Path("out").exists()
+
+
+def test_a_server_that_is_not_there_ends_the_batch(capsys: Capture) -> None:
+    write_list({"prompt": "rock"})
+    nobody = Script(address=f"http://127.0.0.1:{free_port()}")
+    assert ended(capsys, nobody).startswith(f"error: The server {nobody.address} cannot be reached: ")
+    assert not Path("out").exists()
+
+
+def test_another_kind_of_server_is_recognised(server: Script, capsys: Capture) -> None:
+    server.schema = {"openapi": "3.1.0"}
+    write_list({"prompt": "rock"})
+    assert "is no server of this service: it publishes no schema of inputs." in ended(capsys, server)
+
+
+def test_inputs_that_the_server_does_not_have_are_reported_before_anything_is_sent(
+    server: Script, capsys: Capture
+) -> None:
+    server.schema = json.loads(json.dumps(SCHEMA))
+    del server.schema["components"]["schemas"]["Input"]["properties"]["return_midi"]
+    write_list({"prompt": "rock"}, {"prompt": "jazz", "return_midi": True})
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as refused:
+        batch(server)
+    assert refused.value.code == 2
+    assert "line 2: There is no input 'return_midi'" in capsys.readouterr().err
+    assert server.bodies() == [] and not Path("out").exists()
+
+
+def test_a_dry_run_sends_nothing(server: Script, capsys: Capture) -> None:
+    write_list({"prompt": "rock"})
+    batch(server, "--dry-run")
+    assert "shows after the first clips" in capsys.readouterr().out and server.bodies() == []
+
+
+def test_an_address_that_is_none_is_refused(capsys: Capture) -> None:
+    write_list({"prompt": "rock"})
+    assert ended(capsys, Script(address="http://a:b")).startswith("error: http://a:b is no address of a server: ")
+    assert refusal(capsys, "batch", "list.jsonl", "out", "--server", "ftp://a").startswith("error: --server must be")
+
+
+def ended(capsys: Capture, script: Script) -> str:
+    """The error message of a batch that ended early."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        batch(script)
+    assert isinstance(ended.value.code, str)  # which Python prints as it ends, with status 1
+    return ended.value.code
