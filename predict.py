@@ -8,10 +8,10 @@ from typing import Optional
 
 from cog import Input, Path, concurrent
 
-from musicgen_service.serving.cog_runner import ServiceRunner
+from musicgen_service.serving.any_system import AnySystem
 
 
-class Predictor(ServiceRunner):
+class Predictor(AnySystem):
     """Text, melody, continuation, loop, remix and encode-decode with any MusicGen checkpoint."""
 
     @concurrent(max=8)

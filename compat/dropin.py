@@ -23,6 +23,10 @@ DEMO = "demo"
 class DropIn(ServiceRunner):
     """A predictor with another system's inputs; a subclass declares them in `run`."""
 
+    hosted_as = ""
+    """The hosted model that it takes the place of, as `owner/name`."""
+    versions: ClassVar[tuple[str, ...]] = ()
+    """Versions of hosted models that have these inputs, by their first eight digits or more."""
     default_model = ""
     """The model loaded at start unless `MUSICGEN_MODELS` names others."""
     names: ClassVar[Mapping[str, str]] = {}

@@ -10,6 +10,9 @@ from compat import meta_musicgen
 class Predictor(meta_musicgen.Predictor):
     """meta/musicgen with clips of up to a minute."""
 
+    hosted_as = "aaronbesson/m3maker"
+    versions = ("efb8234f",)
+
     @concurrent(max=8)
     async def run(
         self,

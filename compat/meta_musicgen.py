@@ -12,6 +12,8 @@ from musicgen_service.notes import note
 class Predictor(DropIn):
     """Text, melody and continuation with `melody` and `large`, and encode-decode."""
 
+    hosted_as = "meta/musicgen"
+    versions = ("7a76a8258b23fae65c5a22debb8841d1d7e816b75c2f24218cd2bd8573787906",)
     default_model = "melody"
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from compat.dropin import DropIn
 class Predictor(DropIn):
     """Text, melody and continuation with eight models; `duration` is the total length, as in our own requests."""
 
+    hosted_as = "multitrickfox/musicgen_custom"
+    # The latest version of meta/musicgen, which has half of the models and else the same inputs.
+    versions = ("671ac645ce5e552cc63a54a2bbff63fcf798043055d2dac5fc9e36a837eedcfb",)
     default_model = "stereo-melody-large"
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Outputs(BaseModel):
 class Predictor(DropIn):
     """Loops at an exact tempo: the first one and variations that continue from it."""
 
+    hosted_as = "andreasjansson/musicgen-looper"
+    versions = ("fd5be669",)
     default_model = "medium"
     names: ClassVar = {"duration": "max_duration"}
 

@@ -10,6 +10,8 @@ from compat.dropin import DropIn, stand_in
 class Predictor(DropIn):
     """A new backing for the vocals of a song. The original's model is the `melody` checkpoint under another name."""
 
+    hosted_as = "sakemin/musicgen-remixer"
+    versions = ("7f15a497",)
     default_model = "melody"
     names: ClassVar = {"input_audio": "music_input"}
 

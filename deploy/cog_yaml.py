@@ -10,14 +10,8 @@ from pathlib import Path
 
 from musicgen_service import predictors
 
-_REFERENCES = {
-    "m3maker": "aaronbesson/m3maker",
-    "meta_musicgen": "meta/musicgen",
-    "musicgen_custom": "multitrickfox/musicgen_custom",
-    "musicgen_looper": "andreasjansson/musicgen-looper",
-    "musicgen_remixer": "sakemin/musicgen-remixer",
-}
-"""The hosted model that each drop-in replaces."""
+_NO_DROP_INS = ("__init__", "dropin")
+"""Other modules in `compat/`."""
 
 _TEMPLATE = string.Template("""\
 # $purpose
@@ -60,10 +54,17 @@ def files() -> dict[Path, str]:
     root = {Path("cog.yaml"): _file(None, "Cog reads this to build the container. See docs/operators.md.")}
     return root | {
         Path("compat", name, "cog.yaml"): _file(
-            name, f"A container with the inputs of {reference}: `cog build -f compat/{name}/cog.yaml`, in the root."
+            name,
+            f"A container with the inputs of {predictors.hosted_as(name)}: "
+            f"`cog build -f compat/{name}/cog.yaml`, in the root.",
         )
-        for name, reference in _REFERENCES.items()
+        for name in _drop_ins()
     }
+
+
+def _drop_ins() -> list[str]:
+    """The systems that have a module."""
+    return sorted({path.stem for path in (predictors.PROJECT / "compat").glob("*.py")} - set(_NO_DROP_INS))
 
 
 def _file(system: str | None, purpose: str) -> str:

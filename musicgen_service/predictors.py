@@ -29,6 +29,12 @@ def importable(predictor: str) -> tuple[str, str]:
     return file.removesuffix(".py").replace("/", "."), name
 
 
+def hosted_as(system: str) -> str:
+    """The hosted model that a drop-in takes the place of, as `owner/name`."""
+    module, name = importable(predictor(system))
+    return str(getattr(importlib.import_module(module), name).hosted_as)
+
+
 def load(system: str | None) -> "ServiceRunner":
     """Create a system's predictor; its `setup` has not been called."""
     module, name = importable(predictor(system))

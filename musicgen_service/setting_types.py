@@ -1,10 +1,12 @@
 """Types of environment variables: how their text is parsed, and what is allowed."""
 
+import base64
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 
@@ -91,6 +93,29 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
+def _model_names(text: str) -> Mapping[str, str]:
+    found = [_MODEL_NAME.fullmatch(part.strip()) for part in text.split(",")]
+    if not all(found):
+        raise ValueError
+    return MappingProxyType({part[1]: part[2] for part in found if part})
+
+
+def _public_url(text: str) -> str:
+    if not _PUBLIC_URL.fullmatch(text):
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _webhook_secret(text: str) -> str:
+    key = base64.b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
+    if not text.startswith(_SECRET_PREFIX) or not 24 <= len(key) <= 64:
+        raise ValueError
+    return text
+
+
+_MODEL_NAME = re.compile(r"([\w.-]+/[\w.-]+|[0-9a-f]{8,64}) *= *([\w.-]+/[\w.-]+)", re.ASCII)
+_PUBLIC_URL = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?")
+_SECRET_PREFIX = "whsec_"
 FLAG = Kind("1 or 0", _flag)
 FOLDER = Kind("a folder", _folder)
 FILE = Kind("a file", _file)
@@ -99,3 +124,6 @@ HOSTS = _listed("names of hosts with commas between", _HOST)
 ORIGINS = _listed(
     "origins such as https://music.example.com with commas between, or *", rf"\*|https?://(?:{_HOST})(?::\d+)?"
 )
+MODEL_NAMES = Kind("like acme/music=meta/musicgen, with commas between", _model_names)
+PUBLIC_URL = Kind("like https://music.example.org, perhaps with a path", _public_url)
+WEBHOOK_SECRET = Kind("`whsec_` and 24 to 64 bytes in base64", _webhook_secret)

@@ -10,12 +10,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from musicgen_service.installation import results_folder, weights_folder
 from musicgen_service.models.catalogue import CHECKPOINTS, HTDEMUCS, SPLEETER
 from musicgen_service.progress import log
-from musicgen_service.setting_types import FILE, FLAG, FOLDER, HOSTS, ORIGINS, Kind, choice, choices, number
+from musicgen_service.setting_types import (
+    FILE,
+    FLAG,
+    FOLDER,
+    HOSTS,
+    MODEL_NAMES,
+    ORIGINS,
+    PUBLIC_URL,
+    WEBHOOK_SECRET,
+    Kind,
+    choice,
+    choices,
+    number,
+)
 
 PREFIX = "MUSICGEN_"
 PRECISIONS = ("exact", "bf16", "int8", "half")
@@ -28,7 +42,7 @@ class SettingsError(ValueError):
     """An environment variable has an invalid value; the message names it and says what is allowed."""
 
 
-def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "") -> dict[str, Any]:
+def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "", is_secret: bool = False) -> dict[str, Any]:
     """Metadata of a field of `Settings`.
 
     Parameters
@@ -37,8 +51,9 @@ def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "") -> d
     meaning : one sentence for docs/operators.md
     shown : the default in words, where its value is not self-explanatory
     name : name of the variable, where it is not `PREFIX` and the field's name
+    is_secret : whether no message may quote the value
     """
-    return {"kind": kind, "meaning": meaning, "shown": shown, "name": name}
+    return {"kind": kind, "meaning": meaning, "shown": shown, "name": name, "is_secret": is_secret}
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,11 @@ class Settings:
         ),
     )
     max_input_mb: float = field(
-        default=100.0, metadata=_variable(number(1, 10_000), "the largest file that is fetched for a client, in MiB")
+        default=100.0, metadata=_variable(number(1, 10_000), "the largest file that is fetched or uploaded, in MiB")
+    )
+    max_uploads_mb: float = field(
+        default=500.0,
+        metadata=_variable(number(1, 100_000), "uploaded files that one client may have together, in MiB"),
     )
     allow_private_urls: bool = field(
         default=False,
@@ -178,7 +197,32 @@ class Settings:
     )
     keep_seconds: float = field(
         default=3600.0,
-        metadata=_variable(number(0, 10_000_000), "how long finished predictions are kept, in seconds"),
+        metadata=_variable(number(0, 10_000_000), "how long finished predictions and uploads are kept, in seconds"),
+    )
+    model_names: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}),
+        metadata=_variable(
+            MODEL_NAMES,
+            "further names of the models under `/v1`: models, deployments and versions of the hosted platform",
+            shown="none",
+        ),
+    )
+    public_url: str | None = field(
+        default=None,
+        metadata=_variable(
+            PUBLIC_URL,
+            "the address by which clients know the service, where a proxy stands before it",
+            shown="that of each request",
+        ),
+    )
+    webhook_secret: str | None = field(
+        default=None,
+        metadata=_variable(
+            WEBHOOK_SECRET,
+            "what webhooks are signed with (Standard Webhooks); every client may ask for it",
+            shown="webhooks are not signed",
+            is_secret=True,
+        ),
     )
     drain_seconds: float = field(
         default=120.0,
@@ -202,6 +246,12 @@ class Settings:
         default=None,
         metadata=_variable(
             Kind("a path", Path), "where the gateway takes audio while it is made: `serve` sets it", shown="none"
+        ),
+    )
+    served_files: Path | None = field(
+        default=None,
+        metadata=_variable(
+            Kind("a path", Path), "where the files that the gateway serves are: `serve` sets it", shown="none"
         ),
     )
     access_log: bool = field(
@@ -231,7 +281,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
             try:
                 values[entry.name] = kind.parse(text)
             except (ValueError, OverflowError):
-                problems.append(f"{name} must be {kind.allowed}, not '{text}'.")
+                quoted = "" if entry.metadata["is_secret"] else f", not '{text}'"
+                problems.append(f"{name} must be {kind.allowed}{quoted}.")
     if problems:
         raise SettingsError(" ".join(problems))
     return Settings(**values)

@@ -172,10 +172,10 @@ def test_a_drop_in_is_added(copy: Copy) -> None:
         copy.write(path.replace("musicgen_custom", "short"), (PROJECT / path).read_text())
         copy.replace(path.replace("musicgen_custom", "short"), *changes)
 
-    copied("compat/musicgen_custom.py", ("default=8,", "default=1,"))
+    name = 'hosted_as = "multitrickfox/musicgen_custom"'
+    copied("compat/musicgen_custom.py", ("default=8,", "default=1,"), (name, 'hosted_as = "somebody/short"'))
     copied("tests/data/systems/musicgen_custom.txt", ("\n8\n|", "\n1\n|"), ('"default": 8,', '"default": 1,'))
     copied("tests/data/requests/musicgen_custom.json")
-    copy.replace("deploy/cog_yaml.py", ("_REFERENCES = {\n", '_REFERENCES = {\n    "short": "somebody/short",\n'))
     cells = "`prompt`, `input_audio`, `continuation_end`, `seed` | nullable | absent | True |"
     original_row = f"| `musicgen_custom` | {cells}"
     copy.replace("compat/README.md", (original_row, f"{original_row}\n| `short` | {cells}"))

@@ -20,6 +20,9 @@ def test_an_empty_environment_has_the_defaults() -> None:
     assert Settings().weights == Path("weights").resolve()
 
 
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+
+
 def test_every_value_is_read(tmp_path: Path) -> None:
     environment = {
         "MUSICGEN_WEIGHTS": str(tmp_path),
@@ -31,6 +34,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_CUDA_GRAPH": "0",
         "MUSICGEN_SEPARATOR": "spleeter",
         "MUSICGEN_MAX_INPUT_MB": "20",
+        "MUSICGEN_MAX_UPLOADS_MB": "40",
         "MUSICGEN_ALLOW_PRIVATE_URLS": "1",
         "MUSICGEN_QUEUE": "7",
         "MUSICGEN_CONNECTIONS_PER_ADDRESS": "8",
@@ -46,19 +50,36 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_BODY_SECONDS": "15",
         "MUSICGEN_RESULTS": str(tmp_path),
         "MUSICGEN_KEEP_SECONDS": "60",
+        "MUSICGEN_MODEL_NAMES": "acme/music=meta/musicgen, b05b1dff = multitrickfox/musicgen_custom",
+        "MUSICGEN_PUBLIC_URL": "https://music.test/below/",
+        "MUSICGEN_WEBHOOK_SECRET": SECRET,
         "MUSICGEN_DRAIN_SECONDS": "0",
         "MUSICGEN_METRICS": "open",
         "MUSICGEN_METRICS_SOCKET": "/run/metrics.sock",
         "MUSICGEN_AUDIO_SOCKET": "/run/audio.sock",
+        "MUSICGEN_SERVED_FILES": "/run/files",
         "MUSICGEN_ACCESS_LOG": "0",
         "PORT": "5702",
     }
     models, sockets = ("small", "stereo-melody"), (Path("/run/metrics.sock"), Path("/run/audio.sock"))
     hosts, origins = ("music.example.com", "musicgen", "[fd00::1]"), ("https://app.example.com:8443",)
+    names = {"acme/music": "meta/musicgen", "b05b1dff": "multitrickfox/musicgen_custom"}
     assert load(environment) == Settings(
-        *(tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, True, 7, 8),
+        *(tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, 40, True, 7, 8),
         *(tmp_path / "keys", hosts, origins, 9, 10, 11, 12, 13, 14, 15),
-        *(tmp_path, 60, 0, "open", *sockets, False, 5702),
+        *(
+            tmp_path,
+            60,
+            names,
+            "https://music.test/below",
+            SECRET,
+            0,
+            "open",
+            *sockets,
+            Path("/run/files"),
+            False,
+            5702,
+        ),
     )
 
 
@@ -91,6 +112,10 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         ("MUSICGEN_HOSTS", "music.example.com:5000", "names of hosts with commas between"),
         ("MUSICGEN_CORS_ORIGINS", "app.example.com", "origins such as https://"),
         ("MUSICGEN_CORS_ORIGINS", "https://app.example.com/", "origins such as https://"),
+        ("MUSICGEN_PUBLIC_URL", "music.test", "like https://music.example.org, perhaps with a path"),
+        ("MUSICGEN_PUBLIC_URL", "https://music.test/?x", "like https://music.example.org, perhaps with a path"),
+        ("MUSICGEN_MODEL_NAMES", "music=meta/musicgen", "like acme/music=meta/musicgen, with commas between"),
+        ("MUSICGEN_MODEL_NAMES", "a/b=c/d,", "like acme/music=meta/musicgen, with commas between"),
         ("PORT", "http", "a whole number from 1 to 65,535"),
         ("PORT", "70000", "a whole number from 1 to 65,535"),
         ("PORT", "9" * 5000, "a whole number from 1 to 65,535"),
@@ -101,6 +126,13 @@ def test_invalid_value_is_reported_with_allowed_values(name: str, value: str, al
         load({name: value})
     assert str(refused.value).startswith(f"{name} must be {allowed}")
     assert str(refused.value).endswith(f", not '{value}'.")
+
+
+@pytest.mark.parametrize("value", [SECRET.removeprefix("whsec_"), "whsec_c2hvcnQ=", f"{SECRET}?", f"{SECRET[:-1]}é"])
+def test_an_invalid_secret_is_not_quoted(value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({"MUSICGEN_WEBHOOK_SECRET": value})
+    assert str(refused.value) == "MUSICGEN_WEBHOOK_SECRET must be `whsec_` and 24 to 64 bytes in base64."
 
 
 def test_all_invalid_values_are_reported_at_once() -> None:
@@ -167,6 +199,5 @@ def test_nothing_else_reads_the_environment() -> None:
     }
     # `serve` hands the environment on to Cog's server, `threads` says what OpenMP reads there, and a shell that wants a
     # completion asks there.
-    assert readers == {
-        f"musicgen_service/{name}.py" for name in ("settings", "serving/cog_server", "threads", "cli/completion")
-    }
+    own = ("settings", "serving/cog_server", "threads", "cli/completion")
+    assert readers == {f"musicgen_service/{name}.py" for name in own}

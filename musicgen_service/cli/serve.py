@@ -15,6 +15,7 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, metavar="N", help="the port to listen on (default: $PORT, or else 5000)")
     parser.add_argument("--as", **systems_option())
+    parser.add_argument("--upload-url", metavar="URL", help="put the files of results below this address, by HTTP")
     parser.add_argument(
         "--insecure",
         action="store_true",
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
     port = options.port if options.port is not None else settings.load().port
     try:
-        serve(options.host, port, options.system, insecure=options.insecure)
+        serve(options.host, port, options.system, insecure=options.insecure, upload_url=options.upload_url)
     except ServeError as error:
         raise CommandError(str(error)) from None
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from musicgen_service import settings
-from musicgen_service.inputs import data_uri, http
+from musicgen_service.inputs import data_uri, http, served_files
 from musicgen_service.inputs.content_encoding import too_large
 from musicgen_service.inputs.http import SourceError as SourceError
 from musicgen_service.requests.errors import RequestError
@@ -39,6 +39,8 @@ def is_address(value: Any) -> bool:
 def local_files(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> Iterator[dict[str, Any]]:
     """Yield the inputs with every address replaced by a local file, which exists for the duration of the block.
 
+    A file that the service itself serves is not copied.
+
     Raises
     ------
     RequestError
@@ -50,7 +52,7 @@ def local_files(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> Itera
         for name, value in inputs.items():
             if name in fields and fields[name].kind is Path and is_address(value):
                 try:
-                    values[name] = fetch(value, Path(folder))
+                    values[name] = served_files.local_file(value) or fetch(value, Path(folder))
                 except SourceError as error:
                     raise RequestError([f"{name} could not be fetched: {error}"]) from None
         yield values

@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from musicgen_service.serving import clients
 from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.rates import Rate
-from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.refusals import Refusal, problem
 
-_OPEN = re.compile(r"/|/page/.*|/livez|/readyz|/health-check|/files/.*", re.DOTALL)
-"""What may be read without a key: what there is, the page's own files, how the service is, and files of results, whose
-addresses nobody can guess."""
+_OPEN = re.compile(r"/|/page/.*|/livez|/readyz|/health-check|/files/[^/]+/.*", re.DOTALL)
+"""What may be read without a key: what there is, the page's own files, how the service is, and files of results and
+uploads, whose addresses nobody can guess."""
 _CREDENTIALS = re.compile(r"\s*(?:Bearer|Token)\s+(\S+)\s*", re.IGNORECASE)
 """Clients of the hosted platform send `Token`."""
 
@@ -48,7 +48,7 @@ class Access:
         if refusal is None:
             await self._app(scope, receive, send)
             return
-        response = refusal.response()
+        response = problem(refusal) if scope["path"].startswith("/v1/") else refusal.response()
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
         await response(scope, receive, send)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from musicgen_service.serving import http_server, json_text
+from musicgen_service.serving.any_system import SYSTEM
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.refusals import Refusal
@@ -84,8 +85,9 @@ class CogClient:
         Refusal
             When the server cannot be started, or refuses the prediction.
         """
-        context = dict(prediction.trace.headers)
-        body: dict[str, Any] = {"id": prediction.key, "input": prediction.request.inputs, "context": context}
+        asked = _request_of(prediction)
+        context = asked["context"] | prediction.trace.headers
+        body: dict[str, Any] = {"id": prediction.key, "input": asked["input"], "context": context}
         if prediction.is_watched:  # which costs Cog a millisecond
             events = ["start", "logs", "completed"]
             body |= {"webhook": self._events.expect(prediction), "webhook_events_filter": events}
@@ -106,6 +108,8 @@ class CogClient:
         finally:
             self._events.forget(prediction)
             self._audio.forget(prediction)
+        if prediction.request.model.system is not None and reply.get("output") is not None:
+            [reply["output"]] = reply["output"]
         return reply
 
     async def cancel(self, prediction: Prediction) -> bool:
@@ -204,6 +208,14 @@ class _Events:
             if event["status"] != "processing":
                 completed.set()
         return Response()
+
+
+def _request_of(prediction: Prediction) -> dict[str, Any]:
+    """What Cog is asked to carry out."""
+    inputs, system = prediction.request.inputs, prediction.request.model.system
+    if system is None:
+        return {"input": inputs, "context": {}}
+    return {"input": {"prompt": json_text.encode(inputs).decode()}, "context": {SYSTEM: system}}
 
 
 def _object(response: httpx2.Response) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Serves a predictor over HTTP without Docker, with Cog's own server under supervision."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from musicgen_service.serving import audio_socket, bodies, gateway, http_server,
 from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.gateway import GatewayOptions
 from musicgen_service.serving.hosts import is_loopback
+from musicgen_service.serving.models import ModelNameError, Models
+from musicgen_service.serving.outbound import Address, AddressError
 
 MEMORY = {
     # Cog runs a prediction in any free thread, and glibc gives each thread an arena that it never returns: the worker
@@ -29,10 +32,12 @@ connects to the gateway alone. What the worker fetches is checked against the au
 
 
 class ServeError(RuntimeError):
-    """The server cannot, or must not, listen at its address."""
+    """The server cannot, or must not, listen at its address, or its settings do not fit together."""
 
 
-def serve(host: str, port: int, system: str | None = None, *, insecure: bool = False) -> None:
+def serve(
+    host: str, port: int, system: str | None = None, *, insecure: bool = False, upload_url: str | None = None
+) -> None:
     """Run Cog's server, with a drop-in predictor or our own, until a signal stops it.
 
     Parameters
@@ -40,12 +45,13 @@ def serve(host: str, port: int, system: str | None = None, *, insecure: bool = F
     host, port : where clients reach it
     system : whose drop-in it is; None for our own predictor
     insecure : whether others than this machine may use it without an API key
+    upload_url : below which the files of results are put, if anywhere
 
     Raises
     ------
     ServeError
         When the address is in use, or binding to it is not permitted, or it is not this machine's own and nobody
-        needs a key.
+        needs a key, or a setting does not fit.
     KeysError
         When the file of API keys cannot be used.
     """
@@ -62,6 +68,15 @@ def serve(host: str, port: int, system: str | None = None, *, insecure: bool = F
     # With this set, Cog's server writes to a folder owned by root at every health check, and warns when it cannot.
     environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
+    try:
+        models = Models.load(system, given.model_names)
+    except ModelNameError as error:
+        raise ServeError(str(error)) from None
+    if upload_url is not None:
+        try:
+            asyncio.run(Address.check(upload_url))
+        except AddressError as error:
+            raise ServeError(f"--upload-url {error}") from None
     for prefix in (supervisor.PREFIX, outputs.PREFIX, gateway.PREFIX, audio_socket.PREFIX):
         folders.sweep(prefix)
     try:
@@ -79,7 +94,7 @@ def serve(host: str, port: int, system: str | None = None, *, insecure: bool = F
             lambda folder: schema.write(folder, predictor),
             given.drain_seconds,
             GatewayOptions(
-                schema.build(predictor),
+                models,
                 slots=given.slots,
                 places=given.queue,
                 connections_per_address=given.connections_per_address,
@@ -96,6 +111,11 @@ def serve(host: str, port: int, system: str | None = None, *, insecure: bool = F
                 keep_seconds=given.keep_seconds,
                 metrics=given.metrics,
                 access_log=given.access_log,
+                max_upload=int(given.max_input_mb * 2**20),
+                max_uploads=int(given.max_uploads_mb * 2**20),
+                webhook_secret=given.webhook_secret,
+                upload_url=upload_url,
+                public_url=given.public_url,
             ),
         )
     except (OSError, OverflowError) as error:

@@ -13,7 +13,8 @@ from typing import Any
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
-PREFIX = "/files/"
+from musicgen_service.inputs import served_files
+
 _TYPES = {
     "audio/wav": "wav",
     "audio/x-wav": "wav",
@@ -27,8 +28,6 @@ _TYPES = {
 }
 _MEDIA_TYPES = {extension: kind for kind, extension in reversed(_TYPES.items())}
 _DATA_URI = re.compile(r"data:([\w.+/-]+);base64,", re.ASCII)
-_TOKEN = re.compile(r"[0-9a-f]{32}")
-_NAME = re.compile(r"[A-Za-z0-9_-]+\.[a-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Saved:
 
 
 class Files:
-    """A folder with a sub-folder for each prediction.
+    """A folder with a sub-folder for each prediction and each upload.
 
     Parameters
     ----------
@@ -56,7 +55,20 @@ class Files:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+
+    def new(self) -> tuple[str, Path]:
+        """Make a sub-folder; returns its token and path.
+
+        Raises
+        ------
+        OSError
+            When it cannot be made.
+        """
+        token = secrets.token_hex(16)
+        folder = self.folder / token
+        folder.mkdir()
+        return token, folder
 
     def save(self, output: Any, names: Sequence[str] = ()) -> Saved:
         """Write the files of an output.
@@ -71,9 +83,7 @@ class Files:
         OSError
             When they cannot be written; none is left then.
         """
-        token = secrets.token_hex(16)
-        folder = self._folder / token
-        folder.mkdir()
+        token, folder = self.new()
         size = 0
         names = list(names) if len(names) == _count(output) else []
 
@@ -85,10 +95,10 @@ class Files:
             size += len(content)
             extension = f".{_TYPES.get(kind, 'bin')}"
             name = names.pop(0) if names else ""
-            if not _NAME.fullmatch(name) or not name.endswith(extension) or (folder / name).exists():
+            if not served_files.NAME.fullmatch(name) or not name.endswith(extension) or (folder / name).exists():
                 name = label + extension
             (folder / name).write_bytes(content)
-            return f"{PREFIX}{token}/{name}"
+            return f"{served_files.PREFIX}{token}/{name}"
 
         try:
             if isinstance(output, list):
@@ -104,28 +114,47 @@ class Files:
 
     def find(self, token: str, name: str) -> Path | None:
         """The file at an address."""
-        if not _TOKEN.fullmatch(token) or not _NAME.fullmatch(name):
-            return None
-        file = self._folder / token / name
-        return file if file.is_file() else None
+        return served_files.find(self.folder, token, name)
+
+    def in_place(self, output: Any) -> Any:
+        """An output with a data URI in the place of each address of a file, as long as the file is kept."""
+        if isinstance(output, list):
+            return [self.in_place(value) for value in output]
+        if isinstance(output, dict):
+            return {name: self.in_place(value) for name, value in output.items()}
+        is_address = isinstance(output, str) and output.startswith(served_files.PREFIX)
+        file = self.at(output) if is_address else None
+        if file is None:
+            return output
+        return f"data:{media_type(file)};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
     def at(self, address: str) -> Path | None:
         """The file at an address relative to the service's."""
-        token, _, name = address.removeprefix(PREFIX).partition("/")
+        token, _, name = address.removeprefix(served_files.PREFIX).partition("/")
         return self.find(token, name)
 
     def remove(self, token: str) -> None:
-        """Remove the files of a prediction."""
-        shutil.rmtree(self._folder / token, ignore_errors=True)
+        """Remove the files of a prediction, or an upload."""
+        shutil.rmtree(self.folder / token, ignore_errors=True)
 
     def written_before(self, moment: float) -> list[str]:
         """The tokens of files written before a moment, in seconds since the epoch."""
         found = []
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             with suppress(OSError):  # removed meanwhile
-                if _TOKEN.fullmatch(path.name) and path.stat().st_mtime < moment:
+                if served_files.TOKEN.fullmatch(path.name) and path.stat().st_mtime < moment:
                     found.append(path.name)
         return found
+
+
+def extension(kind: str) -> str:
+    """The extension of files of a media type."""
+    return _TYPES.get(kind.partition(";")[0].strip().lower(), "bin")
+
+
+def media_type(file: Path) -> str:
+    """The media type of a file."""
+    return _MEDIA_TYPES.get(file.suffix.removeprefix("."), "application/octet-stream")
 
 
 def response(file: Path, name: str = "", background: BackgroundTask | None = None) -> FileResponse:
@@ -140,7 +169,7 @@ def response(file: Path, name: str = "", background: BackgroundTask | None = Non
     return FileResponse(
         file,
         headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private"},
-        media_type=_MEDIA_TYPES.get(file.suffix.removeprefix("."), "application/octet-stream"),
+        media_type=media_type(file),
         filename=name or file.name,
         content_disposition_type="inline",
         background=background,
@@ -165,4 +194,4 @@ def absolute(output: Any, base_url: str) -> Any:
         return [absolute(value, base_url) for value in output]
     if isinstance(output, dict):
         return {name: absolute(value, base_url) for name, value in output.items()}
-    return base_url + output if isinstance(output, str) and output.startswith(PREFIX) else output
+    return base_url + output if isinstance(output, str) and output.startswith(served_files.PREFIX) else output

@@ -7,31 +7,40 @@ this. So a request is read here, and Cog gets what was written here: canonical J
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from musicgen_service import folders
 from musicgen_service.progress import log
 from musicgen_service.serving import bodies, connections, http_server, request_log
 from musicgen_service.serving.access import Access
 from musicgen_service.serving.api_keys import ApiKeys
+from musicgen_service.serving.audio_requests import AudioRequests
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
+from musicgen_service.serving.file_routes import FileRoutes
+from musicgen_service.serving.hosted_routes import HostedRoutes
 from musicgen_service.serving.hosts import Hosts, is_loopback
+from musicgen_service.serving.intake import Intake
+from musicgen_service.serving.jobs import Jobs
 from musicgen_service.serving.metrics import Metrics
+from musicgen_service.serving.models import Model, Models
+from musicgen_service.serving.object_storage import ObjectStorage
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.rates import Rate
 from musicgen_service.serving.request_log import RequestLog
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.routes import Routes
+from musicgen_service.serving.routing import known_as, route
+from musicgen_service.serving.uploads import Uploads
 from musicgen_service.serving.webhooks import Webhooks
 
 PREFIX = "musicgen-results-"
@@ -43,7 +52,7 @@ class GatewayOptions:
 
     Attributes
     ----------
-    schema : of the predictor, in the form of Cog's; without it, inputs are not checked before Cog
+    models : what is served
     slots : number of predictions that Cog carries out at the same time
     places : number of predictions that may wait
     connections_per_address : maximum connections of one address
@@ -56,12 +65,16 @@ class GatewayOptions:
     audio_seconds_per_minute : how much audio a client may ask for
     prediction_seconds : how long a prediction may run
     results : folder of finished predictions, in a sub-folder for each port; None for a temporary one
-    keep_seconds : how long they are kept
+    keep_seconds : how long they, and uploads, are kept
     metrics : who may read the metrics; one of `settings.METRICS`
     access_log : whether each request is noted on standard output
+    max_upload, max_uploads : maximum bytes of an uploaded file, and of all files of one client
+    webhook_secret : what webhooks are signed with; None for no signatures
+    upload_url : below which the files of results are put; None to keep them here alone
+    public_url : the address by which clients know the service; None for that of their requests
     """
 
-    schema: Mapping[str, Any] | None = None
+    models: Models = field(default_factory=lambda: Models([Model("")]))
     slots: int = 1
     places: int = 100
     connections_per_address: int = 1000
@@ -78,6 +91,11 @@ class GatewayOptions:
     keep_seconds: float = 3600.0
     metrics: str = "key"
     access_log: bool = True
+    max_upload: int = 100 * 2**20
+    max_uploads: int = 500 * 2**20
+    webhook_secret: str | None = None
+    upload_url: str | None = None
+    public_url: str | None = None
 
 
 class Gateway:
@@ -123,28 +141,26 @@ class Gateway:
             Rate(options.audio_seconds_per_minute),
             options.prediction_seconds,
         )
-        self._webhooks = Webhooks()
-        routes = Routes(
-            self.availability,
-            self._cog,
-            self._predictions,
-            self._webhooks,
-            self._results,
-            self._memory,
-            options.schema,
-            options.max_audio_seconds,
-            None if options.metrics == "off" else self.metrics,
-        )
+        self._results.used = self._predictions.tokens
+        self._webhooks = Webhooks(options.webhook_secret)
+        routes = self._routes(options)
         self.limits = connections.Limits(
             options.connections_per_address, connections.max_connections(), options.head_seconds
         )
         self._add_gauges(options)
         write = request_log.write_line if options.access_log else None
         middleware = _middleware(options, is_loopback(listener.getsockname()[0]))
-        application = RequestLog(routes.application(self._running, middleware), self.metrics, write)
+        application: ASGIApp = RequestLog(routes.application(self._running, middleware), self.metrics, write)
+        if options.public_url is not None:
+            application = known_as(application, options.public_url)
         server = http_server.server(application, connections.protocol(self.limits), self.limits.total)
         self._thread = http_server.ServerThread(listener, server)
         self.address = self._thread.address
+
+    @property
+    def files_folder(self) -> Path:
+        """The folder of results and uploads."""
+        return self._results.files.folder
 
     def start(self) -> None:
         """Start to answer."""
@@ -184,9 +200,21 @@ class Gateway:
         await self._webhooks.close()
         await self._cog.close()
         await self._audio.close()
-        self._results.close()
+        await self._results.close()
         if self._own_folder is not None:
             self._own_folder.remove()
+
+    def _routes(self, options: GatewayOptions) -> Routes:
+        results, predictions, models, memory = self._results, self._predictions, options.models, self._memory
+        uploads = Uploads(results, options.max_upload, options.max_uploads, memory.limits.seconds)
+        audio_requests = AudioRequests(memory)
+        files = FileRoutes(results.files, uploads, audio_requests)
+        intake = Intake(self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds)
+        jobs = Jobs(predictions, results)
+        hosted = HostedRoutes(models, predictions, intake, jobs, results.files, files, options.webhook_secret)
+        others = [*files.routes(), route("/analyse", POST=audio_requests.analyse), hosted.mounted()]
+        metrics = None if options.metrics == "off" else self.metrics
+        return Routes(self.availability, self._cog, models, predictions, intake, jobs, results.files, metrics, others)
 
     def _add_gauges(self, options: GatewayOptions) -> None:
         """Add the metrics that are read off the gateway's state."""
@@ -200,13 +228,14 @@ class Gateway:
 
     def _open_results(self, options: GatewayOptions, port: int) -> Results:
         """Open the results of the service at a port; in a temporary folder where the one for them cannot be written."""
+        storage = None if options.upload_url is None else ObjectStorage(options.upload_url)
         if options.results is not None:
             try:
-                return Results(options.results / str(port), options.keep_seconds)
+                return Results(options.results / str(port), options.keep_seconds, storage)
             except (OSError, sqlite3.Error) as error:
                 log(f"results will not survive a restart: {options.results} cannot be written ({error})")
         self._own_folder = folders.OwnFolder(PREFIX)
-        return Results(self._own_folder.path, options.keep_seconds)
+        return Results(self._own_folder.path, options.keep_seconds, storage)
 
 
 def _middleware(options: GatewayOptions, is_local: bool) -> list[Middleware]:
@@ -214,7 +243,7 @@ def _middleware(options: GatewayOptions, is_local: bool) -> list[Middleware]:
     cross_origin = Middleware(
         CORSMiddleware,
         allow_origins=options.origins,
-        allow_methods=("GET", "HEAD", "POST", "PUT"),
+        allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
         allow_headers=("Authorization", "Content-Type", "Prefer", "Range"),
         expose_headers=(
             *("Content-Disposition", "Content-Range", "ETag", "Retry-After"),

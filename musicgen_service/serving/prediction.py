@@ -6,9 +6,9 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from musicgen_service.serving import timestamps
 from musicgen_service.serving.files import Saved, absolute
 from musicgen_service.serving.prediction_request import PredictionRequest
 from musicgen_service.serving.recording import Recording
@@ -44,6 +44,7 @@ class Prediction:
     is_cancelled : whether its client has asked for its end
     is_heard : whether it goes on only as long as somebody listens
     recording : its audio, as far as it has been made
+    hosted : what only clients of the hosted platform are told, or None
     on_event : called with each event that a webhook may be told, of those in `prediction_request.EVENTS`
     """
 
@@ -68,6 +69,7 @@ class Prediction:
     is_cancelled: bool = False
     is_heard: bool = False
     recording: Recording = field(default_factory=Recording)
+    hosted: dict[str, Any] | None = None
     on_event: Callable[[str], None] = lambda _: None
 
     @property
@@ -144,9 +146,9 @@ class Prediction:
             "output": self.saved.output if self.saved else None,
             "error": _NOT_KEPT if self.output is not None and self.saved is None else self.error,
             "progress": self.progress,
-            **{name: None if at is None else _timestamp(at) for name, at in times.items()},
+            **{name: None if at is None else timestamps.text(at) for name, at in times.items()},
         }
 
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    def as_kept(self) -> dict[str, Any]:
+        """The prediction as it is kept."""
+        return self.as_job() | ({} if self.hosted is None else {"hosted": self.hosted})

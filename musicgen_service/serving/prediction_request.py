@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from musicgen_service.serving.input_checks import InputChecks
+from musicgen_service.serving.models import Model
 from musicgen_service.serving.refusals import Refusal
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -23,22 +23,24 @@ class PredictionRequest:
     inputs : by name; none of them is null
     webhook : address to report to, not looked at yet, or None
     events : which events to report
+    model : what is to carry it out
     """
 
     id: str | None
     inputs: dict[str, Any]
     webhook: str | None
     events: tuple[str, ...]
+    model: Model
 
 
-def read(body: Any, id_in_path: str | None, checks: InputChecks | None) -> PredictionRequest:
+def read(body: Any, id_in_path: str | None, model: Model) -> PredictionRequest:
     """Read the body of a request.
 
     Parameters
     ----------
     body : any JSON value
     id_in_path : the id in the address, if it has one
-    checks : of the fields and inputs; None when there is no schema to check them against
+    model : what is to carry it out; without a schema its inputs are not checked
 
     Raises
     ------
@@ -48,14 +50,14 @@ def read(body: Any, id_in_path: str | None, checks: InputChecks | None) -> Predi
     if not isinstance(body, dict):
         raise Refusal(422, "The body must be a JSON object.")
     prediction_id = _id(body, id_in_path)
-    if checks and (problems := checks.problems(body)):
+    if model.checks and (problems := model.checks.problems(body)):
         raise Refusal(422, " ".join(problem["msg"] for problem in problems), problems)
     inputs = body.get("input", {})
     if not isinstance(inputs, dict):
         raise Refusal(422, "input must be an object.")
     # Cog refuses null even for an optional input.
     given = {name: value for name, value in inputs.items() if value is not None}
-    return PredictionRequest(prediction_id, given, _webhook(body), _events(body))
+    return PredictionRequest(prediction_id, given, _webhook(body), _events(body), model)
 
 
 def check_id(prediction_id: Any) -> str:

@@ -7,6 +7,7 @@ import traceback
 from collections import deque
 from functools import partial
 
+from musicgen_service.inputs import served_files
 from musicgen_service.serving.bodies import BodyMemory
 from musicgen_service.serving.cog_client import CogClient, CogLost
 from musicgen_service.serving.fair_queue import FairQueue
@@ -87,6 +88,12 @@ class Predictions:
     def owned_by(self, owner: str) -> list[Prediction]:
         """A client's predictions that have not ended, the oldest first."""
         return [prediction for prediction in self._unfinished.values() if prediction.owner == owner]
+
+    def tokens(self) -> set[str]:
+        """The tokens of the service's own files that are inputs of predictions which have not ended."""
+        values = [value for prediction in self._unfinished.values() for value in prediction.request.inputs.values()]
+        found = [served_files.split(value) for value in values if isinstance(value, str)]
+        return {parts[0] for parts in found if parts}
 
     def add(self, prediction: Prediction) -> None:
         """Let a prediction, of an id that no other unfinished one of its owner has, wait for its turn.
@@ -175,7 +182,7 @@ class Predictions:
                     # A server that is dying still accepts connections.
                     await asyncio.sleep(_RETRY_WAIT)
             if reply.get("output") is not None:
-                await self._results.save_files(prediction, reply)
+                reply["output"] = await self._results.save_files(prediction, reply)
             prediction.finish(reply)
             if prediction.status == "succeeded":
                 self._seconds.append(prediction.seconds)

@@ -1,6 +1,7 @@
 """Requests that are refused, and how the client is told."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -32,13 +33,17 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(sentence)
         self.status = status
-        self.content = {"error": sentence, "status": "failed"} | ({"detail": detail} if detail else {})
+        self.content: dict[str, Any] = {"error": sentence, "status": "failed"} | ({"detail": detail} if detail else {})
         self.retry_after = retry_after if retry_after is not None or status != 503 else 5
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of the response besides the usual ones."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     def response(self) -> Response:
         """The response that says so."""
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return reply(self.status, self.content, headers)
+        return reply(self.status, self.content, self.headers)
 
 
 def reply(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
@@ -46,31 +51,47 @@ def reply(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | 
     return Response(json_text.encode(content), status, headers, "application/json")
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return error.response()
+def problem(refusal: Refusal) -> Response:
+    """The response to a client of the hosted platform (RFC 9457)."""
+    places = [f"{'.'.join(problem['loc'][1:])}: {problem['msg']}" for problem in refusal.content.get("detail", ())]
+    detail = " ".join(places) or str(refusal)
+    title = HTTPStatus(refusal.status).phrase
+    return reply(refusal.status, {"title": title, "detail": detail, "status": refusal.status}, refusal.headers)
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if request.method == "OPTIONS" and error.status_code == 405:
-        return Response(status_code=204, headers=error.headers)
-    sentences = {
-        404: "There is nothing here: post predictions to /predictions.",
-        405: f"{request.method} is not possible here.",
-    }
-    response = Refusal(error.status_code, sentences.get(error.status_code, str(error.detail))).response()
-    response.headers.update(error.headers or {})
-    return response
+_Handlers = dict[Any, Callable[[Request, Exception], Awaitable[Response]]]
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    return Refusal(500, BROKEN).response()
+def _handlers(response: Callable[[Refusal], Response]) -> _Handlers:
+    """What an application answers when a handler of requests raises an exception.
+
+    Parameters
+    ----------
+    response : the form of a refusal
+    """
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refusal)
+        return response(error)
+
+    async def no_route(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if request.method == "OPTIONS" and error.status_code == 405:
+            return Response(status_code=204, headers=error.headers)
+        sentences = {
+            404: "There is nothing here: post predictions to /predictions.",
+            405: f"{request.method} is not possible here.",
+        }
+        answer = response(Refusal(error.status_code, sentences.get(error.status_code, str(error.detail))))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def broken(request: Request, error: Exception) -> Response:
+        return response(Refusal(500, BROKEN))
+
+    return {Refusal: refused, HTTPException: no_route, Exception: broken}
 
 
-HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
-    Refusal: _refused,
-    HTTPException: _no_route,
-    Exception: _broken,
-}
-"""What the application answers when a handler of requests raises an exception."""
+HANDLERS = _handlers(Refusal.response)
+PROBLEM_HANDLERS = _handlers(problem)
+"""The same for clients of the hosted platform."""

@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from musicgen_service.serving import json_text
@@ -37,7 +38,7 @@ class RequestLog:
         self._application = application
         self._metrics = metrics
         self._write = write
-        self._paths = {_handler(route): route.path.replace(_CONVERTOR, "}") for route in _routes(application)}
+        self._paths = dict(_paths(application.routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -115,11 +116,10 @@ def write_line(line: bytes) -> None:
         sys.stdout.flush()
 
 
-def _routes(application: Starlette) -> list[Any]:
-    return [route for route in application.routes if hasattr(route, "path")]
-
-
-def _handler(route: Any) -> ASGIApp:
-    """What the scope of a request has as its endpoint: the handler of a route, or the application of a mount."""
-    handler: ASGIApp = route.endpoint if hasattr(route, "endpoint") else route.app
-    return handler
+def _paths(routes: Sequence[BaseRoute], mounted: str = "") -> Iterator[tuple[ASGIApp, str]]:
+    """Yield what the scope of a request has as its endpoint, and its path, for each route and those of a mount."""
+    for route in routes:
+        if isinstance(route, (Route, Mount)):
+            path = mounted + route.path
+            yield (route.endpoint if isinstance(route, Route) else route.app), path.replace(_CONVERTOR, "}")
+            yield from _paths(getattr(route, "routes", ()), path)

@@ -1,34 +1,33 @@
 """The routes of the gateway, as an ASGI application."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
-from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount
 from starlette.types import StatelessLifespan
 
 from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
-from musicgen_service.serving import bodies, clients, files, model_list, prediction_request, refusals
-from musicgen_service.serving.audio_requests import AudioRequests, disconnected
+from musicgen_service.serving import clients, model_list, prediction_request, refusals
+from musicgen_service.serving.audio_requests import disconnected
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
-from musicgen_service.serving.input_checks import InputChecks
+from musicgen_service.serving.files import Files, absolute
+from musicgen_service.serving.intake import Intake
+from musicgen_service.serving.jobs import Jobs, plain
 from musicgen_service.serving.listening import EVENT_STREAM, AudioAnswer, EventsAnswer, FinishedEvents, finished_audio
 from musicgen_service.serving.metrics import CONTENT_TYPE, Metrics
+from musicgen_service.serving.models import Models
 from musicgen_service.serving.page_files import PageFiles
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
-from musicgen_service.serving.results import Results
-from musicgen_service.serving.webhooks import Address, Webhooks
-from musicgen_service.serving.work import Work
+from musicgen_service.serving.routing import base_url, prediction_id, preferences, route
 
 ROUTES = {
     "GET /": "the page, for a browser; for others, which routes there are",
@@ -45,22 +44,18 @@ ROUTES = {
     "POST /predictions/ID/cancel": "end it",
     "GET /predictions/ID": "how far it is, and its result",
     "GET /predictions": "the latest ones of this client",
-    "GET /files/NAME": "a file of a result; with `?format=`, converted",
+    "GET /files/TOKEN/NAME": "a file of a result, or an uploaded one; with `?format=`, converted",
+    "POST /files": "upload a file, whose address can be an input",
+    "GET /files": "the uploaded files of this client",
+    "GET /files/ID": "what is known of an uploaded file",
+    "DELETE /files/ID": "delete it",
     "POST /analyse": "tempo, beats, key, chords and loudness of a recording",
     "GET /models": "which models there are, and which of them are present",
+    "/v1/...": "the same for clients of the hosted platform",
 }
 _READY = ("READY", "BUSY")
 """When it is busy, predictions wait for their turn."""
 _NOT_LIVE = ("UNHEALTHY", "DEFUNCT", "SETUP_FAILED")
-
-
-class _AnyText(StringConvertor):
-    """Takes what is no id, too, which is then refused with a sentence."""
-
-    regex = r"[\s\S]*"
-
-
-register_url_convertor("text", _AnyText())
 
 
 class Routes:
@@ -70,61 +65,62 @@ class Routes:
     ----------
     availability : whether predictions can be made
     cog : Cog's server
+    models : what is served
     predictions : those that have not ended
-    webhooks : reports to clients
-    results : of predictions that have ended
-    memory : counts the bodies of requests
-    schema : of the predictor, in the form of Cog's; without it, inputs are not checked before Cog
-    max_audio_seconds : how much audio one request may ask for
+    intake : takes predictions on
+    jobs : what clients may see of theirs
+    files : of results
     metrics : shown to clients; None when nobody may read them
+    others : routes of other modules
     """
 
     def __init__(
         self,
         availability: Availability,
         cog: CogClient,
+        models: Models,
         predictions: Predictions,
-        webhooks: Webhooks,
-        results: Results,
-        memory: bodies.BodyMemory,
-        schema: Mapping[str, Any] | None,
-        max_audio_seconds: float,
+        intake: Intake,
+        jobs: Jobs,
+        files: Files,
         metrics: Metrics | None,
+        others: Sequence[BaseRoute],
     ) -> None:
         self._metrics = metrics
         self._availability = availability
         self._cog = cog
+        self._models = models
         self._predictions = predictions
-        self._webhooks = webhooks
-        self._results = results
-        self._memory = memory
-        self._schema = schema
-        self._checks = InputChecks(schema) if schema else None
-        self._work = Work(schema, max_audio_seconds) if schema else None
+        self._intake = intake
+        self._jobs = jobs
+        self._files = files
+        self._others = others
         self._page = PageFiles()
-        self._audio_requests = AudioRequests(memory)
 
     def application(self, lifespan: StatelessLifespan[Starlette], middleware: Sequence[Middleware]) -> Starlette:
         """The ASGI application."""
         routes = [
-            _route("/", GET=self._root),
-            _route("/health-check", GET=self._health),
-            _route("/livez", GET=self._live),
-            _route("/readyz", GET=self._ready),
-            _route("/metrics", GET=self._show_metrics),
-            _route("/openapi.json", GET=self._openapi),
-            _route("/predictions", GET=self._jobs, POST=self._predict),
-            _route("/predictions/stream", POST=self._stream),
-            _route("/predictions/{id:text}/stream", POST=self._stream),
-            _route("/predictions/{id:text}/audio", GET=self._audio),
-            _route("/predictions/{id:text}/cancel", POST=self._cancel),
-            _route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
-            _route("/files/{token}/{name}", GET=self._file),
-            _route("/analyse", POST=self._audio_requests.analyse),
-            _route("/models", GET=model_list.answer),
+            route("/", GET=self._root),
+            route("/health-check", GET=self._health),
+            route("/livez", GET=self._live),
+            route("/readyz", GET=self._ready),
+            route("/metrics", GET=self._show_metrics),
+            route("/openapi.json", GET=self._openapi),
+            route("/predictions", GET=self._list, POST=self._predict),
+            route("/predictions/stream", POST=self._stream),
+            route("/predictions/{id:text}/stream", POST=self._stream),
+            route("/predictions/{id:text}/audio", GET=self._audio),
+            route("/predictions/{id:text}/cancel", POST=self._cancel),
+            route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
+            route("/models", GET=model_list.answer),
+            *self._others,
             Mount("/page", self._page),
         ]
-        return Starlette(routes=routes, middleware=middleware, exception_handlers=refusals.HANDLERS, lifespan=lifespan)
+        application = Starlette(
+            routes=routes, middleware=middleware, exception_handlers=refusals.HANDLERS, lifespan=lifespan
+        )
+        application.router.redirect_slashes = False
+        return application
 
     async def _root(self, request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -154,9 +150,9 @@ class Routes:
         return Response(await self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Response:
-        if self._schema is None:
+        if self._models.own.schema is None:
             raise Refusal(503, "The schema is not available.")
-        return reply(200, self._schema)
+        return reply(200, self._models.own.schema)
 
     async def _predict(self, request: Request) -> Response:
         if _wants_events(request):
@@ -164,7 +160,7 @@ class Routes:
         prediction, is_new = await self._accept(request, is_heard=False)
         if not is_new:
             return reply(202, prediction.as_cog())
-        if "respond-async" in _preferences(request):
+        if "respond-async" in preferences(request):
             return reply(202, {"id": prediction.id, "status": "starting"})
         return await self._result(request, prediction)
 
@@ -186,93 +182,50 @@ class Routes:
         in_path = request.path_params.get("id")
         if in_path is not None:
             prediction_request.check_id(in_path)
-        body = await bodies.read(request, self._memory)
-        asked = prediction_request.read(body, in_path, self._checks)
-        del body
+        asked, webhook = await self._intake.read(request, in_path, lambda _: self._models.own)
         task = TASKS.get(str(asked.inputs.get("task")))
         if is_heard and task is not None and task.not_streamed is not None:
             raise Refusal(422, task.not_streamed)
-        audio_seconds = self._work.check(asked.inputs) if self._work else 0.0
-        webhook = None if asked.webhook is None else await Address.check(asked.webhook)
-        await asyncio.to_thread(self._availability.check)
         owner = clients.owner(request)
         if asked.id is not None and (running := self._predictions.find(owner, asked.id)) and not running.ended.is_set():
             return running, False
-        preferences = _preferences(request)
+        preferred = preferences(request)
         # Without an id nobody can name it before its reply.
-        is_watched = is_heard or asked.id is not None or webhook is not None or "respond-async" in preferences
-        prediction = Prediction(
-            asked,
-            owner,
-            request.state.trace,
-            is_watched=is_watched,
-            is_heard=is_heard,
-            audio_seconds=audio_seconds,
-        )
-        if is_heard or preferences & {"respond-async", "output=url"}:
-            prediction.base_url = _base_url(request)
+        is_watched = is_heard or asked.id is not None or webhook is not None or "respond-async" in preferred
+        prediction = Prediction(asked, owner, request.state.trace, is_watched=is_watched, is_heard=is_heard)
+        if is_heard or preferred & {"respond-async", "output=url"}:
+            prediction.base_url = base_url(request)
         request.state.prediction = prediction.id
-        self._predictions.add(prediction)
-        if webhook is not None:
-            self._webhooks.report(prediction, webhook)
+        self._intake.add(prediction, webhook)
         return prediction, True
 
     async def _audio(self, request: Request) -> Response:
-        prediction_id, owner = _prediction_id(request), clients.owner(request)
-        prediction = self._predictions.find(owner, prediction_id)
+        found, owner = prediction_id(request), clients.owner(request)
+        prediction = self._predictions.find(owner, found)
         if prediction is not None and not prediction.ended.is_set():
             return self._listening(request, prediction)
-        job = prediction.as_job() if prediction else await self._results.find(owner, prediction_id)
-        if job is None:
-            raise Refusal(404, "There is no such prediction, or it ended too long ago.")
-        if _wants_events(request):
-            return FinishedEvents(job, _base_url(request))
-        return finished_audio(job, self._results.files)
+        job = plain(await self._jobs.find(owner, found))
+        return FinishedEvents(job, base_url(request)) if _wants_events(request) else finished_audio(job, self._files)
 
     def _listening(self, request: Request, prediction: Prediction) -> Response:
         if _wants_events(request):
-            return EventsAnswer(prediction, self._predictions, _base_url(request))
-        return AudioAnswer(prediction, self._predictions, self._results.files)
+            return EventsAnswer(prediction, self._predictions, base_url(request))
+        return AudioAnswer(prediction, self._predictions, self._files)
 
     async def _cancel(self, request: Request) -> Response:
-        prediction = self._predictions.find(clients.owner(request), _prediction_id(request))
+        prediction = self._predictions.find(clients.owner(request), prediction_id(request))
         if prediction is None or prediction.ended.is_set():
             raise Refusal(404, "There is no such prediction, or it has ended.")
         await self._predictions.cancel(prediction)
         return reply(200, {})
 
     async def _job(self, request: Request) -> Response:
-        prediction_id, owner = _prediction_id(request), clients.owner(request)
-        if prediction := self._predictions.find(owner, prediction_id):
-            return reply(200, self._shown(prediction, request))
-        if (job := await self._results.find(owner, prediction_id)) is None:
-            raise Refusal(404, "There is no such prediction, or it ended too long ago.")
-        return reply(200, _with_addresses(job, request))
+        found = prediction_id(request)
+        return reply(200, _shown(await self._jobs.find(clients.owner(request), found), request))
 
-    async def _jobs(self, request: Request) -> Response:
-        owner = clients.owner(request)
-        shown = [self._shown(prediction, request) for prediction in reversed(self._predictions.owned_by(owner))]
-        known = {(job["id"], job["created_at"]) for job in shown}
-        for job in await self._results.owned_by(owner):
-            if (job["id"], job["created_at"]) not in known:  # one that was noted just now
-                shown.append(_with_addresses(job, request))
-        return reply(200, {"results": shown})
-
-    async def _file(self, request: Request) -> Response:
-        file = self._results.files.find(request.path_params["token"], request.path_params["name"])
-        if file is None:
-            raise Refusal(404, "There is no such file, or it was made too long ago.")
-        wanted = request.query_params.get("format")
-        if wanted is None or wanted == file.suffix.removeprefix("."):
-            return files.response(file)
-        converted = await self._audio_requests.convert(request, file, wanted)
-        return files.response(converted, f"{file.stem}.{wanted}", BackgroundTask(converted.unlink, missing_ok=True))
-
-    def _shown(self, prediction: Prediction, request: Request) -> dict[str, Any]:
-        """A prediction that has not been noted in the results, as its client polls it."""
-        job = _with_addresses(prediction.as_job(), request)
-        queue = self._predictions.queue_of(prediction)
-        return job if queue is None else job | {"queue": queue}
+    async def _list(self, request: Request) -> Response:
+        jobs = await self._jobs.owned_by(clients.owner(request))
+        return reply(200, {"results": [_shown(job, request) for job in jobs]})
 
     async def _result(self, request: Request, prediction: Prediction) -> Response:
         """Wait for a prediction; it is cancelled when the client disconnects."""
@@ -288,34 +241,10 @@ class Routes:
         return reply(200, prediction.as_cog()) if prediction.refusal is None else prediction.refusal.response()
 
 
-def _route(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> Route:
-    """A route with a handler for each method."""
-
-    async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, handle, methods=list(handlers))
-
-
 def _wants_events(request: Request) -> bool:
     return EVENT_STREAM in request.headers.get("accept", "")
 
 
-def _preferences(request: Request) -> set[str]:
-    """What the header `Prefer` says, in lower case."""
-    return {word.strip().lower() for word in request.headers.get("prefer", "").split(",")}
-
-
-def _prediction_id(request: Request) -> str:
-    """The id in the address of a request."""
-    request.state.prediction = prediction_id = prediction_request.check_id(request.path_params["id"])
-    return prediction_id
-
-
-def _base_url(request: Request) -> str:
-    """The address of the service, as the client knows it."""
-    return str(request.base_url).rstrip("/")
-
-
-def _with_addresses(job: dict[str, Any], request: Request) -> dict[str, Any]:
-    return job | {"output": files.absolute(job["output"], _base_url(request))}
+def _shown(job: dict[str, Any], request: Request) -> dict[str, Any]:
+    """A job as its client polls it."""
+    return plain(job) | {"output": absolute(job["output"], base_url(request))}

@@ -1,9 +1,9 @@
-"""Finished predictions in a database of one file, which survives a restart."""
+"""Finished predictions and uploads in a database of one file, which survives a restart."""
 
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ CREATE TABLE IF NOT EXISTS predictions (
 );
 CREATE INDEX IF NOT EXISTS by_owner ON predictions (owner, id, completed_at);
 CREATE INDEX IF NOT EXISTS by_time ON predictions (completed_at);
+CREATE TABLE IF NOT EXISTS uploads (
+    token TEXT PRIMARY KEY, owner TEXT NOT NULL, created_at REAL NOT NULL, size INTEGER NOT NULL, about BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS uploads_by_owner ON uploads (owner, created_at);
 """
 _LISTED = 100
 """Maximum number of predictions in a list."""
@@ -89,18 +93,53 @@ class Store:
             rows = database.execute(f"SELECT job FROM predictions WHERE {condition}", values).fetchall()
         return [json_text.decode(row[0]) for row in rows]
 
+    def add_upload(self, token: str, owner: str, size: int, about: dict[str, Any]) -> None:
+        """Add an upload.
+
+        Parameters
+        ----------
+        token : unique
+        owner : who may see it
+        size : in bytes
+        about : what they see
+        """
+        with self._transaction() as database:
+            row = (token, owner, time.time(), size, json_text.encode(about))
+            database.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", row)
+
+    def uploads_of(self, owner: str, token: str | None = None) -> list[dict[str, Any]]:
+        """What is known of an owner's uploads, the newest first; with a token, of that one."""
+        query = "SELECT about FROM uploads WHERE owner = ? AND (? IS NULL OR token = ?) ORDER BY created_at DESC"
+        with self._transaction() as database:
+            return [json_text.decode(row[0]) for row in database.execute(query, (owner, token, token))]
+
+    def size_of_uploads(self, owner: str | None = None) -> tuple[int, int]:
+        """Number and bytes of the uploads of an owner, or of all."""
+        query = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM uploads WHERE ? IS NULL OR owner = ?"
+        with self._transaction() as database:
+            count, size = database.execute(query, (owner, owner)).fetchone()
+        return count, size
+
+    def remove_upload(self, owner: str, token: str) -> bool:
+        """Remove an owner's upload; returns whether there was one."""
+        with self._transaction() as database:
+            query = "DELETE FROM uploads WHERE owner = ? AND token = ?"
+            return database.execute(query, (owner, token)).rowcount > 0
+
     def tokens(self) -> set[str]:
         """The tokens of all files."""
+        query = "SELECT token FROM predictions WHERE token IS NOT NULL UNION SELECT token FROM uploads"
         with self._transaction() as database:
-            return {row[0] for row in database.execute("SELECT token FROM predictions WHERE token IS NOT NULL")}
+            return {row[0] for row in database.execute(query)}
 
-    def remove(self, before: float, size: int) -> list[str]:
-        """Remove predictions that ended before a time, and the oldest beyond a size.
+    def remove(self, before: float, size: int, used: Collection[str] = ()) -> list[str]:
+        """Remove predictions and uploads from before a time, and the oldest predictions beyond a size.
 
         Parameters
         ----------
         before : in seconds since the epoch
-        size : of all files together, in bytes
+        size : of the files of all predictions together, in bytes
+        used : tokens of files that stay
 
         Returns
         -------
@@ -108,6 +147,10 @@ class Store:
         """
         query = "SELECT key, token, completed_at, SUM(size) OVER (ORDER BY completed_at DESC, key) FROM predictions"
         with self._transaction() as database:
-            old = [row for row in database.execute(query) if row[2] < before or row[3] > size]
+            old = [row for row in database.execute(query) if (row[2] < before or row[3] > size) and row[1] not in used]
             database.executemany("DELETE FROM predictions WHERE key = ?", [(row[0],) for row in old])
-        return [row[1] for row in old if row[1] is not None]
+            tokens = [row[1] for row in old if row[1] is not None]
+            uploads = database.execute("SELECT token FROM uploads WHERE created_at < ?", (before,)).fetchall()
+            expired = [row for row in uploads if row[0] not in used]
+            database.executemany("DELETE FROM uploads WHERE token = ?", expired)
+        return tokens + [row[0] for row in expired]

@@ -81,9 +81,9 @@ class Supervisor:
         options: GatewayOptions,
     ) -> None:
         self._command = [sys.executable, "-I", "-S", launcher.__file__, *command]
-        self._environment = environment
         self._prepare_folder = prepare_folder
         self._drain_seconds = drain_seconds
+        self._environment = environment
         self._folder: folders.OwnFolder | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -145,12 +145,7 @@ class Supervisor:
             # can be found. The launcher kills that group when the pipe to it closes, that is, when the supervisor ends.
             self._process = subprocess.Popen(
                 self._command,
-                env={
-                    **self._environment,
-                    "PORT": str(self._port),
-                    "MUSICGEN_AUDIO_SOCKET": str(self._gateway.audio_socket),
-                    "MUSICGEN_METRICS_SOCKET": str(self._folder.path / _METRICS_SOCKET),
-                },
+                env={**self._environment, "PORT": str(self._port), **self._own_variables(self._folder.path)},
                 cwd=self._folder.path,
                 stdin=subprocess.PIPE,
                 start_new_session=True,
@@ -160,6 +155,14 @@ class Supervisor:
             availability.failure = {"status": "STARTING", "reason": reason}
             return reason.rstrip(".")
         return None
+
+    def _own_variables(self, folder: Path) -> dict[str, str]:
+        """What the worker has to know of the gateway, and of its own working folder."""
+        return {
+            "MUSICGEN_AUDIO_SOCKET": str(self._gateway.audio_socket),
+            "MUSICGEN_SERVED_FILES": str(self._gateway.files_folder),
+            "MUSICGEN_METRICS_SOCKET": str(folder / _METRICS_SOCKET),
+        }
 
     def _watch(self) -> str | None:
         """Wait until the server fails and return the reason; None when the service is to stop."""

@@ -1,6 +1,7 @@
-"""The platform's own Python client, and plain HTTP with a webhook, against each drop-in."""
+"""The platform's own Python client against one real server, and plain HTTP with a webhook against each drop-in."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,15 @@ import soundfile
 from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
+from musicgen_service import predictors
 from tests.e2e.conftest import Served
-from tests.support.harness import Clip, Server, wait_until, webhook
-from tests.support.hosted import CogTransport
+from tests.support.harness import PROJECT, Clip, Server, serving, wait_until, webhook
 
 pytestmark = pytest.mark.slow
 
 RATE = 32_000
 REFERENCES = {
-    "meta_musicgen": "meta/musicgen:7a76a825",
+    "meta_musicgen": "meta/musicgen:7a76a8258b23fae65c5a22debb8841d1d7e816b75c2f24218cd2bd8573787906",
     "m3maker": "aaronbesson/m3maker:efb8234f",
     "musicgen_custom": "multitrickfox/musicgen_custom",
     "musicgen_looper": "andreasjansson/musicgen-looper:fd5be669",
@@ -31,14 +32,26 @@ SHORT: dict[str, dict[str, Any]] = {
     "musicgen_remixer": {"prompt": "rock", "music_input": "@song"},
 }
 """What each system takes a second for."""
+SYSTEMS = predictors.names()
 
 
-def client(server: Server) -> Client:
-    """The client as in its documentation, except for the transport."""
-    return Client(api_token="none", transport=CogTransport(str(server.client.base_url)))
+@pytest.fixture(scope="module")
+def hosting(demo_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that `serve` starts, with the demo checkpoint in place of every model."""
+    command = ["-m", "musicgen_service", "serve", "--port"]
+    temp = tmp_path_factory.mktemp("hosting") / "temp"
+    settings = {"MUSICGEN_WEIGHTS": str(demo_weights), "MUSICGEN_MODELS": "demo", "MUSICGEN_ALLOW_PRIVATE_URLS": "0"}
+    with serving(command, PROJECT, temp, **settings) as running:
+        yield running
 
 
-def short(system: str, song: str) -> dict[str, Any]:
+@pytest.fixture
+def replicate(hosting: Server) -> Client:
+    """The client as in its documentation, except for the address."""
+    return Client(api_token="none", base_url=str(hosting.client.base_url))
+
+
+def short(system: str, song: Any) -> dict[str, Any]:
     """A short request of a system, the same every time."""
     return {name: song if value == "@song" else value for name, value in SHORT[system].items()} | {"seed": 5}
 
@@ -48,10 +61,10 @@ def length(content: bytes) -> int:
     return int(soundfile.info(io.BytesIO(content)).frames)
 
 
-def test_the_client_runs_the_model_and_reads_its_files(served: Served, song: str) -> None:
-    wait_until(lambda: served.server.status() == "READY")
-    output: Any = client(served.server).run(REFERENCES[served.system], input=short(served.system, song))
-    if served.system == "musicgen_looper":
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_client_runs_the_model_and_reads_its_files(replicate: Client, system: str, song_file: Path) -> None:
+    output: Any = replicate.run(REFERENCES[system], input=short(system, song_file))
+    if system == "musicgen_looper":
         assert list(output) == [f"variation_{number:02d}" for number in range(1, 21)]
         assert [*output.values()][1:] == [None] * 19
         output = output["variation_01"]
@@ -59,34 +72,50 @@ def test_the_client_runs_the_model_and_reads_its_files(served: Served, song: str
     assert length(output.read()) > 0.9 * RATE
 
 
-def test_the_client_sends_files(served: Served, song_file: Path) -> None:
-    if served.system == "musicgen_looper":
-        pytest.skip("the looper takes no file")
-    wait_until(lambda: served.server.status() == "READY")
-    name = "music_input" if served.system == "musicgen_remixer" else "input_audio"
+@pytest.mark.parametrize("system", sorted(set(SYSTEMS) - {"musicgen_looper"}))
+def test_the_client_uploads_files(replicate: Client, system: str, song_file: Path) -> None:
+    name = "music_input" if system == "musicgen_remixer" else "input_audio"
     inputs = {"prompt": "rock", name: song_file} | (
         {} if name == "music_input" else {"duration": 1, "model_version": "melody"}
     )
-    output: Any = client(served.server).run(REFERENCES[served.system], input=inputs, file_encoding_strategy="base64")
+    output: Any = replicate.run(REFERENCES[system], input=inputs)
     assert length(output.read()) >= RATE
 
 
-def test_client_receives_the_error(served: Served) -> None:
-    run = client(served.server).run
-    wait_until(lambda: served.server.status() == "READY")
+def test_a_result_goes_on_as_an_input(replicate: Client) -> None:
+    first = replicate.models.predictions.create("meta/musicgen", {"prompt": "rock", "duration": 1, "seed": 5})
+    first.wait()
+    inputs = {"prompt": "rock", "input_audio": first.output, "continuation": True, "duration": 1}
+    longer = replicate.models.predictions.create("meta/musicgen", inputs)
+    longer.wait()
+    assert longer.status == "succeeded", longer.error
+    # In this model the duration is that of the new music.
+    assert [len(Clip.from_uri(made.output).samples) for made in (first, longer) if made.output] == [RATE, 2 * RATE]
+
+
+def test_the_seed_makes_the_same_clip_as_the_drop_in(replicate: Client, hosting: Server, demo_weights: Path) -> None:
+    inputs = {"prompt": "rock", "duration": 1, "seed": 5}
+    output: Any = replicate.run("meta/musicgen", input=inputs)
+    [same] = hosting.make(**inputs, model_version="demo")
+    assert output.read() == same.content
+
+
+def test_client_receives_the_error(replicate: Client) -> None:
     with pytest.raises(ReplicateError) as refused:
-        run(REFERENCES[served.system], input={"prompt": "rock", "output_format": "flac"})
+        replicate.run(REFERENCES["meta_musicgen"], input={"prompt": "rock", "output_format": "flac"})
     assert refused.value.status == 422
-    wait_until(lambda: served.server.status() == "READY")
     with pytest.raises(ModelError, match="top_k must be a whole number from 0 to 2048, not 5000"):
-        run(REFERENCES[served.system], input={"prompt": "rock", "top_k": 5000})
+        replicate.run(REFERENCES["meta_musicgen"], input={"prompt": "rock", "top_k": 5000})
 
 
-def test_without_the_transport_the_client_finds_no_route(served: Served) -> None:
-    bare = Client(api_token="none", base_url=str(served.server.client.base_url))
+def test_a_drop_in_serves_its_own_model_alone(served: Served, song_file: Path) -> None:
+    wait_until(lambda: served.server.status() == "READY")
+    client = Client(api_token="none", base_url=str(served.server.client.base_url))
+    output: Any = client.run(REFERENCES[served.system], input=short(served.system, song_file))
+    assert length((output["variation_01"] if served.system == "musicgen_looper" else output).read()) > 0.9 * RATE
     with pytest.raises(ReplicateError) as refused:
-        bare.run(REFERENCES[served.system], input={"prompt": "rock"})
-    assert refused.value.status == 404
+        client.run("musicgen-service/musicgen", input={"prompt": "rock"})
+    assert refused.value.status == 404 and REFERENCES[served.system].partition(":")[0] in str(refused.value.detail)
 
 
 def test_an_asynchronous_request_reports_to_its_webhook(served: Served, song: str) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from musicgen_service.serving import schema
 from musicgen_service.serving.gateway import Gateway, GatewayOptions
+from musicgen_service.serving.models import Models
 from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import wait_until
 
-SCHEMA = schema.build("predict.py:Predictor")
+MODELS = Models.load(None, {"acme/music": "meta/musicgen"})
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+SCHEMA = MODELS.own.schema or {}
 
 
 def gateway_of(
@@ -24,8 +26,8 @@ def gateway_of(
     **options: Any,
 ) -> Gateway:
     """A gateway on a free port, by the names that tests have for it."""
-    given = GatewayOptions(SCHEMA, **{"access_log": False, "hosts": ("a", "music.test"), **options})
-    return Gateway(("127.0.0.1", port), upstream_port, folder_problem, given, worker_socket)
+    given: dict[str, Any] = {"models": MODELS, "access_log": False, "hosts": ("a", "music.test")} | options
+    return Gateway(("127.0.0.1", port), upstream_port, folder_problem, GatewayOptions(**given), worker_socket)
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[Gateway, FakeCog]]:
-    with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, places=5)) as it:
+    with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, places=5, webhook_secret=SECRET)) as it:
         cog.audio_socket = it.audio_socket
         yield it, cog
 

@@ -14,7 +14,7 @@ import pytest
 from musicgen_service.serving import prediction_request
 from musicgen_service.serving.gateway import Gateway
 from musicgen_service.serving.prediction import Prediction
-from tests.serving.conftest import client_of, gateway_of, running
+from tests.serving.conftest import MODELS, client_of, gateway_of, running
 from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import wait_until
 
@@ -118,7 +118,7 @@ def test_cancelling_what_cog_refuses_ends_it(gateway: Gateway, client: httpx.Cli
 
 def test_cancelling_at_the_start_frees_the_slot(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
     async def begin_and_cancel() -> str:
-        request = prediction_request.read({"input": {"prompt": "a"}}, None, None)
+        request = prediction_request.read({"input": {"prompt": "a"}}, None, MODELS.own)
         prediction = Prediction(request, "owner")
         gateway._predictions.add(prediction)
         await gateway._predictions.cancel(prediction)

@@ -1,5 +1,6 @@
 """The database of results, and their files."""
 
+import asyncio
 import base64
 import time
 from pathlib import Path
@@ -95,4 +96,4 @@ def test_files_without_a_note_are_removed(tmp_path: Path) -> None:
     assert results.files.find(saved.token, "output.wav")
     results._sweep(time.time() + 601)
     assert not results.files.find(saved.token, "output.wav")
-    results.close()
+    asyncio.run(results.close())

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from musicgen_service.inputs import addresses
-from musicgen_service.serving import webhooks
+from musicgen_service.serving import outbound, webhooks
 from musicgen_service.serving.gateway import Gateway
 from tests.serving.conftest import client_of
 from tests.support.fake_cog import FakeCog
@@ -27,11 +27,13 @@ class Hook(BaseHTTPRequestHandler):
 
     reports: list[dict[str, Any]]
     heads: list[tuple[str, dict[str, str]]]
+    bodies: list[bytes]
     statuses: list[int]
 
     def do_POST(self) -> None:
         self.heads.append((self.path, dict(self.headers)))
-        self.reports.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.reports.append(json.loads(self.bodies[-1]))
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         self.send_response(status)
         if status in (301, 302, 303, 307, 308):
@@ -46,7 +48,9 @@ class Hook(BaseHTTPRequestHandler):
 
 @contextmanager
 def hook(*statuses: int) -> Iterator[tuple[str, type[Hook]]]:
-    kind: type[Hook] = type("Own", (Hook,), {"reports": [], "heads": [], "statuses": list(statuses or (200,))})
+    kind: type[Hook] = type(
+        "Own", (Hook,), {"reports": [], "heads": [], "bodies": [], "statuses": list(statuses or (200,))}
+    )
     with http_server(kind) as address:
         yield address, kind
 
@@ -132,7 +136,7 @@ def test_a_host_is_resolved_once(
 def test_slow_name_servers_hold_nothing(
     client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "_RESOLVE_TIMEOUT", 0.5)
+    monkeypatch.setattr(outbound, "_RESOLVE_TIMEOUT", 0.5)
     asked = threading.Event()
     monkeypatch.setattr(addresses, "resolve", lambda host, port: asked.wait(30) and "")
     refused: list[int] = []

@@ -1,0 +1,107 @@
+"""Takes predictions on: what all routes that ask for one have in common."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+
+from musicgen_service.serving import bodies, prediction_request
+from musicgen_service.serving.availability import Availability
+from musicgen_service.serving.file_routes import FileRoutes
+from musicgen_service.serving.models import Model
+from musicgen_service.serving.outbound import Address, AddressError
+from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.prediction_request import PredictionRequest
+from musicgen_service.serving.predictions import Predictions
+from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.webhooks import Form, Webhooks
+from musicgen_service.serving.work import Work
+
+
+class Intake:
+    """Reads requests and takes on their predictions.
+
+    Parameters
+    ----------
+    availability : whether predictions can be made
+    predictions : those that have not ended
+    webhooks : reports to clients
+    files : checks addresses of the service
+    memory : counts the bodies of requests
+    max_audio_seconds : how much audio one request may ask for
+    """
+
+    def __init__(
+        self,
+        availability: Availability,
+        predictions: Predictions,
+        webhooks: Webhooks,
+        files: FileRoutes,
+        memory: bodies.BodyMemory,
+        max_audio_seconds: float,
+    ) -> None:
+        self._availability = availability
+        self._predictions = predictions
+        self._webhooks = webhooks
+        self._files = files
+        self._memory = memory
+        self._max_audio_seconds = max_audio_seconds
+
+    async def read(
+        self, request: Request, id_in_path: str | None, model_of: Callable[[Any], Model]
+    ) -> tuple[PredictionRequest, Address | None]:
+        """Read a request.
+
+        Parameters
+        ----------
+        request : with a JSON body
+        id_in_path : the id in the address, if it has one
+        model_of : returns what is to carry it out, for the body
+
+        Returns
+        -------
+        What is asked for, and its webhook
+
+        Raises
+        ------
+        Refusal
+            When it is not valid, or no prediction can be made.
+        """
+        body = await bodies.read(request, self._memory)
+        asked = prediction_request.read(body, id_in_path, model_of(body))
+        del body
+        self._files.check(asked.inputs, request)
+        try:
+            webhook = None if asked.webhook is None else await Address.check(asked.webhook)
+        except AddressError as error:
+            raise Refusal(422, f"webhook {error}") from None
+        await asyncio.to_thread(self._availability.check)
+        return asked, webhook
+
+    def add(
+        self,
+        prediction: Prediction,
+        webhook: Address | None,
+        form: Form = Prediction.as_cog,
+    ) -> None:
+        """Let a prediction wait for its turn.
+
+        Parameters
+        ----------
+        prediction : a new one
+        webhook : where to report it
+        form : what to report of it
+
+        Raises
+        ------
+        Refusal
+            When it asks for too much audio, too many are waiting, or their inputs are too large.
+        """
+        model = prediction.request.model
+        if model.schema is not None:
+            work = Work(model.schema, self._max_audio_seconds)
+            prediction.audio_seconds = work.check(prediction.request.inputs)
+        self._predictions.add(prediction)
+        if webhook is not None:
+            self._webhooks.report(prediction, webhook, form)

@@ -1,0 +1,53 @@
+"""What a client may see of its predictions: those that have not ended, and those that are kept."""
+
+from typing import Any
+
+from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.predictions import Predictions
+from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.results import Results
+
+
+class Jobs:
+    """Finds the predictions of clients, with addresses relative to the service's.
+
+    Parameters
+    ----------
+    predictions : those that have not ended
+    results : those that have ended
+    """
+
+    def __init__(self, predictions: Predictions, results: Results) -> None:
+        self._predictions = predictions
+        self._results = results
+
+    async def find(self, owner: str, prediction_id: str) -> dict[str, Any]:
+        """A client's prediction.
+
+        Raises
+        ------
+        Refusal
+            When there is none of that id.
+        """
+        if prediction := self._predictions.find(owner, prediction_id):
+            return self._unfinished(prediction)
+        if (job := await self._results.find(owner, prediction_id)) is None:
+            raise Refusal(404, "There is no such prediction, or it ended too long ago.")
+        return job
+
+    async def owned_by(self, owner: str) -> list[dict[str, Any]]:
+        """A client's predictions, the newest first."""
+        found = [self._unfinished(prediction) for prediction in reversed(self._predictions.owned_by(owner))]
+        known = {(job["id"], job["created_at"]) for job in found}
+        # One that was noted just now is in both.
+        kept = await self._results.owned_by(owner)
+        return found + [job for job in kept if (job["id"], job["created_at"]) not in known]
+
+    def _unfinished(self, prediction: Prediction) -> dict[str, Any]:
+        job, queue = prediction.as_kept(), self._predictions.queue_of(prediction)
+        return job if queue is None else job | {"queue": queue}
+
+
+def plain(job: dict[str, Any]) -> dict[str, Any]:
+    """A prediction without what only clients of the hosted platform are told."""
+    return {name: value for name, value in job.items() if name != "hosted"}
