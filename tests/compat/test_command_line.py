@@ -63,7 +63,7 @@ def test_unknown_system_is_rejected(capsys: Capture) -> None:
 
 def test_serve_starts_the_drop_in(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(cog_server, "serve", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(cog_server, "serve", lambda *arguments, **options: started.append(arguments))
     cli.main(["serve", "--as", "m3maker", "--port", "7000"])
     cli.main(["serve"])
-    assert started == [("127.0.0.1", 7000, "m3maker", None), ("127.0.0.1", 5000, None, None)]
+    assert started == [("127.0.0.1", 7000, "m3maker"), ("127.0.0.1", 5000, None)]

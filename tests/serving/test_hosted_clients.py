@@ -1,6 +1,7 @@
 """The hosted platform's own client for Python, with nothing but its address changed."""
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from replicate.exceptions import ModelError, ReplicateError
 from replicate.helpers import FileOutput
 from replicate.webhook import InvalidSignatureError, Webhooks, WebhookSigningSecret
 
-from musicgen_service.serving import hosted_routes
+from musicgen_service.serving import api_keys, hosted_routes
 from musicgen_service.serving.gateway import Gateway
 from tests.serving.conftest import SECRET, client_of, gateway_of, running
 from tests.serving.test_webhooks import hook
@@ -127,6 +128,19 @@ def test_models_and_versions(replicate: Client) -> None:
     assert "input_audio" in inputs and "variations" not in inputs
 
 
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [("meta/musicgen", {"duration": 20}), ("andreasjansson/musicgen-looper", {"variations": 3, "max_duration": 4})],
+)
+def test_work_is_limited(model: str, inputs: dict[str, Any]) -> None:
+    with fake_cog() as cog:
+        gateway = gateway_of(lambda: cog.server_port, max_audio_seconds=11)
+        with running(gateway):
+            client = Client(api_token="none", base_url=f"http://127.0.0.1:{gateway.address[1]}")
+            with pytest.raises(ReplicateError, match="all variations together; 11 s are allowed"):
+                client.run(model, input={"prompt": "a"} | inputs)
+
+
 def test_files_are_uploaded_and_named(replicate: Client, cog: FakeCog, tmp_path: Path) -> None:
     (tmp_path / "riff.wav").write_bytes(b"RIFF")
     with (tmp_path / "riff.wav").open("rb") as file:
@@ -211,6 +225,24 @@ def test_other_requests_are_problems(
     reply = client.request(method, path, content=content)
     assert reply.status_code == reply.json()["status"] == status and reply.json()["detail"].startswith(sentence)
     assert cog.requests == []
+
+
+def test_keys_are_those_of_the_service(tmp_path: Path) -> None:
+    secret = api_keys.add(tmp_path / "keys", "ada")
+    with fake_cog() as cog:
+        gateway = gateway_of(lambda: cog.server_port, keys=api_keys.ApiKeys(tmp_path / "keys"))
+        with running(gateway):
+            address = f"http://127.0.0.1:{gateway.address[1]}"
+            with pytest.raises(ReplicateError) as refused:
+                Client(api_token="r8_anything", base_url=address).run("meta/musicgen", input={"prompt": "a"})
+            assert refused.value.status == 401 and "API key is not valid" in str(refused.value.detail)
+            client = Client(api_token=secret, base_url=address)
+            assert client.run("meta/musicgen", input={"prompt": "a"}) is not None
+            uploaded = client.files.create(io.BytesIO(b"RIFF"))
+            assert client.files.get(uploaded.id) == uploaded and httpx.get(uploaded.urls["get"]).content == b"RIFF"
+            headers = {"Authorization": f"Bearer {secret}"}
+            assert httpx.get(f"{address}/files/{uploaded.id}", headers=headers).status_code == 200
+            assert httpx.get(f"{address}/files/{uploaded.id}").status_code == 401
 
 
 def test_a_prediction_is_its_clients(client: httpx.Client, stranger: httpx.Client, cog: FakeCog) -> None:

@@ -16,6 +16,7 @@ from musicgen_service.serving.gateway import Gateway
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.serving.test_jobs import ended, job, submit, sweep
 from tests.support.fake_cog import FakeCog, fake_cog
+from tests.support.harness import wait_until
 
 WAV = ("riff.wav", b"RIFF of ten", "audio/wav")
 MIB = 2**20
@@ -229,6 +230,7 @@ def test_an_upload_stays_as_long_as_a_prediction_needs_it(tmp_path: Path) -> Non
             assert httpx.get(address).status_code == 200
             cog.resume.set()
             assert ended(client, "uses")["status"] == "succeeded"
+            wait_until(lambda: not gateway.unfinished)
             sweep(gateway)
             assert httpx.get(address).status_code == 404
 
