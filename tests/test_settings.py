@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
     models, sockets = ("small", "stereo-melody"), (Path("/run/metrics.sock"), Path("/run/audio.sock"))
     hosts, origins = ("music.example.com", "musicgen", "[fd00::1]"), ("https://app.example.com:8443",)
     names = {"acme/music": "meta/musicgen", "b05b1dff": "multitrickfox/musicgen_custom"}
-    assert load(environment) == Settings(
+    expected: tuple[Any, ...] = (
         *(tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, 40, True, 7, 8),
         *(tmp_path / "keys", hosts, origins, 9, 10, 11, 12, 13, 14, 15),
         *(
@@ -81,6 +82,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
             5702,
         ),
     )
+    assert load(environment) == Settings(*expected)
 
 
 @pytest.mark.parametrize(
