@@ -1,11 +1,14 @@
 """EnCodec (arXiv:2210.13438), the codec between audio and tokens."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from musicgen_service.models import codec_stream
 from musicgen_service.models.seanet import Decoder, Encoder, SeaNetConfig
 
 
@@ -61,6 +64,17 @@ class Encodec(nn.Module):
         audio: torch.Tensor = self.decoder(self.decode_latent(tokens))
         return audio
 
+    @property
+    def lookahead(self) -> int:
+        """Frames that must be known after one whose audio is decoded."""
+        return self.decoder.prepare_reach + self.decoder.render_reach
+
+    def stream(self, tokens: Iterable[torch.Tensor], sizes: Iterable[int]) -> Iterator[torch.Tensor]:
+        """Decode tokens while more arrive; see `codec_stream.decode`."""
+        return codec_stream.decode(
+            self.decoder, map(self.decode_latent, tokens), self.sample_rate // self.frame_rate, sizes
+        )
+
     def decode_latent(self, tokens: torch.Tensor) -> torch.Tensor:
         """Decode tokens int64 [batch, codebooks, frames] to latents float [batch, dimension, frames]."""
         return self.quantizer.decode(tokens)
@@ -91,6 +105,20 @@ class StereoEncodec(nn.Module):
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Decode tokens int64 [batch, 2 * codebooks, frames] to audio float [batch, 2, frames * hop]."""
         return torch.cat([self.mono.decode(channel) for channel in self.left_right(tokens)], dim=1)
+
+    @property
+    def lookahead(self) -> int:
+        """See `Encodec.lookahead`."""
+        return self.mono.lookahead
+
+    def stream(self, tokens: Iterable[torch.Tensor], sizes: Iterable[int]) -> Iterator[torch.Tensor]:
+        """See `Encodec.stream`."""
+        lefts, rights = itertools.tee(map(self.left_right, tokens))
+        own_sizes = itertools.tee(sizes)
+        left = self.mono.stream((left for left, _ in lefts), own_sizes[0])
+        right = self.mono.stream((right for _, right in rights), own_sizes[1])
+        for pieces in zip(left, right, strict=True):
+            yield torch.cat(pieces, dim=1)
 
     def left_right(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Split tokens into those of the left and of the right channel, int64 [batch, codebooks, frames] each."""

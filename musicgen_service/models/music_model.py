@@ -55,6 +55,11 @@ class MusicModel(Protocol):
         ...
 
     @property
+    def lookahead(self) -> int:
+        """Frames that must be known after one whose audio is decoded."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Device of its tensors."""
         ...
@@ -92,5 +97,5 @@ class MusicModel(Protocol):
         ...
 
     def stream_audio(self, tokens: Iterable[torch.Tensor], sizes: Iterable[int]) -> Iterator[torch.Tensor]:
-        """Decode tokens while more arrive, in pieces of so many frames each; see `stream_decode`."""
+        """Decode tokens while more arrive, in pieces of so many frames each; see `codec_stream.decode`."""
         ...

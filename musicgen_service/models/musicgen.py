@@ -61,6 +61,11 @@ class MusicGenModel:
         return int(self.config.window * self.frame_rate)
 
     @property
+    def lookahead(self) -> int:
+        """See `MusicModel.lookahead`."""
+        return self.codec.lookahead
+
+    @property
     def width(self) -> int:
         """Width of its transformer."""
         return self.config.decoder.dim
@@ -97,10 +102,11 @@ class MusicGenModel:
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """See `MusicModel.decode`."""
-        return chunks.decode(self.codec.decode, tokens.to(self.device), self.hop)
+        return torch.cat(list(self.stream_audio([tokens], [])), dim=-1)
 
     @torch.no_grad()
     def stream_audio(self, tokens: Iterable[torch.Tensor], sizes: Iterable[int]) -> Iterator[torch.Tensor]:
         """See `MusicModel.stream_audio`."""
-        on_device = (part.to(self.device) for part in tokens)
-        yield from chunks.stream_decode(self.codec.decode, on_device, self.hop, sizes)
+        batches = (part.to(self.device)[None] for part in tokens)
+        for piece in self.codec.stream(batches, sizes):
+            yield piece[0].cpu()

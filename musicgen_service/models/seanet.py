@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from musicgen_service.models.layers import LSTM, Conv1d, ConvTranspose1d
 
+LSTMState = tuple[torch.Tensor, torch.Tensor]
+
 
 @dataclass(frozen=True)
 class SeaNetConfig:
@@ -77,7 +79,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decodes latents float [batch, dimension, frames] to audio [batch, channels, frames * hop]."""
+    """Decodes latents float [batch, dimension, frames] to audio [batch, channels, frames * hop].
+
+    Attributes
+    ----------
+    prepare_reach, render_reach : frames on either side that `prepare` and `render` see
+    """
 
     def __init__(self, config: SeaNetConfig, device: torch.device) -> None:
         super().__init__()
@@ -91,11 +98,39 @@ class Decoder(nn.Module):
             layers += _residual_layers(width, config, device)
         layers += [nn.ELU(), _Convolution(width, config.channels, config.last_kernel, config.pad_mode, device)]
         self.layers = nn.Sequential(*layers)
+        self.prepare_reach = config.kernel // 2
+        self.render_reach = _render_reach(config)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """See the class."""
         audio: torch.Tensor = self.layers(latents)
         return audio
+
+    def prepare(self, latents: torch.Tensor) -> torch.Tensor:
+        """The first layer: latents [batch, dimension, frames] to [batch, width, frames]."""
+        prepared: torch.Tensor = self.layers[0](latents)
+        return prepared
+
+    def recur(self, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
+        """The recurrent layer, if there is one, from a state on: [batch, width, frames] to as much, and a new state."""
+        layer = self.layers[1]
+        return layer.step(prepared, state) if isinstance(layer, _Recurrence) else (prepared, None)
+
+    def render(self, recurred: torch.Tensor) -> torch.Tensor:
+        """All other layers: [batch, width, frames] to audio [batch, channels, frames * hop]."""
+        audio: torch.Tensor = self.layers[2 if isinstance(self.layers[1], _Recurrence) else 1 :](recurred)
+        return audio
+
+
+def _render_reach(config: SeaNetConfig) -> int:
+    """Frames on either side that a frame's audio depends on, after the recurrent layer of a decoder."""
+    reach, samples = 0.0, 1  # in frames; samples of the present layer in a frame
+    for ratio in config.ratios:
+        reach += 1 / samples
+        samples *= ratio
+        for layer in range(config.residual_layers):
+            reach += config.residual_kernel // 2 * config.dilation_base**layer / samples
+    return math.ceil(reach + config.last_kernel // 2 / samples)
 
 
 def _residual_layers(width: int, config: SeaNetConfig, device: torch.device) -> list[nn.Module]:
@@ -158,8 +193,13 @@ class _Recurrence(nn.Module):
         self.lstm = LSTM(width, width, layers, device=device)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.step(x, None)[0]
+
+    def step(self, x: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState]:
+        """Go on from a state; returns the new one, too."""
         frames = x.permute(2, 0, 1)
-        return (self.lstm(frames)[0] + frames).permute(1, 2, 0)
+        result, state = self.lstm(frames, state)
+        return (result + frames).permute(1, 2, 0), state
 
 
 class _Residual(nn.Module):

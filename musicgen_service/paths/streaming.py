@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from musicgen_service.engine.chunks import LOOKAHEAD
 from musicgen_service.engine.interface import Condition, result
 from musicgen_service.listener import Listener, Sound
+from musicgen_service.models.music_model import MusicModel
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.windows import stream_tokens
 
@@ -91,7 +91,7 @@ def _play(
         clips.extend((yield from tokens))
 
     arriving = run()
-    beginning, factor = _beginning(arriving, job.model.frame_rate, listener)
+    beginning, factor = _beginning(arriving, job.model, listener)
     if listener.is_listening:
         sound = Sound(job.samples, job.model.sample_rate, job.model.channels, job.request.output_format, factor)
         listener.start(sound)
@@ -104,7 +104,7 @@ def _play(
 
 
 def _beginning(
-    arriving: Iterator[torch.Tensor], frame_rate: int, listener: Listener
+    arriving: Iterator[torch.Tensor], model: MusicModel, listener: Listener
 ) -> tuple[list[torch.Tensor], float | None]:
     """Collect tokens until there are enough for the first piece and the listener listens, or until there are no more.
 
@@ -112,14 +112,15 @@ def _beginning(
     -------
     The tokens, and how many seconds of music are generated in a second, where that can be told
     """
+    needed = _FIRST_SIZES[0] + model.lookahead
     parts: list[torch.Tensor] = []
     moments: list[float] = []
     for part in arriving:
         parts.append(part)
         moments.append(time.monotonic())
-        known = sum(part.shape[-1] for part in parts[: _FIRST_SIZES[0] + LOOKAHEAD])
-        if known >= _FIRST_SIZES[0] + LOOKAHEAD and listener.is_listening:
+        known = sum(part.shape[-1] for part in parts[:needed])
+        if known >= needed and listener.is_listening:
             break
     frames = sum(part.shape[-1] for part in parts[1:])
     seconds = moments[-1] - moments[0] if moments else 0.0
-    return parts, frames / frame_rate / seconds if frames and seconds else None
+    return parts, frames / model.frame_rate / seconds if frames and seconds else None

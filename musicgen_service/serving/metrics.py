@@ -86,10 +86,9 @@ class Metrics:
         self.predictions.labels(task, prediction.status).inc()
         if prediction.started_at is not None:
             self.prediction_seconds.labels(task).observe(prediction.seconds)
-
-    def first_audio(self, prediction: Prediction) -> None:
-        """Note that the first audio of a prediction's stream has been sent."""
-        self.first_audio_seconds.observe(prediction.seconds)
+            # Of others, audio begins when somebody comes to listen.
+            if prediction.is_heard and (first_at := prediction.recording.first_at) is not None:
+                self.first_audio_seconds.observe(first_at - prediction.started_at)
 
     async def text(self) -> bytes:
         """All metrics; those of the worker are missing while there is none."""

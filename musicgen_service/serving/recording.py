@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +26,7 @@ class Recording:
     sound : what is heard, once that is known; see `audio_channel.AudioChannel.start`
     refusal : why nothing can be heard, as a sentence, or None
     size : bytes that have arrived
+    first_at : when the first of them did, in seconds since the epoch
     is_complete : whether all of it has arrived
     is_live : whether the worker is connected
     listeners : number of those who listen
@@ -34,6 +36,7 @@ class Recording:
         self.sound: dict[str, Any] | None = None
         self.refusal: str | None = None
         self.size = 0
+        self.first_at: float | None = None
         self.is_complete = self.is_live = False
         self.listeners = 0
         self._has_ended = False
@@ -109,6 +112,7 @@ class Recording:
             self._file.flush()
             space.take(len(message))
             self.size += len(message)
+            self.first_at = self.first_at or time.time()
         else:
             self.is_complete = True
 

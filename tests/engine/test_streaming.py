@@ -10,6 +10,7 @@ from musicgen_service.engine import chunks
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.slots import Slots
+from musicgen_service.models import codec_stream
 from musicgen_service.models.musicgen import MusicGenModel
 from tests.engine.conftest import KINDS, Pair
 from tests.support.harness import TIMEOUT
@@ -32,18 +33,16 @@ def test_streamed_audio_equals_audio_decoded_at_once(pairs: dict[str, Pair], kin
     model = pairs[kind].model
     codes = codes_for(model, 400)
     parts = [codes[:, start : start + arriving] for start in range(0, 400, arriving)]
-    with torch.no_grad():
-        made = list(chunks.stream_decode(model.codec.decode, parts, model.hop, [10, 25, 60, 60, 60, 60]))
+    made = list(model.stream_audio(parts, [10, 25, 60, 60, 60, 60]))
     assert [chunk.shape[-1] // model.hop for chunk in made] == [10, 25, 60, 60, 60, 60, 125]
     torch.testing.assert_close(torch.cat(made, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("frames", [1, 59, 60, 61, 67, 68, 69])
+@pytest.mark.parametrize("frames", [1, 59, 60, 61, 64, 65, 66])
 def test_lengths_around_the_chunk_size(pairs: dict[str, Pair], frames: int) -> None:
     model = pairs["small"].model
     codes = codes_for(model, frames)
-    with torch.no_grad():
-        made = list(chunks.stream_decode(model.codec.decode, [codes], model.hop, [60]))
+    made = list(model.stream_audio([codes], [60]))
     torch.testing.assert_close(torch.cat(made, dim=-1), at_once(model, codes), atol=1e-5, rtol=0)
 
 
@@ -54,12 +53,13 @@ def test_chunked_encoding_and_decoding_equal_unchunked(pairs: dict[str, Pair], m
     with torch.no_grad():
         again = model.codec.encode(audio[None])[0]
     monkeypatch.setattr(chunks, "CHUNK", 150)
+    monkeypatch.setattr(codec_stream, "CHUNK", 150)
     torch.testing.assert_close(model.decode(codes), audio, atol=1e-5, rtol=0)
     assert torch.equal(model.encode(audio), again)
 
 
 def test_no_tokens_give_no_audio(pairs: dict[str, Pair]) -> None:
-    assert list(chunks.stream_decode(lambda codes: codes, [], 640)) == []
+    assert list(pairs["small"].model.stream_audio([], [])) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +96,7 @@ def test_audio_is_yielded_while_tokens_are_generated(
     conditions = Condition("jazz", pair.melody)
     whole = pair.model.decode(generate(pair.model, conditions, 150, seed=5))
     # The first chunk needs its own frames, the lookahead and the delays.
-    permitted = threading.Semaphore(60 + chunks.LOOKAHEAD + 3)
+    permitted = threading.Semaphore(60 + pair.model.lookahead + 3)
     step = Slots.step
 
     def permitted_step(slots: Slots) -> list[int]:

@@ -83,6 +83,24 @@ def without_recurrence(config: DictConfig) -> None:
     config.seanet.disable_norm_outer_blocks = 2
 
 
+@torch.no_grad()
+def assert_streams(codec: Encodec | StereoEncodec) -> None:
+    samples = 250 * codec.sample_rate // codec.frame_rate
+    tokens = codec.encode(torch.randn(1, codec.channels, samples, generator=torch.Generator().manual_seed(7)))
+    whole = codec.decode(tokens)
+    assert whole.std() > 1e-4
+    for sizes in ([10, 25, 50], [1] * 300, [tokens.shape[-1] - 1]):
+        pieces = list(codec.stream(torch.split(tokens, 1, dim=-1), sizes))
+        torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, atol=2e-6, rtol=0)
+    [piece] = codec.stream([tokens], [])
+    assert torch.equal(piece, whole)
+
+
+@pytest.mark.parametrize("change", [lambda _: None, reflecting, deep, without_recurrence])
+def test_pieces_equal_the_whole(change: Callable[[DictConfig], None]) -> None:
+    assert_streams(of_audiocraft(change)[1])
+
+
 @pytest.mark.parametrize("change", [lambda _: None, reflecting, deep, without_recurrence])
 def test_audiocraft_codecs_are_equal(change: Callable[[DictConfig], None]) -> None:
     assert_same(*of_audiocraft(change))
@@ -94,6 +112,8 @@ def test_shipped_codec_equals_audiocraft() -> None:
     theirs.load_state_dict(package["best_state"])
     ours = encodec_formats.from_audiocraft(parse(package["xp.cfg"]), package["best_state"], CPU)
     assert_same(theirs, ours)
+    assert_streams(ours)  # its recurrent layer never forgets how it began
+    assert_streams(StereoEncodec(ours))
 
 
 @pytest.mark.parametrize("change", [{}, {"pad_mode": "constant"}, {"use_conv_shortcut": True}])

@@ -1,0 +1,95 @@
+"""Decoding of latents to audio piece by piece, equal to decoding all of them at once.
+
+The recurrent layer of a codec may remember its beginning for ever, so its state goes on from piece to piece. The
+convolutions before and after it see a few frames on either side.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from musicgen_service.models.seanet import Decoder, LSTMState
+
+CHUNK = 1500
+"""Frames decoded at a time where nobody waits for them: 30 s at 50 frames per second."""
+
+
+def decode(
+    decoder: Decoder, latents: Iterable[torch.Tensor], hop: int, sizes: Iterable[int] = ()
+) -> Iterator[torch.Tensor]:
+    """Decode latents while more arrive.
+
+    Parameters
+    ----------
+    latents : consecutive float tensors [1, dimension, frames]
+    hop : samples per frame
+    sizes : frames of each piece; those that follow have `CHUNK` frames
+
+    Yields
+    ------
+    float tensors [1, channels, frames * hop]; the last one holds the remainder
+    """
+    lookahead = decoder.prepare_reach + decoder.render_reach
+    remaining_sizes = itertools.chain(sizes, itertools.repeat(CHUNK))
+    size = next(remaining_sizes)
+    given, recurred, state = _Frames(decoder.prepare_reach), _Frames(decoder.render_reach), None
+    done = 0
+    for part in itertools.chain(latents, [None]):
+        if part is not None:
+            given.add(part)
+        while done < given.end if part is None else done + size + lookahead <= given.end:
+            stop = min(done + size, given.end)
+            needed = min(stop + decoder.render_reach, given.end)
+            if needed > recurred.end:
+                state = _recur(decoder, given, recurred, needed, state)
+            around, before = recurred.around(done, needed)
+            yield decoder.render(around)[..., before * hop : (before + stop - done) * hop]
+            done = stop
+            recurred.forget(done)
+            size = next(remaining_sizes)
+
+
+def _recur(
+    decoder: Decoder, given: "_Frames", recurred: "_Frames", needed: int, state: LSTMState | None
+) -> LSTMState | None:
+    """Take the recurrent layer on to the frame `needed`; returns its state there."""
+    start = recurred.end
+    around, before = given.around(start, needed + decoder.prepare_reach)
+    prepared = decoder.prepare(around)[..., before : before + needed - start]
+    new, state = decoder.recur(prepared, state)
+    recurred.add(new)
+    given.forget(needed)
+    return state
+
+
+class _Frames:
+    """The latest of consecutive frames [1, width, frames].
+
+    Parameters
+    ----------
+    reach : frames that are kept before those that are still needed
+    """
+
+    def __init__(self, reach: int) -> None:
+        self._reach = reach
+        self._kept: torch.Tensor | None = None
+        self._start = 0
+        self.end = 0
+
+    def add(self, frames: torch.Tensor) -> None:
+        """Add frames."""
+        self._kept = frames if self._kept is None else torch.cat([self._kept, frames], dim=-1)
+        self.end += frames.shape[-1]
+
+    def around(self, start: int, stop: int) -> tuple[torch.Tensor, int]:
+        """The frames from `start` to `stop`, or the end, with those before them, and how many these are."""
+        assert self._kept is not None
+        first = max(self._start, start - self._reach)
+        return self._kept[..., first - self._start : stop - self._start], start - first
+
+    def forget(self, before: int) -> None:
+        """Forget what is not needed for the frames from `before` on."""
+        assert self._kept is not None
+        first = max(self._start, before - self._reach)
+        self._kept, self._start = self._kept[..., first - self._start :], first
