@@ -6,7 +6,7 @@ import pytest
 
 from musicgen_service.serving import clients
 from musicgen_service.serving.gateway import Gateway, GatewayOptions
-from tests.serving.conftest import SCHEMA, running
+from tests.serving.conftest import MODELS, running
 from tests.support.harness import wait_until
 
 
@@ -27,7 +27,7 @@ def test_a_network_of_ipv6_is_one_client(host: str, client: str) -> None:
 
 
 def test_connections_of_a_network_count_together() -> None:
-    options = GatewayOptions(SCHEMA, access_log=False)
+    options = GatewayOptions(MODELS, access_log=False)
     with (
         running(Gateway(("::1", 0), lambda: None, lambda: None, options)) as gateway,
         socket.create_connection(gateway.address),
