@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench import analysis, rendered
 from bench.recordings import FOLDER
@@ -68,16 +69,10 @@ def recordings() -> list[Annotated]:
     return [_recording(path.name, truths.get(path.name, {"tempo": None})) for path in paths]
 
 
-def _recording(name: str, truth: dict[str, object]) -> Annotated:
+def _recording(name: str, truth: dict[str, Any]) -> Annotated:
     def read() -> tuple[Samples, int]:
         audio = reading.read(FOLDER / name)
         return audio.mono, audio.rate
 
-    tempo, key = truth.get("tempo"), truth.get("key")
-    return Annotated(
-        name,
-        "recording",
-        read,
-        float(tempo) if isinstance(tempo, int | float) else 0.0,
-        key=key if isinstance(key, str) else None,
-    )
+    tempo = float(truth["tempo"] or 0) if "tempo" in truth else None
+    return Annotated(name, "recording", read, tempo, key=truth.get("key"))

@@ -53,7 +53,7 @@ def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator)
     print(f"{'remixed':34}{'song':>16}{'downbeats within 30 ms':>24}{'balance':>9}{'peak':>8}")
     within: list[bool] = []
     balances, peaks = [], []
-    for reader, name in zip(cycle(recordings.VOICES), recordings.BACKINGS, strict=False):
+    for reader, name in zip(cycle(recordings.READERS), recordings.BACKINGS, strict=False):
         song = mix(recording(reader).slice(0, SECONDS), recording(name)).song
         given = AudioInput(song.samples, song.rate, "song.wav", "0" * 64)
         inputs = {"task": "remix", "prompt": "bossa nova with drums", "model_version": "demo", "seed": 1}

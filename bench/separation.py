@@ -4,14 +4,15 @@
     python -m bench.separation --separator htdemucs
 
 Three people read (tests/data/real/LICENCES.txt) in turn over twenty backings of the same power: ten recordings without
-a voice, and ten songs of demo/synth. Where both sound, SI-SDR is measured. For three seconds the reader pauses: what is
-left of the band in the vocals there is compared with the band. Then some of the songs are remixed with the demo.
+a voice, and ten songs of demo/synth; then one sings over all of them. Where both sound, SI-SDR is measured. For three
+seconds the voice pauses: what is left of the band in the vocals there is compared with the band. Then some of the songs
+are remixed with the demo.
 """
 
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 
 from bench import machine
@@ -49,17 +50,18 @@ def main() -> None:
         parser.exit(1, f"needs {separators.missing()}\n")
     separator = separators.load(options.separator, store, device)
     print(f"{options.separator}; {machine.describe(device)}\n")
-    _separations(separator)
+    separator.separate(np.zeros((2, separator.rate), np.float32), lambda _share: None)
+    for voices in (recordings.READERS, recordings.SINGERS):
+        _separations(separator, voices)
     _remixes(store, device)
 
 
-def _separations(separator: Separator) -> None:
+def _separations(separator: Separator, voices: Sequence[str]) -> None:
     print(f"{'dB':45}{'voice':>7}{'backing':>9}{'left in the pause':>19}")
-    by_reader: dict[str, list[tuple[float, float, float]]] = {reader: [] for reader in recordings.VOICES}
+    by_voice: dict[str, list[tuple[float, float, float]]] = {voice: [] for voice in voices}
     seconds = spent = 0.0
-    separator.separate(np.zeros((2, separator.rate), np.float32), lambda _share: None)
-    for reader, (name, backing) in zip(cycle(recordings.VOICES), _backings(), strict=False):
-        song = _paused(reader, backing, separator.rate)
+    for singer, (name, backing) in zip(cycle(voices), _backings(), strict=False):
+        song = _paused(singer, backing, separator.rate)
         started = time.perf_counter()
         parts = separator.separate(song.song.samples, lambda _share: None)
         spent, seconds = spent + time.perf_counter() - started, seconds + song.song.seconds
@@ -67,22 +69,22 @@ def _separations(separator: Separator) -> None:
         voice = si_sdr(_outside_pause(vocals, song.rate), _outside_pause(song.voice, song.rate))
         rest = _outside_pause(song.song.samples - vocals, song.rate)
         backing_heard = si_sdr(rest, _outside_pause(song.backing, song.rate))
-        by_reader[reader].append((voice, backing_heard, _left(vocals, song)))
-        _print_row(f"{name}, {reader}", by_reader[reader][-1:])
+        by_voice[singer].append((voice, backing_heard, _left(vocals, song)))
+        _print_row(f"{name}, {singer}", by_voice[singer][-1:])
     print("\nmedians")
-    for reader, rows in by_reader.items():
-        _print_row(reader, rows)
-    everything = [row for rows in by_reader.values() for row in rows]
+    for singer, rows in by_voice.items():
+        _print_row(singer, rows)
+    everything = [row for rows in by_voice.values() for row in rows]
     _print_row(f"all {len(everything)}", everything)
     within = np.mean([left <= -12 for _, _, left in everything])
-    print(f"\nat most -12 dB left in the pause: {within:.0%}; {seconds / spent:.1f} times real time")
+    print(f"\nat most -12 dB left in the pause: {within:.0%}; {seconds / spent:.1f} times real time\n")
 
 
 def _remixes(store: WeightStore, device: torch.device) -> None:
     """Remixes from file to file: what of the voice is in their vocals, and of the old band where it was alone."""
     service = MusicGenService(store, device)
-    print(f"\n{'remixed with the demo, dB':45}{'voice':>7}{'old band in the pause, under the new':>38}")
-    for name, reader in zip(REMIXED, recordings.VOICES, strict=True):
+    print(f"{'remixed with the demo, dB':45}{'voice':>7}{'old band in the pause, under the new':>38}")
+    for name, reader in zip(REMIXED, recordings.READERS, strict=True):
         song = _paused(reader, recording(name), 44_100)
         inputs = {"task": "remix", "prompt": "bossa nova", "model_version": "demo", "seed": 1, "return_stems": True}
         given = AudioInput(song.song.samples, song.rate, "song.wav", "0" * 64)
@@ -106,8 +108,8 @@ def _backings() -> Iterator[tuple[str, Audio]]:
         yield f"synthesised {style}", Audio(song.audio[None], SAMPLE_RATE)
 
 
-def _paused(reader: str, backing: Audio, rate: int) -> Mix:
-    song = mix(recording(reader).slice(0, SECONDS), backing, rate)
+def _paused(voice: str, backing: Audio, rate: int) -> Mix:
+    song = mix(recording(voice).slice(0, SECONDS), backing, rate)
     first, last = (round(seconds * rate) for seconds in PAUSE)
     song.voice[:, first:last] = 0
     return song

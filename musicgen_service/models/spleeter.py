@@ -67,7 +67,7 @@ class _Encoder(nn.Module):
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The convolution, for the decoder of the same depth, and its activation, for the next encoder."""
         convolved = self.conv(F.pad(inputs, (1, 2, 1, 2)))
-        return convolved, F.leaky_relu(self.norm(convolved), 0.2)
+        return convolved, F.leaky_relu(self.norm(convolved), 0.2, inplace=True)
 
 
 class _Decoder(nn.Module):
@@ -80,7 +80,7 @@ class _Decoder(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         # The transposed convolution adds three frames and bins: one before and two after.
-        return self.norm(F.relu(self.conv(inputs)[..., 1:-2, 1:-2]))
+        return self.norm(F.relu(self.conv(inputs)[..., 1:-2, 1:-2], inplace=True))
 
 
 class _BatchNorm(nn.BatchNorm2d):

@@ -2,21 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from musicgen_service.models import state
+from musicgen_service.models import repetition, state
 from musicgen_service.models.spleeter import STRIDE, SpleeterNetwork, state_of
 
 RATE = 44_100
-HOP = 1024
-WINDOW = 4096
-BINS = 1024
-"""Input of the networks: everything below 11 kHz."""
-FRAMES = 1024
-"""Frames in a block: 23.8 s. Longer blocks are not faster and need more memory."""
 MARGIN = 32
 """Frames at either end of a block whose output is discarded, because the networks lack context there."""
 
@@ -26,6 +20,39 @@ _TOP = 256
 """Number of the highest input bins whose mean share is used for all bins above them."""
 _EPSILON = 1e-10
 """Keeps the shares finite where both networks give 0."""
+_CROSSOVER = (220.0, 290.0)
+"""Hz between which the shares of one listening pass into those of the other."""
+
+
+class Listening(NamedTuple):
+    """How the networks hear a song.
+
+    Attributes
+    ----------
+    window : samples of a spectrum, four times as many as from one to the next. The networks were trained with `TRAINED`;
+        with a longer one they hear a higher and faster song.
+    bins : number of bins that they hear, from the lowest on
+    is_low : whether it tells the shares below the crossover, or those above; they depend on the bins nearby alone
+    """
+
+    window: int
+    bins: int
+    is_low: bool
+
+    @property
+    def hop(self) -> int:
+        """Samples from one spectrum to the next."""
+        return self.window // 4
+
+
+TRAINED = 4096
+LISTENINGS = (
+    Listening(TRAINED, 1024, is_low=False),
+    # Half an octave higher: the networks learned from songs, and take the fundamentals of deep voices for a bass.
+    Listening(5632, 256, is_low=True),
+)
+BLOCK = 680 * LISTENINGS[1].hop
+"""Samples that are separated at once, 22 s. Longer blocks are not faster and need more memory."""
 
 
 class SpleeterSeparator:
@@ -48,38 +75,49 @@ class SpleeterSeparator:
         length = samples.shape[1]
         level = float(np.sqrt(np.vdot(samples, samples) / max(1, samples.size)))
         gain = _LEVEL / level if level else 1.0
-        vocals = np.empty_like(samples)
+        vocals = np.zeros_like(samples)
         for first, last in _blocks(length):
-            vocals[:, first:last] = self._vocals(samples, first, last, gain)
+            for listening in LISTENINGS:
+                vocals[:, first:last] += self._vocals(samples, first, last, gain, listening)
             report(last / length)
         return {"vocals": vocals, "accompaniment": samples - vocals}
 
     @torch.inference_mode()
-    def _vocals(self, samples: np.ndarray, first: int, last: int, gain: float) -> np.ndarray:
-        """The vocals of samples `first` (a multiple of `HOP`) to `last`; `gain` scales the networks' input."""
-        frames = -(-(last - first) // HOP) + 2 * MARGIN + 1
+    def _vocals(self, samples: np.ndarray, first: int, last: int, gain: float, listening: Listening) -> np.ndarray:
+        """What one listening adds to the vocals of samples `first` to `last`; `gain` scales the networks' input."""
+        size, hop, bins = listening.window, listening.hop, listening.bins
+        frames = -(-(last - first) // hop) + 2 * MARGIN + 1
         frames += -frames % STRIDE
-        start = first - MARGIN * HOP
-        end = start + (frames - 1) * HOP
+        start = first - MARGIN * hop
+        end = start + (frames - 1) * hop
         heard = samples[:, max(0, start) : end]
         block = np.pad(heard, [(0, 0), (max(0, -start), end - max(0, start) - heard.shape[1])])
         sound = torch.from_numpy(block).to(self._device)
-        window = torch.hann_window(WINDOW, device=self._device)
-        spectrum = torch.stft(sound, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
-        magnitudes = gain * spectrum[:, :BINS].abs().transpose(1, 2)[None]
-        squares = [network(magnitudes).square_()[0].transpose(1, 2) for network in self._networks]
-        share = squares[0] / (squares[0] + squares[1] + _EPSILON)
-        top = share[:, -_TOP:].mean(dim=1, keepdim=True)
-        spectrum[:, :BINS] *= share
-        spectrum[:, BINS:] *= top
-        found = torch.istft(spectrum, WINDOW, HOP, window=window, length=end - start)
+        window = torch.hann_window(size, device=self._device)
+        spectrum = torch.stft(sound, size, hop, window=window, pad_mode="constant", return_complex=True)
+        magnitudes = gain * TRAINED / size * spectrum[:, :bins].abs()
+        vocals, rest = (network(magnitudes.transpose(1, 2)[None])[0].transpose(1, 2) for network in self._networks)
+        share = repetition.share(magnitudes, vocals / (vocals + rest + _EPSILON))
+        weights = _weights(listening, self._device)
+        # Real products: a complex one is slower, and copies the shares.
+        parts = torch.view_as_real(spectrum)
+        parts[:, :bins] *= (weights[:bins] * share)[..., None]
+        parts[:, bins:] *= (weights[bins:] * share[:, -_TOP:].mean(dim=1, keepdim=True))[..., None]
+        found = torch.istft(spectrum, size, hop, window=window, length=end - start)
         return found[:, first - start : last - start].cpu().numpy()
 
 
+def _weights(listening: Listening, device: torch.device) -> torch.Tensor:
+    """How much each of a listening's bins counts, ``[bins, 1]``; those of all listenings together add up to 1."""
+    frequencies = torch.arange(listening.window // 2 + 1, device=device) * RATE / listening.window
+    low, high = _CROSSOVER
+    above = ((frequencies - low) / (high - low)).clamp(0, 1)[:, None]
+    return 1 - above if listening.is_low else above
+
+
 def _blocks(length: int) -> Iterator[tuple[int, int]]:
-    """First and last sample of the part of each block whose output is kept."""
-    kept = (FRAMES - 1 - 2 * MARGIN) * HOP
-    return ((first, min(first + kept, length)) for first in range(0, length, kept))
+    """First and last sample of each block."""
+    return ((first, min(first + BLOCK, length)) for first in range(0, length, BLOCK))
 
 
 def _load(file: Path, device: torch.device) -> SpleeterNetwork:

@@ -8,7 +8,8 @@ import numpy as np
 from musicgen_service.audio.reading import Audio, read
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "real"
-VOICES = ("speech_austen", "speech_ashiel", "speech_perceval")
+READERS = ("speech_austen", "speech_ashiel", "speech_perceval")
+SINGERS = ("singing_vocadito",)
 BACKINGS = (
     *("loop_compus", "loop_drone_g_97", "loop_electric", "loop_garzul", "loop_mehackit1", "loop_perc1"),
     *("loop_safari", "loop_tabla", "sugarplum", "trumpet_90"),
