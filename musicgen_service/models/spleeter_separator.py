@@ -29,8 +29,8 @@ class Listening(NamedTuple):
 
     Attributes
     ----------
-    window : samples of a spectrum, four times as many as from one to the next. The networks were trained with `TRAINED`;
-        with a longer one they hear a higher and faster song.
+    window : samples of a spectrum, four times as many as from one to the next; the networks were trained with
+        `TRAINED`, and with a longer one they hear a higher and faster song
     bins : number of bins that they hear, from the lowest on
     is_low : whether it tells the shares below the crossover, or those above; they depend on the bins nearby alone
     """

@@ -43,7 +43,7 @@ def test_music_without_repetition_keeps_its_shares() -> None:
 def test_shares_of_silence_are_none_and_all_others_between_nothing_and_everything(loop: torch.Tensor) -> None:
     assert not repetition.share(torch.zeros(2, BINS, FRAMES), torch.ones(2, BINS, FRAMES)).any()
     shares = repetition.share(loop, torch.rand(1, BINS, FRAMES, generator=torch.Generator().manual_seed(4)))
-    assert 0 <= shares.min() and shares.max() <= 1
+    assert shares.min() >= 0 and shares.max() <= 1
 
 
 def test_the_lower_median_is_torchs() -> None:
