@@ -57,7 +57,7 @@ class BatchProgress:
         elif time.monotonic() - self._logged >= _LOG_INTERVAL:
             self._logged = time.monotonic()
             rate = self._done_seconds / (self._logged - self._started)
-            left = (self._seconds - self._done_seconds) / rate if rate > 0 else 0.0
+            left = max(0.0, self._seconds - self._done_seconds) / rate if rate > 0 else 0.0
             log(f"{self._counts}; {rate:.2f} s of audio per second, {in_words(left)} left")
 
     def close(self) -> None:

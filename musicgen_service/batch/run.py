@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from musicgen_service import naming
 from musicgen_service.batch.client import Client, Reply
 from musicgen_service.batch.clips import Describer
@@ -66,9 +68,11 @@ class Batch:
                 await self._carry_out(item, client, progress)
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(client.at_once, len(items))):
-                    group.create_task(work())
+            # Requests share the cores, which threads of numpy's products would take from others and wait on, spinning.
+            with threadpool_limits(1, user_api="blas"):
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(client.at_once, len(items))):
+                        group.create_task(work())
         except BaseExceptionGroup as errors:
             # The others ended by the first, or are like it.
             raise errors.exceptions[0] from None
