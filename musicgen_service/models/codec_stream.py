@@ -1,4 +1,4 @@
-"""Decoding of latents to audio piece by piece, equal to decoding all of them at once.
+"""Encoding of audio and decoding of latents piece by piece, equal to all of it at once.
 
 The recurrent layer of a codec may remember its beginning for ever, so its state goes on from piece to piece. The
 convolutions before and after it see a few frames on either side.
@@ -9,10 +9,37 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from musicgen_service.models.seanet import Decoder, LSTMState
+from musicgen_service.models.seanet import Decoder, Encoder, LSTMState
 
 CHUNK = 1500
-"""Frames decoded at a time where nobody waits for them: 30 s at 50 frames per second."""
+"""Frames processed at a time where nobody waits for them: 30 s at 50 frames per second."""
+
+
+def encode(encoder: Encoder, audio: torch.Tensor, hop: int) -> Iterator[torch.Tensor]:
+    """Encode audio.
+
+    Parameters
+    ----------
+    audio : float tensor [1, channels, samples]
+    hop : samples per frame
+
+    Yields
+    ------
+    float tensors [1, dimension, frames], of ceil(samples / hop) frames together
+    """
+    frames, reach = -(-audio.shape[-1] // hop), encoder.prepare_reach
+    recurred, state = _Frames(encoder.finish_reach), None
+    done = 0
+    for start in range(0, frames, CHUNK):
+        stop, first = min(start + CHUNK, frames), max(0, start - reach)
+        prepared = encoder.prepare(audio[..., first * hop : (stop + reach) * hop])
+        new, state = encoder.recur(prepared[..., start - first : stop - first], state)
+        recurred.add(new)
+        end = stop if stop == frames else stop - encoder.finish_reach
+        around, before = recurred.around(done, stop)
+        yield encoder.finish(around)[..., before : before + end - done]
+        done = end
+        recurred.forget(done)
 
 
 def decode(

@@ -5,10 +5,15 @@ from typing import Any
 
 import torch
 
-from musicgen_service.engine import chunks, global_generator
+from musicgen_service.engine import global_generator
 from musicgen_service.models import loading
 from musicgen_service.models.encodec import StereoEncodec
 from musicgen_service.models.musicgen import MusicGenModel
+
+_CHUNK = 1500
+"""Frames decoded at a time: 30 s at 50 frames per second."""
+_CONTEXT, _LOOKAHEAD = 100, 8
+"""Frames around a chunk that its sound depends on."""
 
 
 class Diffusion:
@@ -44,7 +49,17 @@ class Diffusion:
         """
         with global_generator.exclusive(self._model.device):
             torch.manual_seed(seed)
-            return chunks.decode(self._decode_chunk, tokens.to(self._model.device), self._model.hop)
+            return self._decode_in_chunks(tokens.to(self._model.device))
+
+    def _decode_in_chunks(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Decode chunk by chunk: bounded memory."""
+        frames, hop = tokens.shape[-1], self._model.hop
+        pieces = []
+        for start in range(0, frames, _CHUNK):
+            first, stop = max(0, start - _CONTEXT), min(start + _CHUNK, frames)
+            audio = self._decode_chunk(tokens[None, :, first : stop + _LOOKAHEAD])[0]
+            pieces.append(audio[:, (start - first) * hop : (stop - first) * hop].cpu())
+        return torch.cat(pieces, dim=-1)
 
     def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
         codec = self._model.codec

@@ -57,7 +57,8 @@ class Encodec(nn.Module):
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """Encode audio float [batch, channels, samples] to tokens int64 [batch, codebooks, ceil(samples / hop)]."""
-        return self.quantizer.encode(self.encoder(audio))
+        pieces = codec_stream.encode(self.encoder, audio, self.sample_rate // self.frame_rate)
+        return torch.cat([self.quantizer.encode(latents) for latents in pieces], dim=-1)
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Decode tokens int64 [batch, codebooks, frames] to audio float [batch, channels, frames * hop]."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from musicgen_service.engine import chunks
 from musicgen_service.engine.interface import OnStep, SlotRequest, TokenGenerator
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
@@ -97,7 +96,7 @@ class MusicGenModel:
     @torch.no_grad()
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         """See `MusicModel.encode`."""
-        return chunks.encode(self.codec.encode, audio.to(self.device), self.hop)
+        return self.codec.encode(audio.to(self.device)[None])[0]
 
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:

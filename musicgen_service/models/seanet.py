@@ -57,7 +57,12 @@ class SeaNetConfig:
 
 
 class Encoder(nn.Module):
-    """Encodes audio float [batch, channels, samples] to latents [batch, dimension, ceil(samples / hop)]."""
+    """Encodes audio float [batch, channels, samples] to latents [batch, dimension, ceil(samples / hop)].
+
+    Attributes
+    ----------
+    prepare_reach, finish_reach : frames on either side that `prepare` and `finish` see
+    """
 
     def __init__(self, config: SeaNetConfig, device: torch.device) -> None:
         super().__init__()
@@ -69,12 +74,29 @@ class Encoder(nn.Module):
             width *= 2
         if config.encoder_lstm:
             layers.append(_Recurrence(width, config.encoder_lstm, device))
+        self._prepared = len(layers) - bool(config.encoder_lstm)
         layers += [nn.ELU(), _Convolution(width, config.dimension, config.last_kernel, config.pad_mode, device)]
         self.layers = nn.Sequential(*layers)
+        self.prepare_reach = _prepare_reach(config)
+        self.finish_reach = config.last_kernel // 2
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         """See the class."""
         latents: torch.Tensor = self.layers(audio)
+        return latents
+
+    def prepare(self, audio: torch.Tensor) -> torch.Tensor:
+        """The layers before the recurrent one: audio to [batch, width, ceil(samples / hop)]."""
+        prepared: torch.Tensor = self.layers[: self._prepared](audio)
+        return prepared
+
+    def recur(self, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
+        """The recurrent layer, if there is one, from a state on: [batch, width, frames] to as much, and a new state."""
+        return _recur(self.layers[self._prepared], prepared, state)
+
+    def finish(self, recurred: torch.Tensor) -> torch.Tensor:
+        """The last layers: [batch, width, frames] to latents [batch, dimension, frames]."""
+        latents: torch.Tensor = self.layers[-2:](recurred)
         return latents
 
 
@@ -113,13 +135,29 @@ class Decoder(nn.Module):
 
     def recur(self, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
         """The recurrent layer, if there is one, from a state on: [batch, width, frames] to as much, and a new state."""
-        layer = self.layers[1]
-        return layer.step(prepared, state) if isinstance(layer, _Recurrence) else (prepared, None)
+        return _recur(self.layers[1], prepared, state)
 
     def render(self, recurred: torch.Tensor) -> torch.Tensor:
         """All other layers: [batch, width, frames] to audio [batch, channels, frames * hop]."""
         audio: torch.Tensor = self.layers[2 if isinstance(self.layers[1], _Recurrence) else 1 :](recurred)
         return audio
+
+
+def _recur(layer: nn.Module, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
+    """Go on from a state in a layer that may be recurrent."""
+    return layer.step(prepared, state) if isinstance(layer, _Recurrence) else (prepared, None)
+
+
+def _prepare_reach(config: SeaNetConfig) -> int:
+    """Frames on either side that a frame depends on before the recurrent layer of an encoder."""
+    reach, samples = config.kernel // 2, 1  # in samples; samples that the present layer has made one of
+    for ratio in reversed(config.ratios):
+        for layer in range(config.residual_layers):
+            reach += config.residual_kernel // 2 * config.dilation_base**layer * samples
+        # A last step that is incomplete is completed by the reflection of what precedes it.
+        reach += (-(-ratio // 2) + ratio) * samples
+        samples *= ratio
+    return math.ceil(reach / config.hop)
 
 
 def _render_reach(config: SeaNetConfig) -> int:

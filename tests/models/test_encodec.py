@@ -9,7 +9,7 @@ import torch
 
 from demo.training import configs
 from musicgen_service.models import audiocraft_adapter as adapter
-from musicgen_service.models import encodec_formats
+from musicgen_service.models import codec_stream, encodec_formats
 from musicgen_service.models.checkpoint_config import parse
 from musicgen_service.models.encodec import Encodec, StereoEncodec
 from musicgen_service.models.state import read_package
@@ -101,18 +101,39 @@ def test_pieces_equal_the_whole(change: Callable[[DictConfig], None]) -> None:
     assert_streams(of_audiocraft(change)[1])
 
 
+@torch.no_grad()
+def assert_encodes(codec: Encodec, patch: pytest.MonkeyPatch) -> None:
+    hop = codec.sample_rate // codec.frame_rate
+    audio = torch.randn(1, codec.channels, 250 * hop + 7, generator=torch.Generator().manual_seed(7))
+    whole = codec.encoder(audio)
+    for size in (40, 97, 250):
+        patch.setattr(codec_stream, "CHUNK", size)
+        pieces = list(codec_stream.encode(codec.encoder, audio, hop))
+        assert len(pieces) == -(-251 // size)
+        torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", [lambda _: None, reflecting, deep, without_recurrence])
+def test_encoding_in_pieces_equals_the_whole(
+    change: Callable[[DictConfig], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_encodes(of_audiocraft(change)[1].mono, monkeypatch)
+
+
 @pytest.mark.parametrize("change", [lambda _: None, reflecting, deep, without_recurrence])
 def test_audiocraft_codecs_are_equal(change: Callable[[DictConfig], None]) -> None:
     assert_same(*of_audiocraft(change))
 
 
-def test_shipped_codec_equals_audiocraft() -> None:
+def test_shipped_codec_equals_audiocraft(monkeypatch: pytest.MonkeyPatch) -> None:
     package = read_package(Path("weights/demo/compression_state_dict.bin"))
     theirs = adapter.build_codec(OmegaConf.create(package["xp.cfg"])).eval()
     theirs.load_state_dict(package["best_state"])
     ours = encodec_formats.from_audiocraft(parse(package["xp.cfg"]), package["best_state"], CPU)
     assert_same(theirs, ours)
-    assert_streams(ours)  # its recurrent layer never forgets how it began
+    # Its recurrent layers never forget how they began.
+    assert_encodes(ours, monkeypatch)
+    assert_streams(ours)
     assert_streams(StereoEncodec(ours))
 
 
