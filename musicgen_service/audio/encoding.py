@@ -76,6 +76,11 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").T.copy()
 
 
+def to_float(pcm: np.ndarray) -> np.ndarray:
+    """Convert int16 [samples, channels] to the float32 [channels, samples] that `to_int16` makes it of."""
+    return pcm.T.astype(np.float32) / 32767.0
+
+
 def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags: dict[str, str]) -> None:
     options = {"compression_level": _OGG_QUALITY} if container == "ogg" else {"subtype": "PCM_16"}
     with soundfile.SoundFile(path, "w", rate, pcm.shape[1], format=container.upper(), **options) as file:

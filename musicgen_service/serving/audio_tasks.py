@@ -93,6 +93,6 @@ def _convert(source: Path, target: Path) -> None:
 
     from musicgen_service.audio import encoding, recipe
 
-    samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    pcm, rate = soundfile.read(source, dtype="int16", always_2d=True)
     inputs = recipe.read(source) | {"output_format": target.suffix[1:]}
-    encoding.write(samples.T, rate, target, recipe.tags(inputs))
+    encoding.write(encoding.to_float(pcm), rate, target, recipe.tags(inputs))

@@ -13,7 +13,7 @@ from starlette.types import StatelessLifespan
 
 from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
-from musicgen_service.serving import clients, model_list, prediction_request, refusals
+from musicgen_service.serving import clients, prediction_request, refusals
 from musicgen_service.serving.audio_requests import disconnected
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
@@ -22,6 +22,7 @@ from musicgen_service.serving.intake import Intake
 from musicgen_service.serving.jobs import Jobs, plain
 from musicgen_service.serving.listening import EVENT_STREAM, AudioAnswer, EventsAnswer, FinishedEvents, finished_audio
 from musicgen_service.serving.metrics import CONTENT_TYPE, Metrics
+from musicgen_service.serving.model_list import ModelList
 from musicgen_service.serving.models import Models
 from musicgen_service.serving.page_files import PageFiles
 from musicgen_service.serving.prediction import Prediction
@@ -112,7 +113,7 @@ class Routes:
             route("/predictions/{id:text}/audio", GET=self._audio),
             route("/predictions/{id:text}/cancel", POST=self._cancel),
             route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
-            route("/models", GET=model_list.answer),
+            route("/models", GET=ModelList(self._metrics).answer),
             *self._others,
             Mount("/page", self._page),
         ]

@@ -29,6 +29,7 @@ def test_a_clip_is_converted_with_its_recipe(server: Server, address: str, wante
     file.write_bytes(reply.content)
     original, samples = Clip.from_uri(address).samples, soundfile.read(file, always_2d=True)[0]
     assert samples.shape == original.shape and np.corrcoef(samples[:, 0], original[:, 0])[0, 1] > 0.98
+    assert wanted in ("ogg", "mp3") or np.array_equal(samples, original)
     found = recipe.read(file)
     assert (found["seed"], found["prompt"], found["output_format"]) == (4, "solo piano", wanted)
 

@@ -11,7 +11,7 @@ import soundfile
 
 from tests.support.harness import Clip
 
-PATIENCE = 120_000
+PATIENCE = 30_000
 """Milliseconds after which a wait fails."""
 WATCH = """
 window.seen = { violations: [], started: [] };
@@ -19,7 +19,7 @@ document.addEventListener("securitypolicyviolation", (event) => window.seen.viol
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (...when) {
   const { buffer, loop, loopEnd } = this;
-  const peak = Math.max(...buffer.getChannelData(0).map(Math.abs));
+  const peak = buffer.getChannelData(0).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const making = document.querySelector("progress") !== null;
   window.seen.started.push({ seconds: buffer.duration, rate: buffer.sampleRate, loop, loopEnd, peak, making, when });
   return start.apply(this, when);
@@ -73,12 +73,15 @@ class Studio:
     def open(self, path: str = "/") -> None:
         """Open the page, and wait until it can be used."""
         self.page.goto(self.address.rstrip("/") + path)
-        self.page.get_by_role("button", name="Generate").wait_for()
+        self._ready()
 
     def reload(self) -> None:
         """Load the page again."""
         self.page.reload()
-        self.page.get_by_role("button", name="Generate").wait_for()
+        self._ready()
+
+    def _ready(self) -> None:
+        self.page.locator("button.generate").wait_for(state="attached")
 
     def view(self, name: str) -> None:
         """Go to a view by the link at the top."""

@@ -61,7 +61,7 @@ def test_models_say_what_they_need_and_under_which_licence(studio: Studio) -> No
     cards.first.wait_for()
     shown = {card.get_attribute("data-model"): card.inner_text() for card in cards.all()}
     assert set(CHECKPOINTS) <= set(shown)
-    assert "present" in shown["demo"] and "Apache-2.0" in shown["demo"] and "commercial" not in shown["demo"]
+    assert "in memory" in shown["demo"] and "Apache-2.0" in shown["demo"] and "commercial" not in shown["demo"]
     for part in ("not here", "CC-BY-NC 4.0", "not for commercial use", "600 MB", "weights fetch small"):
         assert part in shown["small"]
 
