@@ -7,7 +7,7 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-slow lint docs generate pins container demo-weights fuzz soak audit clean
+.PHONY: help install run serve test test-slow test-page page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -46,10 +46,19 @@ serve: install  ## answer HTTP requests on port 5000
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: $(INSTALLED_DEV) lint  ## ruff, mypy and the tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not page"
 
 test-slow: $(INSTALLED_DEV)  ## the tests that take longer: servers that are killed, trainings, clients of every drop-in
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not page"
+
+test-page: $(INSTALLED_DEV)  ## drive the page in a browser; skipped where there is no chromium
+	$(PYTEST) -m page
+
+page-libraries:  ## fetch the JavaScript libraries of the page from npm, checked
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m deploy.page_libraries
+
+page-pictures: $(INSTALLED_DEV)  ## take the pictures of the page that README.md and docs/page.md show
+	$(BIN)/python -m bench.page_pictures
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ import soundfile
 
 from tests.support.harness import Clip
 
-PATIENCE = 30_000
+PATIENCE = 120_000
 """Milliseconds after which a wait fails."""
 WATCH = """
 window.seen = { violations: [], started: [] };

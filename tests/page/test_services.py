@@ -1,6 +1,10 @@
 """The page follows the service: its schema, its tasks, and what becomes of it."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +86,31 @@ def test_a_drop_in_makes_clips(browser: Any, tmp_path: Path) -> None:
         card = studio.generate(prompt="deep house", bpm=120, max_duration=4, variations=2)
         card.locator("article.clip").nth(1).wait_for()
         assert len(studio.sound(card.locator("article.clip").first).samples) == 4 * 32_000
+
+
+def test_a_service_with_keys_asks_for_one(browser: Any, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    added = [sys.executable, "-m", "musicgen_service", "keys", "add", "me"]
+    environment = os.environ | {"MUSICGEN_API_KEYS_FILE": str(keys)}
+    made = subprocess.run(added, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True).stdout
+    key = re.findall(r"\S{40,}", made)[0]
+    command = ["-m", "musicgen_service", "serve", "--port"]
+    settings = {"MUSICGEN_MODELS": "demo", "MUSICGEN_API_KEYS_FILE": str(keys)}
+    with serving(command, PROJECT, tmp_path / "temp", **settings) as server:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(str(server.client.base_url))
+        for given in ("wrong", key):
+            page.get_by_label("API key").fill(given)
+            page.get_by_role("button", name="Continue").click()
+        studio = Studio(page, str(server.client.base_url))
+        page.locator("button.generate").wait_for()
+        clip = studio.make(prompt="rock", duration=2)
+        assert studio.sound(clip, "flac").samples.shape == (2 * 32_000, 1)
+        studio.menu(clip, "More", "Code for this request")
+        assert "Authorization: Bearer $MUSICGEN_KEY" in page.locator("dialog pre").inner_text()
+        assert key not in page.content() and studio.problems == []
+        context.close()
 
 
 def test_the_service_is_started_again_in_between(browser: Any, tmp_path: Path) -> None:

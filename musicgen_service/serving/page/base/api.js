@@ -71,6 +71,8 @@ export async function send(path, { method = "GET", json, body, headers = {}, sig
       if (signal?.aborted) throw error;
       throw new ApiError(0, S.errors.unreachable);
     }
+    // Another request may have asked for a key meanwhile.
+    if (response.status === 401 && key() !== used) continue;
     if (response.status === 401) {
       const given = await askForKey();
       if (given === null) throw await readError(response);

@@ -6,7 +6,8 @@ import { inputsOf, readRecipe } from "./recipe.js";
 
 /** @typedef {import("../library/database.js").Clip} Clip */
 
-const STEMS = ["backing", "vocals"];
+/** The end of the service's file names: the number of the variation, and the stem of a remix. */
+const NUMBERED = /-(\d+)(?:_([a-z]+))?\.\w+$/;
 
 /**
  * The addresses in an output, with the name of each in an output that is an object.
@@ -31,7 +32,6 @@ export async function fetchClips(request, { output, metrics }, fields) {
   const blobs = await Promise.all(found.map(({ url }) => download(url)));
   /** @type {Clip[]} */
   const clips = [];
-  const withStems = request.inputs.return_stems ? STEMS.length + 1 : 1;
   for (const [index, blob] of blobs.entries()) {
     const { name, url } = found[index];
     if (/midi?$/.test(blob.type)) {
@@ -40,6 +40,8 @@ export async function fetchClips(request, { output, metrics }, fields) {
       continue;
     }
     const count = clips.length;
+    const fileName = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));
+    const [, number = count + 1, stem = ""] = NUMBERED.exec(fileName) ?? [];
     const recipe = await readRecipe(blob);
     const seed = metrics?.seeds?.[count] ?? metrics?.seed;
     const asked = withoutNone({ ...request.inputs, seed });
@@ -47,9 +49,9 @@ export async function fetchClips(request, { output, metrics }, fields) {
     clips.push({
       id: `${request.id}-${count + 1}`,
       request: request.id,
-      number: Math.floor(count / withStems) + 1,
-      part: name || (count % withStems ? STEMS[(count % withStems) - 1] : ""),
-      name: decodeURIComponent(url.slice(url.lastIndexOf("/") + 1)),
+      number: Number(number),
+      part: name || stem,
+      name: fileName,
       blob,
       url: fileAddress(url),
       inputs: recipe && fields.has("task") ? { ...inputsOf(recipe, fields), ...onlyOf(asked, recipe) } : asked,
