@@ -37,6 +37,11 @@ def _heard(studio: Studio, count: int = 1) -> None:
     studio.page.locator("article.clip .facts", has_text="LUFS").nth(count - 1).wait_for()
 
 
+def _show_top(studio: Studio) -> None:
+    """Close what was opened to fill in inputs, and go to the top."""
+    studio.page.locator("#create details").evaluate("details => { details.open = false; scrollTo(0, 0); }")
+
+
 def take_clips(studio: Studio, path: Path) -> None:
     """Two variations, the first of which is playing."""
     studio.make(prompt=PROMPT, duration=8, variations=2, seed=7)
@@ -44,7 +49,8 @@ def take_clips(studio: Studio, path: Path) -> None:
     clip = studio.page.locator("article.clip").first
     clip.get_by_role("button", name="Play").click()
     studio.page.wait_for_timeout(2500)
-    studio.page.screenshot(path=path)
+    _show_top(studio)
+    studio.page.screenshot(path=path, full_page=path.stem.endswith("phone"))
 
 
 def take_loop(studio: Studio, path: Path) -> None:
@@ -53,6 +59,7 @@ def take_loop(studio: Studio, path: Path) -> None:
     clip = studio.make(prompt="deep house", bpm=124, seed=7)
     _heard(studio)
     studio.menu(clip, "More", "Spectrogram")
+    _show_top(studio)
     studio.page.screenshot(path=path)
 
 
@@ -62,6 +69,7 @@ def take_remix(studio: Studio, path: Path) -> None:
     studio.choose_audio(SONG)
     studio.make(prompt="bossa nova", continuation_start=2, continuation_end=10, return_stems=True, seed=7)
     _heard(studio, 3)
+    _show_top(studio)
     studio.page.screenshot(path=path)
 
 

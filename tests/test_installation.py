@@ -104,6 +104,8 @@ def test_wheel_contains_what_it_runs_in_one_package(built: dict[str, Path]) -> N
         *("weights/demo/state_dict.bin", "weights/demo/t5/model.safetensors"),
     }
     assert {f"musicgen_service/_project/{name}" for name in inside} <= names
+    page = (PROJECT / "musicgen_service/serving/page").rglob("*")
+    assert {str(path.relative_to(PROJECT)) for path in page if path.is_file()} <= names
     assert {"musicgen_service/py.typed", f"{info}/licenses/LICENSE"} <= names
     assert not [name for name in names if "__pycache__" in name or name.startswith("musicgen_service/_project/demo")]
     assert names == set(zipfile.ZipFile(built["again"]).namelist())
