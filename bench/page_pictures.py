@@ -6,7 +6,7 @@ python -m bench.page_pictures --out docs/pictures
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from tests.support.harness import PROJECT, serving
 
 from playwright.sync_api import sync_playwright
 
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
-DARK = {"color_scheme": "dark"}
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
+DARK: dict[str, Any] = {"color_scheme": "dark"}
 PROMPT = "lofi piano with soft drums, 90 bpm, a minor"
 SONG = PROJECT / "tests" / "data" / "real" / "fishin.ogg"
 
@@ -82,7 +82,7 @@ def take_analysis(studio: Studio, path: Path) -> None:
     studio.page.screenshot(path=path)
 
 
-PICTURES = {
+PICTURES: dict[str, tuple[Callable[[Studio, Path], None], dict[str, Any]]] = {
     "page": (take_clips, DESKTOP),
     "page-dark": (take_clips, DESKTOP | DARK),
     "page-phone": (take_clips, PHONE),

@@ -10,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from musicgen_service.audio.encoding import FORMATS
+from musicgen_service.inputs import served_files
 from musicgen_service.serving import audio_tasks, bodies
 from musicgen_service.serving.audio_worker import AudioWorker
+from musicgen_service.serving.files import Files
 from musicgen_service.serving.refusals import Refusal, reply
 
 _INPUT = "input_audio"
@@ -23,10 +25,12 @@ class AudioRequests:
     Parameters
     ----------
     memory : counts the bodies of requests
+    kept : files of results and uploads
     """
 
-    def __init__(self, memory: bodies.BodyMemory) -> None:
+    def __init__(self, memory: bodies.BodyMemory, kept: Files) -> None:
         self._memory = memory
+        self._files = kept
         self._worker = AudioWorker()
 
     async def analyse(self, request: Request) -> Response:
@@ -35,7 +39,9 @@ class AudioRequests:
         inputs = body.get("input") if isinstance(body, dict) else None
         if not isinstance(inputs, dict) or inputs.keys() != {_INPUT} or not isinstance(inputs[_INPUT], str):
             raise Refusal(422, f'The body must be {{"input": {{"{_INPUT}": ...}}}}, an http(s) URL or a data URI.')
-        return reply(200, await _unless_gone(request, self._worker.run(audio_tasks.analyse, inputs[_INPUT])))
+        own = served_files.split(inputs[_INPUT])
+        source = (own and self._files.find(*own)) or inputs[_INPUT]
+        return reply(200, await _unless_gone(request, self._worker.run(audio_tasks.analyse, source)))
 
     async def convert(self, request: Request, file: Path, wanted: str) -> Path:
         """Write a clip in another format, under a name that no address has.

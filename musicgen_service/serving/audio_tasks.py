@@ -34,14 +34,14 @@ class Outcome:
     log: str = ""
 
 
-def analyse(address: str) -> Outcome:
+def analyse(source: str | Path) -> Outcome:
     """Fetch a recording and determine tempo, beats, key, chords and loudness.
 
     Parameters
     ----------
-    address : an http(s) URL or a data URI
+    source : an http(s) URL or a data URI, or a file of the service
     """
-    return _outcome(lambda: _analyse(address))
+    return _outcome(lambda: _analyse(source))
 
 
 def convert(source: Path, target: Path) -> Outcome:
@@ -66,13 +66,13 @@ def _outcome(work: Callable[[], Any]) -> Outcome:
         return Outcome(problem=str(client_errors.to_client_error(error)), log=traceback.format_exc())
 
 
-def _analyse(address: str) -> dict[str, Any]:
+def _analyse(source: str | Path) -> dict[str, Any]:
     # Imported here and below: the gateway imports this module, and none of what it works with.
     from musicgen_service.analysis import report
     from musicgen_service.inputs import fetching
     from musicgen_service.inputs.decoding import decode_files
 
-    with fetching.local_files({_INPUT: address}, FIELDS) as files:
+    with fetching.local_files({_INPUT: source}, FIELDS) as files:
         audio = decode_files(files, FIELDS)[_INPUT]
     if isinstance(audio, str):
         raise RequestError([f"{_INPUT} must be an http(s) URL or a data URI."])

@@ -207,7 +207,7 @@ class Gateway:
     def _routes(self, options: GatewayOptions) -> Routes:
         results, predictions, models, memory = self._results, self._predictions, options.models, self._memory
         uploads = Uploads(results, options.max_upload, options.max_uploads, memory.limits.seconds)
-        audio_requests = AudioRequests(memory)
+        audio_requests = AudioRequests(memory, results.files)
         files = FileRoutes(results.files, uploads, audio_requests)
         intake = Intake(self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds)
         jobs = Jobs(predictions, results)

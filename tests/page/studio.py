@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import soundfile
 
 from tests.support.harness import Clip
@@ -165,12 +166,16 @@ class Studio:
         )
 
     def sent(self) -> list[dict[str, Any]]:
-        """Collect the inputs of every prediction that is asked for from now on."""
+        """Collect the inputs of every prediction that is asked for from now on; of a file, its content."""
         inputs: list[dict[str, Any]] = []
 
         def note(request: Any) -> None:
             if request.method == "PUT":
-                inputs.append(json.loads(request.post_data)["input"])
+                given = json.loads(request.post_data)["input"]
+                if "input_audio" in given:
+                    content = httpx.get(given["input_audio"]).raise_for_status().content
+                    given["input_audio"] = content
+                inputs.append(given)
 
         self.page.on("request", note)
         return inputs

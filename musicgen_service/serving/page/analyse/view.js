@@ -51,7 +51,7 @@ export class AnalyseView {
     const cancel = el("button", { type: "button", class: "button", on: { click: () => this.#cancel() } }, S.jobs.cancel);
     this.result.replaceChildren(el("div", { class: "progress-line" }, el("p", {}, fill(S.analyse.running, { name: file.name })), cancel), el("progress", { "aria-label": S.analyse.heading }));
     try {
-      const heard = known ?? (await api.analyse(await api.dataUri(file), ending.signal));
+      const heard = known ?? (await api.analyse(file, file.name, ending.signal));
       if (!ending.signal.aborted) await this.#show(file, heard, ending.signal);
     } catch (error) {
       if (ending.signal.aborted) return;

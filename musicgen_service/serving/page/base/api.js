@@ -119,8 +119,15 @@ export const prediction = (id) => read(`predictions/${id}`);
 /** @param {string} id */
 export const cancel = (id) => send(`predictions/${id}/cancel`, { method: "POST" });
 
-/** @param {string} audio an address or a data URI @param {AbortSignal} [signal] */
-export const analyse = (audio, signal) => read("analyse", { method: "POST", json: { input: { input_audio: audio } }, signal });
+/** @param {Blob} file @param {string} name @param {AbortSignal} [signal] @returns what is heard in it */
+export async function analyse(file, name, signal) {
+  const { id, url } = await upload(file, name, signal);
+  try {
+    return await read("analyse", { method: "POST", json: { input: { input_audio: url } }, signal });
+  } finally {
+    removeUpload(id);
+  }
+}
 
 /** @param {string} url of a file of a result @param {string} [format] to convert it to */
 export async function download(url, format) {
@@ -135,12 +142,19 @@ export function newId() {
   return `page-${[...numbers].map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 }
 
-/** @param {Blob} blob @returns {Promise<string>} as a data URI */
-export function dataUri(blob) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.addEventListener("load", () => resolve(String(reader.result).replace(/^data:[^;,]*[^,]*,/, "data:application/octet-stream;base64,")));
-    reader.addEventListener("error", () => reject(reader.error));
-    reader.readAsDataURL(blob);
-  });
+/**
+ * Send a file to the service, where it can be an input.
+ * @param {Blob} file
+ * @param {string} name
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{id: string, url: string}>} its address
+ */
+export async function upload(file, name, signal) {
+  const body = new FormData();
+  body.append("content", file, name);
+  const { id, urls } = await read("files", { method: "POST", body, signal });
+  return { id, url: urls.get };
 }
+
+/** Remove a file that was sent; one that is gone already is no matter. @param {string} id */
+export const removeUpload = (id) => send(`files/${id}`, { method: "DELETE" }).catch(() => {});

@@ -35,7 +35,7 @@ async function work() {
   for (let next = waiting.shift(); next; next = busy ? undefined : waiting.shift()) {
     const { clip, done } = next;
     try {
-      clip.analysis ??= await analysisOf(clip);
+      clip.analysis ??= await api.analyse(clip.blob, clip.name);
       done(clip.analysis);
       // A clip that was deleted meanwhile stays deleted.
       if ((await database.clips()).some(({ id }) => id === clip.id)) await database.saveClip(clip);
@@ -45,9 +45,4 @@ async function work() {
     }
   }
   isRunning = false;
-}
-
-/** @param {Clip} clip */
-async function analysisOf(clip) {
-  return api.analyse(await api.dataUri(clip.blob));
 }

@@ -34,6 +34,8 @@ export class Job extends EventTarget {
   /** When the service began with it, by this browser's clock, in milliseconds. */
   began = 0;
   #cancelled = false;
+  /** @type {string[]} ids of the files that were sent for it */
+  #uploads = [];
   /** When it is likely to be done, by the same clock, as its latest progress says. */
   #ready = 0;
 
@@ -92,6 +94,7 @@ export class Job extends EventTarget {
     }
     this.hindrance = "";
     this.request.ended = true;
+    for (const id of this.#uploads) api.removeUpload(id);
     await this.#keep(() => (this.clips.length ? database.saveRequest(this.request) : database.removeRequest(this.id)));
     this.#update({});
   }
@@ -108,9 +111,14 @@ export class Job extends EventTarget {
 
   async #send() {
     const inputs = { ...this.request.inputs };
-    for (const [name, file] of Object.entries(this.request.files)) inputs[name] = await api.dataUri(file);
     await this.#persist(async () => {
       if (this.#cancelled) return this.#update({ state: "canceled" });
+      for (const [name, file] of Object.entries(this.request.files)) {
+        if (name in inputs) continue;
+        const { id, url } = await api.upload(file, file.name);
+        this.#uploads.push(id);
+        inputs[name] = url;
+      }
       await api.predict(this.id, inputs);
       if (this.state === "sending") this.#update({ state: "starting" });
       this.dispatchEvent(new Event("accepted"));
