@@ -61,6 +61,7 @@ def test_two_variations_are_compared_at_the_same_place(studio: Studio) -> None:
 def test_a_loop_repeats_to_the_sample(studio: Studio) -> None:
     studio.task("Loop")
     clip = studio.make(prompt="deep house", bpm=120, duration=4)
+    assert clip.get_by_role("button", name="Repeat").get_attribute("aria-pressed") == "true"
     clip.get_by_role("button", name="Play").click()
     studio.page.locator("article.clip[data-playing]").wait_for()
     played = studio.started()[-1]
@@ -159,6 +160,7 @@ def test_clips_are_found_again_searched_and_kept(studio: Studio) -> None:
     studio.page.get_by_role("button", name="Favourites only").click()
     clips.nth(0).wait_for()
     assert clips.count() == 1 and "solo piano" in clips.inner_text()
+    assert clips.get_by_role("button", name="Favourite").get_attribute("aria-pressed") == "true"
 
 
 def test_the_library_is_exported_as_a_zip(studio: Studio, tmp_path: Path) -> None:

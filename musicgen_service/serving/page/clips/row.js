@@ -88,8 +88,8 @@ export class Row {
 
   #actions() {
     const { clip } = this;
-    const favourite = iconButton("star", S.clips.favourite, () => this.#setFavourite(favourite), { "aria-pressed": clip.favourite });
-    const repeat = iconButton("repeat", S.clips.loop, () => this.#setRepeat(repeat), { "aria-pressed": this.#repeats });
+    const favourite = iconButton("star", S.clips.favourite, () => this.#setFavourite(favourite), { "aria-pressed": String(clip.favourite) });
+    const repeat = iconButton("repeat", S.clips.loop, () => this.#setRepeat(repeat), { "aria-pressed": String(this.#repeats) });
     const pair = el("button", { type: "button", class: "text-button", title: S.compare.help, on: { click: () => compare.choose(this.#entry) } }, S.clips.compare);
     const uses = menu(S.clips.use, el("span", {}, S.clips.use), () => this.#uses(), "text-button");
     const downloads = menu(S.clips.download, icon("download"), () => this.#downloads());
