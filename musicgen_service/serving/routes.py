@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
@@ -115,7 +116,7 @@ class Routes:
             route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
             route("/models", GET=ModelList(self._metrics).answer),
             *self._others,
-            Mount("/page", self._page),
+            Mount("/page", GZipMiddleware(self._page)),
         ]
         application = Starlette(
             routes=routes, middleware=middleware, exception_handlers=refusals.HANDLERS, lifespan=lifespan

@@ -60,7 +60,8 @@ function acceptDrops(create) {
     event.preventDefault();
     const file = event.dataTransfer?.files[0];
     if (!file) return;
-    if (await create.restore(file)) return;
+    const { restore } = await import("./create/reuse.js");
+    if (await restore(create, file)) return;
     if (create.form.audio && location.hash.slice(1) !== "analyse") await create.form.audio.take(file);
     else announce(fill(S.create.noRecipe, { name: file.name }));
   });
@@ -99,10 +100,14 @@ async function start() {
   views.create = Promise.resolve(create);
   acceptDrops(create);
   document.addEventListener("use-clip", async (event) => {
-    const { what, clip } = /** @type {CustomEvent} */ (event).detail;
-    if (what !== "analyse") return;
-    location.hash = "analyse";
-    await (await viewOf("analyse")).take(clip);
+    const { detail } = /** @type {CustomEvent} */ (event);
+    if (detail.what === "analyse") {
+      location.hash = "analyse";
+      await (await viewOf("analyse")).take(detail.clip);
+    } else {
+      const { useClip } = await import("./create/reuse.js");
+      await useClip(create, detail);
+    }
   });
   await showView();
   showLicences(create).catch(() => {}); // a service that has no list of models

@@ -5,9 +5,6 @@ import { el, icon, iconButton, announce } from "../base/dom.js";
 import { number } from "../base/format.js";
 import { decode, peaksOf } from "../clips/peaks.js";
 import { player } from "../clips/player.js";
-import { Region } from "../clips/region.js";
-import { Wave } from "../clips/wave.js";
-import { Recorder } from "./recorder.js";
 
 /** @typedef {import("./control.js").Control} Control */
 
@@ -19,10 +16,11 @@ export class AudioInput {
   #sound = null;
   /** @type {{start: Control, end: Control} | null} */
   #part = null;
-  #recorder = new Recorder();
-  /** @type {Wave | null} */
+  /** @type {import("./recorder.js").Recorder | null} */
+  #recorder = null;
+  /** @type {import("../clips/wave.js").Wave | null} */
   #wave = null;
-  /** @type {Region | null} */
+  /** @type {import("../clips/region.js").Region | null} */
   #region = null;
   /** Counts files, so that what comes late for an earlier one is not shown. */
   #number = 0;
@@ -61,10 +59,12 @@ export class AudioInput {
 
   /** @param {HTMLButtonElement} button */
   async #record(button) {
-    if (this.#recorder.isRecording) {
+    if (this.#recorder) {
       this.#recorder.stop();
       return;
     }
+    const { Recorder } = await import("./recorder.js");
+    this.#recorder = new Recorder();
     const status = el("span", { role: "status" }, fill(S.audio.recording, { seconds: 0 }));
     button.replaceChildren(icon("stop"), S.audio.stop);
     button.after(status);
@@ -76,6 +76,8 @@ export class AudioInput {
     } catch (error) {
       announce(/** @type {Error} */ (error).message);
       this.#showEmpty();
+    } finally {
+      this.#recorder = null;
     }
   }
 
@@ -108,6 +110,7 @@ export class AudioInput {
       const sound = await decode(file);
       if (ours !== this.#number) return;
       this.#sound = sound;
+      const [{ Wave }, { Region }] = await Promise.all([import("../clips/wave.js"), import("../clips/region.js")]);
       const wave = await Wave.create(place, peaksOf(sound), sound.duration, fill(S.audio.region, { name: file.name }));
       if (ours !== this.#number) return;
       this.#wave = wave;

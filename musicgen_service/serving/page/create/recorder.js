@@ -10,10 +10,6 @@ export class Recorder {
   /** @type {MediaRecorder | null} */
   #recorder = null;
 
-  get isRecording() {
-    return this.#recorder !== null;
-  }
-
   /**
    * Record until `stop` is called.
    * @param {(seconds: number) => void} progress called a few times a second
