@@ -28,7 +28,7 @@ SONG = PROJECT / "tests" / "data" / "real" / "fishin.ogg"
 def opened(browser: Any, address: str, **look: Any) -> Iterator[Studio]:
     """The page; clips are not played while they are made, so that every picture has the same state."""
     with Studio.opened(browser, address, **look) as studio:
-        studio.page.get_by_label("Play while it is made").uncheck()
+        studio.be_quiet()
         yield studio
 
 

@@ -84,6 +84,10 @@ class Studio:
     def _ready(self) -> None:
         self.page.locator("button.generate").wait_for(state="attached")
 
+    def be_quiet(self) -> None:
+        """Let clips be played only when they are asked for."""
+        self.page.get_by_label("Play while it is made").uncheck()
+
     def view(self, name: str) -> None:
         """Go to a view by the link at the top."""
         self.page.get_by_role("navigation").get_by_role("link", name=name).click()

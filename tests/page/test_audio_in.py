@@ -134,6 +134,7 @@ def test_a_clip_becomes_an_input(studio: Studio, action: str, tab: str, expected
 
 
 def test_a_clip_goes_on_from_where_it_was_stopped(studio: Studio) -> None:
+    studio.be_quiet()
     clip = studio.make(prompt="house, 120 bpm", duration=4)
     slider = clip.get_by_role("slider")
     for _ in range(2):

@@ -28,7 +28,7 @@ def test_sound_starts_before_the_clip_is_complete(studio: Studio) -> None:
 
 
 def test_clips_are_silent_until_they_are_asked_for_when_that_is_wished(studio: Studio) -> None:
-    studio.page.get_by_label("Play while it is made").uncheck()
+    studio.be_quiet()
     studio.make(prompt="rock", duration=3)
     assert studio.started() == []
     studio.reload()
@@ -36,6 +36,7 @@ def test_clips_are_silent_until_they_are_asked_for_when_that_is_wished(studio: S
 
 
 def test_two_variations_are_compared_at_the_same_place(studio: Studio) -> None:
+    studio.be_quiet()
     card = studio.generate(prompt="rock, 120 bpm", duration=6, variations=2, normalization_strategy="peak", seed=5)
     first, second = (card.locator("article.clip").nth(number) for number in range(2))
     for clip in (first, second):

@@ -181,7 +181,7 @@ export class Row {
     const place = player.placeOf(clip.id);
     return [
       { label: S.clips.asMelody, act: () => use("melody", clip) },
-      { label: S.clips.continueEnd, act: () => use("continuation", clip), hidden: place > 0.1 },
+      { label: S.clips.continueEnd, act: () => use("continuation", clip) },
       { label: `${S.clips.continueHere} (${clock(place)})`, act: () => use("continuation", clip, { end: place }), hidden: place <= 0.1 },
       { label: S.clips.loopThis, act: () => use("loop", clip) },
       { label: S.clips.remix, act: () => use("remix", clip) },
