@@ -115,7 +115,8 @@ def test_a_service_with_keys_asks_for_one(browser: Any, tmp_path: Path) -> None:
 
 
 def test_the_service_is_started_again_in_between(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "free_port", lambda port=harness.free_port(): port)
+    port = harness.free_port()
+    monkeypatch.setattr(harness, "free_port", lambda: port)
     command = ["-m", "musicgen_service", "serve", "--port"]
     with (
         serving(command, PROJECT, tmp_path / "temp", MUSICGEN_MODELS="demo") as first,
