@@ -124,7 +124,7 @@ def test_a_file_that_is_no_audio_is_refused_with_a_sentence(studio: Studio, tmp_
 def test_a_clip_becomes_an_input(studio: Studio, action: str, tab: str, expected: dict[str, Any]) -> None:
     clip = studio.make(prompt="house, 120 bpm", duration=2)
     studio.menu(clip, "Use", action)
-    assert studio.page.get_by_role("tab", name=tab).get_attribute("aria-selected") == "true"
+    studio.page.get_by_role("tab", name=tab, selected=True).wait_for()
     studio.page.locator("#create .audio-wave .wave").wait_for()
     sent = studio.sent()
     card = studio.generate(prompt="rock")
@@ -140,6 +140,7 @@ def test_a_clip_goes_on_from_where_it_was_stopped(studio: Studio) -> None:
     for _ in range(2):
         slider.press("ArrowRight")
     studio.menu(clip, "Use", "Continue from here")
+    studio.page.get_by_role("tab", name="Continue", selected=True).wait_for()
     assert studio.field("continuation_end").input_value() == "2"
     assert studio.field("duration").input_value() == "10"
 
@@ -148,6 +149,7 @@ def test_a_loop_is_made_of_a_clip(studio: Studio) -> None:
     clip = studio.make(prompt="techno, drums only, 130 bpm", duration=6, seed=3)
     clip.locator(".facts", has_text="bpm").wait_for()
     studio.menu(clip, "Use", "Make a loop of this")
+    studio.page.get_by_role("tab", name="Loop", selected=True).wait_for()
     assert studio.field("prompt").input_value() == "techno, drums only, 130 bpm"
     assert abs(float(studio.field("bpm").input_value()) - 130) <= 2
     assert studio.field("seed").input_value() == "3"

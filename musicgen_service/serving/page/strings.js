@@ -2,11 +2,9 @@
 /** Every English text of the page, so that a translation is one file. `{name}` is replaced by a value. */
 export const S = {
   title: "MusicGen",
-  tagline: "Music from a description",
   nav: { create: "Create", library: "Library", analyse: "Analyse", models: "Models", label: "Pages" },
   theme: { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" },
   skip: "Skip to the page's content",
-  noscript: "This page needs JavaScript. Without it, the service answers at /predictions.",
 
   create: {
     heading: "Describe a piece of music",
@@ -16,14 +14,10 @@ export const S = {
     advanced: "Advanced",
     reset: "Reset",
     shortcut: "Ctrl + Enter",
-    restore: "Settings from a file",
     restoreHelp: "Drop a file that was made here anywhere on the page, and its settings come back.",
     restored: "Settings of {name} restored.",
     restoredWithoutAudio: "Settings of {name} restored. Add {audio}, which it was made from, by hand.",
     noRecipe: "{name} has no settings in it: it was not made here, or its tags were removed.",
-    dropHere: "Drop to restore settings",
-    uploading: "Sending the audio…",
-    loading: "Reading the service's inputs…",
   },
   tasks: {
     text: { name: "Text", heading: "Describe a piece of music", help: "Style, instruments, mood, tempo and key, in a sentence." },
@@ -70,7 +64,6 @@ export const S = {
     outOfRange: "{name} must be from {low} to {high}.",
     notANumber: "{name} must be a number.",
     notWhole: "{name} must be a whole number.",
-    none: "none",
   },
   audio: {
     choose: "Choose a file",
@@ -79,7 +72,6 @@ export const S = {
     stop: "Stop",
     remove: "Remove the audio",
     play: "Play the part",
-    pause: "Pause",
     recording: "Recording, {seconds} s",
     recorded: "recording.webm",
     noMicrophone: "The microphone cannot be used: {reason}",
@@ -87,7 +79,6 @@ export const S = {
     denied: "the browser was not allowed to.",
     missing: "none was found.",
     cannotShow: "This browser cannot show the waveform of this file; the service may still read it.",
-    tooLarge: "{name} has {size}; a request may have about {limit}.",
     part: "Part to use: {start} to {end} s of {length} s",
     whole: "The whole file is used: {length} s",
     partHelp: "Drag on the waveform, or type the seconds.",
@@ -152,12 +143,8 @@ export const S = {
     bpm: "{bpm} bpm",
     lufs: "{lufs} LUFS",
     variation: "Variation {number}",
-    part: "{part}",
-    waveform: "Waveform of {name}",
     position: "Position in {name}",
     compare: "A/B",
-    compareA: "Compare as A",
-    compareB: "Compare as B",
     spectrogramOf: "Spectrogram of {name}, 0 to {khz} kHz",
     midi: "MIDI",
   },
@@ -172,7 +159,6 @@ export const S = {
     unknown: "loudness not known yet",
   },
   library: {
-    heading: "Library",
     help: "Every clip that was made in this browser. It stays on this computer.",
     search: "Search descriptions",
     favourites: "Favourites only",
@@ -199,8 +185,6 @@ export const S = {
     key: "Key",
     loudness: "Loudness",
     length: "Length",
-    beats: "Beats",
-    chords: "Chords",
     confidence: "confidence {percent} %",
     unsure: "unsure",
     or: "or {what}",
@@ -212,7 +196,6 @@ export const S = {
     to: "To",
     download: "Download as JSON",
     picture: "Waveform of {name} with beats, bars and chords",
-    empty: "Nothing analysed yet",
     failed: "It could not be analysed: {reason}",
   },
   models: {

@@ -26,7 +26,7 @@ export class CreateView {
     this.playAtOnce = el("input", { type: "checkbox", id: "play-at-once", on: { change: () => localStorage.setItem(PLAY, String(this.playAtOnce.checked)) } });
     this.playAtOnce.checked = localStorage.getItem(PLAY) !== "false";
     const listening = el("div", { class: "field field-check" }, this.playAtOnce, el("label", { for: "play-at-once" }, S.jobs.playAtOnce));
-    const parts = [this.heading, this.help, this.form.element, el("div", { class: "form-buttons" }, submit, keys, reset), listening, this.licence];
+    const parts = [this.heading, this.help, this.form.element, el("div", { class: "form-buttons" }, submit, keys, reset), listening, el("p", { class: "field-help" }, S.create.restoreHelp), this.licence];
     const form = el("form", { class: "panel", novalidate: true }, ...parts);
     this.panel = el("div", { id: "task-panel" }, form);
     form.addEventListener("submit", (/** @type {Event} */ event) => {
