@@ -35,13 +35,13 @@ class AudioRequests:
 
     async def analyse(self, request: Request) -> Response:
         """Answer `POST /analyse`."""
-        body = await bodies.read(request, self._memory)
-        inputs = body.get("input") if isinstance(body, dict) else None
-        if not isinstance(inputs, dict) or inputs.keys() != {_INPUT} or not isinstance(inputs[_INPUT], str):
-            raise Refusal(422, f'The body must be {{"input": {{"{_INPUT}": ...}}}}, an http(s) URL or a data URI.')
-        own = served_files.split(inputs[_INPUT])
-        source = (own and self._files.find(*own)) or inputs[_INPUT]
-        return reply(200, await _unless_gone(request, self._worker.run(audio_tasks.analyse, source)))
+        async with bodies.reading(request, self._memory) as body:
+            inputs = body.get("input") if isinstance(body, dict) else None
+            if not isinstance(inputs, dict) or inputs.keys() != {_INPUT} or not isinstance(inputs[_INPUT], str):
+                raise Refusal(422, f'The body must be {{"input": {{"{_INPUT}": ...}}}}, an http(s) URL or a data URI.')
+            own = served_files.split(inputs[_INPUT])
+            source = (own and self._files.find(*own)) or inputs[_INPUT]
+            return reply(200, await _unless_gone(request, self._worker.run(audio_tasks.analyse, source)))
 
     async def convert(self, request: Request, file: Path, wanted: str) -> Path:
         """Write a clip in another format, under a name that no address has.
@@ -60,7 +60,11 @@ class AudioRequests:
         if wanted not in FORMATS or file.suffix.removeprefix(".") not in FORMATS:
             raise Refusal(422, f"format must be one of {', '.join(FORMATS)}, for a file that is one of them.")
         target = file.with_name(f"converted-{secrets.token_hex(8)}.{file.name}.{wanted}")
-        await _unless_gone(request, self._worker.run(audio_tasks.convert, file, target))
+        try:
+            await _unless_gone(request, self._worker.run(audio_tasks.convert, file, target))
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
         return target
 
 

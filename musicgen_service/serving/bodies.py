@@ -6,9 +6,10 @@ hundred times the memory of their text.
 
 import asyncio
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -24,6 +25,8 @@ _MAX_SEPARATORS = 100_000
 """Maximum number of each character that separates values. A prompt has 4,000 characters at most."""
 _MAX_TEXT = 65_536
 """Maximum bytes of a string that is not ASCII: one such character makes Python store four bytes for each."""
+_WIDE_ESCAPE = re.compile(rb"\\u(?!00)")
+"""Stands for such a character. Some clients escape ASCII as well."""
 
 
 @dataclass(frozen=True)
@@ -153,27 +156,22 @@ class _Received:
         return b"".join(parts)
 
 
-async def read(request: Request, memory: BodyMemory) -> Any:
-    """Receive and parse a JSON body.
+@asynccontextmanager
+async def reading(request: Request, memory: BodyMemory) -> AsyncIterator[Any]:
+    """Receive and parse a JSON body; yields its value, an empty object for a request without a body.
 
     Parameters
     ----------
     request : a request with a body
-    memory : counts the body while it is being received and parsed
-
-    Returns
-    -------
-    The value; an empty object for a request without a body
+    memory : counts the body until the block ends
 
     Raises
     ------
     Refusal
         When it is too large, too slow, or not JSON.
     """
-    headers, limits = request.headers, memory.limits
-    if "content-length" in headers and "transfer-encoding" in headers:
-        raise Refusal(400, "A request may have either Content-Length or Transfer-Encoding.")
-    length = headers.get("content-length", "0")
+    limits = memory.limits
+    length = request.headers.get("content-length", "0")
     if len(length) > 15 or int(length) > limits.size:
         raise _too_large(limits)
     with memory.receiving(clients.owner(request)) as received:
@@ -185,10 +183,9 @@ async def read(request: Request, memory: BodyMemory) -> Any:
             raise Refusal(408, f"A request's body must arrive within {limits.seconds:g} s.") from None
         except ClientDisconnect:
             raise Refusal(400, "The request's body ended early.") from None
-        if not received.size:
-            return {}
-        _check_type(request)
-        return parse(received.join())
+        if received.size:
+            _check_type(request)
+        yield parse(received.join()) if received.size else {}
 
 
 def parse(body: bytes) -> Any:
@@ -201,7 +198,7 @@ def parse(body: bytes) -> Any:
     """
     if any(body.count(character) > _MAX_SEPARATORS for character in (b",", b":", b"[", b"{", b'"')):
         raise Refusal(413, f"A request may have {_MAX_SEPARATORS:,} values at most.")
-    if len(body) > _MAX_TEXT and not body.isascii() and any(not text.isascii() for text in _long_texts(body)):
+    if len(body) > _MAX_TEXT and _may_be_wide(body) and any(map(_is_wide, _long_texts(body))):
         raise Refusal(413, f"A text may have {_MAX_TEXT:,} bytes at most.")
     try:
         value = json_text.decode(body)
@@ -226,13 +223,26 @@ def _check_type(request: Request) -> None:
 
 
 def _long_texts(body: bytes) -> Iterator[bytes]:
-    """Yield what is longer than `_MAX_TEXT` between two quotation marks."""
-    start = 0
-    while (end := body.find(b'"', start)) >= 0:
+    """Yield what is longer than `_MAX_TEXT` between two quotation marks that are not escaped."""
+    start = position = 0
+    while (end := body.find(b'"', position)) >= 0:
+        part = body[position:end]
+        position = end + 1
+        if (len(part) - len(part.rstrip(b"\\"))) % 2:
+            continue
         if end - start > _MAX_TEXT:
             yield body[start:end]
-        start = end + 1
+        start = position
     yield body[start:]
+
+
+def _may_be_wide(text: bytes) -> bool:
+    return not text.isascii() or b"\\u" in text
+
+
+def _is_wide(text: bytes) -> bool:
+    """Whether a JSON text has a character for which Python stores more than one byte for each."""
+    return not text.isascii() or _WIDE_ESCAPE.search(text) is not None
 
 
 def _is_finite(value: Any) -> bool:

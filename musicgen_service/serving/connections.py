@@ -5,10 +5,15 @@ take and how long a client may stop reading its response are limited here; how l
 """
 
 import asyncio
+import fcntl
 import resource
+import sys
+import termios
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from musicgen_service.serving import clients
@@ -30,13 +35,14 @@ class Limits:
     per_address : maximum connections of one address
     total : maximum connections
     head_seconds : maximum time for the head of a request, from the opening of the connection or its first byte
-    stall_seconds : maximum time in which a client reads nothing of its response
+    stall_seconds : maximum time in which a client reads less of its response than `stall_bytes`
     """
 
     per_address: int
     total: int
     head_seconds: float = 10.0
     stall_seconds: float = 30.0
+    stall_bytes: int = 30 * 1024
     open: Counter[str] = field(default_factory=Counter)
 
 
@@ -100,7 +106,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._watch_reader(self.transport.get_write_buffer_size())
+            self._watch_reader(self._unread())
 
         def resume_writing(self) -> None:
             super().resume_writing()
@@ -121,22 +127,33 @@ def protocol(limits: Limits) -> type[H11Protocol]:
                 self._head_timer = self.loop.call_later(limits.head_seconds, self._turn_away, late)
 
         def _watch_reader(self, unsent: int) -> None:
-            """Close the connection when nothing is read of its response."""
+            """Close the connection when too little is read of its response."""
 
             def check() -> None:
-                left = self.transport.get_write_buffer_size()
-                if left >= unsent:
+                left = self._unread()
+                if unsent - left < limits.stall_bytes:
                     self.transport.abort()
                 else:
                     self._watch_reader(left)
 
             self._stall_timer = self.loop.call_later(limits.stall_seconds, check)
 
+        def _unread(self) -> int:
+            """Bytes that have been sent and not arrived at the client."""
+            queued = bytearray(4)
+            # Where it is not known, only what the system has not taken yet counts, which it does in large parts.
+            with suppress(OSError):
+                fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+            return self.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
+
         def _turn_away(self, refusal: Refusal) -> None:
-            """Answer without the application, and close the connection."""
+            """Answer without the application, unless it has begun to, and close the connection."""
             if self.transport.is_closing():
                 return
-            if not self._is_serving():
+            if self.cycle is not None:
+                self.cycle.disconnected = True  # whatever it sends from now on is dropped
+            # A second reply to the same request would be taken for the reply to the next one.
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 response = refusal.response()
                 head = [f"HTTP/1.1 {refusal.status} ", "connection: close"]
                 head += [f"{name.decode()}: {value.decode()}" for name, value in response.raw_headers]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -86,7 +85,7 @@ class FileRoutes:
         if wanted is None or wanted == file.suffix.removeprefix("."):
             return files.response(file)
         converted = await self._audio.convert(request, file, wanted)
-        return files.response(converted, f"{file.stem}.{wanted}", BackgroundTask(converted.unlink, missing_ok=True))
+        return files.response(converted, f"{file.stem}.{wanted}", is_temporary=True)
 
 
 def _shown(upload: dict[str, Any], request: Request) -> dict[str, Any]:

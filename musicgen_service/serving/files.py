@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from musicgen_service.inputs import served_files
 
@@ -157,23 +157,38 @@ def media_type(file: Path) -> str:
     return _MEDIA_TYPES.get(file.suffix.removeprefix("."), "application/octet-stream")
 
 
-def response(file: Path, name: str = "", background: BackgroundTask | None = None) -> FileResponse:
+class _FileAnswer(FileResponse):
+    """A file, or the part of it that is asked for; a temporary one is removed, however its sending ends."""
+
+    is_temporary = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.is_temporary:
+                Path(self.path).unlink(missing_ok=True)
+
+
+def response(file: Path, name: str = "", *, is_temporary: bool = False) -> FileResponse:
     """The answer with a file, or with the part of it that is asked for.
 
     Parameters
     ----------
     file : what is sent
     name : what it is called for the client; by default as it is here
-    background : run when it has been sent
+    is_temporary : whether it is removed when it has been sent
     """
-    return FileResponse(
+    answer = _FileAnswer(
         file,
         headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private"},
         media_type=media_type(file),
         filename=name or file.name,
         content_disposition_type="inline",
-        background=background,
     )
+    answer.is_temporary = is_temporary
+    return answer
 
 
 def _kind(value: Any) -> str | None:

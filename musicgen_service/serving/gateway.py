@@ -27,6 +27,7 @@ from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.file_routes import FileRoutes
+from musicgen_service.serving.framing import Framing
 from musicgen_service.serving.hosted_routes import HostedRoutes
 from musicgen_service.serving.hosts import Hosts, is_loopback
 from musicgen_service.serving.intake import Intake
@@ -251,6 +252,7 @@ def _middleware(options: GatewayOptions, is_local: bool) -> list[Middleware]:
         ),
     )
     return [
+        Middleware(Framing),
         Middleware(Hosts, options.hosts, options.origins, is_local),
         *([cross_origin] if options.origins else []),
         Middleware(Access, options.keys, Rate(options.requests_per_minute), shows_metrics=options.metrics == "open"),

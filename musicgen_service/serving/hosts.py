@@ -75,7 +75,15 @@ class Hosts:
         if site is not None:
             return site not in ("same-origin", "none")
         # The scheme may differ: a proxy before the service may speak TLS.
-        return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+        return origin is not None and _host_of(origin) != headers.get("host", "").lower()
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an origin; None for what is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def is_loopback(name: str) -> bool:

@@ -21,6 +21,9 @@ _MAX_PROBLEMS = 10
 _MAX_QUOTED_LENGTH = 100
 """Maximum characters of an unknown name in its sentence and location."""
 _MAX_SENTENCE_LENGTH = 1000
+_MAX_TEXT_LENGTH = 65_536
+"""Maximum characters of an input that is no file: predictors take fewer, and what a client asks for is kept."""
+_DATA = "data:"
 
 _Problem = tuple[tuple[str, ...], str, str]
 """The location within the body, a sentence, and the kind of problem."""
@@ -37,6 +40,7 @@ class InputChecks:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         schemas = schema["components"]["schemas"]
         self._choices = {name: tuple(schemas.get(name, {}).get("enum", ())) for name in schemas["Input"]["properties"]}
+        self._files = {name for name, about in schemas["Input"]["properties"].items() if about.get("format") == "uri"}
         self._validator = jsonschema_rs.validator_for(schemas["Input"] | {"components": schema["components"]})
 
     def problems(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -53,7 +57,7 @@ class InputChecks:
         ]
 
     def _unknown(self, request: Mapping[str, Any]) -> Iterator[_Problem]:
-        """Unknown names and misspelt choices."""
+        """Unknown names, misspelt choices and overlong texts."""
         kind = "value_error"
         for name in request:
             if name in self._choices or ("input" not in request and name.lower().rstrip("s") == "input"):
@@ -69,6 +73,15 @@ class InputChecks:
                 yield ("input", name[:_MAX_QUOTED_LENGTH]), unknown_input(name, self._choices), kind
             elif near := _near_choice(value, self._choices[name]):
                 yield ("input", name), f"'{value}' is not one of {', '.join(self._choices[name])}{near}.", kind
+            elif not self._choices[name] and self._is_overlong(name, value):
+                sentence = f"{name} has {len(value)} characters; at most {_MAX_TEXT_LENGTH} are allowed."
+                yield ("input", name), sentence, kind
+
+    def _is_overlong(self, name: str, value: Any) -> bool:
+        """Whether an input is a text that is longer than any predictor takes, and not the content of a file."""
+        if not isinstance(value, str) or len(value) <= _MAX_TEXT_LENGTH:
+            return False
+        return name not in self._files or value[: len(_DATA)].lower() != _DATA
 
     def _invalid(self, request: Mapping[str, Any]) -> list[_Problem]:
         """Values that the schema does not allow, sorted by input."""

@@ -68,16 +68,16 @@ class Intake:
         Refusal
             When it is not valid, or no prediction can be made.
         """
-        body = await bodies.read(request, self._memory)
-        asked = prediction_request.read(body, id_in_path, model_of(body))
-        del body
-        self._files.check(asked.inputs, request)
-        try:
-            webhook = None if asked.webhook is None else await Address.check(asked.webhook)
-        except AddressError as error:
-            raise Refusal(422, f"webhook {error}") from None
-        await asyncio.to_thread(self._availability.check)
-        return asked, webhook
+        # Its inputs count as held until the prediction, which is added at once, counts them itself.
+        async with bodies.reading(request, self._memory) as body:
+            asked = prediction_request.read(body, id_in_path, model_of(body))
+            self._files.check(asked.inputs, request)
+            try:
+                webhook = None if asked.webhook is None else await Address.check(asked.webhook)
+            except AddressError as error:
+                raise Refusal(422, f"webhook {error}") from None
+            await asyncio.to_thread(self._availability.check)
+            return asked, webhook
 
     def add(
         self,

@@ -151,19 +151,20 @@ class EventsAnswer(Listening):
         told: dict[str, Any] = {}
         while True:
             has_ended = self._has_ended  # before the last look at what there is
-            events = [_event(name, content) for name, content in self._news(told).items()]
+            for name, content in self._news(told).items():
+                yield _event(name, content)
+                spoke_at = time.monotonic()
+            # One by one: all that there is may be much, and many may come late.
             while part := recording.read(position):
                 position += len(part)
-                events.append(_event("audio", {"base64": base64.b64encode(part).decode()}))
-            if has_ended:
-                events.append(_last_event(self._prediction.as_job(), self._base_url))
-            elif time.monotonic() - spoke_at > _QUIET_SECONDS:
-                events.append(_COMMENT)
-            for event in events:
+                yield _event("audio", {"base64": base64.b64encode(part).decode()})
                 spoke_at = time.monotonic()
-                yield event
             if has_ended:
+                yield _last_event(self._prediction.as_job(), self._base_url)
                 return
+            if time.monotonic() - spoke_at > _QUIET_SECONDS:
+                yield _COMMENT
+                spoke_at = time.monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_INTERVAL):
                     await recording.changed()

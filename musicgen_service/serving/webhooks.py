@@ -72,21 +72,24 @@ class _Reporter:
         self._prediction = prediction
         self._form = form
         self._secret = secret
-        self._reports = asyncio.Queue[tuple[str, bytes]]()
+        self._reports = asyncio.Queue[tuple[str, bytes | None]]()
 
     def tell(self, event: str) -> None:
         """Report the state of the prediction, if its client asks for that event."""
-        report = self._form(self._prediction)
-        # Whatever comes before the end, it is processing.
-        status = report["status"] if event == "completed" else "processing"
-        self._reports.put_nowait((event, json_text.encode(report | {"status": status})))
+        content = None
+        if event in self._prediction.request.events:
+            report = self._form(self._prediction)
+            # Whatever comes before the end, it is processing.
+            status = report["status"] if event == "completed" else "processing"
+            content = json_text.encode(report | {"status": status})
+        self._reports.put_nowait((event, content))
 
     async def run(self) -> None:
         """Send reports until the last one has been received or given up."""
         event = ""
         while event != "completed":
             event, report = await self._reports.get()
-            if event in self._prediction.request.events:
+            if report is not None:
                 await self._deliver(report, _WAITS if event == "completed" else ())
 
     async def _deliver(self, report: bytes, waits: Iterable[float]) -> None:

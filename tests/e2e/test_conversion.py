@@ -1,13 +1,15 @@
 """A clip in another format than it was made in."""
 
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
 
 from musicgen_service.audio import recipe
-from tests.support.harness import Clip, Server
+from tests.support.harness import Clip, Server, wait_until
 
 TYPES = {"wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "mp3": "audio/mpeg"}
 
@@ -34,10 +36,25 @@ def test_a_clip_is_converted_with_its_recipe(server: Server, address: str, wante
     assert (found["seed"], found["prompt"], found["output_format"]) == (4, "solo piano", wanted)
 
 
-def test_a_conversion_leaves_no_file(server: Server, address: str) -> None:
-    server.client.get(f"{address}?format=mp3").raise_for_status()
+@pytest.mark.parametrize(
+    "headers", [{}, {"Range": "bytes=0-9"}, {"Range": "bytes=x"}, {"Range": "bytes=999999999-"}], ids=str
+)
+def test_a_conversion_leaves_no_file(server: Server, address: str, headers: dict[str, str]) -> None:
+    server.client.get(f"{address}?format=mp3", headers=headers)
+    wait_until(lambda: names_beside(server, address) == [address.split("/")[-1]])
+
+
+def test_a_conversion_whose_client_hangs_up_leaves_no_file(server: Server, address: str) -> None:
+    with suppress(httpx.ReadTimeout):
+        server.client.get(f"{address}?format=ogg", timeout=0.02)
+    wait_until(server.is_idle)
+    assert names_beside(server, address) == [address.split("/")[-1]]
+
+
+def names_beside(server: Server, address: str) -> list[str]:
+    """The names of all files in the folder of a served file."""
     [folder] = server.temp.with_suffix(".results").rglob(address.split("/")[-2])
-    assert [path.name for path in folder.iterdir()] == [address.split("/")[-1]]
+    return [path.name for path in folder.iterdir()]
 
 
 def test_a_format_that_there_is_none_of_is_refused(server: Server, address: str) -> None:

@@ -93,11 +93,11 @@ def test_any_prompt_is_treated_as_text(server: Server, prompt: str) -> None:
     assert server.make(**SMALL | {"prompt": prompt, "output_format": "mp3"})
 
 
-@pytest.mark.parametrize("prompt", ["", "x" * 100_000])
+@pytest.mark.parametrize("prompt", ["", "x" * 50_000])
 def test_empty_and_overlong_prompts_are_rejected(server: Server, prompt: str) -> None:
     reply = server.predict(**SMALL | {"prompt": prompt})
     assert reply["status"] == "failed"
-    assert "Give a prompt" in reply["error"] or "100000 characters; at most 4000 are allowed" in reply["error"]
+    assert "Give a prompt" in reply["error"] or "50000 characters; at most 4000 are allowed" in reply["error"]
 
 
 def test_a_prediction_id_must_be_plain(server: Server) -> None:

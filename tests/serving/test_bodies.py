@@ -10,12 +10,14 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from musicgen_service.serving import bodies
+from musicgen_service.inputs import addresses
+from musicgen_service.serving import bodies, outbound
 from musicgen_service.serving.gateway import Gateway
 from musicgen_service.serving.refusals import Refusal
+from tests.serving.conftest import client_of
 from tests.serving.test_routes import raw
 from tests.support.fake_cog import FakeCog
-from tests.support.harness import wait_until
+from tests.support.harness import in_background, wait_until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -85,7 +87,7 @@ def test_held_memory_is_limited(
     client: httpx.Client, stranger: httpx.Client, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway._memory, "limits", bodies.Limits(size=2**20))
-    large, small = ({"input": {"prompt": "a" * size}} for size in (100_000, 100))
+    large, small = ({"input": {"input_audio": "data:," + "a" * size}} for size in (100_000, 100))
     gateway._memory.take("127.0.0.1", 3 * 2**20 - 10)
     reply = client.post("/predictions", json=large)
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "5") and "large requests" in reply.text
@@ -113,6 +115,8 @@ body = {
     "numbers": lambda: b"[" + b"1," * (size // 2) + b"1]",
     "digits": lambda: b"[" + b"1" * size + b"]",
     "quotes": lambda: b'["' + rb'\\"' * (size // 2) + b'"]',
+    "wide escape": lambda: b'["' + b"A" * size + rb'\\ud83c\\udfb7"]',
+    "wide parts": lambda: b'["' + (b"A" * 60_000 + rb'\\"') * (size // 60_000) + b'\\xf0\\x9f\\x8e\\xb7"]',
 }[sys.argv[1]]()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
@@ -123,7 +127,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / siz
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "lists", "text", "escapes", "numbers", "digits", "quotes"])
+@pytest.mark.parametrize(
+    "kind", ["file", "lists", "text", "escapes", "numbers", "digits", "quotes", "wide escape", "wide parts"]
+)
 def test_parsing_takes_at_most_three_bodies_beside_the_body(kind: str) -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE, kind], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 3
@@ -132,11 +138,44 @@ def test_parsing_takes_at_most_three_bodies_beside_the_body(kind: str) -> None:
 def test_parsing_is_fast() -> None:
     """Any body of 10 MB is parsed or refused without a search that takes forever: the event loop waits for it."""
     size = 10_000_000
-    for body in (b"[" * size, b'"' * size, b"1" * size, b'["' + b"\\" * size + b'"]', b'{"a":"' + b"x" * size + b'"}'):
+    for body in (
+        *(b"[" * size, b'"' * size, b"1" * size, b'["' + b"\\" * size + b'"]', b'{"a":"' + b"x" * size + b'"}'),
+        b'["' + rb"\u002B" * (size // 6) + b'"]',
+        b'["\xc3\xbc' + (b"\\" * 101 + b'"') * (size // 102) + b'"]',
+    ):
         start = resource.getrusage(resource.RUSAGE_THREAD).ru_utime
         with suppress(Refusal):
             bodies.parse(body)
         assert resource.getrusage(resource.RUSAGE_THREAD).ru_utime - start < 2
+
+
+def test_escaped_ascii_may_be_long(client: httpx.Client, cog: FakeCog) -> None:
+    """Some clients escape the plus signs of base64."""
+    body = rb'{"input":{"prompt":"\u7434","input_audio":"data:audio/wav;base64,' + rb"AA\u002B\/" * 50_000 + b'"}}'
+    assert client.post("/predictions", content=body, headers=JSON).status_code == 200
+    assert cog.requests[0]["input"]["input_audio"].endswith("AA+/")
+
+
+def test_a_request_is_held_until_it_waits_for_its_turn(
+    client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(addresses, "resolve", lambda host, port: answered.wait(30) and "203.0.113.1")
+    monkeypatch.setattr(outbound, "_RESOLVE_TIMEOUT", 30)
+    body = {"input": {"input_audio": "data:," + "A" * 100_000}, "webhook": "http://slow.invalid/"}
+
+    def ask() -> None:
+        with client_of(gateway) as own:
+            own.post("/predictions", json=body | {"webhook_events_filter": []})
+
+    with in_background(ask):
+        try:
+            wait_until(lambda: gateway._memory.held > 100_000)
+            time.sleep(0.2)
+            assert gateway._memory.held > 100_000
+        finally:
+            answered.set()
+    wait_until(lambda: gateway._memory.held == 0)
 
 
 def test_a_large_body_does_not_stop_the_service(client: httpx.Client, cog: FakeCog) -> None:

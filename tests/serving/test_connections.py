@@ -5,7 +5,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
@@ -101,6 +101,45 @@ def test_a_client_that_reads_nothing_is_disconnected() -> None:
         connection.sendall(request * 2000)
         wait_until(lambda: bool(gateway.limits.open))
         wait_until(lambda: not gateway.limits.open)
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), [(0.005, True), (0.1, False)])
+def test_a_response_has_a_slowest_pace(seconds: float, is_kept: bool) -> None:
+    """1 KiB in 5 ms is fast enough where 30 KiB in 0.5 s are asked for, 1 KiB in 100 ms is not."""
+    with limited(stall_seconds=0.5) as gateway, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(gateway.address)
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 1500)
+        wait_until(lambda: bool(gateway.limits.open))
+        end = time.monotonic() + 3
+        with suppress(ConnectionResetError):
+            while time.monotonic() < end and gateway.limits.open:
+                connection.recv(1024)
+                time.sleep(seconds)
+        assert bool(gateway.limits.open) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("sent", "more"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", b"no chunk\r\n"),
+        (b"Content-Length: 9\r\n\r\n{}", b"{"),
+        (b"Content-Length: 999999999999\r\n\r\n{}", b"{"),
+    ],
+)
+def test_a_body_that_goes_on_after_its_reply_gets_no_second_one(sent: bytes, more: bytes) -> None:
+    head = b"POST /nothing HTTP/1.1\r\nHost: a\r\n"
+    with limited(head_seconds=0.3) as gateway, opened(gateway, head + sent) as connection:
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
+        connection.sendall(more)
+        assert b"HTTP/" not in received(connection)
+
+
+def test_a_body_that_breaks_off_is_told() -> None:
+    sent = b"POST /predictions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"
+    with limited() as gateway, opened(gateway, sent) as connection:
+        reply = received(connection)
+        assert reply.startswith(b"HTTP/1.1 400 ") and reply.count(b"HTTP/1.1 ") == 1
 
 
 def test_what_is_no_http_is_refused_in_json() -> None:

@@ -103,6 +103,7 @@ CHANGES = [("POST", "/predictions"), ("PUT", "/predictions/x"), ("POST", "/predi
         {"Origin": "http://127.0.0.1.evil.test"},
         {"Origin": "file://"},
         {"Origin": ""},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "SAME", "Sec-Fetch-Site": "cross-site"},

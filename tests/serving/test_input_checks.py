@@ -30,6 +30,9 @@ def problem(body: dict[str, Any]) -> tuple[list[str], str]:
         ({"webhok": "a", "input": {}}, "There is no field 'webhok' (did you mean 'webhook'?)."),
         ({"y" * 1_000_000: "a", "input": {}}, "There is no field 'yyy"),
         ({"input": {"model_version": "z" * 1_000_000}}, '"zzz'),
+        ({"input": {"prompt": "z" * 65_537}}, "prompt has 65537 characters; at most 65536 are allowed."),
+        ({"input": {"prompt": "data:" + "z" * 65_537}}, "prompt has 65542 characters; at most 65536 are allowed."),
+        ({"input": {"input_audio": "http://" + "z" * 65_537}}, "input_audio has 65544 characters; at most 65536 are"),
     ],
 )
 def test_a_mistake_is_named(body: dict[str, Any], sentence: str, client: httpx.Client, cog: FakeCog) -> None:
