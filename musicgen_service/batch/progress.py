@@ -11,7 +11,7 @@ from tqdm import tqdm
 from musicgen_service.progress import columns, log
 
 _LOG_INTERVAL = 30.0
-_FORMAT = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+_FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 class BatchProgress:
@@ -34,8 +34,7 @@ class BatchProgress:
         if sys.stderr.isatty():
             # The mean rate of the whole run: requests end in groups.
             looks: dict[str, Any] = {"unit": " s of audio", "bar_format": _FORMAT, "smoothing": 0, "ncols": columns()}
-            self._bar = tqdm(total=seconds, **looks)
-            self._bar.set_postfix_str(self._counts)
+            self._bar = tqdm(total=seconds, desc=self._counts, **looks)
 
     @property
     def made(self) -> int:
@@ -52,7 +51,7 @@ class BatchProgress:
         self.failed += failed
         self._done_seconds += seconds
         if self._bar is not None:
-            self._bar.set_postfix_str(self._counts, refresh=False)
+            self._bar.set_description_str(self._counts, refresh=False)
             self._bar.update(seconds)
         elif time.monotonic() - self._logged >= _LOG_INTERVAL:
             self._logged = time.monotonic()

@@ -8,6 +8,8 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -105,18 +107,18 @@ class RemoteClient:
             body = json_text.encode({"input": await asyncio.to_thread(_sent_inputs, item.inputs)})
         except OSError as error:
             raise RequestFailed(f"{error.filename} cannot be read: {error.strerror}.") from None
-        for _ in range(_MAX_LOST):
-            headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
-            accepted = await self._ask("PUT", path, content=body, headers=headers)
-            if accepted.status_code not in (200, 201, 202):
-                raise RequestFailed(_error(accepted))
-            try:
+        headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
+        try:
+            for _ in range(_MAX_LOST):
+                accepted = await self._ask("PUT", path, content=body, headers=headers)
+                if accepted.status_code not in (200, 201, 202):
+                    raise RequestFailed(_error(accepted))
                 if (ended := await self._ended(path)) is not None:
                     return ended
-            except asyncio.CancelledError:
-                with suppress(httpx2.TransportError):
-                    await self._http.post(f"{path}/cancel", headers=self._access, timeout=_CANCEL_TIMEOUT)
-                raise
+        except asyncio.CancelledError:
+            with suppress(httpx2.TransportError):
+                await self._http.post(f"{path}/cancel", headers=self._access, timeout=_CANCEL_TIMEOUT)
+            raise
         raise RequestFailed(f"The server lost the prediction {_MAX_LOST} times.")
 
     async def _ended(self, path: str) -> dict[str, Any] | None:
@@ -140,7 +142,9 @@ class RemoteClient:
         A server that has too much to do is waited for as long as it says; one that does not answer, or is not ready,
         for `_PATIENCE` seconds.
         """
-        options["headers"] = options.get("headers", {}) | (self._access if self._is_own(address) else {})
+        # The key is for the server alone, and files may be elsewhere.
+        is_own = address.startswith(("/", f"{self._url}/"))
+        options["headers"] = options.get("headers", {}) | (self._access if is_own else {})
         pause, since = 1.0, time.monotonic()
         while True:
             try:
@@ -149,7 +153,8 @@ class RemoteClient:
                 problem, wait = f"cannot be reached: {_reason(error)}", pause
             else:
                 if reply.status_code not in (429, 502, 503, 504):
-                    self._check_access(reply)
+                    if is_own:
+                        self._check_access(reply)
                     return reply
                 problem, wait = f"is not ready: {_error(reply)}", _retry_after(reply, pause)
                 if reply.status_code == 429:
@@ -159,10 +164,6 @@ class RemoteClient:
             # So that those who were sent away together do not come back together.
             await asyncio.sleep(wait * random.uniform(1.0, 1.1))
             pause = min(2 * pause, 15.0)
-
-    def _is_own(self, address: str) -> bool:
-        """Whether an address is on the server itself, which alone is sent the key."""
-        return address.startswith(("/", f"{self._url}/"))
 
     def _check_access(self, reply: httpx2.Response) -> None:
         """Raise BatchError where the server accepts no request of this client."""
@@ -221,8 +222,15 @@ def _error(reply: httpx2.Response) -> str:
 
 
 def _retry_after(reply: httpx2.Response, default: float) -> float:
+    """Seconds until the server wants to be asked again: its `Retry-After` has a number of them, or a date."""
     text = reply.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else default
+    if text.isascii() and text.isdigit():
+        return max(float(text), _MIN_POLL)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return default
+    return max((date - datetime.now(UTC)).total_seconds(), _MIN_POLL) if date.tzinfo else default
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,16 @@ def test_a_file_is_sent_as_data(server: Script) -> None:
     batch(server)
     by_data, by_address = sorted(body["input_audio"] for body in server.bodies())
     assert by_data.startswith("data:audio/") and by_address == "https://example.com/a.wav"
+
+
+def test_a_server_may_say_the_date_when_it_is_asked_again(server: Script) -> None:
+    status, content, _ = OVERLOADED
+    date = int(time.time()) + 3
+    server.answers["PUT /predictions"] = [(status, content, {"Retry-After": formatdate(date, usegmt=True)})]
+    write_list({"prompt": "rock"})
+    batch(server)
+    *_, last = server.times("PUT /predictions")
+    assert last + time.time() - time.monotonic() >= date - 0.1 and len(files()) == 1
 
 
 def test_a_server_with_too_much_to_do_is_asked_again_when_it_says(server: Script) -> None:

@@ -25,6 +25,16 @@ for percent in range(0, 101, 5):
 progress.close()
 """
 
+BATCH_REPORT = """
+import time
+from musicgen_service.batch.progress import BatchProgress
+progress = BatchProgress(2, 8.0)
+for failed in (True, False):
+    time.sleep(0.2)
+    progress.advance(4.0, failed=failed)
+progress.close()
+"""
+
 
 def seen_on_a_terminal(*command: str, folder: Path, columns: int) -> str:
     primary, secondary = pty.openpty()
@@ -49,6 +59,12 @@ def test_terminal_shows_a_progress_bar(columns: int, tmp_path: Path) -> None:
     assert re.search(r"\r100%\|.*\| 100/100 \[00:00<00:00, .*%/s\]\r\n$", seen)
     assert all(len(line) <= (columns or 80) for line in re.split(r"[\r\n]", seen))
     assert re.search(r"\rnote: half of it\r\n", seen)
+
+
+def test_terminal_shows_how_far_a_batch_is(tmp_path: Path) -> None:
+    seen = seen_on_a_terminal(sys.executable, "-c", BATCH_REPORT, folder=tmp_path, columns=80)
+    assert re.search(r"\r 50%\|.*\| 1 of 2, 1 failed \[00:00<00:0\d, +[\d.]+ s of audio/s\]", seen)
+    assert re.search(r"\r100%\|.*\| 2 of 2, 1 failed \[00:0\d<00:00, .*\]\r\n$", seen)
 
 
 def test_log_contains_progress_lines(tmp_path: Path) -> None:
