@@ -95,11 +95,9 @@ async def _measure(folder: Path, options: argparse.Namespace) -> str:
 
 async def _make(items: Sequence[Item], client: LocalClient, folder: Path, describer: Describer) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest(folder, Shard())
+    manifest, progress = Manifest(folder, Shard()), BatchProgress(len(items), sum(item.seconds for item in items))
     async with client:
-        await Batch(folder, Shard(), manifest, describer).run(
-            items, client, BatchProgress(len(items), sum(item.seconds for item in items))
-        )
+        await Batch(folder, Shard(), manifest, describer).run(items, client, progress)
     manifest.close()
 
 
