@@ -32,13 +32,13 @@ class Client(Protocol):
         """Get ready; raises BatchError."""
 
     async def __aexit__(self, *_: object) -> None:
-        """End whatever is left of requests that were cancelled."""
+        """Release what `__aenter__` has taken."""
 
     def problems(self, item: Item) -> list[str]:
         """What is wrong with a request, as far as only the client can tell: a sentence each."""
 
     async def make(self, item: Item, folder: Path) -> Reply:
-        """Carry out a request; its files go into `folder`.
+        """Carry out a request; its files go into `folder`. A task that is cancelled ends when nothing is left of it.
 
         Raises
         ------

@@ -39,7 +39,6 @@ class LocalClient:
         self._predictor = predictor
         self._model = model
         self._at_once = at_once
-        self._working: set[threading.Thread] = set()
 
     async def __aenter__(self) -> Self:
         """Load the model."""
@@ -51,9 +50,7 @@ class LocalClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Wait until the threads of cancelled requests have ended and removed their files."""
-        while any(thread.is_alive() for thread in self._working):
-            await asyncio.sleep(_POLL_INTERVAL)
+        """Nothing is left to end."""
 
     def problems(self, item: Item) -> list[str]:
         """None: what this process refuses is known without it."""
@@ -76,18 +73,21 @@ class LocalClient:
         return self.at_once * _TRIAL_SECONDS / (time.monotonic() - started)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        """Run `work` in a thread of its own; it ends soon when this task is cancelled."""
+        """Run `work` in a thread of its own; when this task is cancelled, the thread ends first."""
+        working: list[threading.Thread] = []
 
-        def counted() -> _T:
-            thread = threading.current_thread()
-            self._working.add(thread)
-            try:
-                with quiet():
-                    return work()
-            finally:
-                self._working.discard(thread)
+        def noted() -> _T:
+            working.append(threading.current_thread())
+            with quiet():
+                return work()
 
-        return await request_thread.run(counted)
+        try:
+            return await request_thread.run(noted)
+        except asyncio.CancelledError:
+            # It removes its files as it ends.
+            while any(thread.is_alive() for thread in working):
+                await asyncio.sleep(_POLL_INTERVAL)
+            raise
 
     def _make(self, item: Item, folder: Path) -> Reply:
         started = time.monotonic()

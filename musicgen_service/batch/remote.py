@@ -168,7 +168,7 @@ class RemoteClient:
     def _check_access(self, reply: httpx2.Response) -> None:
         """Raise BatchError where the server accepts no request of this client."""
         if reply.status_code in (401, 403):
-            raise BatchError(f"The server {self._url} refuses the key: {_error(reply)}")
+            raise BatchError(f"The server {self._url} refuses access: {_error(reply)}")
 
     async def _files(self, output: Any, folder: Path) -> Any:
         """Yield the files of an output, fetched into `folder`."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from musicgen_service import naming
+from musicgen_service import naming, notes
 from musicgen_service.batch.client import Client, Reply
 from musicgen_service.batch.clips import Describer
 from musicgen_service.batch.errors import RequestFailed
@@ -109,17 +109,17 @@ class Batch:
         """Describe the files of a request, move them to the folder, and list them."""
         names = _names(item.name, reply.files)
         clips: list[dict[str, Any]] = []
-        for file, name in zip(reply.files, names, strict=True):
-            entry: dict[str, Any] = {"file": name, "bytes": file.stat().st_size}
-            if file.suffix == f".{naming.MIDI}":
-                clips[-1]["midi"] = entry
-            else:
-                clips.append(entry | self._describer.describe(file))
-        metrics = dict(reply.metrics)
-        notes = {"notes": metrics["notes"]} if metrics.get("notes") else {}
-        made = record(SUCCEEDED, clips=clips, **notes)
-        if metrics.get("predict_time") is not None:
-            made["timings"]["predict_seconds"] = round(metrics["predict_time"], 3)
+        with notes.collected(quiet=True) as noted:
+            for file, name in zip(reply.files, names, strict=True):
+                entry: dict[str, Any] = {"file": name, "bytes": file.stat().st_size}
+                if file.suffix == f".{naming.MIDI}":
+                    clips[-1]["midi"] = entry
+                else:
+                    clips.append(entry | self._describer.describe(file))
+        told = list(dict.fromkeys([*reply.metrics.get("notes", []), *noted]))
+        made = record(SUCCEEDED, clips=clips, **({"notes": told} if told else {}))
+        if reply.metrics.get("predict_time") is not None:
+            made["timings"]["predict_seconds"] = round(reply.metrics["predict_time"], 3)
         for file, name in zip(reply.files, names, strict=True):
             _sync(file)
             file.replace(self._folder / name)

@@ -112,7 +112,8 @@ def _overview(items: "Sequence[Item]", left: "Sequence[Item]", state: "State", f
     made = sum(item.name in state.made for item in items)
     seconds = sum(item.seconds for item in left)
     failures = f"{failed} failed before, " if failed else ""
-    return f"{len(items)} requests: {made} made, {failures}{len(left)} to make, {seconds:.0f} s of audio"
+    count = f"{len(items)} request{'s' if len(items) > 1 else ''}"
+    return f"{count}: {made} made, {failures}{len(left)} to make, {seconds:.0f} s of audio"
 
 
 def _client(options: argparse.Namespace, model: str) -> "Client":
@@ -148,11 +149,9 @@ def _make(options: argparse.Namespace, left: "Sequence[Item]", folder: Path, sha
     """Make the clips; returns how many requests failed."""
     from musicgen_service.batch.clips import Describer
     from musicgen_service.batch.errors import BatchError
-    from musicgen_service.batch.manifest import Manifest
+    from musicgen_service.batch.manifest import Manifest, read_state
     from musicgen_service.batch.progress import BatchProgress
     from musicgen_service.batch.run import Batch, ended_by_signals
-
-    progress = BatchProgress(len(left), sum(item.seconds for item in left))
 
     async def work() -> None:
         with ended_by_signals():
@@ -164,11 +163,16 @@ def _make(options: argparse.Namespace, left: "Sequence[Item]", folder: Path, sha
 
     with ExitStack() as stack:
         stack.enter_context(writable_folder(folder))
+        manifest = Manifest(folder, shard)
+        stack.callback(manifest.close)
+        # What another process made until a moment ago is listed now.
+        made = read_state(folder).made
+        left = [item for item in left if item.name not in made]
+        progress = BatchProgress(len(left), sum(item.seconds for item in left))
+        stack.callback(progress.close)
         try:
-            manifest = Manifest(folder, shard)
-            stack.callback(manifest.close)
-            stack.callback(progress.close)
-            asyncio.run(work())
+            if left:
+                asyncio.run(work())
         except (KeyboardInterrupt, SystemExit):
             progress.close()
             log(f"stopped after {progress.made} of {len(left)}: {_GOES_ON}")

@@ -60,7 +60,9 @@ def run_to_the_end(out: str = "out") -> None:
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_a_batch_cleanly(folder: Path, number: int, status: int) -> None:
     with running() as process:
         wait_until(lambda: made() > 3)

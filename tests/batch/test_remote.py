@@ -234,7 +234,7 @@ def test_a_refused_key_ends_the_batch(server: Script, capsys: Capture, route: st
     server.answers[route] = [NO_KEY]
     write_list({"prompt": "rock"})
     message = ended(capsys, server)
-    assert message.startswith(f"error: The server {server.address} refuses the key: A key is needed. 0 of 1 are made")
+    assert message.startswith(f"error: The server {server.address} refuses access: A key is needed. 0 of 1 are made")
     assert not Path("out").exists()
 
 
