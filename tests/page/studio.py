@@ -181,5 +181,13 @@ class Studio:
                     given["input_audio"] = content
                 inputs.append(given)
 
+        def keep(route: Any) -> None:
+            # A file that was sent is removed with the end of its request, which may come before this looks at it.
+            if route.request.method == "DELETE":
+                route.fulfill(status=204)
+            else:
+                route.continue_()
+
+        self.page.route("**/files/*", keep)
         self.page.on("request", note)
         return inputs
