@@ -7,7 +7,7 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-slow test-page page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak audit clean
+.PHONY: help install run serve test test-slow test-page page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak schemathesis audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -81,8 +81,11 @@ container: $(INSTALLED)  ## build the image as Cog would and try it, without Doc
 fuzz: $(INSTALLED_DEV)  ## read 10,000 mutated audio files; SEED=n tries others
 	$(BIN)/python -m tests.audio.fuzz 10000 $(or $(SEED),0)
 
-soak: $(INSTALLED_DEV)  ## 500 mixed predictions from 16 clients: no wrong reply, no leak
+soak: $(INSTALLED_DEV)  ## 500 mixed predictions from 16 clients, worker and Cog killed meanwhile: no wrong reply, no leak
 	$(BIN)/python -m tests.e2e.soak 500 16
+
+schemathesis: $(INSTALLED_DEV)  ## 5,000 requests of every shape to every route: none breaks the gateway; SEED=n tries others
+	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.e2e.any_requests 5000 $(or $(SEED),0)
 
 audit: $(INSTALLED_DEV)  ## licences, and known vulnerabilities as far as the advisory service can be reached
 	$(BIN)/python -m tests.support.licences

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shutil
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class AudioRequests:
             return reply(200, await _unless_gone(request, self._worker.run(audio_tasks.analyse, source)))
 
     async def convert(self, request: Request, file: Path, wanted: str) -> Path:
-        """Write a clip in another format, under a name that no address has.
+        """Write a clip in another format, in a folder of its own, which no address has.
 
         Parameters
         ----------
@@ -59,11 +60,14 @@ class AudioRequests:
         """
         if wanted not in FORMATS or file.suffix.removeprefix(".") not in FORMATS:
             raise Refusal(422, f"format must be one of {', '.join(FORMATS)}, for a file that is one of them.")
-        target = file.with_name(f"converted-{secrets.token_hex(8)}.{file.name}.{wanted}")
+        folder = file.with_name(f"converted-{secrets.token_hex(8)}")
+        folder.mkdir()
+        target = folder / f"{file.stem}.{wanted}"
         try:
             await _unless_gone(request, self._worker.run(audio_tasks.convert, file, target))
         except BaseException:
-            target.unlink(missing_ok=True)
+            # A process that is killed leaves what it was writing.
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         return target
 

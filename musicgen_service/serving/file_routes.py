@@ -84,8 +84,7 @@ class FileRoutes:
         wanted = request.query_params.get("format")
         if wanted is None or wanted == file.suffix.removeprefix("."):
             return files.response(file)
-        converted = await self._audio.convert(request, file, wanted)
-        return files.response(converted, f"{file.stem}.{wanted}", is_temporary=True)
+        return files.response(await self._audio.convert(request, file, wanted), is_temporary=True)
 
 
 def _shown(upload: dict[str, Any], request: Request) -> dict[str, Any]:

@@ -168,23 +168,22 @@ class _FileAnswer(FileResponse):
             await super().__call__(scope, receive, send)
         finally:
             if self.is_temporary:
-                Path(self.path).unlink(missing_ok=True)
+                shutil.rmtree(Path(self.path).parent, ignore_errors=True)
 
 
-def response(file: Path, name: str = "", *, is_temporary: bool = False) -> FileResponse:
+def response(file: Path, *, is_temporary: bool = False) -> FileResponse:
     """The answer with a file, or with the part of it that is asked for.
 
     Parameters
     ----------
     file : what is sent
-    name : what it is called for the client; by default as it is here
-    is_temporary : whether it is removed when it has been sent
+    is_temporary : whether it is removed, with its folder, when it has been sent
     """
     answer = _FileAnswer(
         file,
         headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private"},
         media_type=media_type(file),
-        filename=name or file.name,
+        filename=file.name,
         content_disposition_type="inline",
     )
     answer.is_temporary = is_temporary

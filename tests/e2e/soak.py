@@ -1,8 +1,9 @@
 """Load test with mixed predictions from several clients: `python -m tests.e2e.soak [COUNT] [CLIENTS] [SEED]`.
 
-A fifth of them are invalid and a tenth are cancelled. Every reply is held to what its request must get, and the server
-to what it may keep: no more memory after the first predictions, no thread, no file descriptor and no file beyond the
-finished clips.
+They are waited for, polled, heard while they are made, given up and cancelled, with recordings in them or uploaded
+before; a fifth are invalid. Every reply is held to what its request must get, and the server to what it may keep: no
+more memory after the first predictions, no thread, no file descriptor and no file beyond the finished clips. During the
+last ones, the worker and Cog's server are killed: then a reply may also say that the service broke down.
 """
 
 import random
@@ -14,16 +15,15 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
-import numpy as np
 import psutil
 import soundfile
 
+from tests.e2e.soak_ways import WAYS, Ask, BrokenError, answer, is_possible
 from tests.support import checkpoints
-from tests.support.harness import PROJECT, TIMEOUT, Clip, Server, data_uri, serving, wait_until
+from tests.support.harness import PROJECT, Server, data_uri, in_background, runs, serving, wait_until
 from tests.support.sounds import RATE, tone
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
@@ -33,6 +33,8 @@ WARM_UP = 50
 GROWTH = 0.05
 SONG = 1.0
 """Seconds of input audio."""
+KILL_AFTER = 3.0
+"""Seconds of predictions before a kill."""
 IDLE = 4
 """Threads and connections that come and go with the load; a leak is one for each prediction."""
 
@@ -65,29 +67,22 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     early: Footprint | None = None
     late: Footprint | None = None
+    last: Footprint | None = None
+    """After the kills."""
 
     def problems(self) -> list[str]:
         """Every unexpected result."""
         found = list(self.wrong)
-        if self.early and self.late:
-            if self.late.memory > self.early.memory * (1 + GROWTH):
-                found.append(f"memory grew from {self.early.memory >> 20} to {self.late.memory >> 20} MiB")
-            if self.late.threads > self.early.threads + IDLE:
-                found.append(f"threads grew from {self.early.threads} to {self.late.threads}")
-            if self.late.descriptors > self.early.descriptors + IDLE:
-                found.append(f"descriptors grew from {self.early.descriptors} to {self.late.descriptors}")
+        for late in (self.late, self.last):
+            if self.early is None or late is None:
+                continue
+            if late.memory > self.early.memory * (1 + GROWTH):
+                found.append(f"memory grew from {self.early.memory >> 20} to {late.memory >> 20} MiB")
+            if late.threads > self.early.threads + IDLE:
+                found.append(f"threads grew from {self.early.threads} to {late.threads}")
+            if late.descriptors > self.early.descriptors + IDLE:
+                found.append(f"descriptors grew from {self.early.descriptors} to {late.descriptors}")
         return found
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One prediction: its inputs and the expected result."""
-
-    inputs: dict[str, Any]
-    expected: str
-    """succeeded, invalid (422), failed, or canceled."""
-    seconds: float | None = None
-    channels: int | None = None
 
 
 def asks(count: int, song: str, seed: int) -> list[Ask]:
@@ -113,7 +108,8 @@ def _ask(rng: random.Random, number: int, song: str) -> Ask:
             )
             return Ask({"prompt": "rock", "model_version": "small"} | wrong, "failed")
         case 9:
-            return Ask({"prompt": "rock", "model_version": rng.choice(MODELS), "duration": 600}, "canceled")
+            inputs = {"prompt": "rock", "model_version": rng.choice(MODELS), "duration": 600}
+            return Ask(inputs, "canceled", rng.choice(("cancel", "hang up")))
     task = rng.choice(("text", "melody", "continuation", "encode-decode", "loop", "remix"))
     able = [model for model in MODELS if "melody" in model] if task in ("melody", "remix") else MODELS
     model = rng.choice(able)
@@ -129,29 +125,54 @@ def _ask(rng: random.Random, number: int, song: str) -> Ask:
     }
     inputs |= {"prompt": "rock"} if task in ("text", "loop") else {"input_audio": song}
     inputs |= {"bpm": 120} if task == "loop" else {}
-    return Ask(inputs, "succeeded", seconds, 2 if "stereo" in model else 1)
+    way = rng.choice([way for way in WAYS if is_possible(way, task)])
+    expected = "canceled" if way == "hang up" else "succeeded"
+    if way == "hang up":
+        inputs |= {"duration": 60} if task == "text" else {}
+    return Ask(inputs, expected, way, seconds, 2 if "stereo" in model else 1)
 
 
-def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WARM_UP) -> Outcome:
-    """Send all predictions, `clients` at a time, and check every response and the server."""
+def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WARM_UP, while_killed: int = 0) -> Outcome:
+    """Send all predictions, `clients` at a time, and check every response and the server.
+
+    Parameters
+    ----------
+    server : a real one
+    count : number of predictions
+    clients : maximum number at a time
+    seed : of the mix
+    warm_up : number of the first ones, after which memory should be stable
+    while_killed : number of the last ones, during which the worker and Cog's server are killed
+    """
     outcome, lock = Outcome(), threading.Lock()
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder) / "song.wav"
         soundfile.write(song, tone(SONG).T, RATE)
         todo = asks(count, data_uri(song), seed)
 
-    def tell(ask: Ask) -> None:
-        status, complaint = _answer(server, ask)
+    def tell(ask: Ask, *, may_break: bool = False) -> None:
+        try:
+            status, complaint = answer(server.client.base_url, f"soak-{uuid.uuid4()}", ask)
+        except BrokenError:
+            status, complaint = "broken", "" if may_break else "the service broke down"
+        except Exception as error:
+            status, complaint = "no reply", f"{ask.way}: {error!r}"
         with lock:
             outcome.counts[status] += 1
             if complaint:
                 outcome.wrong.append(f"{complaint}: {str(ask.inputs)[:200]}")
 
-    for part in (todo[:warm_up], todo[warm_up:]):
+    undisturbed = todo[: count - while_killed]
+    for part in (undisturbed[:warm_up], undisturbed[warm_up:]):
         with ThreadPoolExecutor(clients) as pool:
             list(pool.map(tell, part))
         wait_until(server.is_idle)
         outcome.early, outcome.late = outcome.early or Footprint.of(server), Footprint.of(server)
+    if while_killed:
+        with in_background(lambda: _kill(server)), ThreadPoolExecutor(clients) as pool:
+            list(pool.map(partial(tell, may_break=True), todo[count - while_killed :]))
+        wait_until(lambda: server.status() == "READY" and server.is_idle())
+        outcome.last = Footprint.of(server)
     if sum(outcome.counts.values()) != count:
         outcome.wrong.append(f"{count} asked, {sum(outcome.counts.values())} answered")
     strange = [file for file in server.files() if not file.parent.name.startswith("request-")]
@@ -160,39 +181,16 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
     return outcome
 
 
-def _answer(server: Server, ask: Ask) -> tuple[str, str]:
-    """Send a prediction; returns its status, and a problem if the response is wrong."""
-    name = f"soak-{uuid.uuid4()}"
-    with httpx.Client(base_url=server.client.base_url, timeout=10 * TIMEOUT) as client:
-        cancel = threading.Thread(target=_cancel, args=(server, name)) if ask.expected == "canceled" else None
-        if cancel:
-            cancel.start()
-        response = client.post("/predictions", json={"id": name, "input": ask.inputs})
-        if cancel:
-            cancel.join()
-    status = "invalid" if response.status_code == 422 else str(response.json().get("status"))
-    if status != ask.expected:
-        return status, f"{status} ({response.text[:200]}) in place of {ask.expected}"
-    return status, "" if status != "succeeded" else _fault(response.json(), name, ask)
-
-
-def _cancel(server: Server, name: str) -> None:
-    # Not found until it has been taken up.
-    with httpx.Client(base_url=server.client.base_url, timeout=TIMEOUT) as client:
-        while client.post(f"/predictions/{name}/cancel").status_code == 404:
-            time.sleep(0.02)
-
-
-def _fault(reply: dict[str, Any], name: str, ask: Ask) -> str:
-    clips = [Clip.from_uri(uri) for uri in reply["output"]]
-    if reply["id"] != name or reply["metrics"]["seed"] != ask.inputs["seed"] or len(clips) != ask.inputs["variations"]:
-        return "a reply to something else"
-    for clip in clips:
-        if clip.channels != ask.channels or abs(len(clip.samples) / clip.rate - (ask.seconds or 0)) > 0.05:
-            return f"{clip.channels} channels, {len(clip.samples) / clip.rate:.2f} s"
-        if not np.isfinite(clip.samples).all():
-            return "samples that are not numbers"
-    return ""
+def _kill(server: Server) -> None:
+    """Kill the worker, then Cog's server, each while predictions are running."""
+    for who in ("worker", "server"):
+        wait_until(lambda: server.status() in ("READY", "BUSY"))
+        time.sleep(KILL_AFTER)
+        worker = server.worker()
+        victim = worker if who == "worker" else worker.parent()
+        assert victim is not None
+        victim.kill()
+        wait_until(lambda worker=worker: not runs(worker.pid))  # type: ignore[misc]
 
 
 def main() -> None:
@@ -206,10 +204,12 @@ def main() -> None:
             checkpoints.build_checkpoint(weights, name, stereo="stereo" in name, melody="melody" in name)
         checkpoints.build_separator(weights)
         command = ["-m", "musicgen_service", "serve", "--port"]
-        settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small"}
+        # One client asks for as much as many would.
+        limit = {"MUSICGEN_AUDIO_SECONDS_PER_MINUTE": "1000000"}
+        settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small"} | limit
         with serving(command, PROJECT, Path(folder) / "temp", **settings) as server:
-            outcome = soak(server, count, clients, seed)
-    print(dict(outcome.counts), outcome.early, outcome.late, sep="\n")
+            outcome = soak(server, count, clients, seed, while_killed=count // 5)
+    print(dict(outcome.counts), outcome.early, outcome.late, outcome.last, sep="\n")
     if problems := outcome.problems():
         sys.exit("\n".join(problems))
 

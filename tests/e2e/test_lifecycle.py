@@ -2,12 +2,16 @@
 
 import json
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
+import pytest
+
 from musicgen_service.settings import Settings
-from tests.support.harness import Clip, Server, in_background, wait_until, webhook
+from tests.support.harness import TIMEOUT, Clip, Server, in_background, wait_until, webhook
 
 SLOTS = Settings().slots
 
@@ -106,6 +110,22 @@ def test_eight_clients_at_once_get_what_each_gets_alone(server: Server) -> None:
             {name: value for name, value in r["metrics"].items() if name != "predict_time"} for r in (reply, expected)
         ]
         assert figures[0] == figures[1]
+
+
+@pytest.mark.slow
+def test_sixty_four_clients_at_once_are_all_served(server: Server) -> None:
+    expected = {seed: server.predict(**SHORT | {"seed": seed})["output"] for seed in range(1, 5)}
+    arrived = threading.Barrier(64)
+
+    def ask(number: int) -> bool:
+        with httpx.Client(base_url=server.client.base_url, timeout=TIMEOUT) as client:
+            arrived.wait()
+            reply = client.post("/predictions", json={"input": SHORT | {"seed": number % 4 + 1}})
+        assert reply.status_code == 200, reply.text
+        return bool(reply.json()["output"] == expected[number % 4 + 1])
+
+    with ThreadPoolExecutor(64) as pool:
+        assert list(pool.map(ask, range(64))) == [True] * 64
 
 
 def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:

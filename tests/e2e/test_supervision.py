@@ -38,7 +38,7 @@ def test_crashed_worker_is_replaced_and_shutdown_drains(own_server: Server) -> N
     thread = threading.Thread(target=lambda: replies.append(server.post({"input": lasting})))
     thread.start()
     wait_until(lambda: server.log.read_text().count("task text") == 2)
-    _worker(server).kill()
+    server.worker().kill()
     thread.join()
     assert replies[0].json()["status"] == "succeeded"  # in another worker
     [after] = server.make(**SHORT)
@@ -69,20 +69,13 @@ def test_weights_added_after_the_start_are_found(weights: Path, tmp_path: Path) 
         assert "supervisor: the server is SETUP_FAILED; starting it again in 1 s" in server.log.read_text()
 
 
-def _worker(server: Server) -> psutil.Process:
-    [worker] = [
-        process
-        for process in psutil.Process(server.process.pid).children(recursive=True)
-        if "_run_worker" in " ".join(process.cmdline())
-    ]
-    return worker
-
-
 def test_concurrent_clients_get_their_own_clips(server: Server) -> None:
     outcome = soak.soak(server, count=30, clients=4, seed=1, warm_up=20)
     # Thirty predictions say nothing about memory; `make soak` does.
     assert [problem for problem in outcome.problems() if not problem.startswith("memory")] == []
-    assert outcome.counts == {"succeeded": 21, "invalid": 3, "failed": 3, "canceled": 3}
+    # Whoever hangs up may do so when all has been made.
+    assert outcome.counts["succeeded"] + outcome.counts["canceled"] == 24
+    assert (outcome.counts["invalid"], outcome.counts["failed"]) == (3, 3)
 
 
 IMPATIENT = """
@@ -99,7 +92,7 @@ def test_lost_slot_is_distinguished_from_a_long_prediction(weights: Path, tmp_pa
     settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small", "MUSICGEN_SLOTS": "1"}
     with serving(["-c", IMPATIENT, "--port"], PROJECT, tmp_path / "temp", **settings) as server:
         assert server.post({"id": "long", "input": LONG}, Prefer="respond-async").status_code == 202
-        worker = _worker(server)
+        worker = server.worker()
         time.sleep(3)  # three times as long as nothing may take
         assert server.status() == "BUSY" and runs(worker.pid)
         server.client.post("/predictions/long/cancel")
@@ -121,14 +114,14 @@ def test_lost_slot_is_distinguished_from_a_long_prediction(weights: Path, tmp_pa
 
 def test_killed_supervisor_ends_all_processes(own_server: Server) -> None:
     family = psutil.Process(own_server.process.pid).children(recursive=True)
-    assert _worker(own_server) in family
+    assert own_server.worker() in family
     own_server.process.kill()
     own_server.process.wait()
     wait_until(lambda: not any(runs(process.pid) for process in family))
 
 
 def test_killed_server_ends_its_worker(own_server: Server) -> None:
-    worker = _worker(own_server)
+    worker = own_server.worker()
     worker.parent().kill()  # type: ignore[union-attr]
     wait_until(lambda: not runs(worker.pid))
     assert own_server.make(**SHORT)
@@ -139,7 +132,7 @@ def test_restored_temporary_folder_is_used_after_a_restart(own_server: Server) -
     shutil.rmtree(server.temp)
     reply = server.post({"input": SHORT})
     assert reply.status_code == 503 and reply.json()["error"].startswith("The service's temporary folder is gone")
-    _worker(server).kill()
+    server.worker().kill()
     wait_until(lambda: "reason" in server.client.get("/health-check").json())
     server.temp.mkdir()
     assert server.make(**SHORT)

@@ -4,7 +4,9 @@ import asyncio
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +62,21 @@ def test_as_many_run_as_cog_has_slots() -> None:
                 assert "d" not in cog.prompts
                 cog.resume.set()
             assert cog.prompts[-1] == "d" and cog.refused == 0
+
+
+def test_of_many_clients_at_once_each_is_served_or_told_when_to_come_back(
+    gateway: Gateway, client: httpx.Client, cog: FakeCog
+) -> None:
+    cog.resume.set()
+
+    def ask(number: int) -> tuple[int, bool]:
+        with client_of(gateway) as own:
+            reply = own.post("/predictions", json={"input": {"prompt": f"{number}"}})
+        return reply.status_code, int(reply.headers.get("retry-after", 0)) >= 1
+
+    with ThreadPoolExecutor(64) as pool:
+        replies = Counter(pool.map(ask, range(64)))
+    assert replies.keys() <= {(200, False), (429, True)} and replies[200, False] >= 6
 
 
 def test_a_full_queue_says_when_to_come_back(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:

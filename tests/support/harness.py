@@ -108,6 +108,14 @@ class Server:
         own = (SCHEMA_FILE.name, MARK)
         return [path for path in self.temp.rglob("*") if path.is_file() and path.name not in own]
 
+    def worker(self) -> psutil.Process:
+        [worker] = [
+            process
+            for process in psutil.Process(self.process.pid).children(recursive=True)
+            if "_run_worker" in " ".join(process.cmdline())
+        ]
+        return worker
+
     def stop(self) -> int:
         """Stop the server as an operator would; returns its exit status."""
         self.process.send_signal(signal.SIGTERM)
