@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from starlette.responses import Response
 
 from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.inputs import served_files
-from musicgen_service.serving import audio_tasks, bodies
+from musicgen_service.serving import audio_tasks, bodies, clients
+from musicgen_service.serving.audio_tasks import Outcome
 from musicgen_service.serving.audio_worker import AudioWorker
 from musicgen_service.serving.files import Files
 from musicgen_service.serving.refusals import Refusal, reply
 
 _INPUT = "input_audio"
+_MAX_OF_CLIENT = 5
+"""Maximum number of tasks of one client that may run or wait, of those that all may have together."""
 
 
 class AudioRequests:
@@ -33,6 +37,7 @@ class AudioRequests:
         self._memory = memory
         self._files = kept
         self._worker = AudioWorker()
+        self._tasks = Counter[str]()
 
     async def analyse(self, request: Request) -> Response:
         """Answer `POST /analyse`."""
@@ -42,7 +47,7 @@ class AudioRequests:
                 raise Refusal(422, f'The body must be {{"input": {{"{_INPUT}": ...}}}}, an http(s) URL or a data URI.')
             own = served_files.split(inputs[_INPUT])
             source = (own and self._files.find(*own)) or inputs[_INPUT]
-            return reply(200, await _unless_gone(request, self._worker.run(audio_tasks.analyse, source)))
+            return reply(200, await self._work(request, audio_tasks.analyse, source))
 
     async def convert(self, request: Request, file: Path, wanted: str) -> Path:
         """Write a clip in another format, in a folder of its own, which no address has.
@@ -64,12 +69,25 @@ class AudioRequests:
         folder.mkdir()
         target = folder / f"{file.stem}.{wanted}"
         try:
-            await _unless_gone(request, self._worker.run(audio_tasks.convert, file, target))
+            await self._work(request, audio_tasks.convert, file, target)
         except BaseException:
             # A process that is killed leaves what it was writing.
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return target
+
+    async def _work(self, request: Request, task: Callable[..., Outcome], *arguments: Any) -> Any:
+        """Have a task carried out for a client, which may have a few of them at a time."""
+        client = clients.owner(request)
+        if self._tasks[client] >= _MAX_OF_CLIENT:
+            raise Refusal(429, "You have too many recordings to be worked on: wait for one to end.", retry_after=5)
+        self._tasks[client] += 1
+        try:
+            return await _unless_gone(request, self._worker.run(task, *arguments))
+        finally:
+            self._tasks[client] -= 1
+            if not self._tasks[client]:
+                del self._tasks[client]
 
 
 async def disconnected(request: Request) -> None:

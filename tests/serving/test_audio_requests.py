@@ -10,11 +10,14 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from starlette.requests import Request
 
 from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.serving import audio_worker
+from musicgen_service.serving import audio_worker, bodies
+from musicgen_service.serving.audio_requests import AudioRequests
 from musicgen_service.serving.audio_tasks import Outcome
 from musicgen_service.serving.audio_worker import AudioWorker
+from musicgen_service.serving.files import Files
 from musicgen_service.serving.refusals import Refusal
 from tests.support.harness import data_uri, wait_until
 from tests.support.sounds import tone
@@ -93,6 +96,21 @@ def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     statuses = [refusal.status for refusal in asyncio.run(many()) if isinstance(refusal, Refusal)]
     assert sorted(statuses) == [429, 503, 503]
+
+
+def test_one_client_leaves_room_for_others(tmp_path: Path) -> None:
+    async def forever() -> dict[str, str]:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def many() -> list[object]:
+        audio = AudioRequests(bodies.BodyMemory(), Files(tmp_path))
+        requests = [Request({"type": "http", "client": (f"127.0.0.{n}", 1)}, forever) for n in (1,) * 7 + (2,)]
+        return await asyncio.gather(*(audio._work(it, _sleep, 0.01) for it in requests), return_exceptions=True)
+
+    *own, other = asyncio.run(many())
+    assert own[:5] == [0.01] * 5 and other == 0.01
+    assert [it.status for it in own[5:] if isinstance(it, Refusal)] == [429, 429]
 
 
 def test_a_process_that_ends_is_replaced() -> None:
