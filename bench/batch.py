@@ -73,7 +73,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> str:
                 wall[name] += time.perf_counter() - started
                 processor[name] += time.process_time() - processor_started
         resident.append(psutil.Process().memory_info().rss / 2**20)
-        print(f"turn {turn + 1}: {wall}, {resident[-1]:.0f} MiB", file=sys.stderr, flush=True)
+        print(f"turn {turn + 1}: {wall}, processor {processor}, {resident[-1]:.0f} MiB", file=sys.stderr, flush=True)
     names = sorted(path.name for path in (folder / "alone").glob("*.wav"))
     same, *_ = filecmp.cmpfiles(folder / "alone", folder / "together", names, shallow=False)
     assert len(names) == len(items)
