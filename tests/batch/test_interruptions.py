@@ -1,6 +1,5 @@
 """Batches that end early: by a signal, or killed at any moment."""
 
-import os
 import random
 import signal
 import subprocess
@@ -78,21 +77,18 @@ def test_a_signal_ends_a_batch_cleanly(folder: Path, number: int, status: int) -
 
 @pytest.mark.slow
 def test_a_batch_that_is_killed_at_random_moments_is_that_of_one_run(folder: Path) -> None:
-    started = time.monotonic()
     run_to_the_end("whole")
-    seconds, chance = time.monotonic() - started, random.Random(22)
-    kills = 0
-    while kills < 20:
-        with running() as process:
-            # From before it has begun to when it may have ended: a run in twenty makes a share of the clips.
-            try:
-                process.wait(chance.uniform(0.3, 1.0) * seconds / 2)
-                break
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                kills += 1
+    chance = random.Random(22)
+    for _ in range(20):
+        # Few at a time, and a clip or two in each run: there must be some left for the last one.
+        with running("--at-once", "2") as process:
+            more = made() + chance.randint(0, 2)
+            wait_until(lambda more=more: made() >= more)  # type: ignore[misc]
+            time.sleep(chance.uniform(0, 0.2))
+            assert process.poll() is None, "it was made before it was killed"
+            process.kill()
+    assert made() < len(PROMPTS)
     run_to_the_end()
-    assert kills == 20, "it was made before it could be killed so often"
     assert files() == files("whole")
     times = Counter(record["name"] for record in records())
     assert len(times) == len(PROMPTS) and set(times.values()) == {1}  # none is missing, and none is made twice
