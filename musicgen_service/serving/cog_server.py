@@ -23,7 +23,7 @@ MEMORY = {
     "LRU_CACHE_CAPACITY": "64",
 }
 """Environment variables that limit the worker's memory; variables already set are kept."""
-NO_AUTHORITIES = {"SSL_CERT_FILE": str(Path(__file__).with_name("no_authority.pem")), "SSL_CERT_DIR": os.devnull}
+NO_AUTHORITIES = {"SSL_CERT_FILE": str(Path(__file__).with_name("no_authority.crt")), "SSL_CERT_DIR": os.devnull}
 """Environment variables by which Cog's server trusts a single certificate authority, which signs nothing.
 
 For each prediction with events it makes an HTTP client, which would read all authorities of the machine: 5 ms. It

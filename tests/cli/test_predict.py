@@ -101,10 +101,10 @@ def test_drawn_seed_is_the_one_used(capsys: Capture) -> None:
 def test_json_has_everything_and_nothing_else_is_printed(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     original = MusicGenService.generate
 
-    def generate(self: MusicGenService, inputs: Any) -> Any:
+    def generate(self: MusicGenService, *arguments: Any) -> Any:
         print("a library that prints")
         note("the guitar is out of tune")
-        return original(self, inputs)
+        return original(self, *arguments)
 
     monkeypatch.setattr(MusicGenService, "generate", generate)
     predict("rock", "--variations", "2", "-o", "a.mp3", "--json")

@@ -140,9 +140,9 @@ def test_undeliverable_clip_is_kept(capsys: Capture, monkeypatch: pytest.MonkeyP
 def test_a_file_that_appears_meanwhile_is_not_overwritten(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     original = MusicGenService.generate
 
-    def generate(self: MusicGenService, inputs: Any) -> Any:
+    def generate(self: MusicGenService, *arguments: Any) -> Any:
         Path("clip.wav").write_text("somebody else's")
-        return original(self, inputs)
+        return original(self, *arguments)
 
     monkeypatch.setattr(MusicGenService, "generate", generate)
     message = ending(capsys, lambda: predict("rock", "-o", "clip.wav"), 1)
