@@ -12,8 +12,10 @@ from functools import cache
 from demo.measure import relative_key
 from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
 from demo.synth.styles import STYLES
-from musicgen_service.analysis import beats, chords
-from musicgen_service.models import chord_recognition
+from musicgen_service.analysis import chords
+from musicgen_service.analysis.beats import BeatTracker
+from musicgen_service.models import beat_tracking, chord_recognition
+from musicgen_service.models.store import WeightStore
 
 import mir_eval
 import numpy as np
@@ -70,7 +72,7 @@ def songs(
 
 def read(song: Song) -> Reading:
     """Analyse a song's mix and score the result."""
-    grid = beats.track(song.audio, SAMPLE_RATE)
+    grid = tracker()(song.audio, SAMPLE_RATE, None)
     harmony = _recogniser()(song.audio, SAMPLE_RATE, grid)
     name = harmony.keys[0][0] if harmony.keys else ""
     ratio = grid.tempo / song.bpm
@@ -85,6 +87,12 @@ def read(song: Song) -> Reading:
         key=float(name == song.key),
         key_or_relative=float(name in (song.key, relative_key(song.key))),
     )
+
+
+@cache
+def tracker() -> BeatTracker:
+    """The tracker that the service uses."""
+    return beat_tracking.choose(WeightStore.from_environment())
 
 
 @cache

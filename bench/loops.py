@@ -5,8 +5,8 @@ The songs have known grids and miss the requested tempo by up to 5 %; all proces
 
 from dataclasses import dataclass
 
+from bench.analysis import tracker
 from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
-from musicgen_service.analysis import beats
 from musicgen_service.paths import loop
 from musicgen_service.paths.alignment import Anchor, align, anchors
 from tests.support.fake_music_model import FakeMusicModel, job_for, jump_at_the_seam
@@ -60,7 +60,7 @@ def _loop(seed: int, bpm: float | None) -> LoopFigures:
         return Synthesiser().song(seed + attempt % 7, seconds, start=start, bpm=played, beats_per_bar=4).audio
 
     model = FakeMusicModel(play)
-    take = loop.first_take(job_for(model, task="loop", bpm=bpm, seed=7 * seed), lambda _share: None)
+    take = loop.first_take(job_for(model, track=tracker(), task="loop", bpm=bpm, seed=7 * seed), lambda _share: None)
     bar = 240 / played * (0.5 if bpm > 180 else 1)
     late = (take.cut.start + start) % bar
     return LoopFigures(
@@ -106,6 +106,6 @@ def alignment(count: int) -> tuple[list[float], list[float]]:
 
 
 def _moves(song: Song, backing: Song) -> list[Anchor]:
-    grid = beats.track(song.audio, SAMPLE_RATE)
-    backing_grid = beats.track(backing.audio, SAMPLE_RATE, grid.tempo or None)
+    grid = tracker()(song.audio, SAMPLE_RATE, None)
+    backing_grid = tracker()(backing.audio, SAMPLE_RATE, grid.tempo or None)
     return anchors(backing_grid.downbeats, grid.downbeats, _THRESHOLD)

@@ -1,226 +1,156 @@
 """Fits the model of beats and bars and writes its weights (`musicgen_service/analysis/metre_weights.json`).
 
-    python -m bench.rendered && python -m demo.fit_metre
+    python -m bench.rendered --clips 100 && python -m demo.fit_metre
 
-The readings of one recording and "no beat" compete in a softmax (McFadden's conditional logit), and the likelihood of
-the right ones is maximised: of synthesised songs, of the rendered scores that are for training, and of sounds without a
-beat. None of them is among those that bench/ measures with. There are two models: one that knows what a network hears,
-and one for where there is none.
+The readings of one recording and "no beat" compete in a softmax (McFadden's conditional logit, with a small hidden
+layer), and the likelihood of the right ones is maximised, of the recordings of `demo.metre_recordings`.
+Cross-validation calibrates the probabilities. There are two models: one that knows what a network hears, and one for
+where there is none. What was heard of each recording is kept in `--folder`.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from mir_eval.beat import f_measure
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from bench import rendered
-from demo import unmetrical
-from demo.synth import SAMPLE_RATE, Synthesiser, seeds
-from demo.synth.drums import add_hit
-from musicgen_service.analysis import beats, metre, metre_model
-from musicgen_service.analysis.envelopes import envelopes, mono
-from musicgen_service.analysis.metre_model import Weights
-from musicgen_service.models import packaged
-from musicgen_service.models.beatnet import BeatNet
-from musicgen_service.models.catalogue import BEATNET
+from demo import metre_examples, metre_recordings
+from demo.metre_examples import Example
+from demo.metre_recordings import FOLDS, WEIGHTS
+from musicgen_service.analysis import metre_model
+from musicgen_service.analysis.metre_model import MODELS, Weights
 
 Array = NDArray[np.float64]
-SEEDS = tuple(seeds.BEAT_TRACKER + number for number in range(500))
-SOUNDS = tuple(range(250))  # without a beat
-SHRINKAGE, NO_BEAT_SHRINKAGE = 3e-3, 1e-3  # L2 penalties on scaled weights, of their distance from where they start
-RENDERED_WEIGHT = 4.0  # of a rendered score, which is nearer to what people play, beside that of a synthesised song
-NO_BEAT_WEIGHT = 2.0  # of a sound without one
-FOLDS = 3  # of the cross-validation that gives the calibration
-BARS_PER_CHORD = {0.5: 0.15, 1.0: 0.45, 2.0: 0.30, 4.0: 0.10}  # and the share of songs with each
-_RIGHT = 0.9  # F-measure of beats and of downbeats from which a reading is right
+UNITS = 16  # hidden ones, of each fold's fit
+EPOCHS, BATCH, RATE = 30, 48, 1e-2
+SHRINKAGE, NO_BEAT_SHRINKAGE = 2e-3, 3e-3  # L2 penalties on scaled weights
+KEPT = 0.15  # of wrong beats in each epoch: the others teach little
 _BEATS_RIGHT = 0.8  # F-measure of beats from which a confidence in them was justified
 PLACE = Path(metre_model.__file__).with_name("metre_weights.json")
+FOLDER = Path(__file__).resolve().parents[1] / "build" / "metre"
 
 
-class Truth(NamedTuple):
-    """What is known of a recording: its beats and downbeats in seconds, and its metre; no beats where there is none."""
+class Fit:
+    """A fit of the weights of one model, by Adam.
 
-    beats: Array
-    downbeats: Array
-    metre: str
-    any_bar: bool = False
-    """Whether nothing tells where bars begin."""
-
-
-class Recording(NamedTuple):
-    """A recording to learn from: how much it counts, what is known, and its sound."""
-
-    weight: float
-    truth: Truth
-    samples: NDArray[np.float32]
-    rate: int
-
-
-class Example(NamedTuple):
-    """The readings of one recording.
-
-    Attributes
+    Parameters
     ----------
-    evidence : ``[readings, features]``
-    beats : which of the possible beats each reading has, ``[readings]``
-    right : whether it is right, ``[readings]``
-    beats_right : whether possible beats are, ``[beats]``
-    features : of the recording
-    has_beat : whether it has one
-    weight : how much it counts
+    examples : of which those without a right reading, and with a beat, teach nothing
+    seed : of the first weights, and of what is left out in each epoch
     """
 
-    evidence: NDArray[np.float32]
-    beats: NDArray[np.int64]
-    right: NDArray[np.bool_]
-    beats_right: NDArray[np.bool_]
-    features: Array
-    has_beat: bool
-    weight: float
+    def __init__(self, examples: Sequence[Example], seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._examples = [e for e in examples if e.right.any() or not e.has_beat]
+        count = sum(len(e.evidence) for e in self._examples)
+        self._mean = sum(e.evidence.sum(axis=0, dtype=float) for e in self._examples) / count
+        squares = sum(((e.evidence - self._mean) ** 2).sum(axis=0) for e in self._examples)
+        self._spread = np.sqrt(squares / count) + 1e-3
+        features = np.array([e.features for e in self._examples])
+        # All but the first, which is constant, are centred.
+        self._centre = np.append(0, features[:, 1:].mean(axis=0))
+        self._own_spread = np.append(1, features[:, 1:].std(axis=0) + 1e-6)
+        self._features = torch.tensor((features - self._centre) / self._own_spread, dtype=torch.float32)
+        self._weight = torch.tensor([WEIGHTS[e.kind] for e in self._examples])
+        self._weight /= self._weight.mean()
+        draw = torch.Generator().manual_seed(seed)
+        count = len(self._mean)
+        self._linear = torch.zeros(count, requires_grad=True)
+        self._hidden = (torch.randn(count, UNITS, generator=draw) / count**0.5).requires_grad_()
+        self._bias = torch.zeros(UNITS, requires_grad=True)
+        self._out = (0.1 * torch.randn(UNITS, generator=draw)).requires_grad_()
+        self._no_beat = torch.zeros(features.shape[1], requires_grad=True)
+
+    def run(self) -> Weights:
+        """Fit; the calibration is not."""
+        parameters = [self._linear, self._hidden, self._bias, self._out, self._no_beat]
+        optimiser = torch.optim.Adam(parameters, RATE)
+        steps = EPOCHS * -(-len(self._examples) // BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+        for _ in range(EPOCHS):
+            order = self._random.permutation(len(self._examples))
+            for start in range(0, len(order), BATCH):
+                optimiser.zero_grad()
+                self._loss(order[start : start + BATCH]).backward()
+                optimiser.step()
+                schedule.step()
+        return self._weights()
+
+    def _loss(self, chosen: NDArray[np.int64]) -> torch.Tensor:
+        """Mean negative logarithm of the likelihood of the right readings, and the penalties."""
+        parts = [self._drawn(self._examples[number]) for number in chosen]
+        evidence = torch.from_numpy(np.concatenate([part[0] for part in parts]))
+        right = torch.from_numpy(np.concatenate([part[1] for part in parts]))
+        more = torch.from_numpy(np.concatenate([part[2] for part in parts]))
+        owner = torch.from_numpy(np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts]))
+        scores = evidence @ self._linear + torch.tanh(evidence @ self._hidden + self._bias) @ self._out
+        none = self._features[chosen] @ self._no_beat
+        has_none = torch.tensor([not self._examples[number].has_beat for number in chosen])
+        highest = none.detach().scatter_reduce(0, owner, (scores + more).detach(), "amax")
+        likelihood, none = torch.exp(scores + more - highest[owner]), torch.exp(none - highest)
+        total = none.index_add(0, owner, likelihood)
+        hits = (none * has_none).index_add(0, owner, likelihood * right)
+        loss = (self._weight[chosen] * (total.log() - (hits + 1e-12).log())).mean()
+        sizes = (self._linear**2).sum() + (self._hidden**2).sum() + (self._out**2).sum()
+        return loss + SHRINKAGE * sizes + NO_BEAT_SHRINKAGE * (self._no_beat[1:] ** 2).sum()
+
+    def _drawn(self, example: Example) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+        """Evidence of the readings of right beats and of some others, whether each is right, and what scores gain."""
+        has_right = np.bincount(example.beats, example.right) > 0
+        kept = (has_right | (self._random.random(len(has_right)) < KEPT))[example.beats]
+        evidence = (example.evidence[kept] - self._mean) / self._spread
+        # Those that are kept stand for those that are not.
+        more = np.where(has_right[example.beats[kept]], 0.0, -np.log(KEPT))
+        return evidence.astype(np.float32), example.right[kept], more.astype(np.float32)
+
+    def _weights(self) -> Weights:
+        """Undo the scaling."""
+        linear, hidden, bias, out, no_beat = (
+            part.detach().numpy().astype(float)
+            for part in (self._linear, self._hidden, self._bias, self._out, self._no_beat)
+        )
+        linear, hidden, no_beat = linear / self._spread, hidden / self._spread[:, None], no_beat / self._own_spread
+        no_beat[0] += self._mean @ linear - self._centre @ no_beat
+        return Weights(linear, hidden, bias - self._mean @ hidden, out, no_beat, np.array([1.0, 0.0]))
 
 
-def song(seed: int) -> Recording:
-    """A song, often without drums, sometimes drums or a metronome alone."""
-    random = np.random.default_rng(seed)
-    seconds = float(random.choice([5, 10, 20, 30]))
-    bpm = float(random.uniform(60, 180)) if random.random() < 0.7 else None
-    metronome, drums_only = random.random() < 0.05, random.random() < 0.1
-    beats_per_bar = 4 if metronome or random.random() < 0.88 else 3
-    bars_per_chord = float(random.choice(list(BARS_PER_CHORD), p=list(BARS_PER_CHORD.values())))
-    made = Synthesiser().song(
-        seed,
-        seconds,
-        start=0.0 if random.random() < 0.4 else random.uniform(0, 20),
-        bpm=bpm,
-        drums=drums_only or bool(random.random() < 0.5),
-        beats_per_bar=beats_per_bar,
-        bars_per_chord=bars_per_chord if beats_per_bar == 4 else max(1.0, bars_per_chord),
-    )
-    gains = {name: 10 ** random.uniform(-0.4, 0.2) for name in made.stems}
-    audio = sum(gain * made.stems[name] for name, gain in gains.items())
-    if metronome:
-        audio = np.zeros_like(made.audio)
-        for beat in made.beats:
-            add_hit(audio, "acoustic", "hat", round(beat * SAMPLE_RATE), 1.0)
-    elif drums_only:
-        audio = made.stems["drums"]
-    truth = Truth(made.beats, made.downbeats, f"{made.beats_per_bar}/4", metronome)
-    return Recording(1.0, truth, np.asarray(audio, np.float32), SAMPLE_RATE)
+def fit(examples: Sequence[Example]) -> Weights:
+    """Fit weights by cross-validation: the fits of all folds side by side, calibrated on what each has not learnt.
 
-
-def score(clip: rendered.Clip) -> Recording:
-    """A rendered score."""
-    audio = clip.audio()
-    names = {kind.beats: kind.name for kind in metre.METRES if not kind.is_compound}
-    name = clip.metre if clip.metre == "6/8" else names[clip.beats_per_bar]
-    return Recording(RENDERED_WEIGHT, Truth(clip.beats, clip.downbeats, name), audio.mono, audio.rate)
-
-
-def sound(seed: int) -> Recording:
-    """A sound without a beat."""
-    return Recording(NO_BEAT_WEIGHT, Truth(np.zeros(0), np.zeros(0), ""), unmetrical.sound(seed), SAMPLE_RATE)
-
-
-def examples(recording: Recording) -> tuple[Example | None, Example | None]:
-    """What a recording teaches with the network, and without it; None where it has no pulse at all."""
-    audio = mono(recording.samples, recording.rate)
-    alone = envelopes(audio)
-    network = beats.activations(_network().hear(audio), alone.shape[1])
-    seconds = recording.samples.shape[-1] / recording.rate
-    return _example(np.concatenate([alone, network]), recording, seconds), _example(alone, recording, seconds)
-
-
-@cache
-def _network() -> BeatNet:
-    return BeatNet(packaged.files(BEATNET))
-
-
-def _example(rows: Array, recording: Recording, seconds: float) -> Example | None:
-    possible, truth = beats.possible(rows), recording.truth
-    if not possible:
-        return None
-    near = [f_measure(truth.beats, beats.inside(grid.frames, seconds)) for grid in possible]
-    readings = [(number, reading) for number, grid in enumerate(possible) for reading in metre.readings(grid)]
-    right = [near[number] > _RIGHT and _is_right(reading, truth, seconds) for number, reading in readings]
-    has_beat = len(truth.beats) > 0
-    wide = metre.widened(rows)
-    return Example(
-        np.concatenate([metre.evidence(wide, grid) for grid in possible]).astype(np.float32),
-        np.array([number for number, _ in readings]),
-        np.array(right),
-        np.array(near) > _BEATS_RIGHT,
-        metre_model.features(rows, possible),
-        has_beat,
-        recording.weight,
-    )
-
-
-def _is_right(reading: metre.Reading, truth: Truth, seconds: float) -> bool:
-    """Whether bars are right where beats are."""
-    if truth.any_bar:
-        return True
-    found = beats.inside(reading.downbeats, seconds)
-    return reading.metre.name == truth.metre and f_measure(truth.downbeats, found) > _RIGHT
-
-
-def fit(examples: Sequence[Example], start: Weights) -> Weights:
-    """Fit the weights that maximise the likelihood of the right readings, and then their calibration."""
-    parts = [examples[number::FOLDS] for number in range(FOLDS)]
-    shares, hits = [], []
-    for number, held in enumerate(parts):
-        weights = _fit([e for other, part in enumerate(parts) if other != number for e in part], start)
-        for e in held:
-            by_beats = np.bincount(e.beats, metre_model.softmax(weights, e.evidence, e.features)[0])
+    Prints of each kind of recording the share whose beats are right, or are called none where there are none.
+    """
+    fits, shares, hits = [], [], []
+    right: dict[str, list[bool]] = {}
+    for fold in range(FOLDS):
+        fits.append(Fit([e for e in examples if e.fold != fold], fold).run())
+        for e in (e for e in examples if e.fold == fold):
+            found, none = metre_model.softmax(fits[-1], e.evidence, e.features)
+            by_beats = np.bincount(e.beats, found)
+            is_right = bool(e.near[by_beats.argmax()] > _BEATS_RIGHT)
             if e.has_beat:
                 shares.append(by_beats.max())
-                hits.append(e.beats_right[by_beats.argmax()])
-    return _fit(examples, start)._replace(calibration=_calibration(np.array(shares), np.array(hits)))
+                hits.append(is_right)
+            right.setdefault(e.kind, []).append((none > metre_model.NO_BEAT) != e.has_beat and is_right == e.has_beat)
+    print(", ".join(f"{kind} {np.mean(each):.2f} of {len(each)}" for kind, each in right.items()), flush=True)
+    return mean(fits)._replace(calibration=_calibration(np.array(shares), np.array(hits)))
 
 
-def _fit(examples: Sequence[Example], start: Weights) -> Weights:
-    """Fit all but the calibration; examples in which no reading is right teach nothing."""
-    examples = [e for e in examples if e.right.any() or not e.has_beat]
-    evidence = np.concatenate([e.evidence for e in examples])
-    features = np.array([e.features for e in examples])
-    right = np.concatenate([e.right for e in examples])
-    has_none = np.array([float(not e.has_beat) for e in examples])
-    weight = np.array([e.weight for e in examples]) / sum(e.weight for e in examples)
-    sizes = [len(e.right) for e in examples]
-    starts, owner = np.concatenate([[0], np.cumsum(sizes)[:-1]]), np.repeat(np.arange(len(examples)), sizes)
-    spread = evidence.std(axis=0) + 1e-6
-    # All but the first, which is constant, are scaled and centred.
-    centre, own_spread = np.append(0, features[:, 1:].mean(axis=0)), np.append(1, features[:, 1:].std(axis=0))
-    evidence /= spread
-    features = (features - centre) / own_spread
-    count = evidence.shape[1]
-    origin = np.concatenate([start.readings * spread, np.zeros(features.shape[1])])
-    shrinkage = np.where(np.arange(len(origin)) < count, SHRINKAGE, NO_BEAT_SHRINKAGE)
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        scores, none = evidence @ weights[:count].astype(np.float32), features @ weights[count:]
-        highest = np.maximum(np.maximum.reduceat(scores, starts), none)
-        likelihood, none = np.exp(scores - highest[owner]), np.exp(none - highest)
-        total = np.add.reduceat(likelihood, starts) + none
-        hits = np.add.reduceat(likelihood * right, starts) + none * has_none + 1e-12
-        slope = (likelihood / total[owner] - likelihood * right / hits[owner]) * weight[owner]
-        own_slope = (none / total - none * has_none / hits) * weight
-        gradient = np.concatenate([slope.astype(np.float32) @ evidence, own_slope @ features])
-        away = weights - origin
-        value = float(np.log(total / hits) @ weight) + float(shrinkage @ away**2)
-        return value, gradient + 2 * shrinkage * away
-
-    found = minimize(loss, origin, jac=True, method="L-BFGS-B", options={"maxiter": 150}).x
-    no_beat = found[count:] / own_spread
-    no_beat[0] -= no_beat[1:] @ centre[1:]
-    return Weights(found[:count] / spread, no_beat, start.calibration)
+def mean(fits: Sequence[Weights]) -> Weights:
+    """One model whose scores are the means of those of several."""
+    return Weights(
+        linear=np.mean([fit.linear for fit in fits], axis=0),
+        hidden=np.concatenate([fit.hidden for fit in fits], axis=1),
+        bias=np.concatenate([fit.bias for fit in fits]),
+        out=np.concatenate([fit.out for fit in fits]) / len(fits),
+        no_beat=np.mean([fit.no_beat for fit in fits], axis=0),
+        calibration=fits[0].calibration,
+    )
 
 
 def _calibration(shares: Array, hits: NDArray[np.bool_]) -> Array:
@@ -235,35 +165,31 @@ def _calibration(shares: Array, hits: NDArray[np.bool_]) -> Array:
     return result
 
 
-def recordings() -> Iterator[Recording]:
-    """All recordings to learn from."""
-    yield from map(song, SEEDS)
-    yield from map(score, rendered.load(rendered.TRAINING))
-    yield from map(sound, SOUNDS)
+def write(found: dict[str, Weights]) -> None:
+    """Write the weights of both models."""
+    rounded = {
+        name: {part: np.round(numbers, 4).tolist() for part, numbers in weights._asdict().items()}
+        for name, weights in found.items()
+    }
+    # A line for each feature.
+    PLACE.write_text(json.dumps(rounded).replace("], [", "],\n[").replace('], "', '],\n"') + "\n")
 
 
 def main() -> None:
     """Fit both models and write their weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where what is heard of recordings is kept")
     options = parser.parse_args()
-    started = metre_model.weights()
+    options.folder.mkdir(parents=True, exist_ok=True)
     with Pool(options.processes) as pool:
-        learned = list(pool.imap(examples, recordings(), chunksize=8))
+        hear = partial(metre_examples.examples, folder=options.folder)
+        learned = list(pool.imap(hear, metre_recordings.makers(), chunksize=8))
     found = {}
-    for number, name in enumerate(metre_model.MODELS):
-        usable = [both[number] for both in learned]
-        found[name] = fit([e for e in usable if e], started[name])
+    for number, name in enumerate(MODELS):
+        print(name)
+        found[name] = fit([e for both in learned if (e := both[number])])
     write(found)
-
-
-def write(found: dict[str, Weights]) -> None:
-    """Write the weights of both models."""
-    rounded = {
-        name: {part: [round(float(n), 4) for n in numbers] for part, numbers in weights._asdict().items()}
-        for name, weights in found.items()
-    }
-    PLACE.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 if __name__ == "__main__":

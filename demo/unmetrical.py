@@ -1,6 +1,7 @@
 """Sounds without a beat, from which the beat tracker learns what none is: speech, drones, calls, irregular notes.
 
-Speech is made of the prompts of Debian's packages `asterisk-core-sounds-LANGUAGE-wav`, spoken by people.
+Speech is made of the prompts of Debian's packages `asterisk-core-sounds-LANGUAGE-wav`, spoken by people, in all of
+LANGUAGES, so that a number always makes the same sound.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ Audio = NDArray[np.float32]
 Random = np.random.Generator
 Kind = Callable[[Random], Audio]
 PROMPTS = Path("/usr/share/asterisk/sounds")
+LANGUAGES = ("en", "es", "fr", "it", "ru")
 _PROMPT_RATE = 8000
 _DRUMS = ("kick", "snare", "hat")
 
@@ -29,7 +31,7 @@ def sound(seed: int) -> Audio:
     Raises
     ------
     FileNotFoundError
-        There are no prompts of which to make speech.
+        A language has no prompts of which to make speech.
     """
     random = np.random.default_rng(seed)
     kinds: tuple[Kind, ...] = (speech, speech, tones, noise, calls, pads, notes)
@@ -38,10 +40,11 @@ def sound(seed: int) -> Audio:
 
 def speech(random: Random) -> Audio:
     """Prompts in one language one after another, with pauses; some with noise, some in a room."""
-    folders = sorted(path for path in PROMPTS.glob("*") if path.is_dir()) if PROMPTS.is_dir() else []
-    if not folders:
-        raise FileNotFoundError(f"{PROMPTS} has no prompts: run `apt-get install asterisk-core-sounds-en-wav`")
-    files = sorted(folders[int(random.integers(len(folders)))].rglob("*.wav"))
+    language = LANGUAGES[int(random.integers(len(LANGUAGES)))]
+    files = sorted((PROMPTS / language).rglob("*.wav"))
+    if not files:
+        package = f"asterisk-core-sounds-{language}-wav"
+        raise FileNotFoundError(f"{PROMPTS} has no prompts in '{language}': run `apt-get install {package}`")
     seconds, parts = random.uniform(6, 25), [np.zeros(1, np.float32)]
     while sum(map(len, parts)) < seconds * _PROMPT_RATE:
         prompt, _ = soundfile.read(files[int(random.integers(len(files)))], dtype="float32")

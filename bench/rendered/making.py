@@ -75,7 +75,7 @@ def make(number: int, folder: Path) -> Clip:
     samples = mixing.mixed(rendered)
     samples = samples[round(plan.start * RATE) :] if plan.start > 0 else np.pad(samples, (round(-plan.start * RATE), 0))
     samples = samples[: round(plan.seconds * RATE)]
-    samples, sound = _spoiled(samples, random)
+    samples, sound = spoiled(samples, random)
     beats = playing.seconds(np.arange(plan.score.beats + 1.0)) - plan.start
     # A beat on the clip's end is no longer inside.
     inside = (beats >= 0) & (beats < plan.seconds - 0.03)
@@ -198,7 +198,7 @@ def _groups(
     return groups, [note for note, _ in lead], [note for note, _ in low]
 
 
-def _spoiled(samples: mixing.Samples, random: np.random.Generator) -> tuple[mixing.Samples, dict[str, float]]:
+def spoiled(samples: mixing.Samples, random: np.random.Generator) -> tuple[mixing.Samples, dict[str, float]]:
     """Do to the sound some of what recordings do; returns what was done."""
     done: dict[str, float] = {}
     if random.random() < 0.6:

@@ -1,14 +1,17 @@
 """Tempo, beats and bars of a recording."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import scipy  # submodules are imported on first use
+from numpy.typing import NDArray
 
 from musicgen_service.analysis import local_tempo, metre, metre_model, pulse
-from musicgen_service.analysis.envelopes import FRAME_RATE, RATE, envelopes, mono
+from musicgen_service.analysis.envelopes import FRAME_RATE, HOP, RATE, envelopes, mono
+from musicgen_service.analysis.metre_evidence import Sound
+from musicgen_service.analysis.metre_model import Heard
 
 MIN_SECONDS = 1.0
 MIN_BEATS = 8  # fewer may be evenly spaced by chance
@@ -22,8 +25,10 @@ _MAX_ALTERNATIVES, _MIN_ALTERNATIVE = 4, 0.005
 _SILENCE = 1e-3  # of the peak: -60 dB
 _MIN_SILENCE = 1.0  # seconds: beats go on through shorter rests
 _PEAK_SAMPLES = 512
+_LONGEST_LOOP = 12.0  # seconds
 _ACTIVATION = 8.0  # onsets are up to so many times their mean
 
+Array = NDArray[np.float64]
 Network = Callable[[np.ndarray], np.ndarray]
 """From float32 ``[samples]`` at RATE, peak 1, to the probabilities of a beat that is no downbeat and of a downbeat,
 ``[2, frames]``, NETWORK_RATE times per second."""
@@ -90,10 +95,7 @@ def track(
     seconds = np.shape(samples)[-1] / sample_rate
     if seconds < MIN_SECONDS or not audio.any():
         return BeatGrid()
-    rows = envelopes(audio)
-    if network:
-        rows = np.concatenate([rows, activations(network(audio), rows.shape[1])])
-    candidates = metre_model.candidates(rows, possible(rows, tempo), tempo)
+    candidates = metre_model.candidates(possible(hear(audio, network), len(audio) / HOP, tempo), tempo)
     if not candidates:
         return BeatGrid()
     best, *others = candidates
@@ -115,6 +117,50 @@ def track(
             if other.probability > _MIN_ALTERNATIVE
         ),
     )
+
+
+def hear(audio: NDArray[np.float32], network: Network | None) -> list[Array]:
+    """Envelopes and activations of a recording, and, if it is short, of it repeated, since it may be a loop.
+
+    Parameters
+    ----------
+    audio : ``[samples]`` at RATE, peak 1
+    network : see `track`
+
+    Returns
+    -------
+    ``[rows, frames]`` each
+    """
+    sounds = [audio]
+    if len(audio) < _LONGEST_LOOP * RATE:
+        sounds.append(np.tile(audio, int(np.ceil(_LONGEST_LOOP * RATE / len(audio)))))
+    heard = [envelopes(sound) for sound in sounds]
+    if not network:
+        return heard
+    return [
+        np.concatenate([rows, activations(network(sound), rows.shape[1])])
+        for rows, sound in zip(heard, sounds, strict=True)
+    ]
+
+
+def possible(heard: Sequence[Array], length: float, tempo: float | None = None) -> list[Heard]:
+    """Find possible beats.
+
+    Parameters
+    ----------
+    heard : what `hear` returns
+    length : of the recording, in frames
+    tempo : the expected tempo, if any
+    """
+    once, *repeated = heard
+    onsets = _MIX[: len(once)] @ once
+    sound = Sound.of(once, onsets)
+    result = [Heard(sound, sound, metre.possible_beats(_pulses(onsets, tempo), sound.regularity[0]))]
+    for rows in repeated:
+        onsets = _MIX[: len(rows)] @ rows
+        loop = Sound.of(rows, onsets)
+        result.append(Heard(loop, sound, metre.beats_of_loop(onsets, length, loop.regularity[0])))
+    return result
 
 
 def tempo_of(beats: np.ndarray) -> float:
@@ -149,9 +195,8 @@ def _sounding(audio: np.ndarray, times: np.ndarray) -> np.ndarray:
     return result
 
 
-def possible(rows: np.ndarray, tempo: float | None = None) -> list[metre.Beats]:
-    """Find possible beats from `envelopes` and `activations`, some of them near an expected tempo."""
-    onsets = _MIX[: len(rows)] @ rows
+def _pulses(onsets: Array, tempo: float | None) -> list[Array]:
+    """Ticks of possible pulses, in frames, some of them near an expected tempo."""
     periods = pulse.periods(onsets, tempo)
     if not periods:
         return []
@@ -160,8 +205,7 @@ def possible(rows: np.ndarray, tempo: float | None = None) -> list[metre.Beats]:
     for steady, ticks in zip(list(pulses), drifting, strict=True):
         if len(ticks) >= _MIN_DRIFTING and _strength(onsets, ticks) > _DRIFT_GAIN * _strength(onsets, steady):
             pulses.append(pulse.smooth(ticks, _SMOOTHING))
-    low_and_heard = rows[[0, *range(len(_MIX) - 2, len(rows) - 1)]]
-    return metre.possible_beats(onsets, low_and_heard, [ticks for ticks in pulses if len(ticks) > 1])
+    return [ticks for ticks in pulses if len(ticks) > 1]
 
 
 def _strength(onsets: np.ndarray, ticks: np.ndarray) -> float:

@@ -18,25 +18,49 @@ from numpy.typing import NDArray
 from musicgen_service.analysis import metre
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import Beats, Metre, Reading
+from musicgen_service.analysis.metre_evidence import Evidence, Sound
 
 Array = NDArray[np.float64]
-_EXPECTED, _EXPECTED_OCTAVES = 8.0, 0.04
+_EXPECTED, _EXPECTED_OCTAVES = 12.0, 0.04
 """Score that an expected tempo adds to a reading at that tempo, and the width of the tolerance in octaves."""
 MODELS = ("with network", "alone")
-_USUAL_TEMPO, _UNUSUAL = 110.0, 8.0
-"""Tempo of most music, in beats per minute, and the score that a reading loses an octave from there, growing with the
-square. The weights are fitted on songs of all tempi alike; these two are chosen: with them 7 instead of 2 of the ten
-tempi known in tests/data/real are right, for 4 points of F-measure on rendered scores."""
-_NO_BEAT = 0.8  # probability from which there is none
+NO_BEAT = 0.5  # probability from which there is none
+_QUANTILES = (0.8, 0.9, 0.97)
 _SAME_BEATS = 0.07  # seconds between the beats of two pulses that are the same
 
 
 class Weights(NamedTuple):
-    """Fitted numbers: of the features of readings, of those of recordings, and of the calibration of probabilities."""
+    """Fitted numbers.
 
-    readings: Array
+    Attributes
+    ----------
+    linear : of the features of readings, ``[features]``
+    hidden, bias, out : of a hidden layer beside it, ``[features, units]``, ``[units]``, ``[units]``
+    no_beat : of the features of recordings
+    calibration : slope and offset of the log-odds of probabilities
+    """
+
+    linear: Array
+    hidden: Array
+    bias: Array
+    out: Array
     no_beat: Array
     calibration: Array
+
+
+class Heard(NamedTuple):
+    """A recording as it is heard: as it is, or repeated.
+
+    Attributes
+    ----------
+    sound : what the evidence is taken from
+    once : the recording as it is
+    possible : the possible beats
+    """
+
+    sound: Sound
+    once: Sound
+    possible: Sequence[Beats]
 
 
 @dataclass(frozen=True)
@@ -65,41 +89,51 @@ class Candidate:
         return self.reading.metre
 
 
-def features(rows: Array, pulses: Sequence[Beats]) -> Array:
-    """Compute the features of a recording that tell whether it has a beat.
+def features(heard: Sequence[Heard]) -> Array:
+    """Compute the features of a recording that tell whether it has a beat."""
+    once = heard[0].once
+    rows, network = once.rows, once.network[:1]  # absent where no network has listened
+    regularity = [_regularity(one) for one in heard]
+    repeated = regularity[1][-1] if len(heard) > 1 else np.zeros(len(once.regularity))
+    return np.array([1.0, *regularity[0][-1], *regularity[0][-6:].mean(axis=0), *repeated, float(len(heard) > 1),
+                     np.log(rows.shape[1] / FRAME_RATE), rows[:3].std(), *rows[: len(BANDS)].std(axis=1),
+                     *network.mean(axis=1), *network.std(axis=1), *np.quantile(network, _QUANTILES, axis=1).ravel(),
+                     *np.log1p(once.rates)])  # fmt: skip
 
-    Parameters
-    ----------
-    rows : ``[rows, frames]``, not widened
-    """
-    regularity = np.sort([beats.regularity for beats in pulses], axis=0)
-    network = rows[len(BANDS) : len(BANDS) + 1]  # absent where no network has listened
-    return np.array([1.0, *regularity[-1], *regularity[-6:].mean(axis=0), np.log(rows.shape[1] / FRAME_RATE),
-                     rows[:3].std(), *network.mean(axis=1), *network.std(axis=1)])  # fmt: skip
+
+def _regularity(heard: Heard) -> Array:
+    """Regularity at the tempi of possible beats, ascending, ``[beats, kinds]``; zeros where there are none."""
+    found = [heard.sound.regularity_at(beats.tempo) for beats in heard.possible]
+    return np.sort(found or [np.zeros(len(heard.sound.regularity))], axis=0)
 
 
-def candidates(rows: Array, pulses: Sequence[Beats], tempo: float | None) -> list[Candidate]:
+def evidence(heard: Sequence[Heard]) -> Array:
+    """Compute the features of all readings of all possible beats, ``[readings, features]``."""
+    parts = [Evidence(one.sound, one.once) for one in heard]
+    return np.concatenate([part.of(beats) for part, one in zip(parts, heard, strict=True) for beats in one.possible])
+
+
+def candidates(heard: Sequence[Heard], tempo: float | None) -> list[Candidate]:
     """Rank possible beats, the most probable first; none where "no beat" is more probable than beats.
 
     Parameters
     ----------
-    rows : ``[rows, frames]`` from `envelopes`, and those of a network where one has listened
-    pulses : the possible beats
+    heard : the recording as it is, and repeated
     tempo : the expected tempo, if any
     """
+    pulses = [beats for one in heard for beats in one.possible]
     if not pulses:
         return []
-    fitted = weights()[MODELS[len(rows) == len(BANDS)]]
-    wide = metre.widened(rows)
-    evidence = np.concatenate([metre.evidence(wide, beats) for beats in pulses])
-    of_recording = features(rows, pulses)
-    _, none = softmax(fitted, evidence, of_recording)
-    if none > _NO_BEAT:
+    fitted = weights()[MODELS[len(heard[0].once.rows) == len(BANDS)]]
+    found = evidence(heard)
+    of_recording = features(heard)
+    _, none = softmax(fitted, found, of_recording)
+    if none > NO_BEAT:
         return []
-    of_beats: NDArray[np.intp] = np.repeat(np.arange(len(pulses)), len(evidence) // len(pulses))
+    of_beats: NDArray[np.intp] = np.repeat(np.arange(len(pulses)), len(found) // len(pulses))
     tempi = np.array([beats.tempo for beats in pulses])
-    bonus = _expectation(tempi, tempo) if tempo else -_UNUSUAL * np.log2(tempi / _USUAL_TEMPO) ** 2
-    shares, _ = softmax(fitted, evidence, of_recording, bonus[of_beats])
+    bonus = _expectation(tempi, tempo) if tempo else np.zeros(len(tempi))
+    shares, _ = softmax(fitted, found, of_recording, bonus[of_beats])
     by_beats = np.bincount(of_beats, shares).astype(float)
     groups = sorted(_same(pulses, by_beats), key=lambda group: -by_beats[group].sum())
     totals = [float(by_beats[group].sum()) for group in groups]
@@ -119,9 +153,15 @@ def softmax(
     weights: Weights, evidence: NDArray[np.floating], features: Array, bonus: Array | float = 0.0
 ) -> tuple[Array, float]:
     """Probabilities, before calibration, of readings with this evidence, and of "no beat"."""
-    scores = np.append(evidence @ weights.readings + bonus, features @ weights.no_beat)
-    shares: Array = scipy.special.softmax(scores)
+    every = np.append(scores(weights, evidence) + bonus, features @ weights.no_beat)
+    shares: Array = scipy.special.softmax(every)
     return shares[:-1], float(shares[-1])
+
+
+def scores(weights: Weights, evidence: NDArray[np.floating]) -> Array:
+    """Scores of readings with this evidence: what they compete with in the softmax."""
+    result: Array = evidence @ weights.linear + np.tanh(evidence @ weights.hidden + weights.bias) @ weights.out
+    return result
 
 
 def log_odds(shares: Array) -> Array:

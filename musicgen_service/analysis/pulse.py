@@ -69,15 +69,19 @@ class _Spectrum:
         return float(periods[np.argmax(total)])
 
 
-def steady(onsets: Array, period: float) -> Array:
-    """Compute the times (fractional frames) of an even grid through the recording, where it meets the onsets best."""
+def phase(onsets: Array, period: float) -> float:
+    """The first tick, in frames, of the even grid of a period that meets the onsets best."""
     frames = len(onsets)
     offsets = np.arange(0, period, 0.5)
     grids = offsets[:, None] + period * np.arange(int(frames / period) + 1)
     inside = grids < frames
     strength = np.where(inside, np.interp(grids, np.arange(frames), onsets), 0).sum(axis=1)
-    best = int(np.argmax(strength / np.maximum(inside.sum(axis=1), 1)))
-    return _straight(onsets, grids[best][inside[best]])
+    return float(offsets[np.argmax(strength / np.maximum(inside.sum(axis=1), 1))])
+
+
+def steady(onsets: Array, period: float) -> Array:
+    """Compute the times (fractional frames) of an even grid through the recording, where it meets the onsets best."""
+    return _straight(onsets, np.arange(phase(onsets, period), len(onsets), period))
 
 
 def _straight(onsets: Array, grid: Array) -> Array:

@@ -116,6 +116,14 @@ def test_beats_fall_on_the_bass_drum_and_not_on_the_brighter_sounds_between() ->
     assert np.abs(grid.beats - np.arange(len(grid.beats)) * 60 / 148).max() < 0.07
 
 
+@pytest.mark.parametrize(("name", "tempo"), [("loop_garzul", 120), ("loop_mehackit1", 97)])
+def test_loops_of_one_bar_and_more_are_heard_as_loops(name: str, tempo: float) -> None:
+    audio = recording(name)
+    grid = own()(audio.samples, audio.rate, None)
+    assert grid.tempo == pytest.approx(tempo, rel=0.01)
+    assert len(grid.beats) == round(audio.seconds * tempo / 60) and grid.beats[-1] < audio.seconds
+
+
 @pytest.mark.parametrize("damage", ["cut", "a web page", "other tensors", "code"])
 def test_unloadable_checkpoint_is_not_used_and_a_note_says_so(damage: str, tmp_path: Path) -> None:
     class Harmful:
