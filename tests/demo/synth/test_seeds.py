@@ -1,6 +1,6 @@
 """Songs for evaluation are never used for training."""
 
-from demo import fit_metre
+from demo import metre_recordings
 from demo.synth import seeds
 from demo.training.recipe import FULL
 from demo.training.train_codec import BATCH
@@ -12,7 +12,7 @@ def test_ranges_of_seeds_do_not_overlap() -> None:
         (seeds.QUANTISER, FULL.quantiser_clips),
         (seeds.LANGUAGE_MODEL, FULL.shards * FULL.shard_songs),
         (seeds.DRUMS_ALONE, FULL.shards * FULL.shard_songs),
-        (seeds.BEAT_TRACKER, max(fit_metre.SEEDS) + 1 - seeds.BEAT_TRACKER),
+        (seeds.BEAT_TRACKER, max(metre_recordings.SONGS, metre_recordings.GROOVES)),
     ]
     ends = [first + count for first, count in ranges]
     assert all(end <= first for end, (first, _) in zip(ends, [*ranges[1:], (seeds.HELD_BACK, 0)], strict=True))
