@@ -63,15 +63,23 @@ class Maker(NamedTuple):
 
 
 def makers() -> Iterator[Maker]:
-    """All recordings."""
+    """All recordings.
+
+    Raises
+    ------
+    FileNotFoundError
+        Some of the rendered scores have not been made.
+    """
+    clips = {int(clip.name): clip for clip in rendered.load()}
+    if not clips.keys() >= set(range(SCORES)):
+        raise FileNotFoundError(f"there are fewer clips than {SCORES}: run `python -m bench.rendered --clips {SCORES}`")
     for kind, make, count in (("song", song, SONGS), ("groove", groove, GROOVES), ("sound", sound, SOUNDS)):
         for number in range(count):
             yield Maker(kind, number, partial(make, number))
-    for clip in rendered.load(rendered.TRAINING):
-        if int(clip.name) >= SCORES:
-            continue
-        yield Maker("score", int(clip.name), partial(score, clip))
-        yield Maker("part", int(clip.name), partial(part_of_score, clip))
+    for number in range(SCORES):
+        if clips[number].split == rendered.TRAINING:
+            yield Maker("score", number, partial(score, clips[number]))
+            yield Maker("part", number, partial(part_of_score, clips[number]))
 
 
 def song(number: int) -> Recording:

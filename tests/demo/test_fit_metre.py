@@ -66,3 +66,9 @@ def test_what_was_heard_is_not_made_again(tmp_path: Path) -> None:
     first, again = (examples(Maker("song", 9_001, make), tmp_path)[0] for _ in range(2))
     assert len(made) == 1 and first is not None and again is not None
     assert np.array_equal(first.evidence, again.evidence) and np.array_equal(first.right, again.right)
+
+
+def test_scores_are_rendered_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metre_recordings.rendered, "load", list)
+    with pytest.raises(FileNotFoundError, match=f"run `python -m bench.rendered --clips {metre_recordings.SCORES}`"):
+        next(metre_recordings.makers())
