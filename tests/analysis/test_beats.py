@@ -53,7 +53,7 @@ def test_songs_of_every_style_are_tracked() -> None:
 
 def test_chords_may_last_two_bars() -> None:
     read = [(song, track(song.audio, SAMPLE_RATE)) for song in songs(bars_per_chord=2)]
-    assert np.mean([mir_eval.beat.f_measure(song.beats, grid.beats) for song, grid in read]) >= 0.8
+    assert np.mean([mir_eval.beat.f_measure(song.beats, grid.beats) for song, grid in read]) >= 0.75
     assert np.mean([mir_eval.beat.f_measure(song.downbeats, grid.downbeats) for song, grid in read]) >= 0.8
 
 
