@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import rendered
 from demo import fit_metre, metre_recordings
 from demo.metre_examples import Example, examples
 from demo.metre_recordings import Maker
@@ -69,6 +70,6 @@ def test_what_was_heard_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_scores_are_rendered_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metre_recordings.rendered, "load", list)
+    monkeypatch.setattr(rendered, "load", list)
     with pytest.raises(FileNotFoundError, match=f"run `python -m bench.rendered --clips {metre_recordings.SCORES}`"):
         next(metre_recordings.makers())
