@@ -4,16 +4,21 @@ Every function returns an outcome instead of raising, as errors of the service c
 """
 
 import functools
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 
 _INPUT = "input_audio"
+
+# anyio removes it from the child where the gateway's was not read from a file, and libraries look for it.
+sys.modules.setdefault("__main__", ModuleType("__main__"))
 
 
 @dataclass(frozen=True)

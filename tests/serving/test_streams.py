@@ -94,7 +94,7 @@ def test_audio_comes_while_it_is_made(client: httpx.Client, cog: FakeCog) -> Non
     assert received == wav()
     found = ended(client, "live")
     assert found["status"] == "succeeded" and found["output"][0].startswith(f"{client.base_url}/files/")
-    assert cog.requests[0]["context"].keys() == {"audio_ticket", "audio_required"}
+    assert cog.requests[0]["context"].keys() == {"audio_ticket", "audio_required", "traceparent"}
 
 
 def test_mp3_has_no_length(client: httpx.Client, cog: FakeCog) -> None:

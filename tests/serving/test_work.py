@@ -103,6 +103,7 @@ def test_a_prediction_that_runs_too_long_is_ended() -> None:
         with posted(gateway, client, "endless", "slow") as replies:
             pass
         assert [reply.status_code for reply in replies] == [504, 504]
+        wait_until(lambda: not gateway.unfinished)
         with posted(gateway, client, "endless", "a") as replies:
             pass
         assert [reply.status_code for reply in replies] == [504, 200]
