@@ -79,8 +79,7 @@ def _servers(folder: Path) -> Iterator[tuple[Server, Server]]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     plain = {"PATH": path, "COG_PREDICT_TYPE_STUB": "predict.py:Predictor", "COG_MAX_CONCURRENCY": "8"}
     command = ["-m", "cog.server.http", "--host", "127.0.0.1"]
-    unlimited = {f"MUSICGEN_{name}_PER_MINUTE": "1000000" for name in ("REQUESTS", "AUDIO_SECONDS")}
-    served = {"PYTHONPATH": str(PROJECT)} | unlimited
+    served = {"PYTHONPATH": str(PROJECT)}
     with (
         serving(command, folder, folder / "plain", **plain) as cog,
         serving(["-c", SERVE, "--port"], folder, folder / "served", **served) as gateway,
