@@ -12,6 +12,8 @@ BEATS_PER_BAR = 4
 """Default when the metre is unknown."""
 _MAX_TEMPO_DEVIATION = 0.04
 """Maximum relative deviation of a cut's tempo from the recording's: more indicates a missed beat."""
+_BARS = (2, 3, 4)
+"""Beats per bar of loops: other metres that are heard in generated music are mistakes more often than not."""
 MIN_CONFIDENCE = 0.05
 """Confidence below which the beats of generated music are not used: noise rarely reaches it, and quiet music without
 drums, whose tempo is known from the request, may have no more."""
@@ -63,7 +65,7 @@ def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float) -> li
     octave = _octave(grid.tempo / bpm)
     if octave is None or grid.confidence < MIN_CONFIDENCE:
         return []
-    per_bar = grid.beats_per_bar or BEATS_PER_BAR
+    per_bar = grid.beats_per_bar if grid.beats_per_bar in _BARS else BEATS_PER_BAR
     beats = max_beats(bpm, max_seconds, per_bar)
     while True:
         found = [_cut(grid, first, beats, octave, available) for first in grid.downbeats]

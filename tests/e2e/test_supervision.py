@@ -83,7 +83,11 @@ import os, sys
 from musicgen_service.serving import cog_server, prediction, supervisor
 supervisor.STUCK_AFTER = 1.0
 keys = iter((f"long-{os.getpid()}", f"lost-{os.getpid()}"))
-prediction.secrets.token_hex = lambda count: next(keys, os.urandom(count).hex())
+made = prediction.Prediction.__init__
+def named(self, *arguments, **options):
+    made(self, *arguments, **options)
+    self.key = next(keys, self.key)
+prediction.Prediction.__init__ = named
 cog_server.serve("127.0.0.1", int(sys.argv[2]))
 """
 
