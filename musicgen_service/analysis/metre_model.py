@@ -127,13 +127,13 @@ def candidates(heard: Sequence[Heard], tempo: float | None) -> list[Candidate]:
     fitted = weights()[MODELS[len(heard[0].once.rows) == len(BANDS)]]
     found = evidence(heard)
     of_recording = features(heard)
-    _, none = softmax(fitted, found, of_recording)
+    shares, none = softmax(fitted, found, of_recording)
     if none > NO_BEAT:
         return []
     of_beats: NDArray[np.intp] = np.repeat(np.arange(len(pulses)), len(found) // len(pulses))
-    tempi = np.array([beats.tempo for beats in pulses])
-    bonus = _expectation(tempi, tempo) if tempo else np.zeros(len(tempi))
-    shares, _ = softmax(fitted, found, of_recording, bonus[of_beats])
+    if tempo:
+        bonus = _expectation(np.array([beats.tempo for beats in pulses]), tempo)
+        shares, _ = softmax(fitted, found, of_recording, bonus[of_beats])
     by_beats = np.bincount(of_beats, shares).astype(float)
     groups = sorted(_same(pulses, by_beats), key=lambda group: -by_beats[group].sum())
     totals = [float(by_beats[group].sum()) for group in groups]

@@ -114,13 +114,16 @@ def _beginning(
     """
     needed = _FIRST_SIZES[0] + model.lookahead
     parts: list[torch.Tensor] = []
-    moments: list[float] = []
+    known = frames = 0  # in all, and of them those after the first part
+    began = seconds = 0.0
     for part in arriving:
+        if parts:
+            frames += part.shape[-1]
+            seconds = time.monotonic() - began
+        else:
+            began = time.monotonic()
         parts.append(part)
-        moments.append(time.monotonic())
-        known = sum(part.shape[-1] for part in parts[:needed])
+        known += part.shape[-1]
         if known >= needed and listener.is_listening:
             break
-    frames = sum(part.shape[-1] for part in parts[1:])
-    seconds = moments[-1] - moments[0] if moments else 0.0
     return parts, frames / model.frame_rate / seconds if frames and seconds else None

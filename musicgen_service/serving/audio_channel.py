@@ -4,7 +4,6 @@ Messages have a length of four bytes before them. The first one is a JSON object
 will. Then comes the audio, encoded, and an empty message when it is complete.
 """
 
-import os
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from musicgen_service.audio import streamed
 from musicgen_service.listener import Sound
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.serving import json_text
+from musicgen_service.serving.unix_sockets import address
 
 TICKET, REQUIRED = "audio_ticket", "audio_required"
 """Entries of Cog's context of a prediction: the ticket of its audio, and whether it is for its audio alone."""
@@ -25,8 +25,6 @@ TICKET_BYTES = 32
 LENGTH_BYTES = 4
 MAX_MESSAGE = 2**18
 """Maximum bytes of a message."""
-_MAX_ADDRESS = 100
-"""Maximum bytes of a socket's address; systems take a few more."""
 LISTEN = b"\n"
 """What the gateway sends when somebody listens."""
 _POLL_MILLISECONDS = 50
@@ -136,19 +134,6 @@ class AudioChannel:
                     rest = rest[self._connection.send(rest) :]
             except OSError:
                 self.close()
-
-
-@contextmanager
-def address(path: Path) -> Iterator[str]:
-    """Yield the address of a socket; the system takes short ones only, whatever the folder's path is."""
-    if len(os.fsencode(path)) <= _MAX_ADDRESS:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 def _connected(path: Path, ticket: str) -> socket.socket | None:

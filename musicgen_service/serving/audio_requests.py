@@ -1,10 +1,8 @@
 """Routes that work on recordings, in a child process."""
 
-import asyncio
 import secrets
 import shutil
-from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from musicgen_service.audio.encoding import FORMATS
-from musicgen_service.inputs import served_files
 from musicgen_service.serving import audio_tasks, bodies, clients
 from musicgen_service.serving.audio_tasks import Outcome
 from musicgen_service.serving.audio_worker import AudioWorker
 from musicgen_service.serving.files import Files
+from musicgen_service.serving.hang_ups import unless_hung_up
 from musicgen_service.serving.refusals import Refusal, reply
 
 _INPUT = "input_audio"
@@ -37,7 +35,8 @@ class AudioRequests:
         self._memory = memory
         self._files = kept
         self._worker = AudioWorker()
-        self._tasks = Counter[str]()
+        sentence = "You have too many recordings to be worked on: wait for one to end."
+        self._at_once = clients.AtOnce(_MAX_OF_CLIENT, sentence, retry_after=5)
 
     async def analyse(self, request: Request) -> Response:
         """Answer `POST /analyse`."""
@@ -45,8 +44,7 @@ class AudioRequests:
             inputs = body.get("input") if isinstance(body, dict) else None
             if not isinstance(inputs, dict) or inputs.keys() != {_INPUT} or not isinstance(inputs[_INPUT], str):
                 raise Refusal(422, f'The body must be {{"input": {{"{_INPUT}": ...}}}}, an http(s) URL or a data URI.')
-            own = served_files.split(inputs[_INPUT])
-            source = (own and self._files.find(*own)) or inputs[_INPUT]
+            source = self._files.at_url(inputs[_INPUT]) or inputs[_INPUT]
             return reply(200, await self._work(request, audio_tasks.analyse, source))
 
     async def convert(self, request: Request, file: Path, wanted: str) -> Path:
@@ -78,33 +76,5 @@ class AudioRequests:
 
     async def _work(self, request: Request, task: Callable[..., Outcome], *arguments: Any) -> Any:
         """Have a task carried out for a client, which may have a few of them at a time."""
-        client = clients.owner(request)
-        if self._tasks[client] >= _MAX_OF_CLIENT:
-            raise Refusal(429, "You have too many recordings to be worked on: wait for one to end.", retry_after=5)
-        self._tasks[client] += 1
-        try:
-            return await _unless_gone(request, self._worker.run(task, *arguments))
-        finally:
-            self._tasks[client] -= 1
-            if not self._tasks[client]:
-                del self._tasks[client]
-
-
-async def disconnected(request: Request) -> None:
-    """Wait until the client of a request, whose body has been read, disconnects."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of work that is cancelled when the client disconnects."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(disconnected(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Refusal(400, "The client has disconnected.")
-        return await task
-    finally:
-        task.cancel()
-        gone.cancel()
+        with self._at_once.one_more(clients.owner(request)):
+            return await unless_hung_up(request.receive, self._worker.run(task, *arguments))

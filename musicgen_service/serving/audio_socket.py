@@ -5,9 +5,10 @@ import secrets
 import socket
 
 from musicgen_service import folders
-from musicgen_service.serving.audio_channel import REQUIRED, TICKET, TICKET_BYTES, address
+from musicgen_service.serving.audio_channel import REQUIRED, TICKET, TICKET_BYTES
 from musicgen_service.serving.bodies import Memory
 from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.unix_sockets import address
 
 PREFIX = "musicgen-audio-"
 MAX_BYTES = 2 * 10**9

@@ -1,13 +1,54 @@
-"""Who a request comes from."""
+"""Who a request comes from, and how much may go on for each client."""
 
 import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.requests import Request
 from starlette.types import Scope
 
+from musicgen_service.serving.refusals import Refusal
+
 _NETWORK = 64
 """Bits of an IPv6 address that one client keeps."""
 _KEY_NAME = "key_name"
+
+
+class AtOnce:
+    """Limits how many things of one client may go on at the same time.
+
+    Parameters
+    ----------
+    maximum : of one client
+    sentence : what a client is told that has so many
+    retry_after : seconds after which it may try again
+    """
+
+    def __init__(self, maximum: int, sentence: str, retry_after: int) -> None:
+        self._maximum = maximum
+        self._sentence = sentence
+        self._retry_after = retry_after
+        self._going_on = Counter[str]()
+
+    @contextmanager
+    def one_more(self, client: str) -> Iterator[None]:
+        """Count something of a client for the block.
+
+        Raises
+        ------
+        Refusal
+            When there would be too many.
+        """
+        if self._going_on[client] >= self._maximum:
+            raise Refusal(429, self._sentence, retry_after=self._retry_after)
+        self._going_on[client] += 1
+        try:
+            yield
+        finally:
+            self._going_on[client] -= 1
+            if not self._going_on[client]:
+                del self._going_on[client]
 
 
 def owner(request: Request) -> str:

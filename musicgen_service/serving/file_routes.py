@@ -54,7 +54,7 @@ class FileRoutes:
         """
         for name, value in inputs.items():
             is_own = isinstance(value, str) and value.startswith(f"{base_url(request)}{served_files.PREFIX}")
-            if is_own and not ((found := served_files.split(value)) and self._files.find(*found)):
+            if is_own and self._files.at_url(value) is None:
                 sentence = f"{name} is no file of this service, or it was made too long ago."
                 raise Refusal(422, sentence, [{"loc": ["body", "input", name], "msg": sentence, "type": "value_error"}])
 

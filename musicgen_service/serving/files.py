@@ -133,6 +133,11 @@ class Files:
         token, _, name = address.removeprefix(served_files.PREFIX).partition("/")
         return self.find(token, name)
 
+    def at_url(self, url: str) -> Path | None:
+        """The file at an http(s) address of the service."""
+        found = served_files.split(url)
+        return self.find(*found) if found else None
+
     def remove(self, token: str) -> None:
         """Remove the files of a prediction, or an upload."""
         shutil.rmtree(self.folder / token, ignore_errors=True)

@@ -14,6 +14,7 @@ from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.serving import json_text
 from musicgen_service.serving.files import Files, absolute, response
+from musicgen_service.serving.hang_ups import HungUp, unless_hung_up
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal
@@ -48,15 +49,10 @@ class Listening(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer until everything has been sent, or the client hangs up."""
         self._recording.join()
-        answering = asyncio.create_task(self._answer(scope, receive, send))
-        gone = asyncio.create_task(_hung_up(receive))
         try:
-            await asyncio.wait((answering, gone), return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                answering.result()
+            with suppress(HungUp):
+                await unless_hung_up(receive, self._answer(scope, receive, send))
         finally:
-            answering.cancel()
-            gone.cancel()
             self._recording.leave()
             is_alone = self._prediction.is_heard and not self._recording.listeners
             if is_alone and not self._recording.is_complete and not self._prediction.ended.is_set():
@@ -240,8 +236,3 @@ def _event(name: str, content: Mapping[str, Any]) -> bytes:
 def _last_event(job: Mapping[str, Any], base_url: str) -> bytes:
     name = "error" if job["status"] == "failed" else "completed"
     return _event(name, {**job, "output": absolute(job["output"], base_url)})
-
-
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -18,8 +18,8 @@ from prometheus_client import (
 
 from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
-from musicgen_service.serving.audio_channel import address
 from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.unix_sockets import address
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _WORKER_TIMEOUT = 2.0
@@ -92,9 +92,10 @@ class Metrics:
 
     async def text(self) -> bytes:
         """All metrics; those of the worker are missing while there is none."""
-        return generate_latest(self._registry) + await self._of_worker()
+        return generate_latest(self._registry) + await self.of_worker()
 
-    async def _of_worker(self) -> bytes:
+    async def of_worker(self) -> bytes:
+        """Those of the worker; empty while there is none."""
         path = self._worker_socket()
         if path is None:
             return b""

@@ -30,7 +30,7 @@ class ModelList:
 
     async def answer(self, request: Request) -> Response:
         """The entries of `weights list --json`, whether each is in memory, and what it takes to fetch one."""
-        loaded = _loaded((await self._metrics.text()).decode()) if self._metrics else set()
+        loaded = _loaded((await self._metrics.of_worker()).decode()) if self._metrics else set()
         return reply(200, {"models": await asyncio.to_thread(_models, loaded)})
 
 

@@ -1,6 +1,5 @@
 """The routes of the gateway, as an ASGI application."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,10 @@ from starlette.types import StatelessLifespan
 from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
 from musicgen_service.serving import clients, prediction_request, refusals
-from musicgen_service.serving.audio_requests import disconnected
 from musicgen_service.serving.availability import Availability
 from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.files import Files, absolute
+from musicgen_service.serving.hang_ups import HungUp, unless_hung_up
 from musicgen_service.serving.intake import Intake
 from musicgen_service.serving.jobs import Jobs, plain
 from musicgen_service.serving.listening import EVENT_STREAM, AudioAnswer, EventsAnswer, FinishedEvents, finished_audio
@@ -231,15 +230,11 @@ class Routes:
 
     async def _result(self, request: Request, prediction: Prediction) -> Response:
         """Wait for a prediction; it is cancelled when the client disconnects."""
-        ended = asyncio.create_task(prediction.ended.wait())
-        gone = asyncio.create_task(disconnected(request))
         try:
-            await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended.cancel()
-            gone.cancel()
-        if not prediction.ended.is_set():
-            await self._predictions.cancel(prediction)
+            await unless_hung_up(request.receive, prediction.ended.wait())
+        except HungUp:
+            if not prediction.ended.is_set():
+                await self._predictions.cancel(prediction)
         return reply(200, prediction.as_cog()) if prediction.refusal is None else prediction.refusal.response()
 
 

@@ -6,7 +6,6 @@ import re
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from musicgen_service.inputs import served_files
 from musicgen_service.serving import files, json_text, timestamps
+from musicgen_service.serving.clients import AtOnce
 from musicgen_service.serving.refusals import Refusal
 from musicgen_service.serving.results import Results
 
@@ -56,7 +56,8 @@ class Uploads:
         self._max_bytes = max_bytes
         self._max_bytes_per_client = max_bytes_per_client
         self._seconds = seconds
-        self._arriving = Counter[str]()
+        sentence = f"You may upload {_MAX_ARRIVING} files at the same time."
+        self._at_once = AtOnce(_MAX_ARRIVING, sentence, retry_after=1)
         self._adding = threading.Lock()
 
     async def receive(self, request: Request, owner: str) -> dict[str, Any]:
@@ -71,22 +72,16 @@ class Uploads:
             raise Refusal(415, "A file is uploaded as multipart/form-data, with the file in the field 'content'.")
         if int(request.headers.get("content-length", "0")[:15]) > self._max_bytes + _MAX_FORM:
             raise self._too_large()
-        if self._arriving[owner] >= _MAX_ARRIVING:
-            raise Refusal(429, f"You may upload {_MAX_ARRIVING} files at the same time.", retry_after=1)
-        self._arriving[owner] += 1
         try:
-            await asyncio.to_thread(self._check_room, owner)
-            form = await self._form(request)
-            try:
-                return await asyncio.to_thread(self._keep, form, owner)
-            finally:
-                await form.close()
+            with self._at_once.one_more(owner):
+                await asyncio.to_thread(self._check_room, owner)
+                form = await self._form(request)
+                try:
+                    return await asyncio.to_thread(self._keep, form, owner)
+                finally:
+                    await form.close()
         except (OSError, sqlite3.Error):
             raise Refusal(503, _NO_ROOM) from None
-        finally:
-            self._arriving[owner] -= 1
-            if not self._arriving[owner]:
-                del self._arriving[owner]
 
     async def owned_by(self, owner: str, token: str | None = None) -> list[dict[str, Any]]:
         """What is known of a client's files, the newest first; with a token, of that one."""

@@ -19,7 +19,7 @@ from musicgen_service.engine.step_times import BOUNDS
 from musicgen_service.models.memory import SLOTS_OF
 from musicgen_service.progress import log
 from musicgen_service.service import MusicGenService
-from musicgen_service.serving.audio_channel import address
+from musicgen_service.serving.unix_sockets import address
 
 
 def publish(service: MusicGenService, path: Path) -> None:

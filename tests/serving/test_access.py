@@ -23,17 +23,9 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, F
 
 
 @pytest.fixture
-def gateway(keyed: tuple[Gateway, FakeCog, dict[str, str]]) -> Gateway:
-    return keyed[0]
-
-
-@pytest.fixture
-def cog(keyed: tuple[Gateway, FakeCog, dict[str, str]]) -> Iterator[FakeCog]:
-    gateway, cog, _ = keyed
-    cog.forget()
-    yield cog
-    cog.resume.set()
-    wait_until(lambda: not gateway.unfinished)
+def served(keyed: tuple[Gateway, FakeCog, dict[str, str]]) -> tuple[Gateway, FakeCog]:
+    """The gateway with keys in the place of that of other tests."""
+    return keyed[:2]
 
 
 @pytest.fixture

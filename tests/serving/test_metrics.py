@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from musicgen_service.serving.audio_channel import address
 from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.unix_sockets import address
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.serving.test_predictions import posted
 from tests.support.fake_cog import FakeCog

@@ -197,9 +197,9 @@ def test_an_upload_has_a_time() -> None:
     assert reply.status_code == 408
 
 
-def test_a_client_uploads_a_few_files_at_once(small: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_uploads_a_few_files_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "_MAX_ARRIVING", 0)
-    with client_of(small, "127.0.0.6") as client:
+    with running(gateway_of(lambda: None)) as gateway, client_of(gateway) as client:
         reply = client.post("/files", files={"content": WAV})
         assert reply.status_code == 429 and reply.headers["retry-after"] == "1"
 
