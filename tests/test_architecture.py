@@ -60,7 +60,7 @@ BELOW = {
     "engine": set[str](),
     "analysis": {"audio"},
     "models": {"analysis", "audio", "engine"},
-    "requests": {"audio", "models.catalogue"},
+    "requests": {"analysis.chord_labels", "analysis.chord_symbols", "analysis.pitch", "audio", "models.catalogue"},
     "inputs": {"audio", "requests"},
     "paths": {"analysis", "audio", "engine", "models", "requests"},
 }

@@ -1,6 +1,7 @@
-"""The chords that have names, spelled as mir_eval reads them: "C:maj", "F#:min7", "N" for none."""
+"""The chords that have names, spelled as mir_eval reads them: "C:maj", "F#:min7", "Bb:maj/3", "N" for none."""
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,42 @@ LABELS = (*TRIADS, *(f"{name}:{quality}" for quality in list(QUALITIES)[2:] for 
 """All of them, `TRIADS` first and `NO_CHORD` last."""
 
 
+_DEGREES = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "b6", "6", "b7", "7")
+"""Basses, by their semitones above the root."""
+
+
+class Chord(NamedTuple):
+    """A chord apart from none: pitch class of its root, a key of QUALITIES, and pitch class of its bass."""
+
+    root: int
+    quality: str
+    bass: int
+
+    @property
+    def label(self) -> str:
+        """Its label, with the bass where that is not the root."""
+        above = (self.bass - self.root) % 12
+        return f"{NOTE_NAMES[self.root]}:{self.quality}{f'/{_DEGREES[above]}' if above else ''}"
+
+
+@cache
+def parse(label: str) -> Chord | None:
+    """Split a label; None for `NO_CHORD`."""
+    if label == NO_CHORD:
+        return None
+    name, _, kind = label.partition(":")
+    quality, _, degree = kind.partition("/")
+    root = NOTE_NAMES.index(name)
+    return Chord(root, quality, (root + _DEGREES.index(degree or "1")) % 12)
+
+
 @cache
 def pitch_classes(label: str) -> NDArray[np.bool_]:
-    """Which pitch classes a chord has, ``[12]``, C first; none of them for `NO_CHORD`."""
+    """Which pitch classes a chord has, ``[12]``, C first, its bass among them; none of them for `NO_CHORD`."""
     sounding = np.zeros(12, bool)
-    if label != NO_CHORD:
-        root, quality = label.split(":")
-        sounding[[(NOTE_NAMES.index(root) + step) % 12 for step in QUALITIES[quality]]] = True
+    if chord := parse(label):
+        sounding[[(chord.root + step) % 12 for step in QUALITIES[chord.quality]]] = True
+        sounding[chord.bass] = True
     sounding.flags.writeable = False
     return sounding
 
@@ -49,9 +79,8 @@ def triad_shares() -> NDArray[np.float64]:
     """
     table = np.zeros((len(TRIADS), len(LABELS)))
     for column, label in enumerate(LABELS[:-1]):
-        root, quality = label.split(":")
-        steps = QUALITIES[quality]
-        major, minor = (1.0, 0.0) if 4 in steps else (0.0, 1.0) if 3 in steps else (0.5, 0.5)
-        table[NOTE_NAMES.index(root), column] = major
-        table[12 + NOTE_NAMES.index(root), column] = minor
+        chord = parse(label)
+        assert chord is not None
+        steps = QUALITIES[chord.quality]
+        table[[chord.root, 12 + chord.root], column] = (1, 0) if 4 in steps else (0, 1) if 3 in steps else (0.5, 0.5)
     return table

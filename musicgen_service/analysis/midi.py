@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from musicgen_service.analysis import tempo_map
 from musicgen_service.analysis.beats import BeatGrid
-from musicgen_service.analysis.chord_labels import NO_CHORD, QUALITIES
+from musicgen_service.analysis.chord_labels import QUALITIES, parse
+from musicgen_service.analysis.chord_symbols import symbol
 from musicgen_service.analysis.chords import ChordSegment, Harmony
-from musicgen_service.analysis.pitch import NOTE_NAMES
 from musicgen_service.analysis.tempo_map import TempoMap
 from musicgen_service.analysis.transcription import Note, Transcription
 
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 KEY_CONFIDENCE = 0.2
 """Below it there may be no key: speech with a steady pitch reaches 0.16."""
-_SYMBOLS = {
-    **{"maj": "", "min": "m", "maj6": "6", "min6": "m6", "minmaj7": "m(maj7)", "min7": "m7", "hdim7": "m7b5"},
-    **{name: name for name in ("7", "maj7", "dim", "dim7", "aug", "sus2", "sus4")},
-}
 _CHORD_OCTAVE = 48  # MIDI number of the lowest root
 _CHORD_VELOCITY = 64
 _PIANO, _BASS_GUITAR = 0, 33  # programs of General MIDI, less 1
@@ -58,14 +54,6 @@ def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription) -> bytes:
     return content.getvalue()
 
 
-def symbol(label: str) -> str:
-    """A chord as musicians write it: "F#m7" for "F#:min7", "N.C." for none."""
-    if label == NO_CHORD:
-        return "N.C."
-    root, quality = label.split(":")
-    return root + _SYMBOLS[quality]
-
-
 def _conductor(times: TempoMap, harmony: Harmony) -> Iterator[_Event]:
     import mido
 
@@ -87,12 +75,14 @@ def _conductor(times: TempoMap, harmony: Harmony) -> Iterator[_Event]:
 
 
 def _chord_notes(chords: Sequence[ChordSegment]) -> Iterator[Note]:
-    """The notes of each chord from its root up."""
+    """The notes of each chord from its root up, over its bass where that is another note."""
     for start, end, label in chords:
-        if label != NO_CHORD:
-            root, quality = label.split(":")
-            for step in QUALITIES[quality]:
-                yield Note(start, end, _CHORD_OCTAVE + NOTE_NAMES.index(root) + step, _CHORD_VELOCITY)
+        if chord := parse(label):
+            pitches = [_CHORD_OCTAVE + chord.root + step for step in QUALITIES[chord.quality]]
+            if chord.bass != chord.root:
+                pitches.insert(0, _CHORD_OCTAVE - 12 + chord.bass)
+            for pitch in pitches:
+                yield Note(start, end, pitch, _CHORD_VELOCITY)
 
 
 def _note_events(times: TempoMap, notes: Sequence[Note], channel: int) -> Iterator[_Event]:
