@@ -28,6 +28,7 @@ class Inputs(TypedDict, total=False):
     """
 
     negative_prompt: str | None
+    sections: str | None
     task: str | None
     model_version: str | None
     input_audio: str | os.PathLike[str] | None

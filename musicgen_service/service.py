@@ -12,25 +12,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_service import health, naming, paths, threads
+from musicgen_service import health, naming, paths, text_checks, threads
 from musicgen_service.audio.reading import Audio
-from musicgen_service.audio.recipe import SEPARATOR
+from musicgen_service.audio.recipe import SECTION_TIMES, SEPARATOR
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.engine.interface import Load
 from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.listener import Listener
-from musicgen_service.models import separators, text_reading
+from musicgen_service.models import separators
 from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache
 from musicgen_service.models.catalogue import best, fetch_hint
 from musicgen_service.models.memory import MemoryBudget, default_budget, trim_heap
-from musicgen_service.models.music_model import MusicModel
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
-from musicgen_service.notes import note
 from musicgen_service.outputs import Outputs
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.progress import Progress, log
+from musicgen_service.requests import sections
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.request import GenerationRequest
 from musicgen_service.requests.tasks import TaskSpec
@@ -168,6 +167,8 @@ class MusicGenService:
             )
         self._require_separator(request.spec)
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
+        if request.parts:
+            log(f"sections: {sections.listed(request.parts)}")
         return request
 
     @contextmanager
@@ -238,10 +239,10 @@ class MusicGenService:
     ) -> Iterator[Job]:
         """Yield the job of a request, whose models stay in memory for the block."""
         with self._model_and_decoder(request) as (model, decode):
-            if request.negative_prompt is not None and not model.generator.takes_negative_text:
-                raise RequestError(["audiocraft's own loop, which is in use, takes no negative_prompt: leave it out."])
+            if not model.generator.takes_negative_text:
+                text_checks.refuse_negative_texts(request)
             torch.set_num_threads(threads.for_width(model.width))  # of this thread
-            _note_unread_words(request, model)
+            text_checks.note_unread_words(request, model)
             yield Job(request, model, _audio(request), decode, self._analysis, report, listener)
 
     @contextmanager
@@ -271,15 +272,6 @@ def _audio(request: GenerationRequest) -> Audio | None:
     return audio
 
 
-def _note_unread_words(request: GenerationRequest, model: MusicModel) -> None:
-    """Note the parts of a prompt that the model does not understand or does not read."""
-    if request.prompt is None or not request.spec.samples_tokens:
-        return
-    description = model.read_text(request.description or "")
-    for sentence in text_reading.notes(model.name, model.read_text(request.prompt), description):
-        note(sentence)
-
-
 def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
     """The inputs that reproduce one clip: its request with its seed alone, unless it continues from the first clip."""
     if request.spec.follows_first_variation:
@@ -289,6 +281,11 @@ def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
     if request.negative_prompt is None:
         # Files without one are the same as before there was this input.
         del inputs["negative_prompt"]
+    if request.parts:
+        del inputs["duration"]  # it follows from them
+        inputs[SECTION_TIMES] = [[part.name, part.start, part.end] for part in request.parts]
+    else:
+        del inputs["sections"]
     if request.input_audio is not None:
         inputs["input_audio"] = request.input_audio.name
         inputs["input_audio_sha256"] = request.input_audio.sha256

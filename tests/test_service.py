@@ -1,6 +1,7 @@
 """The service from inputs to files, in process, on tiny checkpoints of all four kinds."""
 
 import itertools
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,30 @@ def test_negative_prompt_is_refused_where_the_engine_takes_none(
     with pytest.raises(RequestError, match="takes no negative_prompt: leave it out"):
         made(service, prompt="rock", negative_prompt="piano")
     assert made(service, prompt="rock", negative_prompt=" ")
+
+
+def test_negative_words_of_a_section_are_refused_where_the_engine_takes_none(
+    service: MusicGenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "takes_negative_text", False)
+    with pytest.raises(RequestError, match="takes no '/ not:' in sections: leave it out"):
+        made(service, sections="1 s: rock / not: piano")
+
+
+def test_log_and_recipe_name_the_time_of_each_section(
+    service: MusicGenService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    form = "intro 1 s: piano\nverse 1 bar: drums / not: flute"
+    [file] = made(service, prompt="rock, 120 bpm", sections=form, duration=None, seed=3)
+    assert "sections: intro 0 to 1 s, verse 1 to 3 s" in capsys.readouterr().err
+    assert soundfile.info(file).frames == 3 * RATE
+    found = recipe.read(file)
+    assert found[recipe.SECTION_TIMES] == [["intro", 0, 1], ["verse", 1, 3]]
+    again = shlex.split(recipe.command(found, "python", tmp_path))
+    assert f"sections={form}" in again and not any("section_times" in word for word in again)
+    [same] = made(service, **{name: found[name] for name in ("prompt", "sections", "seed")}, duration=None)
+    assert np.array_equal(samples_of(same), samples_of(file))
+    assert "sections" not in recipe.read(made(service, prompt="rock")[0])
 
 
 def test_threads_carry_out_requests_at_the_same_time(service: MusicGenService, song: Path) -> None:

@@ -10,6 +10,7 @@ import pyloudnorm
 import pytest
 import soundfile
 
+from demo import measure
 from musicgen_service.audio import reading
 from musicgen_service.models.store import WeightStore
 from musicgen_service.service import MusicGenService
@@ -68,3 +69,21 @@ def test_shipped_checkpoint_is_intact() -> None:
     assert sum(path.stat().st_size for path in files) <= 25_000_000
     assert max(path.stat().st_size for path in files) <= 15_000_000
     assert store.verify("demo") == []
+
+
+@pytest.mark.slow
+def test_a_piece_of_five_sections_and_three_minutes(service: MusicGenService) -> None:
+    form = "intro 16 bars: no drums; verse 16 bars: with drums; chorus 16 bars: strings; break 8 bars: no drums"
+    files, _ = service.generate(
+        {
+            "prompt": "lofi piano, 96 bpm",
+            "sections": f"{form}; outro 40 s: soft drums",
+            "seed": 3,
+            "model_version": "demo",
+        }
+    )
+    sound = reading.read(files[0]).samples[0]
+    assert len(sound) == 180 * RATE
+    seconds = sound.reshape(180, RATE)
+    assert (np.sqrt((seconds**2).mean(axis=1)) > 1e-3).all()  # no second is silent
+    assert measure.onset_energy(sound[45 * RATE : 75 * RATE]) > measure.onset_energy(sound[5 * RATE : 35 * RATE])

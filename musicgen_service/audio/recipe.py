@@ -18,6 +18,10 @@ _MARK = "musicgen_service"
 _AUDIO, _AUDIO_DIGEST = "input_audio", "input_audio_sha256"
 SEPARATOR = "separator"
 """What took the recording apart: to know, as another one gives other stems; it is no input."""
+SECTION_TIMES = "section_times"
+"""Name, start and end of each section, in seconds: to know, as they follow from the inputs."""
+_KNOWLEDGE = (_MARK, _AUDIO_DIGEST, SEPARATOR, SECTION_TIMES)
+"""What is no input."""
 _TITLE_LENGTH = 100
 
 
@@ -69,7 +73,7 @@ def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
     """
     words = [python, "-m", "musicgen_service", "predict"]
     for name, value in recipe.items():
-        if name in (_MARK, _AUDIO_DIGEST, SEPARATOR) or value is None:
+        if name in _KNOWLEDGE or value is None:
             continue
         words += ["-i", f"{name}={_as_argument(name, value)}"]
     line = shlex.join([*words, "-o", str(output)])

@@ -7,7 +7,7 @@ import torch
 
 from musicgen_service.audio import loudness
 from musicgen_service.notes import note
-from musicgen_service.paths import streaming, windows
+from musicgen_service.paths import sections, streaming, windows
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.streaming import Plan
 
@@ -39,7 +39,8 @@ def plan(job: Job) -> Plan:
     def audible(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         return job.cut(_joined(source, known, first * model.hop, pieces, model.sample_rate))
 
-    return Plan(lambda _: condition, prefix_tokens, job.frames - first, audible)
+    wordings = sections.wordings(job, source_frames - first)
+    return Plan(lambda _: condition, prefix_tokens, job.frames - first, audible, wordings)
 
 
 def generate(job: Job) -> Iterator[Clip]:

@@ -6,7 +6,7 @@ import torch
 
 from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
-from musicgen_service.paths import streaming
+from musicgen_service.paths import sections, streaming
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.streaming import Plan
 
@@ -23,7 +23,7 @@ def plan(job: Job) -> Plan:
     def condition_at(frame: int) -> Condition:
         return job.condition(melody=_window(melody, frame, job))
 
-    return Plan(condition_at, None, job.frames, job.cut)
+    return Plan(condition_at, None, job.frames, job.cut, sections.wordings(job))
 
 
 def generate(job: Job) -> Iterator[Clip]:
@@ -33,7 +33,7 @@ def generate(job: Job) -> Iterator[Clip]:
 
 def _window(melody: torch.Tensor, frame: int, job: Job) -> torch.Tensor:
     """Return the melody of the window that starts at `frame`, starting over when the melody ends."""
-    if job.frames <= job.model.window:
+    if not frame and job.frames <= job.model.window:
         return melody
     positions = torch.arange(job.model.window * job.model.hop) + frame * job.model.hop
     return melody[:, positions % melody.shape[-1]]

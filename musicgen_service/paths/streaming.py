@@ -13,7 +13,7 @@ from musicgen_service.engine.interface import Condition, result
 from musicgen_service.listener import Listener, Sound
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.paths.job import Clip, Job
-from musicgen_service.paths.windows import stream_tokens
+from musicgen_service.paths.windows import Wording, stream_tokens
 
 _FIRST_SIZES = (10, 25, 50)
 """Frames of the first pieces: the first is heard early, and larger ones cost less, as each is decoded with context."""
@@ -29,12 +29,14 @@ class Plan:
     ----------
     condition_at, prefix_tokens, frames : what to generate; see `windows.stream_tokens`
     audible : turns the sound [channels, samples] of a clip's tokens, in consecutive pieces, into that of the clip
+    wordings : the texts of sections; see `windows.stream_tokens`
     """
 
     condition_at: Callable[[int], Condition]
     prefix_tokens: torch.Tensor | None
     frames: int
     audible: Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]
+    wordings: tuple[Wording, ...] = ()
 
 
 def generate(job: Job, plan: Plan) -> Iterator[Clip]:
@@ -68,7 +70,8 @@ def joined(pieces: list[np.ndarray]) -> np.ndarray:
 
 def _tokens(job: Job, plan: Plan, *, is_heard: bool) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
     what = plan.condition_at, plan.prefix_tokens, plan.frames
-    return stream_tokens(job.model, *what, job.sampling, job.seeds, job.report, is_heard=is_heard)
+    how = job.sampling, job.seeds, job.report
+    return stream_tokens(job.model, *what, *how, plan.wordings, is_heard=is_heard)
 
 
 def _pieces(job: Job, plan: Plan, tokens: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:

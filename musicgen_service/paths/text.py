@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from musicgen_service.paths import streaming
+from musicgen_service.paths import sections, streaming
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.streaming import Plan
 
@@ -10,7 +10,7 @@ from musicgen_service.paths.streaming import Plan
 def plan(job: Job) -> Plan:
     """Plan clips of exactly the requested length from their description."""
     condition = job.condition()
-    return Plan(lambda _: condition, None, job.frames, job.cut)
+    return Plan(lambda _: condition, None, job.frames, job.cut, sections.wordings(job))
 
 
 def generate(job: Job) -> Iterator[Clip]:

@@ -6,6 +6,8 @@ counted in frames throughout, so that no fraction of a second is lost by roundin
 """
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -14,6 +16,20 @@ from musicgen_service.models.music_model import MusicModel
 
 OVERLAP = 0.4
 """Share of a window that the next one repeats: 12 s of MusicGen's 30 s."""
+
+
+class Wording(NamedTuple):
+    """The texts of a section, in place of those of the condition.
+
+    Attributes
+    ----------
+    start : frame from which they hold, until the next section starts
+    text, negative_text : see `Condition`
+    """
+
+    start: int
+    text: str | None
+    negative_text: str | None
 
 
 def context_frames(model: MusicModel) -> int:
@@ -29,9 +45,11 @@ def generate_tokens(
     sampling: Sampling,
     seeds: Sequence[int],
     report: Callable[[float], None],
+    wordings: Sequence[Wording] = (),
 ) -> list[torch.Tensor]:
     """Generate tokens for any length, for several clips at once; see `stream_tokens`."""
-    return result(stream_tokens(model, condition_at, prefix_tokens, length, sampling, seeds, report, is_heard=False))
+    plan = condition_at, prefix_tokens, length, sampling, seeds, report, wordings
+    return result(stream_tokens(model, *plan, is_heard=False))
 
 
 def stream_tokens(
@@ -42,6 +60,7 @@ def stream_tokens(
     sampling: Sampling,
     seeds: Sequence[int],
     report: Callable[[float], None],
+    wordings: Sequence[Wording] = (),
     *,
     is_heard: bool = True,
 ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
@@ -54,6 +73,7 @@ def stream_tokens(
     length : total frames, including the prefix
     seeds : one for each clip; a clip depends only on its own seed
     report : called with the completed share (0 to 1) of the new frames
+    wordings : texts of sections, in order; a window ends where the next section starts
     is_heard : false yields nothing
 
     Yields
@@ -69,8 +89,8 @@ def stream_tokens(
     clips: list[torch.Tensor | None] = [prefix_tokens] * len(seeds)
     start, done = 0, prefix_length
     while done < length:
-        stop = min(length, start + model.window)
-        condition = condition_at(start)
+        stop = min(length, start + model.window, *(wording.start for wording in wordings if wording.start > done))
+        condition = _worded(condition_at(start), wordings, done)
 
         def on_step(step: int, steps: int, done: int = done, stop: int = stop) -> None:
             report((done - prefix_length + (stop - done) * step / steps) / (length - prefix_length))
@@ -82,7 +102,7 @@ def stream_tokens(
                 stop - start,
                 sampling,
                 generator,
-                is_part=length > model.window,
+                is_part=length > model.window or len(wordings) > 1,
             )
             for clip, generator in zip(clips, generators, strict=True)
         ]
@@ -94,5 +114,13 @@ def stream_tokens(
             window if clip is None else torch.cat([clip[:, :start], window], dim=-1)
             for clip, window in zip(clips, windows, strict=True)
         ]
-        start, done = stop - context_frames(model), stop
+        start, done = max(0, stop - context_frames(model)), stop
     return [clip for clip in clips if clip is not None]
+
+
+def _worded(condition: Condition, wordings: Sequence[Wording], frame: int) -> Condition:
+    """Return a condition with the texts of the section that a frame is in."""
+    for wording in reversed(wordings):
+        if wording.start <= frame:
+            return replace(condition, text=wording.text, negative_text=wording.negative_text)
+    return condition

@@ -41,6 +41,7 @@ class Field:
 FIELDS = {
     "prompt": Field(str),
     "negative_prompt": Field(str),
+    "sections": Field(str),
     "model_version": Field(str, "auto", choices=MODEL_VERSIONS),
     "task": Field(str, "auto", choices=("auto", *TASKS)),
     "input_audio": Field(Path),

@@ -6,9 +6,10 @@ from typing import Any
 
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.notes import note
-from musicgen_service.requests import rules, tempo, unused
+from musicgen_service.requests import descriptions, rules, sections, tempo, unused
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, check
+from musicgen_service.requests.sections import Section
 from musicgen_service.requests.tasks import TASKS, TaskSpec
 from musicgen_service.seeds import variation_seed
 
@@ -19,6 +20,8 @@ class GenerationRequest:
 
     prompt: str | None
     negative_prompt: str | None
+    sections: str | None
+    """Lines that `requests.sections` reads."""
     model_version: str
     """An available checkpoint; never `auto`."""
     task: str
@@ -98,31 +101,26 @@ class GenerationRequest:
     @property
     def requested_tempo(self) -> float | None:
         """The tempo asked for, in beats per minute: `bpm`, or the only one that the prompt names."""
-        named = tempo.read(self.prompt or "")
-        if self.bpm is None and len(named) == 1 and not named[0].is_range:
-            return named[0].low
-        return self.bpm
+        return descriptions.requested_tempo(self.prompt, self.bpm)
 
     @property
     def description(self) -> str | None:
         """The text given to the model: the prompt, with the tempo when it names none or leaves a choice of several."""
-        if self.bpm is None:
-            return self.prompt
-        if self.prompt is None:
-            return f"{self.bpm:g} bpm"
-        named = tempo.read(self.prompt)
-        if named and not (_is_open(named) and tempo.allows(named, self.bpm)):
-            return self.prompt
-        return f"{self.prompt}, {self.bpm:g} bpm"
+        return descriptions.described(self.prompt, self.bpm)
+
+    @property
+    def parts(self) -> tuple[Section, ...]:
+        """Its sections; none where the whole clip has the same description."""
+        return () if self.sections is None else sections.read(self.sections, self.prompt, self.bpm)
+
+    def described(self, part: Section) -> tuple[str | None, str | None]:
+        """The texts given to the model for a section: what it should be like, and what it should not be like."""
+        wanted = descriptions.joined(self.prompt, part.words)
+        return descriptions.described(wanted, self.bpm), descriptions.joined(self.negative_prompt, part.negative_words)
 
     def as_inputs(self) -> dict[str, Any]:
         """The fields by name, in the form that `from_inputs` accepts."""
         return dict(vars(self))
-
-
-def _is_open(named: Sequence[tempo.Tempo]) -> bool:
-    """Whether a prompt leaves a choice between several tempi."""
-    return len(named) > 1 or any(candidate.is_range for candidate in named)
 
 
 def _note_choices(values: Mapping[str, Any]) -> None:
@@ -133,7 +131,7 @@ def _note_choices(values: Mapping[str, Any]) -> None:
     if prompt is None or not TASKS[values["task"]].samples_tokens:
         return
     named = tempo.read(prompt)
-    if bpm is not None and _is_open(named):
+    if bpm is not None and descriptions.is_open(named):
         note(f"The prompt says {tempo.listed(named)}; {bpm:g} bpm is used.")
     elif len(named) > 1:
         note(f"The prompt says {tempo.listed(named)}, and the music may follow any of them.")

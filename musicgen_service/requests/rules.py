@@ -6,11 +6,14 @@ from typing import Any
 
 from musicgen_service.models import catalogue
 from musicgen_service.models.catalogue import fetch_hint
-from musicgen_service.requests import tempo
+from musicgen_service.requests import sections, tempo
+from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.requests.tasks import TASKS
 from musicgen_service.seeds import MAX_SEED
 
+_DURATION_TOLERANCE = 0.01
+"""Seconds by which a duration may differ from that of the sections: less than anybody hears."""
 _RANDOM_SEEDS = (None, 0, -1)
 
 
@@ -23,7 +26,7 @@ def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
         skipped, so that one mistake is not reported twice.
     present : names of the checkpoints that can be loaded
     """
-    for name in ("prompt", "negative_prompt"):
+    for name in ("prompt", "negative_prompt", "sections"):
         if name in values and not (values[name] or "").strip():
             values[name] = None
     if values.get("continuation_end") == -1:
@@ -52,7 +55,7 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
         return [
             f"Task '{task.name}' takes no input_audio: use 'melody' to follow it or 'continuation' to go on from it."
         ]
-    if task.needs_prompt and values["prompt"] is None:
+    if task.needs_prompt and values["prompt"] is None and values["sections"] is None:
         return ["Give a prompt, input_audio, or both."]
     return []
 
@@ -73,6 +76,30 @@ def _check_prompt_tempo(values: dict[str, Any], _present: Sequence[str]) -> list
     return [f"The prompt says {tempo.listed(named)} but bpm is {bpm:g}: leave one of them out."]
 
 
+def _read_sections(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    """Take the duration from the sections; those of a continuation begin where its audio ends."""
+    if values["sections"] is None:
+        return []
+    task, given = TASKS.get(values["task"]), values["duration"]
+    if task is None or not task.takes_sections:
+        able = ", ".join(f"'{task.name}'" for task in TASKS.values() if task.takes_sections)
+        return [f"sections are for the tasks {able}, and task is '{values['task']}': leave them out."]
+    try:
+        parts = sections.read(values["sections"], values["prompt"], values["bpm"])
+    except RequestError as error:
+        return error.problems
+    seconds = parts[-1].end
+    if task.keeps_audio and values["input_audio"] is not None:
+        seconds += max(0.0, _part_seconds(values))
+    field = FIELDS["duration"]
+    if field.maximum is not None and seconds > field.maximum:
+        return [f"The sections last {seconds:.5g} s in all; at most {field.maximum:g} s are allowed."]
+    if given != field.default and abs(given - seconds) > _DURATION_TOLERANCE:
+        return [f"The sections last {seconds:.5g} s in all, but duration is {given:g} s: leave it out."]
+    values["duration"] = seconds
+    return []
+
+
 def _check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     """Check the part of the input audio that is used."""
     start, end = values["continuation_start"], values["continuation_end"]
@@ -88,7 +115,14 @@ def _check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
         problems.append(f"continuation_start ({start:g} s) is beyond the end of input_audio ({length:.4g} s).")
     if problems:
         return problems
-    return _check_part_length(values, min(end if end is not None else length, length) - start)
+    return _check_part_length(values, _part_seconds(values))
+
+
+def _part_seconds(values: dict[str, Any]) -> float:
+    """Length of the part of the input audio that is used, in seconds."""
+    length, end = values["input_audio"].seconds, values["continuation_end"]
+    used: float = min(end if end is not None else length, length) - values["continuation_start"]
+    return used
 
 
 def _check_part_length(values: dict[str, Any], seconds: float) -> list[str]:
@@ -168,16 +202,19 @@ def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
     return problems
 
 
+_AUDIO_PART = ("input_audio", "continuation_start", "continuation_end")
 _Rule = Callable[[dict[str, Any], Sequence[str]], list[str]]
 """Receives the values and the names of available checkpoints; may replace values; returns the problems found."""
 
 _RULES: tuple[tuple[set[str], _Rule], ...] = (
-    ({"task", "continuation", "input_audio", "prompt"}, _choose_task),
+    ({"task", "continuation", "input_audio", "prompt", "sections"}, _choose_task),
     ({"prompt"}, _check_unicode("prompt")),
     ({"negative_prompt"}, _check_unicode("negative_prompt")),
+    ({"sections"}, _check_unicode("sections")),
     ({"prompt", "bpm"}, _check_prompt_tempo),
     ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion"}, _choose_model),
-    ({"task", "input_audio", "continuation_start", "continuation_end", "duration"}, _check_part),
+    ({"sections", "task", "prompt", "bpm", "duration", *_AUDIO_PART}, _read_sections),
+    ({"task", "duration", *_AUDIO_PART}, _check_part),
     ({"task", "prompt", "bpm", "duration"}, _check_tempo),
     ({"task", "prompt", "bpm", "duration"}, _check_duration),
     ({"task", "return_stems"}, _check_stems),

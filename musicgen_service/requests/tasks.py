@@ -24,6 +24,8 @@ class TaskSpec:
     """Whether the model must accept melodies, and the audio must not be silent."""
     keeps_audio: bool = False
     """Whether a clip begins with the input audio, so that `duration` must be more than its length."""
+    takes_sections: bool = False
+    """Whether `sections` is allowed."""
     samples_tokens: bool = True
     """Whether tokens are sampled, so that the seed and the prompt have an effect."""
     returns_stems: bool = False
@@ -50,9 +52,16 @@ class TaskSpec:
 TASKS = {
     task.name: task
     for task in (
-        TaskSpec("text", "text", needs_prompt=True, unused=(*_PART, *_REMIX)),
-        TaskSpec("melody", "melody", takes_audio=True, needs_melody=True, unused=_REMIX),
-        TaskSpec("continuation", "continuation", takes_audio=True, keeps_audio=True, unused=_REMIX),
+        TaskSpec("text", "text", needs_prompt=True, takes_sections=True, unused=(*_PART, *_REMIX)),
+        TaskSpec("melody", "melody", takes_audio=True, needs_melody=True, takes_sections=True, unused=_REMIX),
+        TaskSpec(
+            "continuation",
+            "continuation",
+            takes_audio=True,
+            keeps_audio=True,
+            takes_sections=True,
+            unused=_REMIX,
+        ),
         TaskSpec(
             "loop",
             "loop",

@@ -44,8 +44,9 @@ def _sampling_without_effect(request: Mapping[str, Any], given: set[str]) -> Ite
     guidance = request["classifier_free_guidance"]
     if guidance == 1 and request["negative_prompt"] is not None:
         yield "negative_prompt has no effect where classifier_free_guidance is 1."
-    has_words = any(request[name] is not None for name in ("prompt", "negative_prompt", "bpm"))
+    has_words = any(request[name] is not None for name in ("prompt", "negative_prompt", "sections", "bpm"))
     if request["task"] == "continuation" and not has_words and "classifier_free_guidance" in given:
         yield "classifier_free_guidance has no effect without a prompt."
-    if guidance == 0 and request["prompt"] is not None:
-        yield "prompt has no effect where classifier_free_guidance is 0."
+    for name in ("prompt", "sections"):
+        if guidance == 0 and request[name] is not None:
+            yield f"{name} has no effect where classifier_free_guidance is 0."

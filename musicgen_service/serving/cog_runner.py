@@ -130,6 +130,8 @@ class ServiceRunner(BaseRunner):
 
         def note_request(request: GenerationRequest) -> None:
             metrics.update(task=request.task, model=request.model_version)
+            if request.parts:
+                metrics["sections"] = [[part.name, part.start, part.end] for part in request.parts]
 
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from musicgen_service.requests import sections
+from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.tasks import TASKS
 from musicgen_service.serving.refusals import Refusal
 
@@ -42,12 +44,23 @@ class Work:
         task = TASKS.get(values.get("task", ""))
         if self._length is None or (task is not None and "duration" in task.unused):
             return _LONGEST_SONG * clips
-        seconds = max(0.0, values[self._length] * clips)
+        name, asks, length = self._length, "asks", values[self._length]
+        if values.get("sections"):
+            name, asks, length = "sections", "ask", _seconds_of_sections(values)
+        seconds = max(0.0, length * clips)
         if seconds > self._maximum:
             sentence = (
-                f"{self._length} asks for {seconds:,.10g} s of audio, all variations together; "
+                f"{name} {asks} for {seconds:,.10g} s of audio, all variations together; "
                 f"{self._maximum:,.10g} s are allowed."
             )
-            location = ["body", "input", self._length]
+            location = ["body", "input", name]
             raise Refusal(422, sentence, [{"loc": location, "msg": sentence, "type": "value_error"}])
         return float(seconds)
+
+
+def _seconds_of_sections(values: Mapping[str, Any]) -> float:
+    """How long the sections are together; 0 where they cannot be read, which the worker refuses."""
+    try:
+        return sections.read(values["sections"], values.get("prompt"), values.get("bpm"))[-1].end
+    except RequestError:
+        return 0.0

@@ -89,6 +89,14 @@ def test_identical_variations_are_noted(song: AudioInput) -> None:
     assert notes_of(**inputs, multi_band_diffusion=True) == []
 
 
+def test_sections_count_as_words(song: AudioInput) -> None:
+    guided = {"task": "continuation", "input_audio": song, "sections": "4 s: drums", "classifier_free_guidance": 4}
+    assert notes_of(**guided) == []
+    assert notes_of(sections="4 s: drums", classifier_free_guidance=0) == [
+        "sections has no effect where classifier_free_guidance is 0."
+    ]
+
+
 def test_guidance_has_an_effect_on_a_continuation_with_a_negative_prompt_alone(song: AudioInput) -> None:
     inputs = {"task": "continuation", "input_audio": song, "classifier_free_guidance": 5}
     assert notes_of(**inputs, negative_prompt="piano") == []

@@ -50,6 +50,8 @@ def test_a_request_may_ask_for_so_much_audio(client: httpx.Client, cog: FakeCog)
         (None, {"duration": 2.5, "variations": 2.0}, 5),
         (None, {"task": "remix", "duration": 8, "variations": 2}, 1200),
         (None, {"task": "encode-decode"}, 600),
+        (None, {"sections": "a 8 s: x; b 4 bars: y", "bpm": 120, "variations": 2}, 32),
+        (None, {"sections": "what cannot be read"}, 0),
         ("musicgen_looper", {}, 32),
         ("musicgen_looper", {"max_duration": 20, "variations": 20}, 400),
         ("musicgen_remixer", {}, 600),

@@ -1,0 +1,19 @@
+"""Sections: each has words of its own, and the music flows from one to the next."""
+
+from musicgen_service.paths.job import Job
+from musicgen_service.paths.windows import Wording
+
+
+def wordings(job: Job, first: int = 0) -> tuple[Wording, ...]:
+    """Return the texts of the request's sections, from the frames that they start at; none without sections.
+
+    Parameters
+    ----------
+    first : frame at which the first section starts
+    """
+    rate = job.model.frame_rate
+    return tuple(
+        # From the start in seconds each time: lengths that are added up in frames would drift.
+        Wording(first + round(section.start * rate), *job.request.described(section))
+        for section in job.request.parts
+    )

@@ -1,0 +1,153 @@
+"""The sections of a piece as text: a line for each, with its length and what it should be like.
+
+    intro 8 s: soft piano
+    verse 16 bars: drums join / not: vocals
+
+Lines end at a line break or a semicolon. A length is in seconds, minutes, or bars of the tempo that is asked for.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from musicgen_service.requests import tempo
+from musicgen_service.requests.descriptions import requested_tempo
+from musicgen_service.requests.errors import RequestError
+from musicgen_service.suggestion import did_you_mean
+
+BEATS_PER_BAR = 4
+MAX_SECTIONS = 50
+MIN_SECONDS = 1.0
+"""Minimum length of a section: a shorter one is over before its words are heard."""
+_UNITS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "seconds"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), "minutes"),
+    **dict.fromkeys(("bar", "bars", "measure", "measures"), "bars"),
+}
+_LENGTH = re.compile(
+    rf"(?<![\d.,])(?P<number>\d{{1,4}}(?:[.,]\d{{1,3}})?)\s?(?P<unit>{'|'.join(_UNITS)})[\s)\]]*\Z", re.IGNORECASE
+)
+_OPTION = re.compile(r"(?:^|\s)/\s*(\w+)\s*:")
+_OPTIONS = ("not",)
+_AROUND_NAME = " \t,([\u2013-"
+_MAX_QUOTE_LENGTH = 40
+_EXAMPLE = "'verse 16 bars: drums join' or 'intro 8 s: soft piano'"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a piece.
+
+    Attributes
+    ----------
+    name : as the client calls it; "section 2" where it has none
+    start, end : seconds from the start of the first section
+    words : what it should be like, besides the prompt
+    negative_words : what it should not be like, besides the negative prompt
+    """
+
+    name: str
+    start: float
+    end: float
+    words: str | None
+    negative_words: str | None
+
+
+def read(text: str, prompt: str | None, bpm: float | None) -> tuple[Section, ...]:
+    """Read the sections of a piece.
+
+    Parameters
+    ----------
+    text : the caller limits its length
+    prompt, bpm : what the whole piece should be like; bars have its tempo, or that of their section's own words
+
+    Returns
+    -------
+    The sections, in order, each of which starts where the one before ends
+
+    Raises
+    ------
+    RequestError
+        When a line cannot be read, with a sentence for each.
+    """
+    sections: list[Section] = []
+    problems: list[str] = []
+    for number, line in enumerate(re.split("\r\n|[\r\n;]", text), 1):
+        if not line.strip():
+            continue
+        start = sections[-1].end if sections else 0.0
+        try:
+            sections.append(_read_line(line.strip(), len(sections) + 1, start, prompt, bpm))
+        except ValueError as error:
+            problems.append(f"Line {number} of sections ({_quoted(line.strip())}) {error}.")
+    if not sections and not problems:
+        problems.append(f"sections has no line with a section: write it like {_EXAMPLE}.")
+    if len(sections) > MAX_SECTIONS:
+        problems.append(f"There are {len(sections)} sections; at most {MAX_SECTIONS} are allowed.")
+    if problems:
+        raise RequestError(problems)
+    return tuple(sections)
+
+
+def listed(sections: tuple[Section, ...]) -> str:
+    """Format the sections and their times for a log: "intro 0 to 8 s, verse 8 to 40 s"."""
+    return ", ".join(f"{section.name} {section.start:.4g} to {section.end:.4g} s" for section in sections)
+
+
+def _read_line(line: str, number: int, start: float, prompt: str | None, bpm: float | None) -> Section:
+    """Read one section; raises ValueError with the rest of a sentence about the line."""
+    head, _, body = line.partition(":")
+    length = _LENGTH.search(head)
+    if length is None:
+        raise ValueError(f"has no length before its words: write it like {_EXAMPLE}")
+    options = dict(_options(body))
+    words = options[""] or None
+    if words is None and prompt is None:
+        raise ValueError("has no words, and there is no prompt: give one of them")
+    seconds = float(length["number"].replace(",", "."))
+    own_tempo = _tempo(words, prompt, bpm)
+    match _UNITS[length["unit"].lower()]:
+        case "minutes":
+            seconds *= 60
+        case "bars":
+            if own_tempo is None:
+                raise ValueError("counts in bars, which needs one tempo: give bpm, or a prompt such as '120 bpm'")
+            seconds *= BEATS_PER_BAR * 60 / own_tempo
+    if seconds < MIN_SECONDS:
+        raise ValueError(f"is {seconds:.3g} s long; a section has at least {MIN_SECONDS:g} s")
+    name = head[: length.start()].strip(_AROUND_NAME) or f"section {number}"
+    return Section(name, start, start + seconds, words, options.get("not"))
+
+
+def _options(body: str) -> Iterator[tuple[str, str]]:
+    """Yield the words of a section, under an empty name, and its options by name."""
+    words, *rest = _OPTION.split(body)
+    yield "", words.strip()
+    seen = set()
+    for name, value in zip(rest[::2], rest[1::2], strict=True):
+        key = name.lower()
+        if key not in _OPTIONS:
+            allowed = " or ".join(f"'/ {option}:'" for option in _OPTIONS)
+            raise ValueError(f"has '/ {name}:', but only {allowed} is known{did_you_mean(key, _OPTIONS)}")
+        if key in seen:
+            raise ValueError(f"has '/ {key}:' twice: join them")
+        if not value.strip():
+            raise ValueError(f"has nothing after '/ {key}:'")
+        seen.add(key)
+        yield key, value.strip()
+
+
+def _tempo(words: str | None, prompt: str | None, bpm: float | None) -> float | None:
+    """The tempo of a section's bars, in beats per minute: that of the whole piece, or else that of its own words."""
+    own = tempo.read(words or "")
+    common = requested_tempo(prompt, bpm)
+    if common is None:
+        return requested_tempo(words, None)
+    if not tempo.allows(own, common):
+        raise ValueError(f"says {tempo.listed(own)}, but the whole piece has {common:g} bpm: leave one of them out")
+    return common
+
+
+def _quoted(line: str) -> str:
+    text = line if len(line) <= _MAX_QUOTE_LENGTH else line[: _MAX_QUOTE_LENGTH - 3] + "..."
+    return f"'{text}'"

@@ -1,0 +1,94 @@
+"""Windows end where sections start; each section is told its own words, and goes on from what was before it."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from musicgen_service import paths
+from musicgen_service.audio.reading import Audio
+from musicgen_service.engine.interface import SlotRequest
+from tests.paths.test_streaming import Ear
+from tests.support.fake_music_model import HOP, RATE, FakeMusicModel, job_for
+from tests.support.sounds import tone
+
+FORM = "intro 2 s: piano; verse 5 s: drums / not: flute; outro 1.5 s: strings"
+
+
+def model_of() -> FakeMusicModel:
+    """A model with a window of 3 s, which repeats 1.2 s."""
+    return FakeMusicModel(lambda seed, length: tone(length, amplitude=0.1 + seed % 7 / 50)[0], window=150)
+
+
+def windows_of(asked: list[list[SlotRequest]]) -> list[tuple[str | None, str | None, int, int]]:
+    """Texts, frames repeated and frames in all of each window."""
+    return [
+        (
+            request.condition.text,
+            request.condition.negative_text,
+            0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1],
+            request.length,
+        )
+        for [request] in asked
+    ]
+
+
+def test_windows_end_where_sections_start() -> None:
+    model = model_of()
+    job = job_for(model, task="text", prompt="lofi", negative_prompt="noise", sections=FORM, duration=8.5)
+    [clip] = paths.generate(job)
+    assert clip.samples.shape == (1, round(8.5 * RATE))
+    assert windows_of(model.asked) == [
+        ("lofi, piano", "noise", 0, 100),
+        ("lofi, drums", "noise, flute", 60, 150),
+        ("lofi, drums", "noise, flute", 60, 150),
+        ("lofi, drums", "noise, flute", 60, 130),
+        ("lofi, strings", "noise", 60, 135),
+    ]
+    assert all(request.is_part for [request] in model.asked)
+
+
+def test_a_section_goes_on_from_all_of_a_short_one() -> None:
+    model = model_of()
+    list(paths.generate(job_for(model, task="text", sections="1 s: piano; 2 s: drums", duration=3.0)))
+    assert windows_of(model.asked) == [("piano", None, 0, 50), ("drums", None, 50, 150)]
+
+
+def test_a_melody_goes_on_through_the_sections() -> None:
+    """Also where the clip fits one window: the second one does not start the melody again."""
+    model = model_of()
+    song = Audio(np.arange(3 * RATE, dtype=np.float32)[None] / (3 * RATE), RATE)
+    inputs: dict[str, Any] = {"task": "melody", "sections": "2 s: piano; 1 s: drums", "duration": 3.0}
+    list(paths.generate(job_for(model, song, **inputs)))
+    first, second = (request.condition.melody for [request] in model.asked)
+    assert first is not None and second is not None
+    assert np.array_equal(first.numpy(), song.samples)
+    assert second[0, 0] == song.samples[0, 40 * HOP]
+
+
+def test_the_sections_of_a_continuation_begin_where_its_audio_ends() -> None:
+    model = model_of()
+    inputs: dict[str, Any] = {"task": "continuation", "continuation": True, "sections": "1 s: piano; 1 s: drums"}
+    [clip] = paths.generate(job_for(model, Audio(tone(2), RATE), **inputs, duration=4.0))
+    assert clip.samples.shape == (1, 4 * RATE)
+    assert windows_of(model.asked) == [("piano", None, 100, 150), ("drums", None, 60, 110)]
+
+
+def test_the_sections_after_a_long_recording() -> None:
+    """Of a recording longer than a window only the end is told to the model."""
+    model = model_of()
+    inputs: dict[str, Any] = {"task": "continuation", "continuation": True, "sections": "1 s: piano; 1 s: drums"}
+    [clip] = paths.generate(job_for(model, Audio(tone(10), RATE), **inputs, duration=12.0))
+    assert clip.samples.shape == (1, 12 * RATE)
+    assert windows_of(model.asked) == [("piano", None, 60, 110), ("drums", None, 60, 110)]
+
+
+@pytest.mark.parametrize("task", ["text", "melody", "continuation"])
+def test_sections_are_heard_while_they_are_made(task: str) -> None:
+    ear = Ear()
+    song = None if task == "text" else Audio(tone(1.5), RATE)
+    inputs: dict[str, Any] = {"task": task, "sections": FORM, "duration": 8.5 + 1.5 * (task == "continuation")}
+    job = job_for(model_of(), song, **inputs, variations=2, normalization_strategy="clip")
+    clips = list(paths.generate(replace(job, listener=ear)))
+    assert ear.has_ended and np.abs(ear.heard - clips[0].samples).max() < 1e-6
