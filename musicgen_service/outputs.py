@@ -5,8 +5,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from musicgen_service import folders
 
@@ -24,6 +25,15 @@ _COG_PARTS = {"inputs", "outputs"}
 _COG_AGE = 24 * 3600.0
 
 
+class _Finished(NamedTuple):
+    """A request that has ended."""
+
+    ended: float
+    """When, on the monotonic clock."""
+    size: int
+    """Bytes of its files; whoever delivers them may have removed them since."""
+
+
 class Outputs:
     """A folder for each request of this process, removed some time after the request has ended.
 
@@ -32,7 +42,7 @@ class Outputs:
 
     def __init__(self) -> None:
         self._own: folders.OwnFolder | None = None
-        self._finished: dict[Path, float] = {}
+        self._finished: dict[Path, _Finished] = {}
         self._lock = threading.RLock()
         self._cleanup_thread: threading.Thread | None = None
         folders.sweep(PREFIX)
@@ -40,7 +50,7 @@ class Outputs:
     @contextmanager
     def folder(self) -> Iterator[Path]:
         """Yield a folder for the files of one request; it is removed at once if the block fails."""
-        self.clean_up()
+        self._remove_finished()
         with self._lock:
             # One for all threads: a second one would replace the first, which is removed when nothing refers to it.
             if self._own is None or not self._own.exists():
@@ -52,22 +62,30 @@ class Outputs:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         with self._lock:
-            self._finished[folder] = time.monotonic()
+            self._finished[folder] = _Finished(time.monotonic(), _size(folder))
         if self._cleanup_thread is None:
             self._cleanup_thread = threading.Thread(target=self._clean_up_regularly, name="outputs", daemon=True)
             self._cleanup_thread.start()
 
     def clean_up(self) -> None:
+        """Remove what is old, also what Cog left behind.
+
+        Not before each request: Cog may have left tens of thousands of folders in a day, and each is looked at.
+        """
+        self._remove_finished()
+        folders.sweep_old(COG_FOLDER, _COG_PARTS, time.time() - _COG_AGE)
+
+    def _remove_finished(self) -> None:
         """Remove expired folders, then the oldest while the total size is over the limit."""
         now = time.monotonic()
         with self._lock:
-            sizes = {folder: _size(folder) for folder in self._finished}
-            for folder, finished in sorted(self._finished.items(), key=lambda item: item[1]):
-                age = now - finished
-                if age > MAX_AGE or (age > DELIVERY_TIME and sum(sizes.values()) > MAX_BYTES):
+            total = sum(finished.size for finished in self._finished.values())
+            for folder, (ended, size) in sorted(self._finished.items(), key=lambda item: item[1].ended):
+                age = now - ended
+                if age > MAX_AGE or (age > DELIVERY_TIME and total > MAX_BYTES):
                     shutil.rmtree(folder, ignore_errors=True)
-                    del self._finished[folder], sizes[folder]
-        folders.sweep_old(COG_FOLDER, _COG_PARTS, time.time() - _COG_AGE)
+                    del self._finished[folder]
+                    total -= size
 
     def _clean_up_regularly(self) -> None:
         while True:
@@ -76,9 +94,5 @@ class Outputs:
 
 
 def _size(folder: Path) -> int:
-    """Bytes in a folder, which whoever takes its files may remove at the same time."""
-    total = 0
-    with suppress(FileNotFoundError):
-        for file in folder.rglob("*"):
-            total += file.stat().st_size if file.is_file() else 0
-    return total
+    """Bytes in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -4,6 +4,8 @@ import functools
 import math
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from musicgen_service import cgroups
 
@@ -45,6 +47,19 @@ def limit() -> int:
     if "OMP_NUM_THREADS" in os.environ:
         return chosen
     return math.ceil(min(cgroups.cpu_quota(), chosen))
+
+
+@contextmanager
+def using(number: int) -> Iterator[None]:
+    """Let torch use this many threads for what the calling thread computes in the block."""
+    import torch  # not above: `set_wait_policy` comes first
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class CancellableLock:

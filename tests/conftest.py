@@ -1,5 +1,6 @@
 """Fixtures: a weights folder with random tiny checkpoints, built once per session, and a hub."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from musicgen_service.models.store import WeightStore
 from musicgen_service.service import MusicGenService
 from tests.support import checkpoints
 from tests.support.hub import CODEC, Hub, running
+
+# Servers that the tests start inherit what is ignored here: SIGINT and SIGQUIT, where a shell runs the tests in the
+# background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # One thread is faster for tiny models: the second would wait at a barrier after every small operation.
 torch.set_num_threads(1)

@@ -151,6 +151,12 @@ def test_cogs_folders_are_removed_after_a_day(cog: Path) -> None:
     assert not old.exists() and young.exists()
 
 
+def test_request_does_not_wait_for_cogs_folders(cog: Path) -> None:
+    old = leave(cog / "old", "inputs", "outputs")
+    finished(Outputs())
+    assert old.exists()
+
+
 def test_other_files_in_cogs_folder_are_kept(cog: Path, tmp_path: Path) -> None:
     notes = leave(cog / "notes", "inputs", "outputs", "drafts")
     (cog / "file").touch()

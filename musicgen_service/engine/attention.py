@@ -11,7 +11,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch.nn import functional
 
+from musicgen_service import threads
 from musicgen_service.engine.cache import KeyValueCache
+
+_CACHED_BYTES = 32_000_000
+"""Keys and values of a step that a processor's cache holds; beyond it one core reads at a third of the speed, and
+several together are faster than one, though each call waits for all of them."""
 
 
 class Attention(Protocol):
@@ -126,15 +131,21 @@ class PerSlotAttention:
         self._keys_values = [cache.views(slot.slot, slot.length, slice(slot.rows)) for slot in slots]
         self._texts = [_views_by_row(text, slot.slot, slot.text_lengths) for slot in slots] if text else []
         self._text_rows = sum(map(len, self._texts))
+        position_bytes = 2 * cache.shape.layers * cache.shape.heads * cache.shape.width * cache.buffer.itemsize
+        is_cached = sum(slot.rows * slot.length for slot in slots) * position_bytes <= _CACHED_BYTES
+        self._threads = torch.get_num_threads() if is_cached else threads.limit()
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
         split = projected.view(-1, 3, self._shape.heads, 1, self._shape.width)
         out = torch.empty_like(split[:, 0])
-        for index, (target, (keys, values)) in enumerate(zip(self._targets, self._keys_values, strict=True)):
-            own = split[index :: self._count]
-            target[layer].copy_(own[:, 1:, :, 0])
-            out[index :: self._count] = functional.scaled_dot_product_attention(own[:, 0], keys[layer], values[layer])
+        with threads.using(self._threads):
+            for index, (target, (keys, values)) in enumerate(zip(self._targets, self._keys_values, strict=True)):
+                own = split[index :: self._count]
+                target[layer].copy_(own[:, 1:, :, 0])
+                out[index :: self._count] = functional.scaled_dot_product_attention(
+                    own[:, 0], keys[layer], values[layer]
+                )
         return out.view(projected.shape[0], -1)
 
     def text_rows(self, x: torch.Tensor) -> torch.Tensor:

@@ -213,6 +213,7 @@ def test_slots_count_until_their_model_is_idle(store: WeightStore) -> None:
     busy: list[int] = []
     with models.lease("small") as model:
         idle = models._budget.free
-        generate(model, Condition("rock"), 5, on_step=lambda *_: busy.append(models._budget.free))
+        # Of many steps: the last ones may have ended before this thread learns of the first.
+        generate(model, Condition("rock"), 300, on_step=lambda *_: busy.append(models._budget.free))
         wait_until(lambda: models._budget.free == idle)
-    assert busy and max(busy) < idle
+    assert busy and busy[0] < idle
