@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from musicgen_service.audio import encoding, recipe
+from musicgen_service.audio.music import Music
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class FinishedClip:
     number : its number among the variations of its request, from 1
     part : `backing` or `vocals` for one stem of a remix; otherwise empty
     midi : a MIDI file of what is heard in it, where `return_midi` asked for one
+    music : what is known of its tempo and key, and of the bars of a loop
     notes : notes on its request, such as inputs without effect and guesses
     """
 
@@ -33,6 +35,7 @@ class FinishedClip:
     number: int = 1
     part: str = ""
     midi: bytes | None = None
+    music: Music = field(default_factory=Music)
     notes: list[str] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> None:

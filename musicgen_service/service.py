@@ -114,7 +114,7 @@ class MusicGenService:
         files, seeds = [], []
         with self._clips(request, listener) as clips, self._outputs.folder() as folder:
             for clip in clips:
-                file = folder / naming.file_name(request, naming.label(clip.number, clip.part))
+                file = folder / naming.file_name(request, clip.music, naming.label(request, clip.number, clip.part))
                 clip.save(file)
                 files.append(file)
                 seeds.append(clip.seed)
@@ -231,7 +231,7 @@ class MusicGenService:
                 rate = job.model.sample_rate
                 if not clip.part:
                     self.audio_seconds.add((request.task, job.model.name), clip.samples.shape[1] / rate)
-                yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
+                yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi, clip.music)
 
     @contextmanager
     def _job(

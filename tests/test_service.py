@@ -12,6 +12,7 @@ import pyloudnorm
 import pytest
 import soundfile
 
+from musicgen_service import naming
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment, Harmony
 from musicgen_service.audio import reading, recipe
@@ -159,8 +160,9 @@ def test_remix_returns_its_stems_in_order(service: MusicGenService, song: Path) 
             "seed": 5,
         }
     )
-    names = ["01.wav", "01_backing.wav", "01_vocals.wav", "02.wav", "02_backing.wav", "02_vocals.wav"]
-    assert [file.name for file in files] == [f"remix-5-{name}" for name in names] == sorted(f.name for f in files)
+    labels = ["01", "01_backing", "01_vocals", "02", "02_backing", "02_vocals"]
+    assert [naming.label_in(file.stem) for file in files] == labels
+    assert [file.name for file in files] == sorted(file.name for file in files)
     assert seeds == [seed for seed in (5, variation_seed(5, 1)) for _ in range(3)]
     [alone] = made(service, task="remix", input_audio=song, model_version="melody", seed=seeds[3])
     assert np.array_equal(samples_of(alone), samples_of(files[3]))
@@ -169,7 +171,8 @@ def test_remix_returns_its_stems_in_order(service: MusicGenService, song: Path) 
 def test_midi_files_lie_beside_the_clips(service: MusicGenService, song: Path) -> None:
     shared = {"prompt": "rock", "seed": 5, "variations": 2, "return_midi": True}
     files, seeds = service.generate({**shared, "task": "loop", "bpm": 120, "duration": 2})
-    assert [file.name for file in files] == [f"loop-5-{name}" for name in ("01.wav", "01.mid", "02.wav", "02.mid")]
+    clips = [(naming.label_in(file.stem), file.suffix) for file in files]
+    assert clips == [("01", ".wav"), ("01", ".mid"), ("02", ".wav"), ("02", ".mid")]
     assert seeds == [5, variation_seed(5, 1)]  # of what is audio
     for clip, notes in (files[:2], files[2:]):
         found = mido.MidiFile(notes)
@@ -178,9 +181,8 @@ def test_midi_files_lie_beside_the_clips(service: MusicGenService, song: Path) -
     [given] = [reading.read_input(song)]
     stems = {"task": "remix", "input_audio": given, "return_stems": True, "model_version": "melody"}
     files, seeds = service.generate(shared | stems | {"variations": 1})
-    assert [file.name for file in files] == [
-        f"remix-5-{name}" for name in ("01.wav", "01.mid", "01_backing.wav", "01_vocals.wav")
-    ]
+    clips = [(naming.label_in(file.stem), file.suffix) for file in files]
+    assert clips == [("", ".wav"), ("", ".mid"), ("backing", ".wav"), ("vocals", ".wav")]
     assert seeds == [5] * 3
 
 

@@ -26,6 +26,7 @@ _CONTRAST = 1.3  # loud notes count for more than their logarithmic level
 _BASS_WEIGHT = 0.15
 _CANDIDATES = 4  # that are named for a chord
 _MIN_SHARE = 0.01  # of probability that a candidate has
+_CLEAR_KEY = 0.2  # confidence below which there may be no key: speech with a steady pitch reaches 0.16
 
 
 class ChordSegment(NamedTuple):
@@ -54,6 +55,11 @@ class Harmony:
     chords: list[ChordSegment]
     candidates: list[Candidates] = field(default_factory=list)
     keys: Candidates = ()
+
+    @property
+    def clear_key(self) -> str | None:
+        """The likeliest key, such as "F# minor"; None where there may be none."""
+        return next((name for name, confidence in self.keys[:1] if confidence >= _CLEAR_KEY), None)
 
 
 class ChordRecogniser(Protocol):

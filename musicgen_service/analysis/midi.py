@@ -11,12 +11,11 @@ from musicgen_service.analysis.chord_symbols import symbol
 from musicgen_service.analysis.chords import ChordSegment, Harmony
 from musicgen_service.analysis.tempo_map import TempoMap
 from musicgen_service.analysis.transcription import Note, Transcription
+from musicgen_service.audio.music import key_symbol
 
 if TYPE_CHECKING:
     import mido
 
-KEY_CONFIDENCE = 0.2
-"""Below it there may be no key: speech with a steady pitch reaches 0.16."""
 _CHORD_OCTAVE = 48  # MIDI number of the lowest root
 _CHORD_VELOCITY = 64
 _PIANO, _BASS_GUITAR = 0, 33  # programs of General MIDI, less 1
@@ -66,10 +65,8 @@ def _conductor(times: TempoMap, harmony: Harmony) -> Iterator[_Event]:
         )
     for tick, length in times.tempi:
         yield tick, 0, mido.MetaMessage("set_tempo", tempo=length)
-    for name, confidence in harmony.keys[:1]:
-        if confidence >= KEY_CONFIDENCE:
-            tonic, mode = name.split()
-            yield 0, 0, mido.MetaMessage("key_signature", key=tonic + ("m" if mode == "minor" else ""))
+    if harmony.clear_key is not None:
+        yield 0, 0, mido.MetaMessage("key_signature", key=key_symbol(harmony.clear_key))
     for chord in harmony.chords:
         yield times.tick(chord.start), 1, mido.MetaMessage("marker", text=symbol(chord.label))
 

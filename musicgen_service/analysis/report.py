@@ -15,7 +15,6 @@ PICTURES = (".png", ".svg", ".pdf")
 _LOW_CONFIDENCE = 0.3  # below this, beats are more likely to be wrong than right
 _SAME_TEMPO = 0.04  # relative difference below which two tempi are the same
 _WORTH_SAYING = 0.1  # confidence in an alternative
-_LOW_KEY_CONFIDENCE = 0.2  # below this, there may be no key: speech with a steady pitch reaches 0.16
 _SILENT = 1e-3  # peak amplitude below which a plot is not scaled up
 
 
@@ -93,7 +92,7 @@ class Report:
             lines.append("tempo       no beat found")
         if self.key:
             name, confidence = self.key
-            doubt = "; there may be no key at all" if confidence < _LOW_KEY_CONFIDENCE else ""
+            doubt = "" if self.harmony.clear_key else "; there may be no key at all"
             lines.append(f"key         {name} (confidence {confidence:.2f}{doubt})")
         else:
             lines.append("key         no key found")

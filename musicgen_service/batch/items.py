@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from musicgen_service import __version__, seeds
+from musicgen_service import __version__, naming, seeds
 from musicgen_service.batch.audio_inputs import AudioInputs
 from musicgen_service.batch.lists import Entry
 from musicgen_service.models.catalogue import CHECKPOINTS
@@ -20,8 +19,6 @@ from musicgen_service.serving.cog_runner import ServiceRunner
 
 _RANDOM_SEEDS = (None, 0, -1)
 _DIGEST_LENGTH = 12
-_ID_LENGTH = 40
-"""Characters of a prompt that become the id of a line that gives itself none."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +125,7 @@ def by_model(items: Iterable[Item]) -> list[Item]:
 
 def _default_id(request: GenerationRequest) -> str:
     """A name from the prompt, or else from the task."""
-    words = re.findall(r"[a-z0-9]+", (request.prompt or "").lower())
-    return "-".join(words)[:_ID_LENGTH].strip("-") or request.task
+    return naming.slug(request.prompt or "") or request.task
 
 
 def _digest(request: GenerationRequest, model: str) -> str:

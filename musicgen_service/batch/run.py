@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import signal
 import time
@@ -24,8 +23,6 @@ from musicgen_service.batch.manifest import FAILED, SUCCEEDED, Manifest, Shard
 from musicgen_service.batch.progress import BatchProgress
 from musicgen_service.progress import log
 
-_LABEL = re.compile(r"-(\d+(?:_[a-z]+)?)$", re.ASCII)
-"""The end of a predictor's name for a file: the number of the variation, and the part of a remix."""
 _Record = Callable[..., dict[str, Any]]
 """Makes a line of the manifest from a status and what else is said of a request."""
 
@@ -130,13 +127,12 @@ class Batch:
 
 def _names(name: str, files: Sequence[Path]) -> list[str]:
     """The names of a request's files: its own, and a label of each clip where there are several."""
-    labels = [match[1] if (match := _LABEL.search(file.stem)) else "" for file in files]
+    labels = [naming.label_in(file.stem) for file in files]
     clips = [label for label, file in zip(labels, files, strict=True) if file.suffix != f".{naming.MIDI}"]
-    if len(clips) == 1:
-        return [f"{name}{file.suffix}" for file in files]
-    if "" in labels or len(set(clips)) < len(clips):
+    if len(set(clips)) < len(clips):
         labels = _numbered(files)
-    return [f"{name}-{label}{file.suffix}" for label, file in zip(labels, files, strict=True)]
+    ends = (f"-{label}" if label else "" for label in labels)
+    return [f"{name}{end}{file.suffix}" for end, file in zip(ends, files, strict=True)]
 
 
 def _numbered(files: Sequence[Path]) -> list[str]:

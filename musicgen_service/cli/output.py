@@ -57,27 +57,20 @@ class Output:
         """The audio format that the name implies."""
         return Path(self.name).suffix[1:].lower() if self.name else None
 
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """The paths of files, given the service's names for them, which end in their labels and extensions.
+    def target(self, name: str, label: str) -> Path:
+        """The path of a file.
 
-        Raises
-        ------
-        UsageError
-            When several are to go to standard output.
+        Parameters
+        ----------
+        name : the service's own
+        label : what tells it from the others of its request; empty for the only one
         """
-        if self.standard and len(names) > 1:
-            raise UsageError(f"-o - takes one file, and there may be {len(names)}: name a folder.")
         if self.name is None:
-            return [self.folder / name for name in names]
-        path = Path(self.name)
-        labels = [Path(name).stem.rpartition("-")[2] for name in names]
-        stems = [f"{path.stem}-{label}" if len(set(labels)) > 1 else path.stem for label in labels]
+            return self.folder / name
+        typed = Path(self.name)
         # The extension as it was typed, except for files of another kind.
-        suffixes = [Path(name).suffix for name in names]
-        return [
-            self.folder / f"{stem}{path.suffix if suffix == suffixes[0] else suffix}"
-            for stem, suffix in zip(stems, suffixes, strict=True)
-        ]
+        suffix = typed.suffix if name.endswith(typed.suffix.lower()) else Path(name).suffix
+        return self.folder / f"{typed.stem}{'-' if label else ''}{label}{suffix}"
 
 
 def _either(words: Iterable[str]) -> str:

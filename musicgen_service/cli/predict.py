@@ -79,9 +79,13 @@ def run(options: argparse.Namespace) -> None:
     values = decode_files(values, options.fields)
     request = predictor.resolve(values, WeightStore.from_environment().present())
     values["seed"] = request.seed
-    names = naming.file_names(request)
-    targets = dict(zip(names, output.targets(names), strict=True))
-    destination = nullcontext() if output.standard else writable_targets(list(targets.values()), force=options.force)
+    names = naming.possible_names(request)
+    if output.standard and len(names) > 1:
+        raise UsageError(f"-o - takes one file, and there may be {len(names)}: name a folder.")
+    if output.name is None and output.folder.is_dir():
+        names += naming.among(request, sorted(file.name for file in output.folder.iterdir()))
+    targets = [_target(output, name) for name in names]
+    destination = nullcontext() if output.standard else writable_targets(targets, force=options.force)
     with (
         _exit_on_signals(),
         destination,
@@ -94,13 +98,19 @@ def run(options: argparse.Namespace) -> None:
                 shutil.copyfileobj(file, standard_output.buffer)
             _print_summary(sys.stderr, _describe_all([(files[0], Path("-"))]), metrics)
             return
-        moves = [(file, targets[file.name]) for file in files]
+        moves = [(file, _target(output, file.name)) for file in files]
         descriptions = _describe_all(moves)
         deliver(moves, force=options.force)
     if options.json:
         print(json.dumps({"files": descriptions, "metrics": metrics}, indent=2))
     else:
         _print_summary(sys.stdout, descriptions, metrics)
+
+
+def _target(output: Output, name: str) -> Path:
+    from musicgen_service import naming
+
+    return output.target(name, naming.label_in(Path(name).stem))
 
 
 def _resolve_format(values: dict[str, Any], output: Output, text: str) -> None:

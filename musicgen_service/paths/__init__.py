@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from musicgen_service.paths import streaming
+from musicgen_service.paths import finishing, streaming
 from musicgen_service.paths.job import Clip, Job
 
 
 def generate(job: Job) -> Iterator[Clip]:
     """Generate the clips of a request, at their final level, by the path that `requests.tasks` names for its task."""
-    clips: Iterator[Clip] = _path(job).generate(job)
-    return map(job.transcribed, clips) if job.request.return_midi else clips
+    for clip in _path(job).generate(job):
+        yield from finishing.finished(job, clip)
 
 
 def stream(job: Job) -> Iterator[np.ndarray]:

@@ -1,17 +1,17 @@
 """The job that every path works on, and what paths share."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from musicgen_service.analysis import midi
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import Harmony
 from musicgen_service.analysis.transcription import Transcription
 from musicgen_service.audio import loudness
+from musicgen_service.audio.music import Music
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.listener import Listener
@@ -29,8 +29,10 @@ class Clip:
     samples : float32 array [channels, samples] at the model's rate
     seed : the seed that it was generated with
     number : its position among the request's variations, from 1
-    part : `backing` or `vocals` for a part of that variation; empty for the complete clip
+    part : the name of a stem of that variation; empty for the complete clip
+    stems : what it is made of, by name: arrays of its shape
     grid : its beats, where they are known and need not be tracked
+    music : what is known of its tempo and key, and of the bars of a loop
     midi : a MIDI file of what is heard in it, where the request asks for one
     """
 
@@ -38,8 +40,10 @@ class Clip:
     seed: int
     number: int
     part: str = ""
+    stems: Mapping[str, np.ndarray] = field(default_factory=dict)
     grid: BeatGrid | None = None
     midi: bytes | None = None
+    music: Music = field(default_factory=Music)
 
     def cut(self, length: int) -> "Clip":
         """Return the clip cut to its first `length` samples."""
@@ -134,15 +138,6 @@ class Job:
         """Return the clip normalised as the request asks for."""
         strategy = self.request.normalization_strategy
         return replace(clip, samples=loudness.normalise(clip.samples, self.model.sample_rate, strategy))
-
-    def transcribed(self, clip: Clip) -> Clip:
-        """Return the clip with a MIDI file of what is heard in it, unless it is a part of another."""
-        if clip.part:
-            return clip
-        rate = self.model.sample_rate
-        grid = clip.grid or self.analysis.track(clip.samples, rate, self.request.bpm)
-        harmony = self.analysis.harmony(clip.samples, rate, grid)
-        return replace(clip, midi=midi.encode(grid, harmony, self.analysis.transcribe(clip.samples, rate)))
 
     def decode_tokens(self, tokens: torch.Tensor, seed: int) -> np.ndarray:
         """Decode tokens to a float32 array [channels, frames * hop] without infinities or NaN."""

@@ -39,14 +39,15 @@ def generate(job: Job) -> Iterator[Clip]:
     share = 1 / (1 + -(-len(others) // BATCH_SIZE))
     take = first_take(job, scaled(job.report, 0, share))
     first = loudness.normalise(take.loop, rate, job.request.normalization_strategy)
-    yield Clip(first, job.seeds[0], 1, grid=take.grid)
+    yield Clip(first, job.seeds[0], 1, grid=take.grid, music=take.music)
     level = loudness.integrated_loudness(first, rate)
     lead = take.lead(_LEAD_BEATS, job.model.hop, job.model.window // 2)
     length = lead.shape[1] + round((take.cut.end - take.cut.start + grid.KICK_REACH + CONTEXT) * rate)
     for number, (seed, decode) in enumerate(_continuations(job, lead, length, scaled(job.report, share, 1)), 2):
         try:
             variation = take.continued(decode(), lead.shape[1]).loop
-            clip = Clip(loudness.to_loudness(variation, rate, level), seed, number, grid=take.grid)
+            samples = loudness.to_loudness(variation, rate, level)
+            clip = Clip(samples, seed, number, grid=take.grid, music=take.music)
         except Exception as error:
             log(f"variation {number} failed: {type(error).__name__}: {error}")
             note(f"Variation {number} failed and is left out.")

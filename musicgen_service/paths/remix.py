@@ -14,6 +14,7 @@ from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio import mixing
+from musicgen_service.audio.music import Music
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
@@ -28,26 +29,25 @@ _SEPARATION_SHARE = 0.1
 
 
 def generate(job: Job) -> Iterator[Clip]:
-    """Generate remixes [channels, samples] as long as the song, each followed by its backing and vocals on request."""
+    """Generate remixes [channels, samples] as long as the song, with their backing and vocals on request."""
     song, rate, channels = job.required_audio(), job.model.sample_rate, job.model.channels
     length = round(song.samples.shape[1] * rate / song.rate)
     vocals, accompaniment = job.analysis.split(song, scaled(job.report, 0, _SEPARATION_SHARE))
     job = replace(job, report=scaled(job.report, _SEPARATION_SHARE, 1))
     grid = _trusted_grid(job, song)
-    harmony = job.analysis.harmony(accompaniment.mono, accompaniment.rate, grid).chords
+    harmony = job.analysis.harmony(accompaniment.mono, accompaniment.rate, grid)
+    music = Music(job.request.requested_tempo or grid.tempo or None, harmony.clear_key)
     voice = mixing.fit_length(vocals.convert(rate, channels).samples, length)
     rest = mixing.fit_length(accompaniment.convert(rate, channels).samples, length)
     if not mixing.has_vocals(voice, rest, rate):
         note("No vocals were found in input_audio, so the remix is the new backing alone.")
         voice = np.zeros_like(voice)
     frames = -(-(length + round(_EXTRA_SECONDS * rate)) // job.model.hop)
-    for clip in job.generate_clips(_condition_at(job, grid, harmony, song.seconds), None, frames):
+    for clip in job.generate_clips(_condition_at(job, grid, harmony.chords, song.seconds), None, frames):
         backing = _aligned(job, clip.samples, grid, length)
         parts = mixing.mix(backing, voice, rest, rate, job.request.normalization_strategy)
-        yield replace(clip, samples=parts.full)
-        if job.request.return_stems:
-            yield replace(clip, samples=parts.backing, part="backing")
-            yield replace(clip, samples=parts.vocals, part="vocals")
+        stems = {"backing": parts.backing, "vocals": parts.vocals} if job.request.return_stems else {}
+        yield replace(clip, samples=parts.full, stems=stems, music=music)
 
 
 def _trusted_grid(job: Job, song: Audio) -> BeatGrid:

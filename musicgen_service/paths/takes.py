@@ -6,6 +6,7 @@ import numpy as np
 
 from musicgen_service.analysis import kicks
 from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.audio.music import Music
 from musicgen_service.audio.stretching import stretch
 from musicgen_service.paths import seam
 from musicgen_service.paths.grid import Cut, on_kicks
@@ -55,6 +56,11 @@ class Take:
         """The beats of the loop."""
         beats = np.arange(self.cut.beats) * 60 / self.bpm
         return BeatGrid(self.bpm, beats, beats[:: self.cut.per_bar], self.cut.per_bar, 1.0)
+
+    @property
+    def music(self) -> Music:
+        """The tempo and the bars of the loop."""
+        return Music(self.bpm, beats=self.cut.beats, beats_per_bar=self.cut.per_bar)
 
     def lead(self, beats: int, hop: int, max_hops: int) -> np.ndarray:
         """Return the last beats before the cut's end [channels, a multiple of `hop` samples], at most `max_hops`."""

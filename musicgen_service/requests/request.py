@@ -100,8 +100,8 @@ class GenerationRequest:
 
     @property
     def requested_tempo(self) -> float | None:
-        """The tempo asked for, in beats per minute: `bpm`, or the only one that the prompt names."""
-        return descriptions.requested_tempo(self.prompt, self.bpm)
+        """The tempo asked for, in beats per minute: `bpm`, or the only one that the prompt names; None for no tempo."""
+        return None if "bpm" in self.spec.unused else descriptions.requested_tempo(self.prompt, self.bpm)
 
     @property
     def description(self) -> str | None:

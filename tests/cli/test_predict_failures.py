@@ -48,7 +48,7 @@ def left_by_requests(folder: Path) -> list[Path]:
         ("taken.wav/", "taken.wav is a file, not a folder."),
         ("taken.wav/clip.wav", "taken.wav is a file, not a folder."),
         ("taken.wav/new/clip.wav", "The folder taken.wav/new cannot be made: Not a directory."),
-        ("full", "full/text-5-01.wav exists already: choose another name, or overwrite it with --force."),
+        ("full", "full/rock_s5.wav exists already: choose another name, or overwrite it with --force."),
         ("/proc/clip.wav", "The folder /proc cannot be written to: No such file or directory."),
         ("/proc/new/clip.wav", "The folder /proc/new cannot be made: No such file or directory."),
     ],
@@ -57,7 +57,7 @@ def test_invalid_target_is_rejected_first(output: str, sentence: str, capsys: Ca
     Path("taken.wav").touch()
     Path("dangling.wav").symlink_to("nothing")
     Path("full").mkdir()
-    Path("full/text-5-01.wav").touch()
+    Path("full/rock_s5.wav").touch()
     before = found()
     with pytest.raises(SystemExit):
         predict("rock", "-o", output)
@@ -73,11 +73,12 @@ def test_invalid_target_is_rejected_first(output: str, sentence: str, capsys: Ca
         ("-o -", "-o - takes one file, and there may be 2: name a folder."),
         ("-o - --json", "-o - and --json both write to standard output: leave one of them out."),
         ("-o a.wav -i output_format=mp3", "-o a.wav and output_format=mp3 contradict each other: leave one of them"),
-        ("", "text-5-02.wav exists already: choose another name, or overwrite it with --force."),
+        ("", "rock_90bpm_Am_s5_02.wav exists already: choose another name, or overwrite it with --force."),
     ],
 )  # fmt: skip
 def test_all_of_several_targets_are_checked(arguments: str, sentence: str, capsys: Capture) -> None:
-    for name in ("clip-02.wav", "text-5-02.wav"):
+    # The tempo and the key of what will be made are not known yet.
+    for name in ("clip-02.wav", "rock_90bpm_Am_s5_02.wav"):
         Path(name).touch()
     before = found()
     with pytest.raises(SystemExit):

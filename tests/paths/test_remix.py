@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from demo.synth import Song, Synthesiser
+from musicgen_service import paths
 from musicgen_service.analysis import beats
 from musicgen_service.audio.loudness import integrated_loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.models.music_model import MelodySpan
-from musicgen_service.paths import remix
 from musicgen_service.paths.job import Clip
 from tests.support.fake_music_model import RATE, FakeMusicModel, Play, job_for
 from tests.support.sounds import tone
@@ -37,7 +37,7 @@ def split(song: Song) -> Any:
 
 def remixes(model: FakeMusicModel, song: Song, **inputs: Any) -> list[Clip]:
     request: dict[str, Any] = {"prompt": "techno", "return_stems": True} | inputs
-    return list(remix.generate(job_for(model, Audio(song.audio[None], RATE), split(song), task="remix", **request)))
+    return list(paths.generate(job_for(model, Audio(song.audio[None], RATE), split(song), task="remix", **request)))
 
 
 def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -74,7 +74,7 @@ def test_a_remix_is_as_long_as_its_song(seconds: float, channels: int) -> None:
 def test_a_song_at_another_rate_has_the_same_length() -> None:
     song = Audio(tone(3.3, 2, rate=44_100), 44_100)
     job = job_for(FakeMusicModel(backing_of(100)), song, lambda audio: (audio, audio), task="remix", prompt="x")
-    [clip] = remix.generate(job)
+    [clip] = paths.generate(job)
     assert clip.samples.shape[1] == round(song.samples.shape[1] * RATE / 44_100)
 
 
@@ -231,7 +231,7 @@ def test_songs_with_silent_parts(silent: str, capsys: pytest.CaptureFixture[str]
         task="remix",
         return_stems=True,
     )
-    whole, backing, vocals = parts(list(remix.generate(job)))
+    whole, backing, vocals = parts(list(paths.generate(job)))
     assert whole.any() and backing.any() and np.isfinite(whole).all()
     log = capsys.readouterr().err
     assert vocals.any() == (silent == "rest")

@@ -6,8 +6,8 @@ import { inputsOf, readRecipe } from "./recipe.js";
 
 /** @typedef {import("../library/database.js").Clip} Clip */
 
-/** The end of the service's file names: the number of the variation, and the stem of a remix. */
-const NUMBERED = /-(\d+)(?:_([a-z]+))?\.\w+$/;
+/** The end of the service's file names, after the seed: the number of the variation, and the stem. */
+const LABELLED = /_s\d+(?:_(\d+))?(?:_([a-z]+))?\.\w+$/;
 
 /**
  * The addresses in an output, with the name of each in an output that is an object.
@@ -41,7 +41,7 @@ export async function fetchClips(request, { output, metrics }, fields) {
     }
     const count = clips.length;
     const fileName = decodeURIComponent(url.slice(url.lastIndexOf("/") + 1));
-    const [, number = count + 1, stem = ""] = NUMBERED.exec(fileName) ?? [];
+    const [, number = 1, stem = ""] = LABELLED.exec(fileName) ?? [undefined, count + 1];
     const recipe = await readRecipe(blob);
     const seed = metrics?.seeds?.[count] ?? metrics?.seed;
     const asked = withoutNone({ ...request.inputs, seed });

@@ -3,7 +3,7 @@
 import { S, fill } from "../strings.js";
 import * as api from "../base/api.js";
 import { el, icon, iconButton, announce } from "../base/dom.js";
-import { clock, fileStem, number, shorten } from "../base/format.js";
+import { clock, number, shorten } from "../base/format.js";
 import { menu } from "../base/menu.js";
 import { taskTexts } from "../create/tasks.js";
 import * as database from "../library/database.js";
@@ -30,11 +30,9 @@ export function clipName(clip) {
   return `${shorten(String(said), NAME_LENGTH)} · ${clipPart(clip)}`;
 }
 
-/** @param {Clip} clip @returns {File} with a name of its own */
+/** @param {Clip} clip @returns {File} under the service's name for it */
 export function clipFile(clip) {
-  const words = [fileStem(String(clip.inputs.prompt ?? clip.inputs.task ?? "clip")), clip.inputs.seed && `s${clip.inputs.seed}`, clip.part];
-  const extension = clip.name.split(".").pop();
-  return new File([clip.blob], `${words.filter(Boolean).join("_")}.${extension}`, { type: clip.blob.type });
+  return new File([clip.blob], clip.name, { type: clip.blob.type });
 }
 
 /** @param {Blob} blob @param {string} name */
@@ -193,7 +191,7 @@ export class Row {
     const own = this.clip.name.split(".").pop();
     const actions = FORMATS.map((format) => ({ label: fill(S.clips.downloadAs, { format }), act: () => this.#download(format, own) }));
     const { midi } = this.clip;
-    const stem = clipFile(this.clip).name.replace(/\.\w+$/, "");
+    const stem = this.clip.name.replace(/\.\w+$/, "");
     return [...actions, { label: S.clips.midi, act: () => midi && saveFile(midi, `${stem}.mid`), hidden: !midi }];
   }
 

@@ -19,7 +19,7 @@ const { openDB } = /** @type {any} */ (globalThis).idb;
  * @property {string} id
  * @property {string} request id of its request
  * @property {number} number among the variations of its request, from 1
- * @property {string} part of a remix, or ""
+ * @property {string} part the stem that it is, or ""
  * @property {string} name of the file
  * @property {Blob} blob
  * @property {Blob} [midi]

@@ -1,13 +1,12 @@
 // @ts-check
 /** Packs clips into a zip file, with their requests beside them. */
 import { downloadZip } from "../vendor/client-zip/index.js";
-import { clipFile } from "../clips/row.js";
 
 /** @param {import("./database.js").Clip[]} clips @returns {Promise<Blob>} */
 export function pack(clips) {
   const used = new Set();
   const files = clips.flatMap((clip) => {
-    const { name } = clipFile(clip);
+    const { name } = clip;
     const [stem, extension] = [name.replace(/\.\w+$/, ""), name.split(".").pop()];
     let unique = stem;
     for (let number = 2; used.has(unique); number += 1) unique = `${stem}-${number}`;
