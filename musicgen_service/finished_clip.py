@@ -24,7 +24,6 @@ class FinishedClip:
     number : its number among the variations of its request, from 1
     part : `backing` or `vocals` for one stem of a remix; otherwise empty
     midi : a MIDI file of what is heard in it, where `return_midi` asked for one
-    music : what is known of its tempo and key, and of the bars of a loop
     notes : notes on its request, such as inputs without effect and guesses
     """
 
@@ -35,8 +34,12 @@ class FinishedClip:
     number: int = 1
     part: str = ""
     midi: bytes | None = None
-    music: Music = field(default_factory=Music)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def music(self) -> Music:
+        """What is known of its tempo and key, and of the bars of a loop."""
+        return recipe.music(self.recipe)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file in the format of the extension, with its recipe in the tags; replaces an existing file.
@@ -57,5 +60,6 @@ class FinishedClip:
         if extension not in encoding.FORMATS:
             allowed = ", ".join(f".{name}" for name in encoding.FORMATS)
             raise ValueError(f"The name of a clip's file must end in one of {allowed}, unlike '{target.name}'.")
-        tags = recipe.tags({**self.recipe, "output_format": extension})
-        encoding.write(self.samples, self.sample_rate, target, tags)
+        contents = recipe.converted(self.recipe, extension)
+        bit_depth = contents.get("bit_depth", 16)
+        encoding.write(self.samples, self.sample_rate, target, recipe.tags(contents), bit_depth)

@@ -14,7 +14,7 @@ import torch
 
 from musicgen_service import health, naming, paths, text_checks, threads
 from musicgen_service.audio.reading import Audio
-from musicgen_service.audio.recipe import SECTION_TIMES, SEPARATOR
+from musicgen_service.audio.recipe import MUSIC, SECTION_TIMES, SEPARATOR
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.engine.interface import Load
 from musicgen_service.finished_clip import FinishedClip
@@ -231,7 +231,7 @@ class MusicGenService:
                 rate = job.model.sample_rate
                 if not clip.part:
                     self.audio_seconds.add((request.task, job.model.name), clip.samples.shape[1] / rate)
-                yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi, clip.music)
+                yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
 
     @contextmanager
     def _job(
@@ -286,6 +286,8 @@ def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
         inputs[SECTION_TIMES] = [[part.name, part.start, part.end] for part in request.parts]
     else:
         del inputs["sections"]
+    if facts := clip.music.facts:
+        inputs[MUSIC] = facts
     if request.input_audio is not None:
         inputs["input_audio"] = request.input_audio.name
         inputs["input_audio_sha256"] = request.input_audio.sha256

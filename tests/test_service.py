@@ -1,6 +1,7 @@
 """The service from inputs to files, in process, on tiny checkpoints of all four kinds."""
 
 import itertools
+import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,8 @@ from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.seeds import variation_seed
 from musicgen_service.service import MusicGenService
+from musicgen_service.serving import audio_tasks
+from tests.support import tag_readers
 from tests.support.serviced import made, samples_of
 from tests.support.sounds import RATE, tone
 
@@ -184,6 +187,21 @@ def test_midi_files_lie_beside_the_clips(service: MusicGenService, song: Path) -
     clips = [(naming.label_in(file.stem), file.suffix) for file in files]
     assert clips == [("", ".wav"), ("", ".mid"), ("backing", ".wav"), ("vocals", ".wav")]
     assert seeds == [5] * 3
+
+
+def test_a_loop_tells_a_daw_its_tempo_and_bars_in_every_format(service: MusicGenService, tmp_path: Path) -> None:
+    [loop] = made(service, task="loop", prompt="deep house", bpm=120, duration=4)
+    frames, acid = soundfile.info(loop).frames, tag_readers.acid(loop)
+    assert (acid.beats, acid.numerator, acid.tempo) == (round(frames * 2 / RATE), 4, 120)
+    assert (tag_readers.smpl(loop).start, tag_readers.smpl(loop).end) == (0, frames - 1)
+    assert re.fullmatch(r"deep-house_120bpm(_[A-G]b?m?)?_s5\.wav", loop.name)
+    for extension in ("mp3", "flac", "ogg"):
+        other = tmp_path / f"loop.{extension}"
+        assert audio_tasks.convert(loop, other).problem is None
+        assert tag_readers.by_ffmpeg(other)["tbpm" if extension == "mp3" else "bpm"] == "120"
+    back = tmp_path / "back.wav"
+    assert audio_tasks.convert(tmp_path / "loop.flac", back).problem is None
+    assert back.read_bytes() == loop.read_bytes()
 
 
 @pytest.mark.parametrize("task", ["loop", "remix"])

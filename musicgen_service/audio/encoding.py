@@ -13,12 +13,20 @@ import numpy as np
 import soundfile
 
 from musicgen_service import folders
-from musicgen_service.audio import child, ffmpeg
+from musicgen_service.audio import child, ffmpeg, riff, vorbis_comments
+from musicgen_service.audio.tags import Tags
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
+BIT_DEPTHS = {"wav": (16, 24, 32), "flac": (16, 24)}
+"""Bits of a sample in the formats that have a choice; 32 are floating-point."""
 MP3_BITRATE = "320k"
 _OGG_QUALITY = 0.1
 """libsndfile's compression level: 0 is the best quality, 1 the smallest file."""
+_SUBTYPES = {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}
+"""libsndfile's names."""
+_DEPTHS = {"int16": 16, "int32": 24, "float32": 32}
+_MAX_INT24 = 2.0**23 - 1
+_WITH_VORBIS_COMMENTS = ("flac", "ogg")
 _MP3_EXPORT = Path(__file__).with_name("mp3_export.py")
 
 
@@ -30,21 +38,22 @@ class _Mp3Error(RuntimeError):
     """The mp3 encoder failed; the message is its complete output, including paths."""
 
 
-def write(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
+def write(samples: np.ndarray, rate: int, path: Path, tags: Tags, bit_depth: int = 16) -> None:
     """Write a clip to `path`, in the format of its suffix. The file appears only when it is complete.
 
     Parameters
     ----------
-    samples : float32 array [channels, samples] within ±1; stored as 16-bit integers before coding
+    samples : float32 array [channels, samples] within ±1; mp3 and ogg code 16-bit integers
     rate : samples per second
-    tags : `title`, `comment` and `software`, written as the format's own tags
+    tags : written as the format's own
+    bit_depth : of a format that has `BIT_DEPTHS`, one of them
 
     Raises
     ------
     EncodingError
         When the disk is full, the folder is not writable, or the encoder fails.
     """
-    pcm = to_int16(samples)
+    pcm = quantised(samples, bit_depth if path.suffix[1:] in BIT_DEPTHS else 16)
     unfinished = path.with_name(f".{path.name}")
     try:
         with _report_full_disk(path.parent):
@@ -76,22 +85,58 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").T.copy()
 
 
+def quantised(samples: np.ndarray, bit_depth: int) -> np.ndarray:
+    """Convert float [channels, samples] within ±1 to what is stored, [samples, channels].
+
+    Returns
+    -------
+    int16 for 16 bits, int32 whose lowest byte is 0 for 24, float32 for 32
+    """
+    clamped = np.clip(samples, -1.0, 1.0).T
+    if bit_depth == 32:
+        return clamped.astype(np.float32)
+    if bit_depth == 16:
+        return to_int16(samples)
+    return np.round(clamped.astype(np.float64) * _MAX_INT24).astype(np.int32) << 8
+
+
 def to_float(pcm: np.ndarray) -> np.ndarray:
-    """Convert int16 [samples, channels] to the float32 [channels, samples] that `to_int16` makes it of."""
-    return pcm.T.astype(np.float32) / 32767.0
+    """Convert what `quantised` returns back to float32 [channels, samples]."""
+    if pcm.dtype == np.float32:
+        return pcm.T.copy()
+    full = 32767.0 if pcm.dtype == np.int16 else _MAX_INT24 * 256.0
+    return (pcm.T / full).astype(np.float32)
 
 
-def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags: dict[str, str]) -> None:
-    options = {"compression_level": _OGG_QUALITY} if container == "ogg" else {"subtype": "PCM_16"}
+def read_pcm(path: Path) -> tuple[np.ndarray, int]:
+    """Read a file written by `write`: what `quantised` stored in it, and samples per second."""
+    with soundfile.SoundFile(path) as file:
+        bit_depth = next((bits for bits, name in _SUBTYPES.items() if name == file.subtype), 16)
+        [kind] = (kind for kind, bits in _DEPTHS.items() if bits == bit_depth)
+        return file.read(dtype=kind, always_2d=True), file.samplerate
+
+
+def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags: Tags) -> None:
+    subtype = _SUBTYPES[_DEPTHS[pcm.dtype.name]]
+    options = {"compression_level": _OGG_QUALITY} if container == "ogg" else {"subtype": subtype}
+    comments = tags.vorbis_comments if container in _WITH_VORBIS_COMMENTS else []
     with soundfile.SoundFile(path, "w", rate, pcm.shape[1], format=container.upper(), **options) as file:
-        file.title, file.comment, file.software = tags["title"], tags["comment"], tags["software"]
+        if comments:
+            file.date = vorbis_comments.placeholder(comments)
+        file.title, file.comment, file.software = tags.title, tags.comment, tags.software
         # One second at a time: libsndfile's Vorbis encoder crashes on long stereo buffers.
         for start in range(0, len(pcm), rate):
             file.write(pcm[start : start + rate])
+    if comments:
+        vorbis_comments.fill(path, comments)
+    if container == "wav" and pcm.dtype == np.float32:
+        riff.remove_time(path)
+    if container == "wav" and tags.music.beats:
+        riff.add_loop(path, len(pcm), rate, tags.music)
 
 
-def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
-    metadata = {"title": tags["title"], "comment": tags["comment"], "encoded_by": tags["software"]}
+def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: Tags) -> None:
+    metadata = {"title": tags.title, "comment": tags.comment, "encoded_by": tags.software, **tags.id3}
     samples = pcm.reshape(-1).view(np.uint8).data
     # The disk is checked while pydub's temporary files still exist.
     with (

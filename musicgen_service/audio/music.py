@@ -1,6 +1,5 @@
 """What is known of a clip's music: tempo, key, and the bars of a loop."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,11 +23,6 @@ class Music:
     key: str | None = None
     beats: int = 0
     beats_per_bar: int = 4
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> "Music":
-        """The music of which `facts` are known."""
-        return cls(**facts)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from typing import Any
 import soundfile
 
 from musicgen_service import __version__
-from musicgen_service.audio import ffmpeg
+from musicgen_service.audio import encoding, ffmpeg
+from musicgen_service.audio.music import Music
+from musicgen_service.audio.tags import Tags
 
 _MARK = "musicgen_service"
 _AUDIO, _AUDIO_DIGEST = "input_audio", "input_audio_sha256"
@@ -20,7 +22,9 @@ SEPARATOR = "separator"
 """What took the recording apart: to know, as another one gives other stems; it is no input."""
 SECTION_TIMES = "section_times"
 """Name, start and end of each section, in seconds: to know, as they follow from the inputs."""
-_KNOWLEDGE = (_MARK, _AUDIO_DIGEST, SEPARATOR, SECTION_TIMES)
+MUSIC = "music"
+"""Tempo and key of the clip, and the bars of a loop, as far as they are known: see `Music`."""
+_KNOWLEDGE = (_MARK, _AUDIO_DIGEST, SEPARATOR, SECTION_TIMES, MUSIC)
 """What is no input."""
 _TITLE_LENGTH = 100
 
@@ -29,13 +33,27 @@ class RecipeError(ValueError):
     """The file contains no recipe of this service."""
 
 
-def tags(inputs: Mapping[str, Any]) -> dict[str, str]:
-    """Build the tags of a clip made from these inputs."""
-    words = " ".join((inputs.get("prompt") or "").split())
-    title = "".join(character for character in words if character.isprintable())[:_TITLE_LENGTH] or inputs["task"]
+def tags(recipe: Mapping[str, Any]) -> Tags:
+    """Build the tags of a clip, given its recipe."""
+    words = " ".join((recipe.get("prompt") or "").split())
+    title = "".join(character for character in words if character.isprintable())[:_TITLE_LENGTH] or recipe["task"]
     # As unescaped UTF-8: a wav file can hold no more than 32 KB here.
-    comment = json.dumps({_MARK: __version__, **inputs}, ensure_ascii=False)
-    return {"title": title, "comment": comment, "software": f"musicgen-service {__version__}"}
+    comment = json.dumps({_MARK: __version__, **recipe}, ensure_ascii=False)
+    return Tags(title, comment, f"musicgen-service {__version__}", music(recipe))
+
+
+def music(recipe: Mapping[str, Any]) -> Music:
+    """What a recipe tells of the clip's music."""
+    return Music(**recipe.get(MUSIC, {}))
+
+
+def converted(recipe: Mapping[str, Any], extension: str) -> dict[str, Any]:
+    """The recipe of a clip in another format, with the nearest bit depth that the format has."""
+    depths = encoding.BIT_DEPTHS.get(extension, ())
+    changed = {"output_format": extension} | (
+        {"bit_depth": min(recipe.get("bit_depth", 16), max(depths))} if depths else {}
+    )
+    return {**recipe, **changed}
 
 
 def read(path: Path) -> dict[str, Any]:

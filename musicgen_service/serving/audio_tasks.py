@@ -94,10 +94,9 @@ def _models() -> tuple[Any, Any]:
 
 
 def _convert(source: Path, target: Path) -> None:
-    import soundfile
-
     from musicgen_service.audio import encoding, recipe
 
-    pcm, rate = soundfile.read(source, dtype="int16", always_2d=True)
-    inputs = recipe.read(source) | {"output_format": target.suffix[1:]}
-    encoding.write(encoding.to_float(pcm), rate, target, recipe.tags(inputs))
+    pcm, rate = encoding.read_pcm(source)
+    contents = recipe.converted(recipe.read(source), target.suffix[1:])
+    bit_depth = contents.get("bit_depth", 16)
+    encoding.write(encoding.to_float(pcm), rate, target, recipe.tags(contents), bit_depth)

@@ -9,10 +9,11 @@ import pytest
 import soundfile
 
 from musicgen_service.audio import encoding, reading
-from musicgen_service.audio.encoding import FORMATS, EncodingError
+from musicgen_service.audio.encoding import BIT_DEPTHS, FORMATS, EncodingError
+from musicgen_service.audio.tags import Tags
 from tests.support.sounds import RATE, tone
 
-TAGS = {"title": "jazz", "comment": "{}", "software": "test"}
+TAGS = Tags("jazz", "{}", "test")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -48,6 +49,22 @@ def test_wav_is_16_bit_and_mp3_has_320_kbit(tmp_path: Path) -> None:
         encoding.write(tone(4, 2), RATE, tmp_path / f"clip.{name}", TAGS)
     assert soundfile.info(tmp_path / "clip.wav").subtype == "PCM_16"
     assert (tmp_path / "clip.mp3").stat().st_size * 8 / 4 == pytest.approx(320_000, rel=0.05)
+
+
+STEPS = {16: 2**-15, 24: 2**-23, 32: 0}
+
+
+@pytest.mark.parametrize(("name", "bits"), [(name, bits) for name, depths in BIT_DEPTHS.items() for bits in depths])
+def test_a_sample_has_the_bits_asked_for(tmp_path: Path, name: str, bits: int) -> None:
+    sound = tone(1, 2)
+    for path in (tmp_path / f"a.{name}", tmp_path / f"b.{name}"):
+        encoding.write(sound, RATE, path, TAGS, bits)
+    assert path.read_bytes() == (tmp_path / f"a.{name}").read_bytes()
+    assert soundfile.info(path).subtype == {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}[bits]
+    read, _ = soundfile.read(path, always_2d=True)
+    assert np.abs(read.T - sound).max() <= STEPS[bits]
+    pcm, rate = encoding.read_pcm(path)
+    assert rate == RATE and np.array_equal(pcm, encoding.quantised(encoding.to_float(pcm), bits))
 
 
 def test_long_ogg_files_are_written(tmp_path: Path) -> None:

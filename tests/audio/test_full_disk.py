@@ -7,10 +7,11 @@ import pytest
 from musicgen_service import client_errors
 from musicgen_service.audio import encoding
 from musicgen_service.audio.encoding import FORMATS, EncodingError
+from musicgen_service.audio.tags import Tags
 from tests.support.sounds import RATE, tone
 from tests.test_folders import disk
 
-TAGS = {"title": "a title", "comment": "{}", "software": "a test"}
+TAGS = Tags("a title", "{}", "a test")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ import pytest
 import soundfile
 
 from musicgen_service.audio import encoding
+from musicgen_service.audio.tags import Tags
 from tests.support.cancelling import Cancelled, cancelled_when
 from tests.support.sounds import RATE, tone
 
-TAGS = {"title": "jazz", "comment": '{"seed": 5}', "software": "a test"}
+TAGS = Tags("jazz", '{"seed": 5}', "a test")
 
 
 def write(folder: Path, number: int) -> Path:
     """Write a clip with a length and a title that depend on `number`."""
     path = folder / f"{number}.mp3"
-    encoding.write(tone(1 + number, 2), RATE, path, TAGS | {"title": f"clip {number}"})
+    encoding.write(tone(1 + number, 2), RATE, path, replace(TAGS, title=f"clip {number}"))
     return path
 
 

@@ -67,4 +67,4 @@ def test_file_of_other_origin_has_no_recipe(tmp_path: Path) -> None:
 
 
 def test_title_is_short_and_one_line() -> None:
-    assert recipe.tags({"prompt": "a\nb " * 100, "task": "text"})["title"] == ("a b " * 25)
+    assert recipe.tags({"prompt": "a\nb " * 100, "task": "text"}).title == ("a b " * 25)

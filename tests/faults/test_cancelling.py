@@ -13,6 +13,7 @@ import pytest
 
 from musicgen_service.analysis import stems
 from musicgen_service.audio import encoding, ffmpeg, loudness, opening
+from musicgen_service.audio.tags import Tags
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import streaming
 from tests.faults.predictor import Predictor, files_of, run
@@ -84,10 +85,9 @@ def test_cancel_ends_a_download(predictor: Predictor, tmp_path: Path, monkeypatc
 
 
 def write_an_hour(folder: Path) -> None:
-    encoding.write(np.zeros((1, 3600 * RATE), np.float32), RATE, folder / "a.mp3", dict.fromkeys(TAGS, ""))
+    encoding.write(np.zeros((1, 3600 * RATE), np.float32), RATE, folder / "a.mp3", Tags("", "", ""))
 
 
-TAGS = ("title", "comment", "software")
 ENDLESS = ["-re", "-f", "lavfi", "-i", "anullsrc", "-t", "100", "-f", "null", "-"]
 PROGRAMS: dict[str, Callable[[Path], object]] = {
     "reading": lambda _: ffmpeg.run(ENDLESS),

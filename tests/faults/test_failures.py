@@ -15,6 +15,7 @@ import torch
 from musicgen_service import client_errors
 from musicgen_service.audio import encoding, loudness, opening
 from musicgen_service.audio.encoding import EncodingError
+from musicgen_service.audio.tags import Tags
 from musicgen_service.models import memory
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import streaming
@@ -57,10 +58,10 @@ def test_failed_second_clip_removes_the_first(predictor: Predictor, monkeypatch:
     written: list[Path] = []
     write = encoding.write
 
-    def fail_later(samples: np.ndarray, rate: int, path: Path, tags: dict[str, str]) -> None:
+    def fail_later(samples: np.ndarray, rate: int, path: Path, tags: Tags, bit_depth: int = 16) -> None:
         if written:
             raise EncodingError(f"{path.name} could not be written: No space left on device")
-        write(samples, rate, path, tags)
+        write(samples, rate, path, tags, bit_depth)
         written.append(path)
 
     with monkeypatch.context() as patch:
