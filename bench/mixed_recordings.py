@@ -15,7 +15,7 @@ from bench import machine
 from musicgen_service.analysis import kicks, stems
 from musicgen_service.analysis.beats import BeatGrid, BeatTracker
 from musicgen_service.analysis.stems import Separator
-from musicgen_service.audio.loudness import integrated_loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.audio.reading import Audio, AudioInput
 from musicgen_service.models import beat_tracking, separators
 from musicgen_service.models.catalogue import SPLEETER

@@ -1,10 +1,11 @@
 """Where kicks, or other low notes, begin."""
 
 import numpy as np
-import scipy  # submodules are imported on first use
 import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from musicgen_service.analysis import peaks
 
 _RATE = 4000
 _WINDOW, _HOP = 128, 8  # samples: 32 and 2 ms
@@ -34,6 +35,6 @@ def beginnings(samples: np.ndarray, rate: int) -> NDArray[np.float64]:
         return np.zeros(0)
     loudness = np.log1p(_COMPRESSION * spectrum / spectrum.max())
     rises = np.maximum(loudness[_LAG:] - loudness[:-_LAG], 0).sum(axis=1)
-    peaks, _ = scipy.signal.find_peaks(rises, height=_LEAST * rises.max(), distance=_APART)
+    found = peaks.find(rises, _LEAST * rises.max(), _APART)
     # The rise is steepest when the beginning is in the middle between the two windows.
-    return np.maximum((peaks + _LAG / 2) * _HOP + _WINDOW / 2 - before, 0) / _RATE
+    return np.maximum((found + _LAG / 2) * _HOP + _WINDOW / 2 - before, 0) / _RATE

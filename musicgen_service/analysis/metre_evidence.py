@@ -7,7 +7,7 @@ import numpy as np
 import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
-from musicgen_service.analysis import pulse
+from musicgen_service.analysis import peaks, pulse
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import METRES, Beats, Metre
 
@@ -116,8 +116,7 @@ class Evidence:
 
 def _rate(row: Array, height: float) -> float:
     """Peaks per second."""
-    peaks, _ = scipy.signal.find_peaks(row, height=height, distance=_PEAK_DISTANCE)
-    return len(peaks) / len(row) * FRAME_RATE
+    return len(peaks.find(row, height, _PEAK_DISTANCE)) / len(row) * FRAME_RATE
 
 
 def _knots(octaves: float, knots: Array) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from musicgen_service.analysis import beats, chords
 from musicgen_service.analysis.chord_labels import LABELS, NO_CHORD
-from musicgen_service.audio.loudness import integrated_loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
 PICTURES = (".png", ".svg", ".pdf")

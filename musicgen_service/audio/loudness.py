@@ -1,13 +1,13 @@
 """The four normalisation strategies of the reference systems.
 
-Sources: ITU-R BS.1770-4 for loudness (measured by pyloudnorm); audiocraft's `normalize_audio` for
-the definition of each strategy.
+Sources: ITU-R BS.1770-4 for loudness; audiocraft's `normalize_audio` for the definition of each strategy.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-import pyloudnorm
+
+from musicgen_service.audio.lufs import integrated_loudness
 
 TARGET_LUFS = -14.0
 PEAK_DB = -1.0
@@ -57,14 +57,6 @@ def normalise(samples: np.ndarray, rate: int, strategy: str, bound: Bound = clam
         gain = amplitude(RMS_DB) / rms if rms > 0 else 1.0
         return bound(samples * np.float32(gain), rate)
     return to_loudness(samples, rate, bound=bound)
-
-
-def integrated_loudness(samples: np.ndarray, rate: int) -> float:
-    """Measure the loudness of a clip [channels, samples] in LUFS; minus infinity for silence."""
-    # The standard's gating block is 0.4 s; a shorter clip is measured as one block of its own length.
-    block = min(0.4, samples.shape[1] / rate)
-    meter = pyloudnorm.Meter(rate, block_size=block)
-    return float(meter.integrated_loudness(samples.T.astype(np.float64)))
 
 
 def to_loudness(samples: np.ndarray, rate: int, target: float = TARGET_LUFS, bound: Bound = clamp) -> np.ndarray:

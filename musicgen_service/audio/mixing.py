@@ -6,6 +6,7 @@ import numpy as np
 import scipy  # submodules are imported on first use
 
 from musicgen_service.audio import loudness
+from musicgen_service.audio.lufs import integrated_loudness
 
 _CEILING = loudness.amplitude(loudness.PEAK_DB)
 _LOOK_AHEAD = 0.01
@@ -30,8 +31,8 @@ def fit_length(samples: np.ndarray, length: int) -> np.ndarray:
 
 def has_vocals(vocals: np.ndarray, rest: np.ndarray, rate: int) -> bool:
     """Whether separated vocals contain more than the separator's residue of the rest."""
-    level = loudness.integrated_loudness(vocals, rate)
-    return bool(np.isfinite(level) and level > loudness.integrated_loudness(rest, rate) - _RESIDUE_LU)
+    level = integrated_loudness(vocals, rate)
+    return bool(np.isfinite(level) and level > integrated_loudness(rest, rate) - _RESIDUE_LU)
 
 
 def mix(backing: np.ndarray, vocals: np.ndarray, replaced: np.ndarray, rate: int, strategy: str) -> Mix:
@@ -46,7 +47,7 @@ def mix(backing: np.ndarray, vocals: np.ndarray, replaced: np.ndarray, rate: int
     backing = backing * np.float32(_gain(backing, replaced, vocals, rate))
     total = backing + vocals
     full = loudness.normalise(total, rate, strategy, limit)
-    before, after = (loudness.integrated_loudness(sound, rate) for sound in (total, full))
+    before, after = (integrated_loudness(sound, rate) for sound in (total, full))
     gain = np.float32(loudness.amplitude(after - before)) if np.isfinite(after - before) else np.float32(1)
     return Mix(full, limit(backing * gain, rate), limit(vocals * gain, rate))
 
@@ -65,9 +66,9 @@ def limit(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def _gain(backing: np.ndarray, replaced: np.ndarray, vocals: np.ndarray, rate: int) -> float:
     """Gain that makes the backing as loud as what it replaces, or as the vocals where that is silent."""
-    own = loudness.integrated_loudness(backing, rate)
+    own = integrated_loudness(backing, rate)
     for sound in (replaced, vocals):
-        target = loudness.integrated_loudness(sound, rate)
+        target = integrated_loudness(sound, rate)
         if np.isfinite(own) and np.isfinite(target):
             return loudness.amplitude(target - own)
     return 1.0

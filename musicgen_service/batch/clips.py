@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import soundfile
 
-from musicgen_service.audio import encoding, loudness, reading, recipe
+from musicgen_service.audio import encoding, reading, recipe
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.batch.errors import RequestFailed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Describer:
             audio = reading.read(file)
         except (recipe.RecipeError, reading.AudioError, soundfile.SoundFileError) as error:
             raise RequestFailed(f"What was made cannot be used: {error}") from None
-        level = loudness.integrated_loudness(audio.samples, audio.rate)
+        level = integrated_loudness(audio.samples, audio.rate)
         described = {
             "seconds": round(encoding.seconds(file), 6),
             "seed": contents["seed"],

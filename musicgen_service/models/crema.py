@@ -11,6 +11,7 @@ import numpy as np
 import scipy  # its parts load when they are first used
 from numpy.typing import NDArray
 
+from musicgen_service.analysis import constant_q
 from musicgen_service.analysis.chord_labels import LABELS, NO_CHORD, QUALITIES
 from musicgen_service.analysis.heard_chords import HeardChords
 from musicgen_service.analysis.pitch import NOTE_NAMES
@@ -20,9 +21,9 @@ _HOP = 4096
 _BINS = 36  # of an octave
 _SPECTRUM = 6 * _BINS  # of each of the two spectra that the network takes
 _LOWEST = 32.703  # Hz, C1
-_MIN_SAMPLES = 2**17  # librosa warns where the lowest octave, decimated, is shorter than a window
 _BLOCK, _MARGIN = 512, 24  # frames that are transformed at once, and of context on both sides (2.2 s)
 _RANGE_DB = 80.0  # below the maximum
+_SILENCE = 1e-5  # magnitude below which there are no levels
 _PEAK_SHARE, _PEAK_DB = 0.95, 7.5  # where there are pitches, more than 5 % of bins are so far above their surroundings
 _EPSILON = 1e-3  # of batch normalisation
 _SHARPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -40,7 +41,7 @@ class Crema:
     """
 
     def __init__(self, weights: Path) -> None:
-        # Imported here, and librosa below: few requests listen to chords.
+        # Imported here: few requests listen to chords.
         import h5py
 
         with h5py.File(weights) as file:
@@ -137,29 +138,24 @@ def _places() -> NDArray[np.int64]:
 
 def _spectra(samples: Array, tuning: float) -> Array:
     """Levels in decibels below the maximum, ``[frames, bins, 2]``: from C1 up, and from C2 up."""
-    import librosa
-
     frames = 1 + len(samples) // _HOP
     blocks = []
     for start in range(0, frames, _BLOCK):
         before = min(start, _MARGIN)
         part = samples[(start - before) * _HOP : (start + _BLOCK + _MARGIN) * _HOP]
-        bins = librosa.cqt(
-            np.pad(part, (0, max(0, _MIN_SAMPLES - len(part)))),
-            sr=RATE,
-            hop_length=_HOP,
-            fmin=_LOWEST * 2 ** (tuning / 12),
-            n_bins=_SPECTRUM + _BINS,
-            bins_per_octave=_BINS,
-            tuning=0.0,
-        )
-        blocks.append(np.abs(bins[:, before : before + min(_BLOCK, frames - start)]).T)
-    levels = np.concatenate(blocks).astype(np.float32)
-    channels = [
-        librosa.amplitude_to_db(levels[:, start : start + _SPECTRUM], ref=np.max, top_db=_RANGE_DB)
-        for start in (0, _BINS)
-    ]
+        lowest = _LOWEST * 2 ** (tuning / 12)
+        bins = constant_q.magnitudes(part, RATE, _HOP, lowest, _SPECTRUM // _BINS + 1, _BINS)
+        blocks.append(bins[:, before : before + min(_BLOCK, frames - start)].T)
+    levels = np.concatenate(blocks)
+    channels = [_decibels(levels[:, start : start + _SPECTRUM]) for start in (0, _BINS)]
     return np.stack(channels, axis=-1)
+
+
+def _decibels(magnitudes: Array) -> Array:
+    """Levels relative to the highest one, none of them more than `_RANGE_DB` below it."""
+    levels: Array = 20 * np.log10(np.maximum(magnitudes, _SILENCE))
+    highest = levels.max()
+    return np.maximum(levels - highest, -_RANGE_DB)
 
 
 def _has_peaks(levels: Array) -> NDArray[np.bool_]:

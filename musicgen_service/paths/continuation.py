@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from musicgen_service.audio import loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.notes import note
 from musicgen_service.paths import sections, streaming, windows
 from musicgen_service.paths.job import Clip, Job
@@ -85,7 +86,7 @@ def _level_ratio(source: np.ndarray, decoded: np.ndarray, rate: int) -> np.float
     A codec may return what it was not trained on several decibels quieter.
     """
     compared = round(_COMPARED_SECONDS * rate)
-    levels = [loudness.integrated_loudness(sound[:, -compared:], rate) for sound in (source, decoded) if sound.size]
+    levels = [integrated_loudness(sound[:, -compared:], rate) for sound in (source, decoded) if sound.size]
     if len(levels) < 2 or not np.isfinite(levels).all():
         return np.float32(1.0)
     return np.float32(loudness.amplitude(float(np.clip(levels[0] - levels[1], -_MAX_GAIN_DB, _MAX_GAIN_DB))))

@@ -12,6 +12,7 @@ import torch
 
 from musicgen_service.analysis import kicks, onsets
 from musicgen_service.audio import loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.notes import note
 from musicgen_service.paths import grid
 from musicgen_service.paths.job import Clip, Job, scaled
@@ -40,7 +41,7 @@ def generate(job: Job) -> Iterator[Clip]:
     take = first_take(job, scaled(job.report, 0, share))
     first = loudness.normalise(take.loop, rate, job.request.normalization_strategy)
     yield Clip(first, job.seeds[0], 1, grid=take.grid, music=take.music)
-    level = loudness.integrated_loudness(first, rate)
+    level = integrated_loudness(first, rate)
     lead = take.lead(_LEAD_BEATS, job.model.hop, job.model.window // 2)
     length = lead.shape[1] + round((take.cut.end - take.cut.start + grid.KICK_REACH + CONTEXT) * rate)
     for number, (seed, decode) in enumerate(_continuations(job, lead, length, scaled(job.report, share, 1)), 2):

@@ -1,14 +1,15 @@
 """Base class of all predictors: connects Cog to the service, and reports metrics and errors."""
 
 import asyncio
+import gc
 import logging
 import math
 import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import cog.types
@@ -52,7 +53,7 @@ class ServiceRunner(BaseRunner):
         """Load models by name; without a name, the best one for text."""
         # Output of libraries may contain paths, so it goes to the server's log only. The prediction's log goes to the
         # client and contains everything written to Cog's `sys.stderr`, which logging handlers capture at import.
-        with redirect_stderr(sys.__stderr__):
+        with redirect_stderr(sys.__stderr__), _garbage_collection_deferred():
             # Imported here, so that reading the inputs of a predictor does not load torch.
             from musicgen_service.service import MusicGenService
         logging.basicConfig(stream=sys.__stderr__)
@@ -153,3 +154,14 @@ class ServiceRunner(BaseRunner):
             raise client_errors.to_client_error(error) from None
         metrics.update({"seed": seeds[0], "seeds": seeds} | ({"notes": noted} if noted else {}))
         return [Path(file) for file in files]
+
+
+@contextmanager
+def _garbage_collection_deferred() -> Iterator[None]:
+    """Import libraries without looking for garbage meanwhile, or for any among their parts later: there is none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -5,6 +5,7 @@ import pyloudnorm
 import pytest
 
 from musicgen_service.audio import loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from tests.support.sounds import RATE, drums, tone
 
 STRATEGIES = ("loudness", "peak", "rms", "clip")
@@ -19,6 +20,23 @@ def lufs(samples: np.ndarray) -> float:
 def test_loudness_is_minus_14_lufs(channels: int, level: float) -> None:
     result = loudness.normalise(tone(3, channels, amplitude=level), RATE, "loudness")
     assert lufs(result) == pytest.approx(-14.0, abs=0.1)
+
+
+@pytest.mark.parametrize("rate", [8_000, 32_000, 44_100, 96_000])
+@pytest.mark.parametrize("seconds", [0.01, 0.3, 4.0])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_loudness_is_measured_as_by_pyloudnorm(rate: int, seconds: float, channels: int) -> None:
+    count = round(rate * seconds)
+    fading = np.linspace(0.3, 1e-4, count) ** 2  # the end is below the gates
+    samples = (np.random.default_rng(0).standard_normal((channels, count)) * fading).astype(np.float32)
+    meter = pyloudnorm.Meter(rate, block_size=min(0.4, seconds))
+    expected = meter.integrated_loudness(samples.T.astype(float))
+    assert integrated_loudness(samples, rate) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, RATE])
+def test_silence_has_no_loudness(count: int) -> None:
+    assert integrated_loudness(np.zeros((1, count)), RATE) == -np.inf
 
 
 def test_loudness_holds_when_peaks_are_clamped() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musicgen_service.audio import mixing
-from musicgen_service.audio.loudness import integrated_loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from tests.support.sounds import RATE, drums, tone
 
 CEILING = 10 ** (-1 / 20) + 1e-6

@@ -12,7 +12,7 @@ from bench.rendered.making import make
 from bench.rendered.midi import RATE
 from bench.rendered.performance import TIMINGS, Performance
 from bench.rendered.score import ScoreNote
-from musicgen_service.audio.loudness import integrated_loudness
+from musicgen_service.audio.lufs import integrated_loudness
 
 
 def noise(seconds: float = 3.0, level: float = 0.1) -> mixing.Samples:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from musicgen_service.audio.loudness import amplitude, integrated_loudness
+from musicgen_service.audio.loudness import amplitude
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.paths import continuation
 from musicgen_service.paths.job import Job

@@ -9,7 +9,7 @@ import pytest
 
 from demo.synth import Synthesiser
 from musicgen_service.analysis.beats import BeatGrid
-from musicgen_service.audio.loudness import integrated_loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.paths import loop, takes
 from musicgen_service.paths.grid import KICK_REACH
 from musicgen_service.paths.job import Clip, Job

@@ -8,7 +8,7 @@ import pytest
 from demo.synth import Song, Synthesiser
 from musicgen_service import paths
 from musicgen_service.analysis import beats
-from musicgen_service.audio.loudness import integrated_loudness
+from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.audio.reading import Audio
 from musicgen_service.models.music_model import MelodySpan
 from musicgen_service.paths.job import Clip
