@@ -20,10 +20,6 @@ class ConvTranspose1d(_Uninitialised, nn.ConvTranspose1d):
     """See `torch.nn.ConvTranspose1d`."""
 
 
-class ConvTranspose2d(_Uninitialised, nn.ConvTranspose2d):
-    """See `torch.nn.ConvTranspose2d`."""
-
-
 class Embedding(_Uninitialised, nn.Embedding):
     """See `torch.nn.Embedding`."""
 

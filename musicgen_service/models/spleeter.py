@@ -71,16 +71,34 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Doubles frames and bins."""
+    """Doubles frames and bins, by a transposed convolution that is computed as a plain one.
+
+    Of each two outputs next to each other the second depends on three inputs and the first on two of them; so four
+    kernels of three by three give all outputs around an input. oneDNN's transposed convolutions take three times as
+    long where there are few outputs.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = layers.ConvTranspose2d(inputs, outputs, kernel_size=5, stride=2)
+        self.conv = layers.Conv2d(inputs, 4 * outputs, kernel_size=3, padding=1)
         self.norm = _BatchNorm(outputs)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        # The transposed convolution adds three frames and bins: one before and two after.
-        return self.norm(F.relu(self.conv(inputs)[..., 1:-2, 1:-2], inplace=True))
+        return self.norm(F.relu(F.pixel_shuffle(self.conv(inputs), 2), inplace=True))
+
+
+_TAPS = ((3, 1, 5), (4, 2, 0))
+"""For the first and second of two outputs, which tap of a transposed kernel belongs to the input before, that at their
+place, and the one after; there is no tap 5, and zeros stand for it."""
+
+
+def _plain_kernels(transposed: torch.Tensor) -> torch.Tensor:
+    """The weight of a `_Decoder`, ``[4 * outputs, inputs, 3, 3]``, from a stored one, ``[inputs, outputs, 5, 5]``."""
+    padded = F.pad(transposed.transpose(0, 1), (0, 1, 0, 1))
+    taps = torch.tensor(_TAPS)
+    # [outputs, inputs, 2, 3, 2, 3]: which output and which input, of frames and of bins.
+    kernels = padded[:, :, taps][..., taps]
+    return kernels.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
 class _BatchNorm(nn.BatchNorm2d):
@@ -104,7 +122,13 @@ def state_of(stored: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     RuntimeError
         When a name is not one of theirs.
     """
-    return {_own_name(name): torch.from_numpy(array) for name, array in stored.items()}
+    own = {_own_name(name): torch.from_numpy(array) for name, array in stored.items()}
+    for name, tensor in own.items():
+        if re.fullmatch(r"decoders\.\d\.conv\.weight", name):
+            own[name] = _plain_kernels(tensor)
+        elif re.fullmatch(r"decoders\.\d\.conv\.bias", name):
+            own[name] = tensor.repeat_interleave(4)
+    return own
 
 
 def _own_name(stored: str) -> str:

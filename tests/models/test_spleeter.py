@@ -16,7 +16,7 @@ from musicgen_service.analysis import stems
 from musicgen_service.audio.reading import Audio
 from musicgen_service.models import packaged, separators, spleeter, spleeter_separator, state
 from musicgen_service.models.catalogue import HTDEMUCS, PACKAGED, SPLEETER, Packaged
-from musicgen_service.models.spleeter_separator import BLOCK, LISTENINGS, RATE, SpleeterSeparator
+from musicgen_service.models.spleeter_separator import BLOCK, LISTENINGS, RATE, Listening, SpleeterSeparator
 from musicgen_service.models.store import WeightsError, WeightStore
 from tests.support.cancelling import Cancelled, cancelled_when
 from tests.support.recordings import level_db, mix, recording, si_sdr
@@ -59,6 +59,19 @@ def test_the_network_gives_what_the_packages_own_gives(theirs: Any, source: int)
         expected, found = reference(magnitudes), own(magnitudes) * magnitudes
     assert expected.std() > 0.1
     assert (found - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("listening", LISTENINGS)
+def test_spectra_become_the_sound_that_torch_makes_of_them(listening: Listening) -> None:
+    size, hop = listening.window, listening.hop
+    window = torch.hann_window(size)
+    sound = torch.randn(2, 20 * hop, generator=torch.Generator().manual_seed(1))
+    spectrum = torch.stft(sound, size, hop, window=window, return_complex=True)
+    spectrum[:, 100:] = 0
+    found = spleeter_separator.overlapped(spectrum, window, hop)[:, size // 2 :]
+    inner = slice(size, -size)
+    expected = torch.istft(spectrum, size, hop, window=window)
+    assert (found[:, : 20 * hop] - expected)[:, inner].abs().max() < 1e-6
 
 
 def test_another_tensor_is_refused() -> None:
