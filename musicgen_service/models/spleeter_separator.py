@@ -110,8 +110,8 @@ class SpleeterSeparator:
 def overlapped(spectrum: torch.Tensor, window: torch.Tensor, hop: int) -> torch.Tensor:
     """Sound of spectra ``[channels, bins, frames]``, from the beginning of the first frame on.
 
-    As by `torch.istft`, which takes twice as long. The first and last frames, which `MARGIN` discards, are quieter, since
-    they overlap with fewer others.
+    As by `torch.istft`, which takes twice as long. The first and last frames overlap with fewer others and are quieter;
+    `MARGIN` discards them.
     """
     sounds = torch.fft.irfft(spectrum.transpose(1, 2)) * window
     overlaps = len(window) // hop
