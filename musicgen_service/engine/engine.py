@@ -8,14 +8,21 @@ from typing import TypeVar
 import torch
 
 from musicgen_service import threads
-from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.handle import Advances, Handle
-from musicgen_service.engine.interface import Condition, ConditionTensors, Load, OnStep, SlotRequest, result
+from musicgen_service.engine.interface import (
+    Condition,
+    ConditionTensors,
+    Load,
+    OnStep,
+    Sampling,
+    ScoreRequest,
+    SlotRequest,
+    result,
+)
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.slot_memory import SlotMemory, UnsharedSlotMemory
-from musicgen_service.engine.slots import Slots
 from musicgen_service.engine.step_loop import StepLoop
 from musicgen_service.engine.weights import Weights
 
@@ -39,6 +46,7 @@ class Engine:
     """
 
     takes_negative_text = True
+    scores_tokens = True
 
     def __init__(
         self,
@@ -78,9 +86,31 @@ class Engine:
         advances: Advances = SimpleQueue()
         conditions = self._condition_tensors(requests)
         handles = [self._handle(*both, advances) for both in zip(requests, conditions, strict=True)]
-        heard = handles[:1]
-        for handle in heard:
+        for handle in handles[:1]:
             handle.chunk = chunk
+        yield from self._carry_out(handles, advances, on_step)
+        return [handle.tokens for handle in handles if handle.tokens is not None]
+
+    def score_many(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
+        """See `TokenGenerator.score_many`."""
+        advances: Advances = SimpleQueue()
+        handles = []
+        for request, condition in zip(requests, self._condition_tensors(requests), strict=True):
+            tokens, sampling = request.tokens, Sampling(guidance=request.guidance)
+            generator = torch.Generator(self._decoder.device)  # of which nothing is drawn
+            given = SlotRequest(request.condition, tokens, tokens.shape[-1], sampling, generator, is_part=True)
+            handles.append(Handle(given, condition, 0, advances, scored_from=request.start))
+        result(self._carry_out(handles, advances, lambda _done, _total: None))
+        return [handle.tokens for handle in handles if handle.tokens is not None]
+
+    def score(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
+        """Compute the logits [codebooks, frames, card] of given tokens [codebooks, frames]; see `score_many`."""
+        return self.score_many([ScoreRequest(condition, tokens, guidance)])[0]
+
+    def _carry_out(
+        self, handles: list[Handle], advances: Advances, on_step: OnStep
+    ) -> Generator[torch.Tensor, None, None]:
+        """Have the loop carry out sequences, and yield the chunks of the first; the others have none."""
         done, total = 0, sum(handle.steps for handle in handles)
         # The longest first, because they determine the total time.
         self.loop.submit(sorted(handles, key=lambda handle: -handle.steps))
@@ -93,32 +123,11 @@ class Engine:
                 if advanced:
                     done += advanced
                     on_step(done, total)
-                for handle in heard:
+                for handle in handles[:1]:
                     yield from _ready(handle.chunks)
         finally:
             for handle in handles:
                 handle.cancel()
-        return [handle.tokens for handle in handles if handle.tokens is not None]
-
-    def score(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
-        """Compute the logits from which each of the given tokens would have been drawn.
-
-        Parameters
-        ----------
-        tokens : int64 [codebooks, frames]
-        guidance : see `Sampling`
-
-        Returns
-        -------
-        float32 tensor [codebooks, frames, card]
-        """
-        tensors = self.to_tensors(condition)
-        length = self._pattern.columns(tokens.shape[-1]) + tensors.prefix_length
-        text = max(tensors.text_lengths, default=0)
-        self._decoder.reserve_positions(length)
-        # Buffers of its own: those of the loop belong to its thread.
-        buffers = Buffers(self._decoder, 1, length, text, max(1, len(tensors.texts)))
-        return Slots(self._decoder, self._pattern, buffers).score(tensors, tokens, guidance)
 
     def _handle(self, request: SlotRequest, condition: ConditionTensors, advances: Advances) -> Handle:
         known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
@@ -126,7 +135,7 @@ class Engine:
             raise ValueError(f"the prefix ({known} frames) is not shorter than the clip ({request.length})")
         return Handle(request, condition, self._pattern.columns(request.length) - 1 - known, advances)
 
-    def _condition_tensors(self, requests: Sequence[SlotRequest]) -> list[ConditionTensors]:
+    def _condition_tensors(self, requests: Sequence[SlotRequest | ScoreRequest]) -> list[ConditionTensors]:
         """Return one per request; requests with the same condition share the computation."""
         tensors = {
             condition: self.to_tensors(condition)

@@ -21,7 +21,8 @@ class Handle:
     steps : number of steps that it takes
     advances : queue of its caller
     chunk : frames at a time to put into `chunks` while they are generated; 0 for none
-    tokens : the result, int64 [codebooks, length], once it is complete
+    scored_from : where its prefix is all of it and only scored: the first frame of which logits are wanted
+    tokens : the result once it is complete: int64 [codebooks, length], or else logits [codebooks, frames, card]
     error : what it failed with
     chunks : consecutive tokens [codebooks, frames], after the prefix
     """
@@ -31,6 +32,7 @@ class Handle:
     steps: int
     advances: Advances
     chunk: int = 0
+    scored_from: int | None = None
     tokens: torch.Tensor | None = None
     error: BaseException | None = None
     chunks: SimpleQueue[torch.Tensor] = field(default_factory=SimpleQueue)

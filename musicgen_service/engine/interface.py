@@ -91,6 +91,24 @@ class SlotRequest:
 
 
 @dataclass(frozen=True)
+class ScoreRequest:
+    """Given tokens, of which the model says how likely they are.
+
+    Attributes
+    ----------
+    condition : their conditioning
+    tokens : int64 [codebooks, frames]
+    guidance : see `Sampling`; 1 is the model's own view of the condition
+    start : the first frame that is scored; those before it are context
+    """
+
+    condition: Condition
+    tokens: torch.Tensor
+    guidance: float = 1.0
+    start: int = 0
+
+
+@dataclass(frozen=True)
 class Load:
     """How busy a generator is.
 
@@ -113,6 +131,8 @@ class TokenGenerator(Protocol):
 
     takes_negative_text: bool
     """Whether it supports `Condition.negative_text`."""
+    scores_tokens: bool
+    """Whether it supports `score_many`."""
 
     @property
     def unresponsive_seconds(self) -> float:
@@ -154,6 +174,15 @@ class TokenGenerator(Protocol):
         Returns
         -------
         What `generate_many` does
+        """
+        ...
+
+    def score_many(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
+        """Compute the logits from which given tokens would have been drawn, each in one pass.
+
+        Returns
+        -------
+        float32 tensors [codebooks, frames from `start` on, card], in the order of the requests
         """
         ...
 

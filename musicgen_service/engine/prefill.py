@@ -51,6 +51,11 @@ class Prefill:
         """Whether every piece has been computed."""
         return self._next == self.length
 
+    @property
+    def next_column(self) -> int:
+        """The column that the next piece begins with; negative where it begins with the prefix."""
+        return (self._next or 0) - self._condition.prefix_length
+
     @torch.inference_mode()
     def advance(self) -> torch.Tensor | None:
         """Compute the next piece: the texts first, then `PIECE` positions at a time.

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from musicgen_service.engine import global_generator
-from musicgen_service.engine.interface import Condition, OnStep, SlotRequest
+from musicgen_service.engine.interface import Condition, OnStep, ScoreRequest, SlotRequest
 
 
 class ReferenceLoop:
@@ -19,6 +19,7 @@ class ReferenceLoop:
     """
 
     takes_negative_text = False
+    scores_tokens = False
 
     def __init__(self, lm: Any, attributes: Callable[[Condition], Any]) -> None:
         self.lm = lm
@@ -50,6 +51,10 @@ class ReferenceLoop:
         prefix = requests[0].prefix_tokens
         yield tokens[0] if prefix is None else tokens[0][:, prefix.shape[-1] :]
         return tokens
+
+    def score_many(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
+        """Not supported; see `scores_tokens`."""
+        raise ValueError("audiocraft's loop scores no tokens")
 
     def _generate(self, request: SlotRequest, on_step: OnStep) -> torch.Tensor:
         """Generate the tokens of one request with torch's global generator."""

@@ -1,6 +1,6 @@
 """Slots: independent sequences that share every step and are admitted and released between steps."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -30,6 +30,10 @@ class _Sequence:
     generator: torch.Generator
     prefill: Prefill | None
     """What is left to prefill before the first step."""
+    scored_from: int | None = None
+    """The first column whose hidden state gives logits that are wanted, where all its tokens are given."""
+    scores: list[torch.Tensor] = field(default_factory=list)
+    """Guided logits [columns, codebooks, card] of consecutive columns, from `scored_from` on."""
 
 
 class Slots:
@@ -94,6 +98,33 @@ class Slots:
         )
 
     @torch.inference_mode()
+    def admit_given(
+        self, slot: int, condition: ConditionTensors, tokens: torch.Tensor | None, guidance: float, start: int
+    ) -> None:
+        """Put given tokens into a free slot, to be scored from a frame on: complete once it is prefilled."""
+        length = 0 if tokens is None else tokens.shape[-1]
+        if slot in self._sequences or not 0 <= start < length:
+            raise ValueError(f"slot {slot} is taken, or there is no frame {start} among {length}")
+        rows = 1 if guidance == 1 else 2
+        condition = replace(condition, texts=condition.texts[:rows])
+        layout = self._pattern.layout(tokens, length)
+        # The last column predicts nothing.
+        prefill = self._start_prefill(slot, condition, layout[:, :-1], rows)
+        self.buffers.position[slot] = prefill.length
+        self._sequences[slot] = _Sequence(
+            layout,
+            length,
+            0,
+            prefill.length,
+            rows,
+            condition.text_lengths,
+            Sampling(guidance=guidance),
+            torch.Generator(),
+            prefill,
+            scored_from=start,
+        )
+
+    @torch.inference_mode()
     def prefill(self, slot: int) -> bool:
         """Prefill the next piece of a slot.
 
@@ -104,10 +135,13 @@ class Slots:
         sequence = self._sequences[slot]
         assert sequence.prefill is not None, "the slot is running"
         if not sequence.prefill.is_complete:
-            sequence.prefill.advance()
+            hidden = sequence.prefill.advance()
+            if hidden is not None and sequence.scored_from is not None:
+                self._add_scores(sequence, hidden, sequence.prefill.next_column, sequence.scored_from)
         if sequence.prefill.is_complete:
             sequence.prefill = None
-            self._activate(slot, sequence)
+            if sequence.scored_from is None:
+                self._activate(slot, sequence)
         return sequence.prefill is None
 
     @torch.inference_mode()
@@ -153,23 +187,13 @@ class Slots:
         known = max(0, sequence.length - sequence.steps_left)
         return self._pattern.frames(self.buffers.tokens[slot], known)[:, start:].clone()
 
-    @torch.inference_mode()
-    def score(self, condition: ConditionTensors, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
-        """Compute the logits of given tokens in slot 0; see `Engine.score`."""
-        length = tokens.shape[-1]
-        layout = self._pattern.layout(tokens, length)
-        columns = layout.shape[1] - 1
-        prefill = self._start_prefill(0, condition, layout[:, :columns], rows=2)
-        pieces = []
-        while not prefill.is_complete:
-            piece = prefill.advance()
-            pieces += [] if piece is None else [piece]
-        hidden = torch.cat(pieces, dim=1)[:, -columns:]
-        logits = self._decoder.logits(hidden.flatten(0, 1)).view(2, columns, *self.buffers.noise.shape[1:])
-        guided = guide(logits[0], logits[1], guidance)
+    def logits(self, slot: int) -> torch.Tensor:
+        """Return the logits float32 [codebooks, frames, card] of given tokens; see `Engine.score_many`."""
+        sequence = self._sequences[slot]
+        assert sequence.scored_from is not None, "the sequence is generated"
         # The logits of a column predict the next one, whereas `frames` expects those of the column itself.
-        following = torch.cat([guided[:1], guided]).transpose(0, 1)
-        return self._pattern.frames(following, length)
+        following = torch.cat([sequence.scores[0][:1], *sequence.scores]).transpose(0, 1)
+        return self._pattern.frames(following, sequence.length - sequence.scored_from)
 
     def release(self, slot: int) -> None:
         """Free a slot, complete or not."""
@@ -187,6 +211,16 @@ class Slots:
             tensor[target] = tensor[source]
         self._sequences[target] = self._sequences.pop(source)
         self._deactivate(source)
+
+    def _add_scores(self, sequence: _Sequence, hidden: torch.Tensor, column: int, start: int) -> None:
+        """Compute the logits of a piece [rows, columns, dim] that ends before `column`, as far as they are wanted."""
+        count = min(hidden.shape[1], column - start)
+        if count <= 0:
+            return
+        wanted = hidden[:, -count:]
+        logits = self._decoder.logits(wanted.flatten(0, 1)).unflatten(0, wanted.shape[:2])
+        guided = logits[0] if sequence.rows == 1 else guide(logits[0], logits[1], sequence.sampling.guidance)
+        sequence.scores.append(guided)
 
     def _activate(self, slot: int, sequence: _Sequence) -> None:
         buffers, layout = self.buffers, sequence.layout

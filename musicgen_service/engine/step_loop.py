@@ -145,9 +145,11 @@ class StepLoop:
                 waiting.remove(next_handle)
             slot = slots.free[0]
             request = next_handle.request
-            slots.admit(
-                slot, next_handle.condition, request.prefix_tokens, request.length, request.sampling, request.generator
-            )
+            what = slot, next_handle.condition, request.prefix_tokens
+            if next_handle.scored_from is None:
+                slots.admit(*what, request.length, request.sampling, request.generator)
+            else:
+                slots.admit_given(*what, request.sampling.guidance, next_handle.scored_from)
         except Exception as error:
             with self._inbox.changed:
                 if next_handle in waiting:
@@ -191,6 +193,11 @@ class StepLoop:
         try:
             if self._slots.prefill(slot):
                 self._joining = None
+                handle = self._live[slot]
+                if handle.scored_from is not None:
+                    logits = self._slots.logits(slot)
+                    self._leave(slot)
+                    handle.end(logits)
         except Exception as error:
             handle = self._live[slot]
             self._leave(slot)

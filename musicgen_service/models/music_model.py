@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from musicgen_service.engine.interface import OnStep, SlotRequest
+from musicgen_service.engine.interface import OnStep, ScoreRequest, SlotRequest
 from musicgen_service.models.text_reading import TextReading
 
 
@@ -86,6 +86,10 @@ class MusicModel(Protocol):
         self, requests: Sequence[SlotRequest], on_step: OnStep
     ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
         """Do what `generate_tokens` does, and yield those of the first request; see `TokenGenerator.stream`."""
+        ...
+
+    def score_tokens(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
+        """Compute the logits from which given tokens would have been drawn; see `TokenGenerator.score_many`."""
         ...
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:

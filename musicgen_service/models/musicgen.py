@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from musicgen_service.engine.interface import OnStep, SlotRequest, TokenGenerator
+from musicgen_service.engine.interface import OnStep, ScoreRequest, SlotRequest, TokenGenerator
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.encodec import Encodec, StereoEncodec
@@ -92,6 +92,10 @@ class MusicGenModel:
     ) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
         """See `MusicModel.stream_tokens`."""
         return self.generator.stream(requests, on_step)
+
+    def score_tokens(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
+        """See `MusicModel.score_tokens`."""
+        return self.generator.score_many(requests)
 
     @torch.no_grad()
     def encode(self, audio: torch.Tensor) -> torch.Tensor:

@@ -90,7 +90,9 @@ def test_score_stays_on_the_device() -> None:
     with fake_gpu():
         decoder = decoder_of(TINY)
         slots = Slots(decoder, DelayPattern(range(4), TINY.card), Buffers(decoder, 1, 256, 32, 1))
-        logits = slots.score(condition_for(TINY, 0), torch.zeros(4, 30, dtype=torch.int64), 3.0)
+        slots.admit_given(0, condition_for(TINY, 0), torch.zeros(4, 30, dtype=torch.int64), 3.0, 0)
+        prefill(slots, 0)
+        logits = slots.logits(0)
         assert (logits.device, logits.dtype, logits.shape) == (GPU, torch.float32, (4, 30, TINY.card))
 
 
