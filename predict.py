@@ -12,7 +12,7 @@ from musicgen_service.serving.any_system import AnySystem
 
 
 class Predictor(AnySystem):
-    """Text, melody, continuation, loop, remix and encode-decode with any MusicGen checkpoint."""
+    """Text, melody, continuation, loop, remix, repaint and encode-decode with any MusicGen checkpoint."""
 
     @concurrent(max=8)
     async def run(
@@ -47,10 +47,10 @@ class Predictor(AnySystem):
         task: str = Input(
             description="What to do. 'auto' continues input_audio when continuation is true, follows its melody when it is false, and goes by the prompt alone without input_audio.",
             default="auto",
-            choices=["auto", "text", "melody", "continuation", "loop", "remix", "encode-decode"],
+            choices=["auto", "text", "melody", "continuation", "loop", "remix", "repaint", "encode-decode"],
         ),
         input_audio: Optional[Path] = Input(
-            description="An audio file to continue, to follow the melody of, to remix, or to encode and decode.",
+            description="An audio file to continue, to follow the melody of, to remix, to repaint a part of, or to encode and decode.",
         ),
         duration: float = Input(
             description="Total length of the output in seconds, continued audio included. For a loop: the longest it may be, 2 to 20. A remix is as long as its song.",
@@ -63,13 +63,13 @@ class Predictor(AnySystem):
             default=False,
         ),
         continuation_start: float = Input(
-            description="Where the part of input_audio to use starts, in seconds.",
+            description="Where the part of input_audio to use, or to repaint, starts, in seconds.",
             default=0,
             ge=0,
             le=900,
         ),
         continuation_end: Optional[float] = Input(
-            description="Where the part of input_audio to use ends, in seconds. -1 or none: the end of the file.",
+            description="Where the part of input_audio to use, or to repaint, ends, in seconds. -1 or none: the end of the file.",
             ge=-1,
             le=900,
         ),

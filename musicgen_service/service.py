@@ -228,7 +228,7 @@ class MusicGenService:
                 recipe = _recipe(request, clip)
                 if request.spec.needs_separator:
                     recipe[SEPARATOR] = self._analysis.separator
-                rate = job.model.sample_rate
+                rate = clip.rate or job.model.sample_rate
                 if not clip.part:
                     self.audio_seconds.add((request.task, job.model.name), clip.samples.shape[1] / rate)
                 yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
@@ -239,6 +239,8 @@ class MusicGenService:
     ) -> Iterator[Job]:
         """Yield the job of a request, whose models stay in memory for the block."""
         with self._model_and_decoder(request) as (model, decode):
+            if request.spec.repaints and not model.generator.scores_tokens:
+                raise RequestError([f"audiocraft's own loop, which is in use, cannot {request.task}."])
             if not model.generator.takes_negative_text:
                 text_checks.refuse_negative_texts(request)
             torch.set_num_threads(threads.for_width(model.width))  # of this thread
@@ -259,6 +261,8 @@ def _audio(request: GenerationRequest) -> Audio | None:
     """Return the part of the client's audio to use."""
     if request.input_audio is None:
         return None
+    if request.spec.repaints:
+        return request.input_audio.unchanged
     audio = request.input_audio.slice(request.continuation_start, request.continuation_end)
     if not audio.samples.shape[1]:
         raise RequestError(

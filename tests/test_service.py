@@ -287,6 +287,44 @@ def test_long_recording_is_kept_complete(service: MusicGenService, tmp_path: Pat
     assert np.abs(clip[:, : 40 * RATE - 320] - given[:, :-320]).max() < 2e-4
 
 
+@pytest.mark.parametrize("extension", ["wav", "flac"])
+@pytest.mark.parametrize("model", ["small", "stereo-melody"])
+def test_a_repainted_file_is_the_recording_outside_of_the_part(
+    service: MusicGenService, tmp_path: Path, model: str, extension: str
+) -> None:
+    """To the bit, also where the recording has a constant offset."""
+    stored = np.random.default_rng(0).integers(-32768, 32767, (4 * 44_100, 2), dtype=np.int16)
+    stored[:, 0] //= 2
+    stored[:, 0] += 5000
+    path = tmp_path / "song.wav"
+    soundfile.write(path, stored, 44_100)
+    inputs = {"continuation_start": 1.01, "continuation_end": 2.02, "model_version": model, "variations": 2}
+    files = made(service, task="repaint", input_audio=path, prompt="rock", output_format=extension, **inputs)
+    clips = [soundfile.read(file, dtype="int16") for file in files]
+    for clip, rate in clips:
+        assert rate == 44_100 and clip.shape == stored.shape
+        changed = np.flatnonzero((clip != stored).any(axis=1)) / 44_100
+        assert 1.0 < changed.min() < 1.04 and 1.98 < changed.max() < 2.03
+    assert not np.array_equal(clips[0][0], clips[1][0])
+    found = recipe.read(files[1])
+    again = {name: found[name] for name in ("task", "prompt", "seed", "output_format", *inputs)}
+    assert made(service, input_audio=path, **again)[0].read_bytes() == files[1].read_bytes()
+
+
+def test_repainting_is_refused_where_the_engine_scores_no_tokens(
+    service: MusicGenService, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "scores_tokens", False)
+    with pytest.raises(RequestError, match="audiocraft's own loop, which is in use, cannot repaint"):
+        made(service, task="repaint", input_audio=song, continuation_start=0.5)
+
+
+def test_midi_of_a_repainted_recording_has_its_own_time(service: MusicGenService, song: Path) -> None:
+    files = made(service, task="repaint", input_audio=song, continuation_start=0.7, return_midi=True)
+    assert [file.suffix for file in files] == [".wav", ".mid"]
+    assert soundfile.info(files[0]).samplerate == 44_100
+
+
 @pytest.mark.parametrize("task", ["text", "melody", "continuation", "loop", "remix"])
 def test_negative_prompt_changes_every_task_that_takes_words(service: MusicGenService, task: str, song: Path) -> None:
     inputs: dict[str, Any] = {"prompt": "rock", "task": task, "model_version": "stereo-melody", "duration": 3}

@@ -20,12 +20,13 @@ FORMATS = ("wav", "mp3", "flac", "ogg")
 BIT_DEPTHS = {"wav": (16, 24, 32), "flac": (16, 24)}
 """Bits of a sample in the formats that have a choice; 32 are floating-point."""
 MP3_BITRATE = "320k"
+MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Samples per second that an mp3 may have (ISO/IEC 11172-3 and 13818-3, and MPEG 2.5)."""
 _OGG_QUALITY = 0.1
 """libsndfile's compression level: 0 is the best quality, 1 the smallest file."""
 _SUBTYPES = {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}
 """libsndfile's names."""
 _DEPTHS = {"int16": 16, "int32": 24, "float32": 32}
-_MAX_INT24 = 2.0**23 - 1
 _WITH_VORBIS_COMMENTS = ("flac", "ogg")
 _MP3_EXPORT = Path(__file__).with_name("mp3_export.py")
 
@@ -82,7 +83,8 @@ def seconds(path: Path) -> float:
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Convert float [channels, samples] within ±1 to int16 [samples, channels]."""
-    return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").T.copy()
+    # By 32768, as decoders divide: what was read from a file of 16 bits is written as it was.
+    return np.clip(np.round(samples * 32768.0), -32768, 32767).astype("<i2").T.copy()
 
 
 def quantised(samples: np.ndarray, bit_depth: int) -> np.ndarray:
@@ -92,20 +94,18 @@ def quantised(samples: np.ndarray, bit_depth: int) -> np.ndarray:
     -------
     int16 for 16 bits, int32 whose lowest byte is 0 for 24, float32 for 32
     """
-    clamped = np.clip(samples, -1.0, 1.0).T
     if bit_depth == 32:
-        return clamped.astype(np.float32)
+        return np.clip(samples, -1.0, 1.0).T.astype(np.float32)
     if bit_depth == 16:
         return to_int16(samples)
-    return np.round(clamped.astype(np.float64) * _MAX_INT24).astype(np.int32) << 8
+    return np.clip(np.round(samples.T.astype(np.float64) * 2**23), -(2**23), 2**23 - 1).astype(np.int32) << 8
 
 
 def to_float(pcm: np.ndarray) -> np.ndarray:
     """Convert what `quantised` returns back to float32 [channels, samples]."""
     if pcm.dtype == np.float32:
         return pcm.T.copy()
-    full = 32767.0 if pcm.dtype == np.int16 else _MAX_INT24 * 256.0
-    return (pcm.T / full).astype(np.float32)
+    return (pcm.T / (2.0**15 if pcm.dtype == np.int16 else 2.0**31)).astype(np.float32)
 
 
 def read_pcm(path: Path) -> tuple[np.ndarray, int]:

@@ -1,7 +1,7 @@
 """Reading audio files of any common format into float arrays."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from musicgen_service.audio.opening import AudioError as AudioError
 
 SILENCE_PEAK = 1e-4
 """Peak (-80 dB) below which audio counts as silent."""
+_OFFSET_STEPS = 2**19
+"""An offset is a multiple of the inverse of this: then no bit of a file of up to 24 bits is lost with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +71,21 @@ class AudioInput(Audio):
     ----------
     name : of the file
     sha256 : of its content, in hexadecimal
+    offset : float32 array [channels, 1], the DC offset that was removed
+    gain : the factor by which it was made quieter after that
     """
 
     name: str
     sha256: str
+    offset: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.float32))
+    gain: float = 1.0
+
+    @property
+    def unchanged(self) -> Audio:
+        """The samples as the file has them, within ±1; those of a file of up to 24 bits exactly."""
+        if self.gain == 1 and not self.offset.any():
+            return Audio(self.samples, self.rate)
+        return Audio(np.clip(self.samples * np.float32(self.gain) + self.offset, -1.0, 1.0), self.rate)
 
 
 def read(path: Path) -> Audio:
@@ -83,6 +96,20 @@ def read(path: Path) -> Audio:
     AudioError
         When it is not audio, is empty, or exceeds the limits of `opening`.
     """
+    audio, _, _ = _read(path)
+    return audio
+
+
+def read_input(path: Path) -> AudioInput:
+    """Decode a client's file as `read` does."""
+    audio, offset, gain = _read(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return AudioInput(audio.samples, audio.rate, path.name, digest, offset, gain)
+
+
+def _read(path: Path) -> tuple[Audio, np.ndarray, float]:
+    """Decode a file; also return the offset [channels, 1] and the gain that were taken out, in this order."""
     # The array grows in place, so that a long file is in memory only once.
     content = bytearray()
     with opening.decoder(path) as decoder:
@@ -90,16 +117,12 @@ def read(path: Path) -> Audio:
             content += np.ascontiguousarray(block, dtype=np.float32).data.cast("B")
     samples = np.frombuffer(content, np.float32).reshape(-1, decoder.channels).T
     samples /= max(1.0, _peak(samples))
-    samples -= samples.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
-    samples /= max(1.0, _peak(samples))
-    return Audio(samples, decoder.rate)
-
-
-def read_input(path: Path) -> AudioInput:
-    """Decode a client's file as `read` does."""
-    audio = read(path)
-    with path.open("rb") as file:
-        return AudioInput(audio.samples, audio.rate, path.name, hashlib.file_digest(file, "sha256").hexdigest())
+    mean = samples.mean(axis=1, keepdims=True, dtype=np.float64)
+    offset = (np.round(mean * _OFFSET_STEPS) / _OFFSET_STEPS).astype(np.float32)
+    samples -= offset
+    gain = max(1.0, _peak(samples))
+    samples /= gain
+    return Audio(samples, decoder.rate), offset, gain
 
 
 def _peak(samples: np.ndarray) -> float:

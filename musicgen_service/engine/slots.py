@@ -218,7 +218,7 @@ class Slots:
         if count <= 0:
             return
         wanted = hidden[:, -count:]
-        logits = self._decoder.logits(wanted.flatten(0, 1)).unflatten(0, wanted.shape[:2])
+        logits = self._decoder.logits(wanted.flatten(0, 1)).view(sequence.rows, count, *self.buffers.noise.shape[1:])
         guided = logits[0] if sequence.rows == 1 else guide(logits[0], logits[1], sequence.sampling.guidance)
         sequence.scores.append(guided)
 

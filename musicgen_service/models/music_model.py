@@ -89,7 +89,12 @@ class MusicModel(Protocol):
         ...
 
     def score_tokens(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
-        """Compute the logits from which given tokens would have been drawn; see `TokenGenerator.score_many`."""
+        """Compute how likely given tokens are, after those before them.
+
+        Returns
+        -------
+        Logarithms of probabilities, float32 [codebooks, frames from `start` on], for each request
+        """
         ...
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:

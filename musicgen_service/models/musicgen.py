@@ -95,7 +95,11 @@ class MusicGenModel:
 
     def score_tokens(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
         """See `MusicModel.score_tokens`."""
-        return self.generator.score_many(requests)
+        scores = []
+        for request, logits in zip(requests, self.generator.score_many(requests), strict=True):
+            given = request.tokens[:, request.start :, None].to(logits.device)
+            scores.append(logits.log_softmax(-1).gather(-1, given)[..., 0])
+        return scores
 
     @torch.no_grad()
     def encode(self, audio: torch.Tensor) -> torch.Tensor:

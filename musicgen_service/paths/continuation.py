@@ -5,19 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from musicgen_service.audio import loudness
-from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.notes import note
-from musicgen_service.paths import sections, streaming, windows
+from musicgen_service.paths import levels, sections, streaming, windows
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.streaming import Plan
 
 _FADE = 0.01
 """Seconds of the crossfade from the input audio to the codec's version of it, just before the new music."""
-_COMPARED_SECONDS = 4.0
-"""Seconds before the new music over which the levels of the input audio and the codec's version are compared."""
-_MAX_GAIN_DB = 12.0
-"""Maximum change of the new music's level, in either direction."""
 
 
 def plan(job: Job) -> Plan:
@@ -70,7 +64,8 @@ def _joined(
         if sum(part.shape[1] for part in parts) >= overlap:
             break
     beginning = streaming.joined(parts)
-    ratio = _level_ratio(known, beginning[:, : known.shape[1]], rate)
+    compared = round(levels.COMPARED_SECONDS * rate)
+    ratio = levels.ratio(known[:, -compared:], beginning[:, : known.shape[1]][:, -compared:], rate)
     beginning *= ratio
     ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
     faded = beginning[:, overlap - fade : overlap]
@@ -78,15 +73,3 @@ def _joined(
     yield beginning[:, overlap:]
     for piece in pieces:
         yield piece * ratio
-
-
-def _level_ratio(source: np.ndarray, decoded: np.ndarray, rate: int) -> np.float32:
-    """Return the factor that brings the codec's version of the input audio, and so the new music, to its level.
-
-    A codec may return what it was not trained on several decibels quieter.
-    """
-    compared = round(_COMPARED_SECONDS * rate)
-    levels = [integrated_loudness(sound[:, -compared:], rate) for sound in (source, decoded) if sound.size]
-    if len(levels) < 2 or not np.isfinite(levels).all():
-        return np.float32(1.0)
-    return np.float32(loudness.amplitude(float(np.clip(levels[0] - levels[1], -_MAX_GAIN_DB, _MAX_GAIN_DB))))

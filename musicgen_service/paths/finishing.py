@@ -20,7 +20,7 @@ def _described(job: Job, clip: Clip) -> Clip:
 
     Its key is listened for in a loop, which a DAW transposes by it, and for a MIDI file; nothing else needs it.
     """
-    rate, music = job.model.sample_rate, clip.music
+    rate, music = clip.rate or job.model.sample_rate, clip.music
     music = replace(music, tempo=music.tempo or job.request.requested_tempo)
     if not music.beats and not job.request.return_midi:
         return replace(clip, music=music)

@@ -34,6 +34,7 @@ class Clip:
     grid : its beats, where they are known and need not be tracked
     music : what is known of its tempo and key, and of the bars of a loop
     midi : a MIDI file of what is heard in it, where the request asks for one
+    rate : samples per second, where this is not the model's rate
     """
 
     samples: np.ndarray
@@ -44,6 +45,7 @@ class Clip:
     grid: BeatGrid | None = None
     midi: bytes | None = None
     music: Music = field(default_factory=Music)
+    rate: int | None = None
 
     def cut(self, length: int) -> "Clip":
         """Return the clip cut to its first `length` samples."""

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from musicgen_service.audio.encoding import MP3_RATES
 from musicgen_service.models import catalogue
 from musicgen_service.models.catalogue import fetch_hint
 from musicgen_service.requests import sections, tempo
@@ -12,6 +13,8 @@ from musicgen_service.requests.fields import FIELDS
 from musicgen_service.requests.tasks import TASKS
 from musicgen_service.seeds import MAX_SEED
 
+REGION_SECONDS = (0.5, 600.0)
+"""Minimum and maximum length of a part that is made anew."""
 _DURATION_TOLERANCE = 0.01
 """Seconds by which a duration may differ from that of the sections: less than anybody hears."""
 _RANDOM_SEEDS = (None, 0, -1)
@@ -127,6 +130,8 @@ def _part_seconds(values: dict[str, Any]) -> float:
 
 def _check_part_length(values: dict[str, Any], seconds: float) -> list[str]:
     task = TASKS.get(values["task"])
+    if task and task.repaints:
+        return _check_region(values, seconds)
     if task and task.keeps_audio and seconds >= values["duration"]:
         return [
             f"The audio to go on from is {seconds:.4g} s long, so duration (the total length) must be more "
@@ -138,6 +143,30 @@ def _check_part_length(values: dict[str, Any], seconds: float) -> list[str]:
             "choose a part with continuation_start and continuation_end."
         ]
     return []
+
+
+def _check_region(values: dict[str, Any], seconds: float) -> list[str]:
+    """Check the part of the input audio that is made anew."""
+    audio = values["input_audio"]
+    if seconds >= audio.seconds:
+        return [
+            "Task 'repaint' makes a part of input_audio anew and keeps the rest: "
+            "say which part with continuation_start and continuation_end."
+        ]
+    shortest, longest = REGION_SECONDS
+    if not shortest <= seconds <= longest:
+        return [f"The part to repaint is {seconds:.4g} s long; it may have {shortest:g} to {longest:g} s."]
+    return []
+
+
+def _check_rate(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    """Check that a file that is kept, at its own rate, fits the format of the output."""
+    task, audio = TASKS.get(values["task"]), values["input_audio"]
+    if task is None or not task.repaints or audio is None or values["output_format"] != "mp3":
+        return []
+    if audio.rate in MP3_RATES:
+        return []
+    return [f"An mp3 cannot have the {audio.rate:,} samples per second of input_audio: choose another output_format."]
 
 
 def _check_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
@@ -215,6 +244,7 @@ _RULES: tuple[tuple[set[str], _Rule], ...] = (
     ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion"}, _choose_model),
     ({"sections", "task", "prompt", "bpm", "duration", *_AUDIO_PART}, _read_sections),
     ({"task", "duration", *_AUDIO_PART}, _check_part),
+    ({"task", "input_audio", "output_format"}, _check_rate),
     ({"task", "prompt", "bpm", "duration"}, _check_tempo),
     ({"task", "prompt", "bpm", "duration"}, _check_duration),
     ({"task", "return_stems"}, _check_stems),

@@ -26,6 +26,8 @@ class TaskSpec:
     """Whether a clip begins with the input audio, so that `duration` must be more than its length."""
     takes_sections: bool = False
     """Whether `sections` is allowed."""
+    repaints: bool = False
+    """Whether `continuation_start` and `continuation_end` say what is made anew, and all else of the audio is kept."""
     samples_tokens: bool = True
     """Whether tokens are sampled, so that the seed and the prompt have an effect."""
     returns_stems: bool = False
@@ -81,6 +83,14 @@ TASKS = {
             needs_separator=True,
             whole="a remix is mixed when its backing is complete",
             unused=("duration",),
+        ),
+        TaskSpec(
+            "repaint",
+            "repaint",
+            takes_audio=True,
+            repaints=True,
+            whole="the part is chosen among several when they are complete",
+            unused=("duration", "normalization_strategy", *_REMIX),
         ),
         TaskSpec(
             "encode-decode",

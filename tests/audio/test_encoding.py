@@ -123,4 +123,4 @@ def test_full_disk_leaves_no_files(tmp_path: Path, name: str, room: int) -> None
 
 
 def test_samples_beyond_one_are_clamped() -> None:
-    assert encoding.to_int16(np.array([[2.0, -2.0, 0.0]], np.float32)).tolist() == [[32767], [-32767], [0]]
+    assert encoding.to_int16(np.array([[2.0, -2.0, 0.0]], np.float32)).tolist() == [[32767], [-32768], [0]]

@@ -117,3 +117,27 @@ def test_slices_are_in_seconds() -> None:
     assert audio.slice(1, 2).seconds == 1
     assert audio.slice(1, None).seconds == 2
     assert audio.slice(1, 60).seconds == 2
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("PCM_16", 16), ("PCM_24", 24)])
+@pytest.mark.parametrize("offset", [0.0, 0.01234, -0.3])
+def test_samples_of_a_file_are_known_as_they_are(tmp_path: Path, kind: str, bits: int, offset: float) -> None:
+    """Also where a constant offset was taken out of them, and to the bit."""
+    rng = np.random.default_rng(0)
+    stored = np.clip(
+        np.round((rng.normal(0, 0.2, (4000, 2)) + offset) * 2 ** (bits - 1)), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    )
+    path = tmp_path / "song.wav"
+    soundfile.write(path, (stored * 2 ** (32 - bits)).astype(np.int32), RATE, subtype=kind)
+    audio = reading.read_input(path)
+    assert abs(audio.samples.mean()) < 1e-5
+    assert np.array_equal(audio.unchanged.samples.T * 2 ** (bits - 1), stored)
+
+
+def test_samples_are_known_as_they_are_where_they_were_made_quieter(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    sound = np.array([0.9, 1.0, 0.8, -1.0] * 1000)
+    soundfile.write(path, sound, RATE, subtype="PCM_16")
+    audio = reading.read_input(path)
+    assert audio.gain > 1.4 and np.abs(audio.samples).max() <= 1
+    np.testing.assert_allclose(audio.unchanged.samples[0], sound, atol=1 / 32768)

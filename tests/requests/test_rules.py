@@ -17,7 +17,7 @@ def test_request_needs_a_prompt_or_audio(prompt: str | None) -> None:
     assert problems(prompt=prompt) == ["Give a prompt, input_audio, or both."]
 
 
-@pytest.mark.parametrize("task", ["melody", "continuation", "encode-decode"])
+@pytest.mark.parametrize("task", ["melody", "continuation", "repaint", "encode-decode"])
 def test_tasks_on_audio_need_audio(task: str) -> None:
     assert problems(prompt="jazz", task=task) == [f"Task '{task}' needs input_audio."]
 
@@ -60,6 +60,34 @@ def test_remix_input_is_at_most_ten_minutes() -> None:
         "choose a part with continuation_start and continuation_end."
     ]
     assert resolve(task="remix", input_audio=song, continuation_start=1).continuation_start == 1
+
+
+def test_a_repainted_part_leaves_something_of_the_recording(song: AudioInput) -> None:
+    whole = (
+        "Task 'repaint' makes a part of input_audio anew and keeps the rest: "
+        "say which part with continuation_start and continuation_end."
+    )
+    for part in ({}, {"continuation_end": 3}, {"continuation_end": 30}, {"continuation_end": -1}):
+        assert problems(task="repaint", input_audio=song, **part) == [whole]
+    for start, end in ((0, 2), (1, None), (1, 2)):
+        request = resolve(task="repaint", input_audio=song, continuation_start=start, continuation_end=end)
+        assert request.audio_seconds == (end or 3) - start
+
+
+@pytest.mark.parametrize(("seconds", "region"), [(3, 0.4), (700, 601)])
+def test_a_repainted_part_has_half_a_second_to_ten_minutes(seconds: float, region: float) -> None:
+    inputs = {"input_audio": recording(seconds, 8000), "continuation_start": 1, "continuation_end": 1 + region}
+    assert problems(task="repaint", **inputs) == [
+        f"The part to repaint is {region:g} s long; it may have 0.5 to 600 s."
+    ]
+
+
+def test_a_repainted_recording_keeps_its_rate() -> None:
+    inputs = {"task": "repaint", "input_audio": recording(3, 96_000), "continuation_start": 1}
+    assert problems(**inputs, output_format="mp3") == [
+        "An mp3 cannot have the 96,000 samples per second of input_audio: choose another output_format."
+    ]
+    assert resolve(**inputs, output_format="flac")
 
 
 def test_only_a_remix_returns_stems(song: AudioInput) -> None:

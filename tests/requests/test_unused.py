@@ -25,6 +25,7 @@ def notes_of(**inputs: Any) -> list[str]:
 OTHER = {
     "prompt": "rock",
     "negative_prompt": "piano",
+    "normalization_strategy": "peak",
     "duration": 9,
     "continuation_start": 1,
     "continuation_end": 2,
@@ -46,6 +47,8 @@ def of_task(task: str, song: AudioInput) -> dict[str, Any]:
             return {"task": task, "prompt": "jazz"}
         case "loop":
             return {"task": task, "bpm": 120}
+        case "repaint":
+            return {"task": task, "input_audio": song, "continuation_start": 0.5, "continuation_end": 2.5}
         case _:
             return {"task": task, "input_audio": song}
 

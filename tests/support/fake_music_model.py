@@ -12,7 +12,7 @@ from musicgen_service.analysis import beats, chords
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.analysis.transcription import Note, Transcription
 from musicgen_service.audio.reading import Audio
-from musicgen_service.engine.interface import OnStep, SlotRequest
+from musicgen_service.engine.interface import OnStep, ScoreRequest, SlotRequest
 from musicgen_service.models.music_model import MelodySpan, MusicModel
 from musicgen_service.models.text_reading import TextReading
 from musicgen_service.paths.job import Job
@@ -31,7 +31,7 @@ class FakeMusicModel:
     Attributes
     ----------
     play : what is heard; a continuation is what another seed plays, after what it goes on from
-    asked : every slot request, in order, in groups that shared their steps
+    asked, scored : every slot request and every request for scores, in order, in groups that shared their steps
     """
 
     play: Play
@@ -40,6 +40,7 @@ class FakeMusicModel:
     separates_melody: bool = False
     melody_span: MelodySpan | None = field(default_factory=lambda: MelodySpan(235, 30.0))
     asked: list[list[SlotRequest]] = field(default_factory=list)
+    scored: list[list[ScoreRequest]] = field(default_factory=list)
     sample_rate: int = RATE
     frame_rate: int = RATE // HOP
     hop: int = HOP
@@ -74,6 +75,18 @@ class FakeMusicModel:
             made.append(new if request.prefix_tokens is None else torch.cat([request.prefix_tokens, new], dim=-1))
         on_step(1, 1)
         return made
+
+    def score_tokens(self, requests: Sequence[ScoreRequest]) -> list[torch.Tensor]:
+        """What follows is the likelier the nearer its level is to that of the second before it."""
+        self.scored.append(list(requests))
+        scores = []
+        for request in requests:
+            before, after = (
+                request.tokens[:, part] for part in (slice(None, request.start), slice(request.start, None))
+            )
+            level, following = (float(part.float().abs().mean()) for part in (before[:, -self.frame_rate :], after))
+            scores.append(torch.full(after.shape, -abs(level - following)))
+        return scores
 
     def stream_tokens(
         self, requests: Sequence[SlotRequest], on_step: OnStep

@@ -26,6 +26,7 @@ export const S = {
     loop: { name: "Loop", heading: "Make a loop", help: "Whole bars in an exact tempo, without a gap when it repeats." },
     chords: { name: "Chords", heading: "Play chords", help: "Follows a chord progression." },
     remix: { name: "Remix", heading: "A new band behind a voice", help: "Keeps the voice of a song and plays something else behind it." },
+    repaint: { name: "Repaint", heading: "Make one part anew", help: "Changes the part you choose and keeps the rest of the recording as it is." },
     "encode-decode": { name: "Codec", heading: "Hear what the codec does", help: "Encodes a recording to tokens and decodes it again." },
   },
   examples: [
@@ -40,6 +41,7 @@ export const S = {
     names: {
       prompt: "Description",
       negative_prompt: "Not like this",
+      sections: "Sections",
       model_version: "Model",
       input_audio: "Audio",
       duration: "Length",

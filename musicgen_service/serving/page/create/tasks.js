@@ -18,19 +18,19 @@ const SAMPLING = ["top_k", "top_p", "temperature", "classifier_free_guidance"];
 /** @type {Record<string, Task>} */
 export const TASKS = {
   text: {
-    main: ["prompt", "duration", "variations"],
+    main: ["prompt", "sections", "duration", "variations"],
     needed: ["prompt"],
     unused: ["input_audio", "return_stems", ...PART, ...REMIX],
     streams: true,
   },
   melody: {
-    main: ["input_audio", ...PART, "prompt", "duration", "variations"],
+    main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
     needed: ["input_audio"],
     unused: ["return_stems", ...REMIX],
     streams: true,
   },
   continuation: {
-    main: ["input_audio", ...PART, "prompt", "duration", "variations"],
+    main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
     needed: ["input_audio"],
     unused: ["return_stems", ...REMIX],
     streams: true,
@@ -38,17 +38,22 @@ export const TASKS = {
   loop: {
     main: ["prompt", "bpm", "duration", "variations"],
     needed: ["prompt"],
-    unused: ["input_audio", "return_stems", ...PART, ...REMIX],
+    unused: ["input_audio", "sections", "return_stems", ...PART, ...REMIX],
   },
   remix: {
     main: ["input_audio", ...PART, "prompt", "variations", "return_stems"],
     needed: ["input_audio"],
-    unused: ["duration"],
+    unused: ["duration", "sections"],
+  },
+  repaint: {
+    main: ["input_audio", ...PART, "prompt", "variations"],
+    needed: ["input_audio"],
+    unused: ["duration", "sections", "normalization_strategy", "return_stems", ...REMIX],
   },
   "encode-decode": {
     main: ["input_audio", ...PART],
     needed: ["input_audio"],
-    unused: ["prompt", "negative_prompt", "duration", "bpm", "return_stems", "variations", "seed", ...SAMPLING, ...REMIX],
+    unused: ["prompt", "negative_prompt", "sections", "duration", "bpm", "return_stems", "variations", "seed", ...SAMPLING, ...REMIX],
   },
 };
 
