@@ -17,6 +17,10 @@ from musicgen_service.models.music_model import MusicModel
 OVERLAP = 0.4
 """Share of a window that the next one repeats: 12 s of MusicGen's 30 s."""
 
+SECTION_CONTEXT = 3.0
+"""Seconds that the first window of a section repeats: with as many as elsewhere, the music goes on as before, whatever
+the section's own words say."""
+
 
 class Wording(NamedTuple):
     """The texts of a section, in place of those of the condition.
@@ -114,7 +118,10 @@ def stream_tokens(
             window if clip is None else torch.cat([clip[:, :start], window], dim=-1)
             for clip, window in zip(clips, windows, strict=True)
         ]
-        start, done = max(0, stop - context_frames(model)), stop
+        context = context_frames(model)
+        if any(wording.start == stop for wording in wordings):
+            context = min(context, round(SECTION_CONTEXT * model.frame_rate))
+        start, done = max(0, stop - context), stop
     return [clip for clip in clips if clip is not None]
 
 

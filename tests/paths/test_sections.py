@@ -9,6 +9,7 @@ import pytest
 from musicgen_service import paths
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import SlotRequest
+from musicgen_service.paths import windows
 from tests.paths.test_streaming import Ear
 from tests.support.fake_music_model import HOP, RATE, FakeMusicModel, job_for
 from tests.support.sounds import tone
@@ -17,8 +18,13 @@ FORM = "intro 2 s: piano; verse 5 s: drums / not: flute; outro 1.5 s: strings"
 
 
 def model_of() -> FakeMusicModel:
-    """A model with a window of 3 s, which repeats 1.2 s."""
+    """A model with a window of 3 s, which repeats 1.2 s, or 0.8 s where a section starts."""
     return FakeMusicModel(lambda seed, length: tone(length, amplitude=0.1 + seed % 7 / 50)[0], window=150)
+
+
+@pytest.fixture(autouse=True)
+def short_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "SECTION_CONTEXT", 0.8)
 
 
 def windows_of(asked: list[list[SlotRequest]]) -> list[tuple[str | None, str | None, int, int]]:
@@ -41,15 +47,16 @@ def test_windows_end_where_sections_start() -> None:
     assert clip.samples.shape == (1, round(8.5 * RATE))
     assert windows_of(model.asked) == [
         ("lofi, piano", "noise", 0, 100),
+        ("lofi, drums", "noise, flute", 40, 150),
         ("lofi, drums", "noise, flute", 60, 150),
-        ("lofi, drums", "noise, flute", 60, 150),
-        ("lofi, drums", "noise, flute", 60, 130),
-        ("lofi, strings", "noise", 60, 135),
+        ("lofi, drums", "noise, flute", 60, 110),
+        ("lofi, strings", "noise", 40, 115),
     ]
     assert all(request.is_part for [request] in model.asked)
 
 
-def test_a_section_goes_on_from_all_of_a_short_one() -> None:
+def test_a_section_goes_on_from_all_of_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "SECTION_CONTEXT", 3.0)
     model = model_of()
     list(paths.generate(job_for(model, task="text", sections="1 s: piano; 2 s: drums", duration=3.0)))
     assert windows_of(model.asked) == [("piano", None, 0, 50), ("drums", None, 50, 150)]
@@ -64,7 +71,7 @@ def test_a_melody_goes_on_through_the_sections() -> None:
     first, second = (request.condition.melody for [request] in model.asked)
     assert first is not None and second is not None
     assert np.array_equal(first.numpy(), song.samples)
-    assert second[0, 0] == song.samples[0, 40 * HOP]
+    assert second[0, 0] == song.samples[0, 60 * HOP]
 
 
 def test_the_sections_of_a_continuation_begin_where_its_audio_ends() -> None:
@@ -72,7 +79,7 @@ def test_the_sections_of_a_continuation_begin_where_its_audio_ends() -> None:
     inputs: dict[str, Any] = {"task": "continuation", "continuation": True, "sections": "1 s: piano; 1 s: drums"}
     [clip] = paths.generate(job_for(model, Audio(tone(2), RATE), **inputs, duration=4.0))
     assert clip.samples.shape == (1, 4 * RATE)
-    assert windows_of(model.asked) == [("piano", None, 100, 150), ("drums", None, 60, 110)]
+    assert windows_of(model.asked) == [("piano", None, 100, 150), ("drums", None, 40, 90)]
 
 
 def test_the_sections_after_a_long_recording() -> None:
@@ -81,7 +88,7 @@ def test_the_sections_after_a_long_recording() -> None:
     inputs: dict[str, Any] = {"task": "continuation", "continuation": True, "sections": "1 s: piano; 1 s: drums"}
     [clip] = paths.generate(job_for(model, Audio(tone(10), RATE), **inputs, duration=12.0))
     assert clip.samples.shape == (1, 12 * RATE)
-    assert windows_of(model.asked) == [("piano", None, 60, 110), ("drums", None, 60, 110)]
+    assert windows_of(model.asked) == [("piano", None, 60, 110), ("drums", None, 40, 90)]
 
 
 @pytest.mark.parametrize("task", ["text", "melody", "continuation"])
