@@ -130,17 +130,48 @@ class Predictor(AnySystem):
             le=2,
         ),
         return_stems: bool = Input(
-            description="Remix: also return the backing and the vocals as separate files.",
+            description="Also return the stems of each clip: vocals and accompaniment, or drums, bass, other and vocals where Demucs is present; of a remix its backing and vocals.",
             default=False,
         ),
         return_midi: bool = Input(
             description="Also return a MIDI file for each clip: tempo map, key, chords, melody and bass as they are heard in it.",
             default=False,
         ),
+        trim_to_bars: bool = Input(
+            description="Cut the clip from its first downbeat to its last bar line.",
+            default=False,
+        ),
+        repeat: int = Input(
+            description="Loop: how often it is repeated in its file.",
+            default=1,
+            ge=1,
+            le=64,
+        ),
+        fade_in: float = Input(
+            description="Length of the fade at the beginning, in seconds.",
+            default=0,
+            ge=0,
+            le=60,
+        ),
+        fade_out: float = Input(
+            description="Length of the fade at the end, in seconds.",
+            default=0,
+            ge=0,
+            le=60,
+        ),
         output_format: str = Input(
             description="Format of the output files.",
             default="wav",
             choices=["wav", "mp3", "flac", "ogg"],
+        ),
+        sample_rate: Optional[int] = Input(
+            description="Samples per second of the output files. None: as the model makes them, 32000.",
+            choices=[32000, 44100, 48000],
+        ),
+        bit_depth: int = Input(
+            description="Bits per sample of wav and flac files; 32 are floating-point, in wav alone.",
+            default=16,
+            choices=[16, 24, 32],
         ),
         seed: Optional[int] = Input(
             description="Seed of the random numbers. None, 0 or -1: a random one, reported in the metrics.",

@@ -46,7 +46,13 @@ class Inputs(TypedDict, total=False):
     beat_sync_threshold: float | None
     chroma_coefficient: float | None
     return_midi: bool | None
+    trim_to_bars: bool | None
+    repeat: int | None
+    fade_in: float | None
+    fade_out: float | None
     output_format: str | None
+    sample_rate: int | None
+    bit_depth: int | None
     seed: int | None
 
 
@@ -121,7 +127,7 @@ class MusicGen:
         ----------
         prompt : a description of the music
         variations : number of clips, each with a different seed
-        return_stems : whether a remix also returns its backing and its vocals
+        return_stems : whether each clip is followed by its stems
         inputs : see `Inputs`
 
         Returns
@@ -147,7 +153,7 @@ class MusicGen:
         Parameters
         ----------
         prompt : a description of the music
-        inputs : see `Inputs`; loops, remixes and `multi_band_diffusion` need the complete clip and cannot be streamed
+        inputs : see `Inputs`; loops, remixes, `multi_band_diffusion` and `trim_to_bars` need the complete clip
 
         Returns
         -------

@@ -12,8 +12,6 @@ from musicgen_service.requests.request import GenerationRequest
 
 MIDI = "mid"
 """The extension of MIDI files."""
-STEMS = ("backing", "vocals")
-"""The stems of a remix that `return_stems` adds."""
 SLUG_LENGTH = 40
 """Maximum characters of a prompt in a name."""
 
@@ -62,7 +60,7 @@ def possible_names(request: GenerationRequest) -> list[str]:
         if request.return_midi:
             names.append(midi_name(names[-1]))
         if request.return_stems:
-            names += [file_name(request, Music(), label(request, number, part)) for part in STEMS]
+            names += [file_name(request, Music(), label(request, number, part)) for part in request.spec.stems]
     return names
 
 

@@ -32,7 +32,6 @@ from musicgen_service.progress import Progress, log
 from musicgen_service.requests import sections
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.request import GenerationRequest
-from musicgen_service.requests.tasks import TaskSpec
 from musicgen_service.tally import Tally
 
 STALLED_AFTER = 120.0
@@ -165,7 +164,7 @@ class MusicGenService:
                     f"{self.max_audio_seconds:,.10g} s are allowed."
                 ]
             )
-        self._require_separator(request.spec)
+        self._require_separator(request)
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
         if request.parts:
             log(f"sections: {sections.listed(request.parts)}")
@@ -216,9 +215,12 @@ class MusicGenService:
         loads = {model.name: model.generator.load for model in self._models.checkpoints()}
         return {name: load for name, load in loads.items() if load is not None}
 
-    def _require_separator(self, task: TaskSpec) -> None:
-        if task.needs_separator and self._analysis.separator is None:
-            raise RequestError([f"Task '{task.name}' takes the vocals out of the song with {separators.missing()}."])
+    def _require_separator(self, request: GenerationRequest) -> None:
+        if not request.needs_separator or self._analysis.separator is not None:
+            return
+        if request.spec.needs_separator:
+            raise RequestError([f"Task '{request.task}' takes the vocals out of the song with {separators.missing()}."])
+        raise RequestError([f"return_stems takes a clip apart with {separators.missing()}."])
 
     def _make_clips(
         self, request: GenerationRequest, progress: Progress, listener: Listener | None
@@ -226,7 +228,7 @@ class MusicGenService:
         with self._job(request, progress.report, listener) as job:
             for clip in paths.generate(job):
                 recipe = _recipe(request, clip)
-                if request.spec.needs_separator:
+                if request.needs_separator:
                     recipe[SEPARATOR] = self._analysis.separator
                 rate = clip.rate or job.model.sample_rate
                 if not clip.part:

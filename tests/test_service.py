@@ -171,6 +171,34 @@ def test_remix_returns_its_stems_in_order(service: MusicGenService, song: Path) 
     assert np.array_equal(samples_of(alone), samples_of(files[3]))
 
 
+def test_files_of_stems_add_up_to_the_clip(service: MusicGenService) -> None:
+    clip, *stems = made(service, prompt="rock", return_stems=True, sample_rate=44_100)
+    assert [naming.label_in(file.stem) for file in stems] == ["drums", "bass", "other", "vocals"]
+    whole, *parts = (soundfile.read(file, dtype="int16")[0].astype(int) for file in (clip, *stems))
+    assert len(whole) == 44_100 and np.array_equal(sum(parts), whole)
+    assert recipe.read(stems[0])["separator"] == "htdemucs" and "separator" in recipe.read(clip)
+
+
+def test_stems_need_a_separator(service: MusicGenService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("musicgen_service.models.separators.choose", lambda _store: None)
+    with pytest.raises(RequestError, match="return_stems takes a clip apart with 'spleeter', which is not installed"):
+        made(service, prompt="rock", return_stems=True)
+    assert made(service, prompt="rock")
+
+
+@pytest.mark.parametrize(("name", "bits"), [("wav", 24), ("wav", 32), ("flac", 24)])
+def test_a_file_has_the_bits_asked_for_and_is_converted_to_as_many(
+    service: MusicGenService, name: str, bits: int, tmp_path: Path
+) -> None:
+    [file] = made(service, prompt="rock", output_format=name, bit_depth=bits)
+    assert soundfile.info(file).subtype == {24: "PCM_24", 32: "FLOAT"}[bits]
+    assert audio_tasks.convert(file, tmp_path / "other.flac").problem is None
+    assert soundfile.info(tmp_path / "other.flac").subtype == "PCM_24"
+    assert recipe.read(tmp_path / "other.flac")["bit_depth"] == 24
+    assert np.abs(soundfile.read(tmp_path / "other.flac")[0] - soundfile.read(file)[0]).max() <= 2**-23
+    assert audio_tasks.convert(file, tmp_path / "other.mp3").problem is None
+
+
 def test_midi_files_lie_beside_the_clips(service: MusicGenService, song: Path) -> None:
     shared = {"prompt": "rock", "seed": 5, "variations": 2, "return_midi": True}
     files, seeds = service.generate({**shared, "task": "loop", "bpm": 120, "duration": 2})

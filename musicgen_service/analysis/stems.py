@@ -29,6 +29,12 @@ class Separator(Protocol):
         ...
 
 
+def sources(audio: Audio, separator: Separator, report: Callable[[float], None]) -> dict[str, Audio]:
+    """Every source by its name, in stereo at the separator's sample rate."""
+    stems = _separate(audio, separator, report)
+    return {name: _mixed(stems, [name], separator.rate) for name in stems}
+
+
 def melodic(audio: Audio, separator: Separator) -> Audio:
     """The stems that carry the melody, mixed, at the sample rate of a separator of four sources."""
     return _mixed(_separate(audio, separator, lambda _share: None), _MELODIC, separator.rate)

@@ -108,6 +108,11 @@ def to_float(pcm: np.ndarray) -> np.ndarray:
     return (pcm.T / (2.0**15 if pcm.dtype == np.int16 else 2.0**31)).astype(np.float32)
 
 
+def stored(samples: np.ndarray, bit_depth: int) -> np.ndarray:
+    """Round float32 [channels, samples] to the values that a file can hold."""
+    return to_float(quantised(samples, bit_depth))
+
+
 def read_pcm(path: Path) -> tuple[np.ndarray, int]:
     """Read a file written by `write`: what `quantised` stored in it, and samples per second."""
     with soundfile.SoundFile(path) as file:

@@ -1,11 +1,12 @@
 """Mixing vocals with a new backing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import scipy  # submodules are imported on first use
 
-from musicgen_service.audio import loudness
+from musicgen_service.audio import encoding, loudness
 from musicgen_service.audio.lufs import integrated_loudness
 
 _CEILING = loudness.amplitude(loudness.PEAK_DB)
@@ -50,6 +51,32 @@ def mix(backing: np.ndarray, vocals: np.ndarray, replaced: np.ndarray, rate: int
     before, after = (integrated_loudness(sound, rate) for sound in (total, full))
     gain = np.float32(loudness.amplitude(after - before)) if np.isfinite(after - before) else np.float32(1)
     return Mix(full, limit(backing * gain, rate), limit(vocals * gain, rate))
+
+
+def complete(whole: np.ndarray, stems: Mapping[str, np.ndarray], rest: str, bit_depth: int) -> dict[str, np.ndarray]:
+    """Make the stems of a clip add up to it, as they are stored: what the others leave is the stem `rest`.
+
+    Parameters
+    ----------
+    whole : float32 array [channels, samples] within ±1
+    stems : by name, arrays of its shape
+    rest : the name of one of them
+    bit_depth : of the files; see `encoding.quantised`
+
+    Returns
+    -------
+    Each within ±1, and together the clip to within half a step of its samples
+    """
+    left = encoding.stored(whole, bit_depth)
+    completed = {}
+    for name, stem in stems.items():
+        if name != rest:
+            # No more than the rest, which may not exceed full scale either, can make up for.
+            bounded = np.clip(stem, np.maximum(-1, left - 1), np.minimum(1, left + 1))
+            completed[name] = encoding.stored(bounded, bit_depth)
+            left = left - completed[name]
+    completed[rest] = encoding.stored(left, bit_depth)
+    return {name: completed[name] for name in stems}
 
 
 def limit(samples: np.ndarray, rate: int) -> np.ndarray:

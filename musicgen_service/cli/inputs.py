@@ -8,7 +8,7 @@ from typing import Any
 from musicgen_service.cli.errors import UsageError
 from musicgen_service.cli.files import readable_file
 from musicgen_service.cli.parser import Parser, complete_with, must_be_one_of
-from musicgen_service.requests.fields import Field, allowed_numbers, parse_text
+from musicgen_service.requests.fields import Field, allowed_numbers, names, parse_text
 from musicgen_service.suggestion import did_you_mean
 
 _METAVARS = {str: "TEXT", Path: "FILE", int: "N", float: "NUMBER"}
@@ -44,9 +44,9 @@ def _value(name: str, field: Field, text: str) -> Any:
     if field.kind is Path:
         return readable_file(text.removeprefix("@"), name)
     if field.choices:
-        if text not in field.choices:
-            raise UsageError(must_be_one_of(name, text, field.choices))
-        return text
+        if text not in names(field):
+            raise UsageError(must_be_one_of(name, text, names(field)))
+        return field.kind(text)
     if field.kind is str:
         return _text(name, text)
     try:
@@ -85,7 +85,7 @@ def _add_option(group: argparse._ArgumentGroup, name: str, field: Field, flag: s
     switch: dict[str, Any] = {"nargs": 0} if field.kind is bool else {"metavar": _metavar(field)}
     action = group.add_argument(flag, action=_Pair, dest="inputs", const=name, help=text, **switch)
     if field.kind is not Path:
-        complete_with(action, field.choices or ())
+        complete_with(action, names(field))
 
 
 class _Pair(argparse.Action):
@@ -103,7 +103,7 @@ def _metavar(field: Field) -> str:
 def described(field: Field) -> str:
     """Describe type, bounds and default of an input, in brackets."""
     if field.choices:
-        kind = f"one of {', '.join(field.choices)}"
+        kind = f"one of {', '.join(names(field))}"
     elif field.kind is Path:
         kind = "a file"
     elif field.kind is bool:
@@ -140,5 +140,5 @@ class PairCompleter:
 
             mark = "@" if text.startswith("@") else ""
             return [f"{name}={mark}{path}" for path in FilesCompleter()(text.removeprefix("@"))]
-        choices = ("true", "false") if field.kind is bool else field.choices or ()
+        choices = ["true", "false"] if field.kind is bool else names(field)
         return [f"{name}={choice}" for choice in choices]

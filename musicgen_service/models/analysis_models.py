@@ -54,6 +54,11 @@ class AnalysisModels:
         with self._loaded_separator() as separator:
             return stems.vocals_and_accompaniment(audio, separator, report)
 
+    def sources(self, audio: Audio, report: Callable[[float], None]) -> dict[str, Audio]:
+        """See `AnalysisTools.sources`."""
+        with self._loaded_separator() as separator:
+            return stems.sources(audio, separator, report)
+
     @property
     def separator(self) -> str | None:
         """The name of the separator; None when there is none."""

@@ -63,6 +63,10 @@ class AnalysisTools(Protocol):
         """Separate the vocals from everything else; `report` is called with the share (0 to 1) of the work done."""
         ...
 
+    def sources(self, audio: Audio, report: Callable[[float], None]) -> Mapping[str, Audio]:
+        """Separate the sources that a separator tells apart, `vocals` and others, by name; `report` as above."""
+        ...
+
     def track(self, samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
         """Track the beats of samples; see `BeatTracker`."""
         ...
@@ -107,6 +111,16 @@ class Job:
     def samples(self) -> int:
         """Requested length, in samples at the model's rate."""
         return round(self.request.duration * self.model.sample_rate)
+
+    @property
+    def output_rate(self) -> int:
+        """Samples per second of what is heard while it is made."""
+        return self.request.sample_rate or self.model.sample_rate
+
+    @property
+    def output_samples(self) -> int:
+        """Requested length, in samples at `output_rate`."""
+        return round(self.request.duration * self.output_rate)
 
     @property
     def frames(self) -> int:

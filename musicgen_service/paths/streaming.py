@@ -12,6 +12,7 @@ import torch
 from musicgen_service.engine.interface import Condition, result
 from musicgen_service.listener import Listener, Sound
 from musicgen_service.models.music_model import MusicModel
+from musicgen_service.paths import finishing
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.windows import Wording, stream_tokens
 
@@ -81,7 +82,7 @@ def _pieces(job: Job, plan: Plan, tokens: Iterable[torch.Tensor]) -> Iterator[np
         first += plan.prefix_tokens.shape[-1]
         tokens = itertools.chain([plan.prefix_tokens], tokens)
     sizes = itertools.chain([first], others, itertools.repeat(_SIZE))
-    return plan.audible(map(job.as_samples, job.model.stream_audio(tokens, sizes)))
+    return finishing.heard(job, plan.audible(map(job.as_samples, job.model.stream_audio(tokens, sizes))))
 
 
 def _play(
@@ -96,7 +97,7 @@ def _play(
     arriving = run()
     beginning, factor = _beginning(arriving, job.model, listener)
     if listener.is_listening:
-        sound = Sound(job.samples, job.model.sample_rate, job.model.channels, job.request.output_format, factor)
+        sound = Sound(job.output_samples, job.output_rate, job.model.channels, job.request.output_format, factor)
         listener.start(sound)
         for piece in _pieces(job, plan, itertools.chain(beginning, arriving)):
             listener.hear(piece)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from musicgen_service.audio.encoding import FORMATS
+from musicgen_service.audio.encoding import BIT_DEPTHS, FORMATS
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.requests.tasks import TASKS
@@ -19,6 +19,7 @@ from musicgen_service.suggestion import did_you_mean
 
 MODEL_VERSIONS = ("auto", *CHECKPOINTS)
 NORMALIZATION_STRATEGIES = ("loudness", "clip", "peak", "rms")
+SAMPLE_RATES = (32_000, 44_100, 48_000)
 MAX_TEXT_LENGTH = 4_000
 """Maximum characters of a prompt or any other text, checked before the text is processed."""
 _MAX_QUOTE_LENGTH = 60
@@ -34,7 +35,7 @@ class Field:
     default: Any = None
     minimum: float | None = None
     maximum: float | None = None
-    choices: tuple[str, ...] | None = None
+    choices: tuple[Any, ...] | None = None
     description: str = ""
 
 
@@ -61,7 +62,13 @@ FIELDS = {
     "chroma_coefficient": Field(float, 1.0, 0.5, 2),
     "return_stems": Field(bool, False),
     "return_midi": Field(bool, False),
+    "trim_to_bars": Field(bool, False),
+    "repeat": Field(int, 1, 1, 64),
+    "fade_in": Field(float, 0.0, 0, 60),
+    "fade_out": Field(float, 0.0, 0, 60),
     "output_format": Field(str, "wav", choices=FORMATS),
+    "sample_rate": Field(int, None, choices=SAMPLE_RATES),
+    "bit_depth": Field(int, 16, choices=tuple(BIT_DEPTHS["wav"])),
     "seed": Field(int, None, -1, MAX_SEED),
 }
 
@@ -133,10 +140,22 @@ def _check_value(name: str, field: Field, value: Any) -> Any:
         if len(value) > MAX_TEXT_LENGTH:
             raise ValueError(f"The {name} has {len(value)} characters; at most {MAX_TEXT_LENGTH} are allowed.")
         if field.choices and value not in field.choices:
-            near = did_you_mean(value, field.choices)
-            raise ValueError(f"{name} must be one of {', '.join(field.choices)}, not {_quoted(value)}{near}.")
+            raise ValueError(f"{_one_of(name, field)}, not {_quoted(value)}{did_you_mean(value, names(field))}.")
         return value
+    if field.choices:
+        if isinstance(value, bool) or value not in field.choices:
+            raise ValueError(f"{_one_of(name, field)}, not {_quoted(value)}.")
+        return field.kind(value)
     return _check_number(name, field, value)
+
+
+def names(field: Field) -> list[str]:
+    """The choices of a field as text; none where it has no choices."""
+    return [str(choice) for choice in field.choices or ()]
+
+
+def _one_of(name: str, field: Field) -> str:
+    return f"{name} must be one of {', '.join(names(field))}"
 
 
 def _check_number(name: str, field: Field, value: Any) -> int | float:

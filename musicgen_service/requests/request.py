@@ -45,7 +45,14 @@ class GenerationRequest:
     chroma_coefficient: float
     return_stems: bool
     return_midi: bool
+    trim_to_bars: bool
+    repeat: int
+    fade_in: float
+    fade_out: float
     output_format: str
+    sample_rate: int | None
+    """None: the model's own."""
+    bit_depth: int
     seed: int
     """1 to 2^32 - 1; drawn at random when the client gave none."""
 
@@ -82,7 +89,14 @@ class GenerationRequest:
         """Why its first clip cannot be heard while it is made, as a sentence; None where it can."""
         if self.multi_band_diffusion and not self.spec.whole:
             return "multi_band_diffusion decodes a clip as a whole, so it cannot be streamed: leave it out."
+        if self.trim_to_bars and not self.spec.whole:
+            return "trim_to_bars needs the complete clip, so it cannot be streamed: leave it out."
         return self.spec.not_streamed
+
+    @property
+    def needs_separator(self) -> bool:
+        """Whether a recording or a clip is taken apart."""
+        return self.spec.needs_separator or self.return_stems
 
     @property
     def seeds(self) -> list[int]:
@@ -96,7 +110,7 @@ class GenerationRequest:
         if self.input_audio is not None and "duration" in self.spec.unused:
             end = self.input_audio.seconds if self.continuation_end is None else self.continuation_end
             seconds = min(end, self.input_audio.seconds) - self.continuation_start
-        return seconds * self.variations
+        return seconds * self.variations * (1 if "repeat" in self.spec.unused else self.repeat)
 
     @property
     def requested_tempo(self) -> float | None:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from musicgen_service.audio.encoding import MP3_RATES
+from musicgen_service.audio.encoding import BIT_DEPTHS, MP3_RATES
 from musicgen_service.models import catalogue
 from musicgen_service.models.catalogue import fetch_hint
 from musicgen_service.requests import sections, tempo
@@ -164,9 +164,10 @@ def _check_rate(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     task, audio = TASKS.get(values["task"]), values["input_audio"]
     if task is None or not task.repaints or audio is None or values["output_format"] != "mp3":
         return []
-    if audio.rate in MP3_RATES:
+    if audio.rate in MP3_RATES or values["sample_rate"] is not None:
         return []
-    return [f"An mp3 cannot have the {audio.rate:,} samples per second of input_audio: choose another output_format."]
+    cannot = f"An mp3 cannot have the {audio.rate:,} samples per second of input_audio"
+    return [f"{cannot}: choose another output_format, or a sample_rate."]
 
 
 def _check_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
@@ -199,10 +200,38 @@ def _check_duration(values: dict[str, Any], _present: Sequence[str]) -> list[str
 
 
 def _check_stems(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    if not values["return_stems"] or (values["task"] in TASKS and TASKS[values["task"]].returns_stems):
+    task = TASKS.get(values["task"])
+    if not values["return_stems"] or task is None or task.stems:
         return []
-    able = " or ".join(f"'{task.name}'" for task in TASKS.values() if task.returns_stems)
-    return [f"return_stems is for task {able}, and task is '{values['task']}': leave it out."]
+    return [f"return_stems is for music that is made, and task '{task.name}' makes none: leave it out."]
+
+
+def _check_repeat(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    task, longest = TASKS.get(values["task"]), FIELDS["duration"].maximum
+    assert longest is not None
+    seconds = values["duration"] * values["repeat"]
+    if task is None or "repeat" in task.unused or seconds <= longest:
+        return []
+    return [f"repeat and duration ask for up to {seconds:g} s; at most {longest:g} s are allowed."]
+
+
+def _check_fades(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    task = TASKS.get(values["task"])
+    if task is None or "duration" in task.unused:
+        return []  # the length is not known yet
+    seconds = values["duration"] * (1 if "repeat" in task.unused else values["repeat"])
+    if values["fade_in"] + values["fade_out"] <= seconds:
+        return []
+    asked = f"fade_in ({values['fade_in']:g} s) and fade_out ({values['fade_out']:g} s)"
+    return [f"{asked} are longer together than the clip, {seconds:g} s: shorten them."]
+
+
+def _check_bit_depth(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    name, bits = values["output_format"], values["bit_depth"]
+    depths = BIT_DEPTHS.get(name)
+    if depths is None or bits in depths:
+        return []
+    return [f"{name} has {' or '.join(map(str, depths))} bits, and bit_depth is {bits}: use wav, or fewer."]
 
 
 def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
@@ -244,9 +273,12 @@ _RULES: tuple[tuple[set[str], _Rule], ...] = (
     ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion"}, _choose_model),
     ({"sections", "task", "prompt", "bpm", "duration", *_AUDIO_PART}, _read_sections),
     ({"task", "duration", *_AUDIO_PART}, _check_part),
-    ({"task", "input_audio", "output_format"}, _check_rate),
+    ({"task", "input_audio", "output_format", "sample_rate"}, _check_rate),
     ({"task", "prompt", "bpm", "duration"}, _check_tempo),
     ({"task", "prompt", "bpm", "duration"}, _check_duration),
     ({"task", "return_stems"}, _check_stems),
+    ({"task", "duration", "repeat"}, _check_repeat),
+    ({"task", "duration", "repeat", "fade_in", "fade_out"}, _check_fades),
+    ({"output_format", "bit_depth"}, _check_bit_depth),
 )
 """Pairs of the fields that a rule reads and the rule, in the order in which they run."""

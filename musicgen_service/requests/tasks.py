@@ -5,6 +5,7 @@ from dataclasses import dataclass
 _PART = ("continuation_start", "continuation_end")
 _SAMPLING = ("top_k", "top_p", "temperature", "classifier_free_guidance")
 _REMIX = ("beat_sync_threshold", "chroma_coefficient")
+_LOOP = ("repeat",)
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class TaskSpec:
     """Whether `continuation_start` and `continuation_end` say what is made anew, and all else of the audio is kept."""
     samples_tokens: bool = True
     """Whether tokens are sampled, so that the seed and the prompt have an effect."""
-    returns_stems: bool = False
-    """Whether `return_stems` is allowed."""
+    stems: tuple[str, ...] = ("vocals", "accompaniment", "drums", "bass", "other")
+    """What `return_stems` may return: which of them depends on the separator. None where nothing is made."""
     follows_first_variation: bool = False
     """Whether variations continue from the first, so that one of them cannot be generated alone."""
     duration: tuple[float, float] | None = None
@@ -54,15 +55,17 @@ class TaskSpec:
 TASKS = {
     task.name: task
     for task in (
-        TaskSpec("text", "text", needs_prompt=True, takes_sections=True, unused=(*_PART, *_REMIX)),
-        TaskSpec("melody", "melody", takes_audio=True, needs_melody=True, takes_sections=True, unused=_REMIX),
+        TaskSpec("text", "text", needs_prompt=True, takes_sections=True, unused=(*_PART, *_REMIX, *_LOOP)),
+        TaskSpec(
+            "melody", "melody", takes_audio=True, needs_melody=True, takes_sections=True, unused=(*_REMIX, *_LOOP)
+        ),
         TaskSpec(
             "continuation",
             "continuation",
             takes_audio=True,
             keeps_audio=True,
             takes_sections=True,
-            unused=_REMIX,
+            unused=(*_REMIX, *_LOOP),
         ),
         TaskSpec(
             "loop",
@@ -71,18 +74,18 @@ TASKS = {
             follows_first_variation=True,
             duration=(2, 20),
             whole="a loop is cut out of its music when that is complete",
-            unused=(*_PART, *_REMIX),
+            unused=(*_PART, *_REMIX, "trim_to_bars"),
         ),
         TaskSpec(
             "remix",
             "remix",
             takes_audio=True,
             needs_melody=True,
-            returns_stems=True,
+            stems=("backing", "vocals"),
             max_audio_seconds=600,
             needs_separator=True,
             whole="a remix is mixed when its backing is complete",
-            unused=("duration",),
+            unused=("duration", *_LOOP),
         ),
         TaskSpec(
             "repaint",
@@ -90,15 +93,16 @@ TASKS = {
             takes_audio=True,
             repaints=True,
             whole="the part is chosen among several when they are complete",
-            unused=("duration", "normalization_strategy", *_REMIX),
+            unused=("duration", "normalization_strategy", *_REMIX, *_LOOP),
         ),
         TaskSpec(
             "encode-decode",
             "roundtrip",
             takes_audio=True,
             samples_tokens=False,
+            stems=(),
             whole="there is nothing to generate",
-            unused=("prompt", "negative_prompt", "duration", "bpm", *_SAMPLING, *_REMIX),
+            unused=("prompt", "negative_prompt", "duration", "bpm", *_SAMPLING, *_REMIX, *_LOOP),
         ),
     )
 }

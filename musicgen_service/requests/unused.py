@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from musicgen_service.audio.encoding import BIT_DEPTHS
 from musicgen_service.requests.tasks import TASKS
 
 GREEDY_BELOW = 1e-5
@@ -21,6 +22,8 @@ def without_effect(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     given = {name for name, value in request.items() if name in defaults and value != defaults[name]}
     unused = [name for name in task.unused if name in given]
     sentences = [f"{name} has no effect on task '{task.name}'." for name in unused]
+    if "bit_depth" in given and request["output_format"] not in BIT_DEPTHS:
+        sentences.append(f"bit_depth has no effect on {request['output_format']} files.")
     if task.samples_tokens:
         return sentences + list(_sampling_without_effect(request, given))
     if request["variations"] > 1 and not request["multi_band_diffusion"]:

@@ -99,12 +99,14 @@ class InputChecks:
 
     def _sentence(self, error: jsonschema_rs.ValidationError, name: str) -> str:
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Enum):
-            quoted = ",".join(f'"{choice}"' for choice in self._choices[name])
+            quoted = ",".join(
+                f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in self._choices[name]
+            )
             return f"{error.message.partition(' is not one of ')[0]} is not one of [{quoted}]"
         return error.message
 
 
-def _near_choice(value: Any, choices: tuple[str, ...]) -> str:
+def _near_choice(value: Any, choices: tuple[Any, ...]) -> str:
     """A suggestion for an invalid choice; empty when none is close."""
-    is_choice = not choices or not isinstance(value, str) or value in choices
-    return "" if is_choice else did_you_mean(value, choices)
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    return did_you_mean(value, texts) if isinstance(value, str) and value not in texts else ""

@@ -42,6 +42,8 @@ class Work:
         values = {**self._defaults, **inputs}
         clips = values.get("variations") or 1
         task = TASKS.get(values.get("task", ""))
+        if task is not None and "repeat" not in task.unused:
+            clips *= values.get("repeat") or 1
         if self._length is None or (task is not None and "duration" in task.unused):
             return _LONGEST_SONG * clips
         name, asks, length = self._length, "asks", values[self._length]

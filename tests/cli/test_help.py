@@ -43,7 +43,7 @@ def test_help_lists_every_input_as_in_the_schema(
         kind = kinds[entry.get("type", "string")]
         kind = "a file" if entry.get("format") == "uri" else kind
         choices = schemas[name]["enum"] if name in schemas else None
-        assert f"[one of {', '.join(choices)};" in shown if choices else f"[{kind}" in shown
+        assert f"[one of {', '.join(map(str, choices))};" in shown if choices else f"[{kind}" in shown
         for bound in ("minimum", "maximum"):
             if bound in entry:
                 assert re.search(rf"\D{entry[bound]}\b", shown.rpartition("[")[2])

@@ -38,7 +38,7 @@ def test_each_task_shows_the_inputs_that_it_uses(studio: Studio) -> None:
         unused = {*task.unused, *DECIDED}
         unused |= set() if task.takes_audio else {"input_audio"}
         unused |= set() if task.takes_sections else {"sections"}
-        unused |= set() if task.returns_stems else {"return_stems"}
+        unused |= set() if task.stems else {"return_stems"}
         # Without sampling, all variations are the same.
         unused |= set() if task.samples_tokens else {"variations", "seed"}
         assert shown(studio) == inputs - unused, name

@@ -85,16 +85,51 @@ def test_a_repainted_part_has_half_a_second_to_ten_minutes(seconds: float, regio
 def test_a_repainted_recording_keeps_its_rate() -> None:
     inputs = {"task": "repaint", "input_audio": recording(3, 96_000), "continuation_start": 1}
     assert problems(**inputs, output_format="mp3") == [
-        "An mp3 cannot have the 96,000 samples per second of input_audio: choose another output_format."
+        "An mp3 cannot have the 96,000 samples per second of input_audio: "
+        "choose another output_format, or a sample_rate."
     ]
+    assert resolve(**inputs, output_format="mp3", sample_rate=48_000)
     assert resolve(**inputs, output_format="flac")
 
 
-def test_only_a_remix_returns_stems(song: AudioInput) -> None:
+def test_whatever_makes_music_returns_stems(song: AudioInput) -> None:
     assert resolve(task="remix", input_audio=song, return_stems=True).return_stems
-    assert problems(prompt="jazz", return_stems=True) == [
-        "return_stems is for task 'remix', and task is 'text': leave it out."
+    assert resolve(prompt="jazz", return_stems=True).return_stems
+    assert problems(task="encode-decode", input_audio=song, return_stems=True) == [
+        "return_stems is for music that is made, and task 'encode-decode' makes none: leave it out."
     ]
+
+
+def test_a_repeated_loop_has_ten_minutes_at_most() -> None:
+    assert resolve(task="loop", bpm=120, duration=20, repeat=30).repeat == 30
+    assert problems(task="loop", bpm=120, duration=20, repeat=31) == [
+        "repeat and duration ask for up to 620 s; at most 600 s are allowed."
+    ]
+
+
+def test_fades_fit_into_the_clip(song: AudioInput) -> None:
+    assert resolve(prompt="jazz", duration=4, fade_in=1, fade_out=3).fade_out == 3
+    assert resolve(task="loop", bpm=120, duration=4, repeat=2, fade_out=8).fade_out == 8
+    assert problems(prompt="jazz", duration=4, fade_in=2, fade_out=3) == [
+        "fade_in (2 s) and fade_out (3 s) are longer together than the clip, 4 s: shorten them."
+    ]
+    # How long a remix is may depend on the part of its song.
+    assert resolve(task="remix", input_audio=song, duration=1, fade_out=30).fade_out == 30
+
+
+def test_flac_has_no_floating_point() -> None:
+    assert resolve(prompt="jazz", bit_depth=32).bit_depth == 32
+    assert resolve(prompt="jazz", bit_depth=24.0, output_format="flac").bit_depth == 24
+    assert problems(prompt="jazz", bit_depth=32, output_format="flac") == [
+        "flac has 16 or 24 bits, and bit_depth is 32: use wav, or fewer."
+    ]
+
+
+@pytest.mark.parametrize("rate", [22_050, True, "44100", 44_100.5, float("nan"), [48_000]])
+def test_sample_rates_are_those_of_daws(rate: Any) -> None:
+    assert resolve(prompt="jazz", sample_rate=48_000).sample_rate == 48_000
+    [sentence] = problems(prompt="jazz", sample_rate=rate)
+    assert sentence.startswith("sample_rate must be one of 32000, 44100, 48000, not ")
 
 
 def test_a_text_model_takes_no_melody(song: AudioInput) -> None:

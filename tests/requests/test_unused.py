@@ -36,6 +36,8 @@ OTHER = {
     "bpm": 100,
     "beat_sync_threshold": 0.5,
     "chroma_coefficient": 1.5,
+    "repeat": 2,
+    "trim_to_bars": True,
 }
 """Values that differ from the defaults."""
 
@@ -69,6 +71,7 @@ def test_input_unused_by_a_task_is_noted(task: str, song: AudioInput) -> None:
     ("inputs", "sentences"),
     [
         ({"top_p": 0.9, "top_k": 100}, ["top_k has no effect where top_p is given."]),
+        ({"bit_depth": 24, "output_format": "mp3"}, ["bit_depth has no effect on mp3 files."]),
         ({"temperature": 0, "top_k": 9}, ["temperature 0 always takes the likeliest token, so top_k has no effect."]),
         (
             {"temperature": 0, "variations": 2},

@@ -120,6 +120,11 @@ class FakeAnalysis:
         report(1.0)
         return self.parts(audio)
 
+    def sources(self, audio: Audio, report: Callable[[float], None]) -> dict[str, Audio]:
+        """The two parts, under the names of a separator of two sources."""
+        vocals, accompaniment = self.split(audio, report)
+        return {"vocals": vocals, "accompaniment": accompaniment}
+
     def harmony(self, samples: np.ndarray, rate: int, grid: beats.BeatGrid) -> chords.Harmony:
         """Recognise without trained weights."""
         return chords.recognise(samples, rate, grid)

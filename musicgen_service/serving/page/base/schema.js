@@ -10,6 +10,7 @@
  * @property {number} [minimum]
  * @property {number} [maximum]
  * @property {string[]} choices
+ * @property {boolean} isNumber whether its choices are numbers
  * @property {boolean} required
  */
 
@@ -37,6 +38,7 @@ function readField(name, entry, schemas, required) {
     minimum: entry.minimum,
     maximum: entry.maximum,
     choices,
+    isNumber: ["number", "integer"].includes(target.type),
     required,
   };
 }

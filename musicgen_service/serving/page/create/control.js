@@ -53,10 +53,10 @@ export class Control {
 
   /** @param {string} id @param {string} describedBy */
   #makeInput(id, describedBy) {
-    const { name, kind, minimum, maximum, choices } = this.field;
+    const { name, kind, minimum, maximum } = this.field;
     const common = { id, name, "aria-describedby": describedBy };
     const placeholder = optional(S.fields.placeholders, name);
-    if (kind === "choice") return el("select", common, ...choices.map((choice) => el("option", { value: choice }, choice)));
+    if (kind === "choice") return el("select", common, ...this.#choices().map(([value, text]) => el("option", { value }, text)));
     if (kind === "boolean") return el("input", { ...common, type: "checkbox" });
     if (kind === "text") {
       const rows = name === "prompt" ? 3 : 2;
@@ -64,6 +64,13 @@ export class Control {
     }
     const step = kind === "integer" ? 1 : "any";
     return el("input", { ...common, type: "number", min: minimum, max: maximum, step, placeholder, inputmode: "decimal" });
+  }
+
+  /** Values and texts of the choices; where none has to be made, the first one is to leave it out. */
+  #choices() {
+    const { default: initial, choices, required } = this.field;
+    const made = choices.map((choice) => [choice, choice]);
+    return initial === undefined && !required ? [["", S.fields.noChoice], ...made] : made;
   }
 
   /** Set the default. */
@@ -74,7 +81,7 @@ export class Control {
     }
     const { kind, default: initial } = this.field;
     if (kind === "boolean") this.input.checked = Boolean(initial);
-    else this.input.value = initial ?? (kind === "choice" ? this.field.choices[0] : "");
+    else this.input.value = initial ?? (kind === "choice" ? this.#choices()[0][0] : "");
     this.showError("");
   }
 
@@ -92,7 +99,7 @@ export class Control {
     if (kind === "boolean") return this.input.checked === Boolean(initial) ? undefined : this.input.checked;
     const text = this.input.value.trim();
     if (!text) return undefined;
-    const value = kind === "number" || kind === "integer" ? Number(text) : text;
+    const value = this.field.isNumber ? Number(text) : text;
     return value === initial ? undefined : value;
   }
 

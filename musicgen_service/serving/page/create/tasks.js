@@ -13,6 +13,7 @@ import { title } from "../base/format.js";
 
 const PART = ["continuation_start", "continuation_end"];
 const REMIX = ["beat_sync_threshold", "chroma_coefficient"];
+const LOOP = ["repeat"];
 const SAMPLING = ["top_k", "top_p", "temperature", "classifier_free_guidance"];
 
 /** @type {Record<string, Task>} */
@@ -20,40 +21,40 @@ export const TASKS = {
   text: {
     main: ["prompt", "sections", "duration", "variations"],
     needed: ["prompt"],
-    unused: ["input_audio", "return_stems", ...PART, ...REMIX],
+    unused: ["input_audio", ...PART, ...REMIX, ...LOOP],
     streams: true,
   },
   melody: {
     main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
     needed: ["input_audio"],
-    unused: ["return_stems", ...REMIX],
+    unused: [...REMIX, ...LOOP],
     streams: true,
   },
   continuation: {
     main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
     needed: ["input_audio"],
-    unused: ["return_stems", ...REMIX],
+    unused: [...REMIX, ...LOOP],
     streams: true,
   },
   loop: {
-    main: ["prompt", "bpm", "duration", "variations"],
+    main: ["prompt", "bpm", "duration", "repeat", "variations"],
     needed: ["prompt"],
-    unused: ["input_audio", "sections", "return_stems", ...PART, ...REMIX],
+    unused: ["input_audio", "sections", "trim_to_bars", ...PART, ...REMIX],
   },
   remix: {
     main: ["input_audio", ...PART, "prompt", "variations", "return_stems"],
     needed: ["input_audio"],
-    unused: ["duration", "sections"],
+    unused: ["duration", "sections", ...LOOP],
   },
   repaint: {
     main: ["input_audio", ...PART, "prompt", "variations"],
     needed: ["input_audio"],
-    unused: ["duration", "sections", "normalization_strategy", "return_stems", ...REMIX],
+    unused: ["duration", "sections", "normalization_strategy", ...REMIX, ...LOOP],
   },
   "encode-decode": {
     main: ["input_audio", ...PART],
     needed: ["input_audio"],
-    unused: ["prompt", "negative_prompt", "sections", "duration", "bpm", "return_stems", "variations", "seed", ...SAMPLING, ...REMIX],
+    unused: ["prompt", "negative_prompt", "sections", "duration", "bpm", "return_stems", "variations", "seed", ...SAMPLING, ...REMIX, ...LOOP],
   },
 };
 
