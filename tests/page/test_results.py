@@ -14,6 +14,7 @@ import soundfile
 
 from musicgen_service.audio import recipe
 from tests.page.studio import Studio
+from tests.support import tag_readers
 from tests.support.harness import PROJECT, Clip, Server
 
 
@@ -82,6 +83,23 @@ def test_a_clip_is_downloaded_in_four_formats_with_its_recipe(studio: Studio) ->
         found = recipe.read(file)
         assert (found["seed"], found["prompt"], found["output_format"]) == (4, "solo piano", extension)
     assert np.array_equal(studio.sound(clip, "flac").samples, original.samples)
+
+
+def test_a_loop_for_a_daw_keeps_its_name_and_tags(studio: Studio) -> None:
+    studio.task("Loop")
+    loop = studio.make(
+        prompt="deep house", bpm=120, duration=4, sample_rate=48_000, bit_depth=24, return_stems=True, seed=4
+    )
+    stems = studio.page.locator("section.card:first-child article.clip")
+    assert stems.count() == 3 and "vocals" in stems.nth(1).inner_text()
+    wave, flac, stem = studio.download(loop, "wav"), studio.download(loop, "flac"), studio.download(stems.nth(1), "wav")
+    name = re.compile(r"-deep-house_120bpm(?:_[A-G]b?m?)?_s4(_vocals)?\.(\w+)$")
+    endings = [(found := name.search(file.name)) and found.groups() for file in (wave, flac, stem)]
+    assert endings == [(None, "wav"), (None, "flac"), ("_vocals", "wav")]
+    assert (soundfile.info(wave).samplerate, soundfile.info(wave).subtype) == (48_000, "PCM_24")
+    assert tag_readers.acid(wave).tempo == tag_readers.acid(stem).tempo == 120
+    assert tag_readers.smpl(stem).end == soundfile.info(wave).frames - 1
+    assert tag_readers.vorbis_comments(flac)["BPM"] == "120"
 
 
 def test_the_same_again_and_another_seed(studio: Studio) -> None:

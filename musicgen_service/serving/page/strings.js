@@ -62,7 +62,7 @@ export const S = {
       repeat: "Repetitions",
       bit_depth: "Bits per sample",
     },
-    units: { duration: "s", continuation_start: "s", continuation_end: "s", bpm: "bpm", beat_sync_threshold: "s", fade_in: "s", fade_out: "s", sample_rate: "Hz" },
+    units: { duration: "s", continuation_start: "s", continuation_end: "s", bpm: "bpm", beat_sync_threshold: "s", fade_in: "s", fade_out: "s" },
     placeholders: { prompt: "lofi piano with soft drums, 90 bpm, a minor", seed: "random", bpm: "auto", continuation_end: "end" },
     range: "{low} to {high}",
     noChoice: "as it is",
