@@ -12,7 +12,7 @@ from musicgen_service.serving.any_system import AnySystem
 
 
 class Predictor(AnySystem):
-    """Text, melody, continuation, loop, remix, repaint and encode-decode with any MusicGen checkpoint."""
+    """Text, melody, chords, continuation, loop, remix, repaint and encode-decode with any MusicGen checkpoint."""
 
     @concurrent(max=8)
     async def run(
@@ -45,9 +45,9 @@ class Predictor(AnySystem):
             ],
         ),
         task: str = Input(
-            description="What to do. 'auto' continues input_audio when continuation is true, follows its melody when it is false, and goes by the prompt alone without input_audio.",
+            description="What to do. 'auto' continues input_audio when continuation is true, follows its melody when it is false, and goes by the prompt alone without input_audio; with chords to play, it plays them.",
             default="auto",
-            choices=["auto", "text", "melody", "continuation", "loop", "remix", "repaint", "encode-decode"],
+            choices=["auto", "text", "melody", "chords", "continuation", "loop", "remix", "repaint", "encode-decode"],
         ),
         input_audio: Optional[Path] = Input(
             description="An audio file to continue, to follow the melody of, to remix, to repaint a part of, or to encode and decode.",
@@ -111,6 +111,15 @@ class Predictor(AnySystem):
             ge=40,
             le=300,
         ),
+        time_signature: Optional[str] = Input(
+            description="Time signature of text_chords, such as 3/4 or 6/8. bpm counts its notes, and in 6/8, 9/8 and 12/8 dotted ones. None: 4/4.",
+        ),
+        text_chords: Optional[str] = Input(
+            description="Chords to play, bar by bar, again and again: 'Am F C G', 'C:min7,G:7 F', '| C / F G | Am % |', 'ii V I in C major'. Needs a tempo.",
+        ),
+        audio_chords: Optional[Path] = Input(
+            description="An audio file whose chords to play, as long as they last in it.",
+        ),
         variations: int = Input(
             description="How many clips to make, each from a seed of its own.",
             default=1,
@@ -124,10 +133,10 @@ class Predictor(AnySystem):
             le=10,
         ),
         chroma_coefficient: float = Input(
-            description="Remix: how strongly the chords of the song are imposed. 1 is neutral.",
+            description="How strongly chords are imposed: those asked for, or those of a remix's song. 1 is neutral.",
             default=1,
             ge=0.5,
-            le=2,
+            le=2.5,
         ),
         return_stems: bool = Input(
             description="Also return the stems of each clip: vocals and accompaniment, or drums, bass, other and vocals where Demucs is present; of a remix its backing and vocals.",

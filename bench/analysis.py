@@ -5,15 +5,17 @@ Songs are in every style and start at any point; half have no drums, half have a
 convention of leaving out the first five seconds is not followed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from demo.measure import relative_key
 from demo.synth import HELD_BACK, SAMPLE_RATE, Song, Synthesiser
+from demo.synth.song import Chord
 from demo.synth.styles import STYLES
 from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatTracker
+from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.models import beat_tracking, chord_recognition
 from musicgen_service.models.store import WeightStore
 
@@ -73,7 +75,7 @@ def songs(
 def read(song: Song) -> Reading:
     """Analyse a song's mix and score the result."""
     grid = tracker()(song.audio, SAMPLE_RATE, None)
-    harmony = _recogniser()(song.audio, SAMPLE_RATE, grid)
+    harmony = recogniser()(song.audio, SAMPLE_RATE, grid)
     name = harmony.keys[0][0] if harmony.keys else ""
     ratio = grid.tempo / song.bpm
     return Reading(
@@ -83,7 +85,7 @@ def read(song: Song) -> Reading:
         tempo_4_percent=float(abs(ratio - 1) < 0.04),
         tempo_octave=float(min(abs(ratio / octave - 1) for octave in (0.5, 1, 2)) < 0.01),
         metre=float(grid.beats_per_bar == song.beats_per_bar),
-        chords=chord_score(song, harmony.chords),
+        chords=chord_score(song.chords, harmony.chords),
         key=float(name == song.key),
         key_or_relative=float(name in (song.key, relative_key(song.key))),
     )
@@ -96,17 +98,18 @@ def tracker() -> BeatTracker:
 
 
 @cache
-def _recogniser() -> chords.ChordRecogniser:
+def recogniser() -> chords.ChordRecogniser:
+    """The recogniser that the service uses."""
     return chord_recognition.choose()
 
 
-def chord_score(song: Song, segments: list[chords.ChordSegment]) -> float:
+def chord_score(true: Sequence[Chord | ChordSegment], segments: Sequence[ChordSegment]) -> float:
     """Weighted chord symbol recall over major and minor triads."""
-    truth = np.array([(chord.start, chord.end) for chord in song.chords])
+    truth = np.array([(chord.start, chord.end) for chord in true])
     read_intervals = np.array([(segment.start, segment.end) for segment in segments])
     intervals, true_labels, read_labels = mir_eval.util.merge_labeled_intervals(
         truth,
-        [chord.label for chord in song.chords],
+        [chord.label for chord in true],
         *mir_eval.util.adjust_intervals(
             read_intervals, [segment.label for segment in segments], truth.min(), truth.max(), "N", "N"
         ),

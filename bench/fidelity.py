@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench import progression_rows
 from bench.analysis_rows import beat_rows, chord_rows, loop_rows, remix_rows, rhythm_rows
 from bench.fidelity_bench import CONTEXT_SECONDS, Audio, Bench, Row
 from demo import measure
@@ -163,6 +164,7 @@ GROUPS: dict[str, Callable[[Bench], list[Row]]] = {
     "key": key_rows,
     "melody": melody_rows,
     "continuation": continuation_rows,
+    "progressions": progression_rows.rows,
     "collapse": collapse_rows,
 }
 

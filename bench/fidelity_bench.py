@@ -64,19 +64,23 @@ class Bench:
         prompts: Sequence[str | None],
         melodies: Sequence[Audio] | None = None,
         contexts: Sequence[Audio] | None = None,
+        chromas: Sequence[torch.Tensor] | None = None,
+        seconds: float = SECONDS,
+        guidance: float = Sampling.guidance,
     ) -> list[Audio]:
-        """Generate clips from prompts, melodies or contexts to continue; a continuation's context is cut off."""
+        """Generate clips from prompts, melodies, chroma or contexts to continue; the context is cut off."""
         requests = []
         for index, prompt in enumerate(prompts):
             melody = torch.from_numpy(melodies[index])[None] if melodies else None
             tokens = self.model.encode(torch.from_numpy(contexts[index])[None]) if contexts else None
-            seconds = SECONDS + (CONTEXT_SECONDS if contexts else 0)
+            chroma = chromas[index] if chromas else None
+            length = seconds + (CONTEXT_SECONDS if contexts else 0)
             requests.append(
                 SlotRequest(
-                    condition=Condition(prompt, melody),
+                    condition=Condition(prompt, melody, chroma),
                     prefix_tokens=tokens,
-                    length=round(seconds * self.model.frame_rate),
-                    sampling=Sampling(),
+                    length=round(length * self.model.frame_rate),
+                    sampling=Sampling(guidance=guidance),
                     generator=torch.Generator(self.model.device).manual_seed(index),
                 )
             )

@@ -24,7 +24,7 @@ __all__ = ["AudioError", "FinishedClip", "Inputs", "MusicGen", "RequestError", "
 class Inputs(TypedDict, total=False):
     """The inputs of a request, as over HTTP; one that is None or omitted takes its default.
 
-    `docs/inputs.md` lists meanings, bounds and defaults. `input_audio` is the path of a file.
+    `docs/inputs.md` lists meanings, bounds and defaults. `input_audio` and `audio_chords` are paths of files.
     """
 
     negative_prompt: str | None
@@ -43,6 +43,9 @@ class Inputs(TypedDict, total=False):
     temperature: float | None
     classifier_free_guidance: float | None
     bpm: float | None
+    time_signature: str | None
+    text_chords: str | None
+    audio_chords: str | os.PathLike[str] | None
     beat_sync_threshold: float | None
     chroma_coefficient: float | None
     return_midi: bool | None
@@ -137,7 +140,7 @@ class MusicGen:
         Raises
         ------
         RequestError
-            When the inputs are invalid, or `input_audio` is not audio; lists every problem.
+            When the inputs are invalid, or a file is not audio; lists every problem.
         WeightsError
             When a required model is missing, damaged, or does not fit into memory.
         """
@@ -173,6 +176,7 @@ class MusicGen:
         values = {"prompt": prompt, **inputs}
         if values.get("model_version") is None:
             values["model_version"] = self._model
-        if isinstance(values.get("input_audio"), str):
-            values["input_audio"] = Path(values["input_audio"])
+        for name, field in FIELDS.items():
+            if field.kind is Path and isinstance(values.get(name), str):
+                values[name] = Path(values[name])
         return decode_files(values, FIELDS)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from musicgen_service import health, naming, paths, text_checks, threads
-from musicgen_service.audio.reading import Audio
-from musicgen_service.audio.recipe import MUSIC, SECTION_TIMES, SEPARATOR
+from musicgen_service.audio.reading import Audio, AudioInput
+from musicgen_service.audio.recipe import MUSIC, SECTION_TIMES, SEPARATOR, digest_name
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.engine.interface import Load
 from musicgen_service.finished_clip import FinishedClip
@@ -247,7 +247,8 @@ class MusicGenService:
                 text_checks.refuse_negative_texts(request)
             torch.set_num_threads(threads.for_width(model.width))  # of this thread
             text_checks.note_unread_words(request, model)
-            yield Job(request, model, _audio(request), decode, self._analysis, report, listener)
+            audio, chords_audio = _audio(request), _chords_audio(request)
+            yield Job(request, model, audio, decode, self._analysis, report, listener, chords_audio)
 
     @contextmanager
     def _model_and_decoder(self, request: GenerationRequest) -> Iterator[tuple[MusicGenModel, Decode]]:
@@ -278,23 +279,28 @@ def _audio(request: GenerationRequest) -> Audio | None:
     return audio
 
 
+def _chords_audio(request: GenerationRequest) -> Audio | None:
+    """Return the recording whose chords are asked for."""
+    if request.audio_chords is not None and request.audio_chords.is_silent:
+        raise RequestError(["audio_chords is silent: it needs to have chords."])
+    return request.audio_chords
+
+
 def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
     """The inputs that reproduce one clip: its request with its seed alone, unless it continues from the first clip."""
     if request.spec.follows_first_variation:
         inputs = replace(request, variations=clip.number).as_inputs()
     else:
         inputs = replace(request, seed=clip.seed, variations=1).as_inputs()
-    if request.negative_prompt is None:
-        # Files without one are the same as before there was this input.
-        del inputs["negative_prompt"]
     if request.parts:
         del inputs["duration"]  # it follows from them
         inputs[SECTION_TIMES] = [[part.name, part.start, part.end] for part in request.parts]
-    else:
-        del inputs["sections"]
     if facts := clip.music.facts:
         inputs[MUSIC] = facts
-    if request.input_audio is not None:
-        inputs["input_audio"] = request.input_audio.name
-        inputs["input_audio_sha256"] = request.input_audio.sha256
-    return inputs
+    recipe: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, AudioInput):
+            recipe |= {name: value.name, digest_name(name): value.sha256}
+        elif value is not None:
+            recipe[name] = value
+    return recipe

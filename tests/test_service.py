@@ -276,7 +276,7 @@ def test_file_contains_a_recipe_that_reproduces_it(service: MusicGenService, tmp
     [file] = made(service, prompt="rock & roll, 'live'", bpm=92, temperature=0.7, top_k=40, variations=1)
     found, sound = recipe.read(file), samples_of(file)
     assert "seed=5" in recipe.command(found, "python", tmp_path / "again.wav")
-    inputs = {name: value for name, value in found.items() if value is not None and name != "musicgen_service"}
+    inputs = {name: value for name, value in found.items() if value is not None and name in FIELDS}
     again = cli_inputs.parse([f"{name}={value}" for name, value in inputs.items()], FIELDS)
     assert np.array_equal(samples_of(made(service, **again)[0]), sound)
 
@@ -285,6 +285,29 @@ def test_recipe_contains_the_checksum_of_input_audio(service: MusicGenService, s
     [file] = made(service, input_audio=song, model_version="melody")
     found = recipe.read(file)
     assert found["input_audio"] == "song.wav" and len(found["input_audio_sha256"]) == 64
+
+
+def test_recipe_names_the_recording_whose_chords_are_played(service: MusicGenService, song: Path) -> None:
+    [file] = made(service, audio_chords=song, prompt="rock", model_version="melody")
+    found = recipe.read(file)
+    assert found["task"] == "chords" and recipe.files(found) == {"audio_chords": found["audio_chords_sha256"]}
+    command = recipe.command(found, "python", Path("again.wav"))
+    assert "audio_chords=@song.wav" in command and "sha256" not in command
+
+
+def test_a_silent_recording_has_no_chords(service: MusicGenService, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
+    with pytest.raises(RequestError, match="audio_chords is silent: it needs to have chords"):
+        made(service, audio_chords=tmp_path / "silence.wav", model_version="melody")
+
+
+def test_chords_change_the_music(service: MusicGenService) -> None:
+    inputs: dict[str, Any] = {"bpm": 120, "model_version": "melody", "classifier_free_guidance": 20}
+    one, other, strong = (
+        samples_of(made(service, **inputs, **more)[0])
+        for more in ({"text_chords": "C"}, {"text_chords": "F#"}, {"text_chords": "C", "chroma_coefficient": 2.5})
+    )
+    assert not np.array_equal(one, other) and not np.array_equal(one, strong)
 
 
 def test_progress_is_reported_in_percent(service: MusicGenService, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,12 +24,16 @@ _Event = tuple[int, int, "mido.Message | mido.MetaMessage"]
 """Tick, order among events of the same tick, and message."""
 
 
-def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription) -> bytes:
+def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription, asked: Sequence[ChordSegment] = ()) -> bytes:
     """Build a MIDI file of format 1.
 
     Its first track has tempi, time signatures, the key if it is clear, and a marker for each chord; the others have the
     chords, with their names as texts, the melody and the bass. Notes are where they were heard, not quantised. Without
     beats the tempo is 120 bpm.
+
+    Parameters
+    ----------
+    asked : the chords that were asked for; they have the markers, and a track of their own after the others
     """
     # Imported here: few requests write MIDI.
     import mido
@@ -37,12 +41,16 @@ def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription) -> bytes:
     times = tempo_map.of_grid(grid)
     file = mido.MidiFile(type=1, ticks_per_beat=tempo_map.TICKS)
     end = times.tick(harmony.chords[-1].end) if harmony.chords else 0
-    file.tracks.append(_track("Tempo, metre and chord names", list(_conductor(times, harmony)), end))
-    parts = (
+    file.tracks.append(
+        _track("Tempo, metre and chord names", list(_conductor(times, harmony, asked or harmony.chords)), end)
+    )
+    parts = [
         ("Chords", _PIANO, list(_chord_notes(harmony.chords)), harmony.chords),
         ("Melody", _PIANO, voices.melody, ()),
         ("Bass", _BASS_GUITAR, voices.bass, ()),
-    )
+    ]
+    if asked:
+        parts.append(("Chords asked for", _PIANO, list(_chord_notes(asked)), asked))
     for channel, (name, program, notes, named) in enumerate(parts):
         events = [(0, 0, mido.Message("program_change", channel=channel, program=program))]
         events += [(times.tick(chord.start), 1, mido.MetaMessage("text", text=symbol(chord.label))) for chord in named]
@@ -53,7 +61,7 @@ def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription) -> bytes:
     return content.getvalue()
 
 
-def _conductor(times: TempoMap, harmony: Harmony) -> Iterator[_Event]:
+def _conductor(times: TempoMap, harmony: Harmony, marked: Sequence[ChordSegment]) -> Iterator[_Event]:
     import mido
 
     click = _CLOCKS * times.beat // tempo_map.TICKS
@@ -67,7 +75,7 @@ def _conductor(times: TempoMap, harmony: Harmony) -> Iterator[_Event]:
         yield tick, 0, mido.MetaMessage("set_tempo", tempo=length)
     if harmony.clear_key is not None:
         yield 0, 0, mido.MetaMessage("key_signature", key=key_symbol(harmony.clear_key))
-    for chord in harmony.chords:
+    for chord in marked:
         yield times.tick(chord.start), 1, mido.MetaMessage("marker", text=symbol(chord.label))
 
 

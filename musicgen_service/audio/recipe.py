@@ -17,20 +17,34 @@ from musicgen_service.audio.music import Music
 from musicgen_service.audio.tags import Tags
 
 _MARK = "musicgen_service"
-_AUDIO, _AUDIO_DIGEST = "input_audio", "input_audio_sha256"
+_DIGEST = "_sha256"
 SEPARATOR = "separator"
 """What took the recording apart: to know, as another one gives other stems; it is no input."""
 SECTION_TIMES = "section_times"
 """Name, start and end of each section, in seconds: to know, as they follow from the inputs."""
 MUSIC = "music"
 """Tempo and key of the clip, and the bars of a loop, as far as they are known: see `Music`."""
-_KNOWLEDGE = (_MARK, _AUDIO_DIGEST, SEPARATOR, SECTION_TIMES, MUSIC)
-"""What is no input."""
+_KNOWLEDGE = (_MARK, SEPARATOR, SECTION_TIMES, MUSIC)
+"""What is no input, beside the digests of files."""
 _TITLE_LENGTH = 100
 
 
 class RecipeError(ValueError):
     """The file contains no recipe of this service."""
+
+
+def digest_name(name: str) -> str:
+    """The name, beside that of an input that is a file, under which a recipe has the SHA-256 of its content."""
+    return name + _DIGEST
+
+
+def files(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs of a recipe that are files, with the SHA-256 of their content."""
+    return {
+        name.removesuffix(_DIGEST): digest
+        for name, digest in recipe.items()
+        if name.endswith(_DIGEST) and name.removesuffix(_DIGEST) in recipe
+    }
 
 
 def tags(recipe: Mapping[str, Any]) -> Tags:
@@ -77,7 +91,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
-    """Build the POSIX shell command that makes the clip again; an input audio file must be unchanged.
+    """Build the POSIX shell command that makes the clip again; input files must be unchanged.
 
     Parameters
     ----------
@@ -90,19 +104,19 @@ def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
         When the recipe contains a NUL character, which a command line cannot contain.
     """
     words = [python, "-m", "musicgen_service", "predict"]
+    own = files(recipe)
+    digests = {digest_name(name) for name in own}
     for name, value in recipe.items():
-        if name in _KNOWLEDGE or value is None:
+        if name in _KNOWLEDGE or name in digests or value is None:
             continue
-        words += ["-i", f"{name}={_as_argument(name, value)}"]
+        words += ["-i", f"{name}={f'@{value}' if name in own else _as_argument(value)}"]
     line = shlex.join([*words, "-o", str(output)])
     if "\0" in line:
         raise RecipeError("The recipe holds a NUL character, which no command line can carry.")
     return line
 
 
-def _as_argument(name: str, value: Any) -> str:
-    if name == _AUDIO:
-        return f"@{value}"
+def _as_argument(value: Any) -> str:
     if isinstance(value, bool):
         return json.dumps(value)
     # A value that starts with @ would be read from a file.

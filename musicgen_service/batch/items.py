@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service import __version__, naming, seeds
+from musicgen_service.audio.reading import AudioInput
 from musicgen_service.batch.audio_inputs import AudioInputs
 from musicgen_service.batch.lists import Entry
 from musicgen_service.models.catalogue import CHECKPOINTS
@@ -131,8 +132,9 @@ def _default_id(request: GenerationRequest) -> str:
 def _digest(request: GenerationRequest, model: str) -> str:
     """A digest of everything that determines the clips: all inputs, the content of files, model and version."""
     values = {**request.as_inputs(), "model_version": model, "version": __version__}
-    audio = request.input_audio
-    values["input_audio"] = audio and (audio.sha256 or audio.name)
+    for name, value in values.items():
+        if isinstance(value, AudioInput):
+            values[name] = value.sha256 or value.name
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from musicgen_service.audio.recipe import RecipeError
+from musicgen_service.audio.recipe import RecipeError, files
 from musicgen_service.batch import manifest
 from musicgen_service.batch.manifest import SUCCEEDED
 
@@ -19,7 +19,7 @@ def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
 
     Returns
     -------
-    The name of its file, and its recipe, with the path of its input audio where that is still there
+    The name of its file, and its recipe, with the paths of its input files where they are still there
 
     Raises
     ------
@@ -35,7 +35,7 @@ def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
         is_request = clip in (record["id"], record["name"])
         for made in record["clips"]:
             if is_request or clip == made["file"]:
-                found[made["file"]] = made["recipe"] | _input_audio(record["inputs"], made["recipe"])
+                found[made["file"]] = made["recipe"] | _input_files(record["inputs"], made["recipe"])
     if not found:
         raise RecipeError(f"{path} has no clip '{clip}': name its file, or the id of its line.")
     if len(found) > 1:
@@ -43,11 +43,11 @@ def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
     return found.popitem()
 
 
-def _input_audio(inputs: dict[str, Any], recipe: dict[str, Any]) -> dict[str, str]:
-    """The input audio with its whole path: a recipe has the name of the file alone."""
-    digest = recipe.get("input_audio_sha256")
-    path = next((value for value in inputs.values() if digest and _sha256(value) == digest), None)
-    return {"input_audio": path} if path else {}
+def _input_files(inputs: dict[str, Any], recipe: dict[str, Any]) -> dict[str, str]:
+    """The input files with their whole paths: a recipe has their names alone."""
+    digests = files(recipe)
+    by_digest = {_sha256(value): value for value in inputs.values()} if digests else {}
+    return {name: by_digest[digest] for name, digest in digests.items() if digest in by_digest}
 
 
 def _sha256(path: Any) -> str | None:

@@ -25,8 +25,8 @@ def run(options: argparse.Namespace) -> None:
     file = readable_file(options.file)
     file, contents = _in_manifest(file, options.clip) if options.clip else (file, recipe.read(file))
     print(recipe.command(contents, _python(), _unused(file, contents["output_format"])))
-    if contents.get("input_audio"):
-        print(f"input_audio is the file with SHA-256 {contents['input_audio_sha256']}", file=sys.stderr)
+    for name, digest in recipe.files(contents).items():
+        print(f"{name} is the file with SHA-256 {digest}", file=sys.stderr)
     if separator := contents.get(recipe.SEPARATOR):
         print(f"the vocals were separated with MUSICGEN_SEPARATOR={separator}", file=sys.stderr)
 

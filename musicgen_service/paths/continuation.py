@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from musicgen_service.analysis.chords import ChordSegment
+from musicgen_service.audio.reading import Audio
 from musicgen_service.notes import note
-from musicgen_service.paths import levels, sections, streaming, windows
+from musicgen_service.paths import levels, progressions, sections, streaming, windows
 from musicgen_service.paths.job import Clip, Job
 from musicgen_service.paths.streaming import Plan
 
@@ -17,25 +19,32 @@ _FADE = 0.01
 def plan(job: Job) -> Plan:
     """Plan clips that begin with the input audio, followed by new music up to the requested length.
 
-    Audio longer than a window is continued from its last seconds.
+    Audio longer than a window is continued from its last seconds. Chords that are asked for begin with the new music.
     """
-    model = job.model
-    source = job.required_audio().convert(model.sample_rate, model.channels).samples
+    model, rate = job.model, job.model.sample_rate
+    source = job.required_audio().convert(rate, model.channels).samples
     source_frames = source.shape[1] // model.hop
     first = source_frames - windows.context_frames(model) if source_frames >= model.window else 0
-    condition = job.condition()
     prefix_tokens = None
     if source_frames:
         prefix_tokens = model.encode(torch.from_numpy(source[:, first * model.hop : source_frames * model.hop]))
     else:
-        note(f"input_audio is shorter than {model.hop / model.sample_rate:g} s, so the music does not go on from it.")
+        note(f"input_audio is shorter than {model.hop / rate:g} s, so the music does not go on from it.")
     known = source[:, first * model.hop : source_frames * model.hop]
 
     def audible(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        return job.cut(_joined(source, known, first * model.hop, pieces, model.sample_rate))
+        return job.cut(_joined(source, known, first * model.hop, pieces, rate))
 
     wordings = sections.wordings(job, source_frames - first)
-    return Plan(lambda _: condition, prefix_tokens, job.frames - first, audible, wordings)
+    job, timeline = progressions.requested(job)
+    chords: list[ChordSegment] = []
+    if timeline is not None:
+        chords = progressions.joined(progressions.nothing, source.shape[1] / rate, timeline)(0.0, job.request.duration)
+        # What the music goes on from keeps its own chords.
+        heard = progressions.heard(job, Audio(known, rate)) if known.size else progressions.nothing
+        timeline = progressions.joined(heard, source.shape[1] / rate - first / model.frame_rate, timeline)
+    condition_at = progressions.condition_at(job, timeline)
+    return Plan(condition_at, prefix_tokens, job.frames - first, audible, wordings, chords)
 
 
 def generate(job: Job) -> Iterator[Clip]:

@@ -9,7 +9,7 @@ from musicgen_service.analysis import midi
 from musicgen_service.audio import fading, mixing, resampling
 from musicgen_service.audio.reading import Audio
 from musicgen_service.notes import note
-from musicgen_service.paths import bars
+from musicgen_service.paths import bars, progressions
 from musicgen_service.paths.job import Clip, Job
 
 _ROUND = 1.0
@@ -64,7 +64,8 @@ def _trimmed(job: Job, clip: Clip) -> Clip:
         return fading.fade(samples[:, first:last], *edges)
 
     stems = {name: cut(samples) for name, samples in clip.stems.items()}
-    return replace(clip, samples=cut(clip.samples), stems=stems, grid=bars.within(grid, *span))
+    chords = progressions.repeated(clip.chords, clip.samples.shape[1] / rate)(span[0], span[1] - span[0])
+    return replace(clip, samples=cut(clip.samples), stems=stems, grid=bars.within(grid, *span), chords=chords)
 
 
 def _separated(job: Job, clip: Clip) -> dict[str, np.ndarray]:
@@ -86,7 +87,9 @@ def _described(job: Job, clip: Clip) -> Clip:
     """
     rate, music, request = _rate(job, clip), clip.music, job.request
     repeat = request.repeat if music.beats else 1
-    music = replace(music, tempo=music.tempo or request.requested_tempo, beats=repeat * music.beats)
+    asked = request.progression
+    key = music.key or (str(asked.key) if asked and asked.key else None)
+    music = replace(music, tempo=music.tempo or request.requested_tempo, key=key, beats=repeat * music.beats)
     if not music.beats and not request.return_midi:
         return replace(clip, music=music)
     grid = clip.grid or job.analysis.track(clip.samples, rate, request.bpm)
@@ -94,8 +97,10 @@ def _described(job: Job, clip: Clip) -> Clip:
     clip = replace(clip, music=replace(music, key=harmony.clear_key or music.key))
     if not request.return_midi:
         return clip
+    seconds = clip.samples.shape[1] / rate
     what = grid, harmony, job.analysis.transcribe(clip.samples, rate)
-    return replace(clip, midi=midi.encode(*bars.repeated(*what, repeat, clip.samples.shape[1] / rate)))
+    chords = progressions.repeated(clip.chords, seconds)(0.0, repeat * seconds)
+    return replace(clip, midi=midi.encode(*bars.repeated(*what, repeat, seconds), chords))
 
 
 def _delivered(job: Job, clip: Clip, samples: np.ndarray, rate: int) -> np.ndarray:

@@ -21,6 +21,8 @@ LOW_CONFIDENCE = 0.15
 """Confidence below which nothing is aligned with the beats of a recording: there may be none."""
 KICK_REACH = 0.05
 """Maximum seconds by which a cut is moved to begin on a kick."""
+ROUNDING = 1e-6
+"""Seconds by which bars may be longer than what they fit in."""
 _OCTAVES = (1.0, 2.0, 0.5)
 
 
@@ -41,14 +43,59 @@ class Cut:
     per_bar: int = BEATS_PER_BAR
 
 
-def max_beats(bpm: float, seconds: float, per_bar: int) -> int:
-    """Return the beats of the longest loop that fits: a power of two of bars, or of beats where no bar fits."""
-    beats = seconds * bpm / 60 + 1e-6
-    unit = per_bar if beats >= per_bar else 1
-    return int(unit * 2 ** np.floor(np.log2(beats / unit)))
+@dataclass(frozen=True)
+class Bars:
+    """Bars that begin at the time 0, and after a number of which the music repeats.
+
+    Attributes
+    ----------
+    seconds : length of a bar
+    per_bar : beats in a bar
+    count : bars after which the music repeats
+    """
+
+    seconds: float
+    per_bar: int
+    count: int
+
+    def on(self, grid: BeatGrid) -> BeatGrid:
+        """Return the grid with these bars in place of its own; each begins on the beat that is near it, if one is."""
+        if not len(grid.beats):
+            return grid
+        lines = np.arange(0.0, float(grid.beats[-1]) + self.seconds, self.seconds)
+        nearest = grid.beats[np.abs(lines[:, None] - grid.beats).argmin(axis=1)]
+        downbeats = np.unique(nearest[np.abs(nearest - lines) <= self._near])
+        return replace(grid, downbeats=downbeats, beats_per_bar=self.per_bar)
+
+    def from_first(self, cuts: list[Cut]) -> list[Cut]:
+        """The cuts that begin with the first bar; all of them where none does."""
+        period = self.seconds * self.count
+        return [cut for cut in cuts if abs(cut.start - round(cut.start / period) * period) <= self._near] or cuts
+
+    @property
+    def _near(self) -> float:
+        return self.seconds / self.per_bar / 2
 
 
-def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float) -> list[Cut]:
+def lengths(bpm: float, seconds: float, per_bar: int, bars: int = 1) -> list[int]:
+    """Return the beats that a loop may have, the most first.
+
+    Parameters
+    ----------
+    seconds : the longest that it may be
+    per_bar : beats in a bar
+    bars : bars that are kept together, where so many fit
+
+    Returns
+    -------
+    `bars` times a power of two of bars, then powers of two of bars; powers of two of beats where no bar fits
+    """
+    most = (seconds + ROUNDING) * bpm / 60
+    units = [unit for unit in dict.fromkeys((per_bar * bars, per_bar)) if unit <= most] or [1]
+    return [unit * 2**power for unit in units for power in reversed(range(int(np.log2(most / unit)) + 1))]
+
+
+def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float, bars: Bars | None = None) -> list[Cut]:
     """Find the longest loops of a recording, one for each downbeat to start from.
 
     Parameters
@@ -57,6 +104,7 @@ def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float) -> li
     bpm : the requested tempo; a grid of half or double that tempo is accepted as well
     max_seconds : maximum length of the loop at the requested tempo
     available : seconds of the recording that may be used
+    bars : those of the recording, where they are known
 
     Returns
     -------
@@ -65,17 +113,26 @@ def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float) -> li
     octave = _octave(grid.tempo / bpm)
     if octave is None or grid.confidence < MIN_CONFIDENCE:
         return []
-    per_bar = grid.beats_per_bar if grid.beats_per_bar in _BARS else BEATS_PER_BAR
-    beats = max_beats(bpm, max_seconds, per_bar)
-    while True:
+    if bars is not None:
+        grid, per_bar = bars.on(grid), bars.per_bar
+    else:
+        per_bar = grid.beats_per_bar if grid.beats_per_bar in _BARS else BEATS_PER_BAR
+    for beats in lengths(bpm, max_seconds, per_bar, bars.count if bars else 1):
         found = [_cut(grid, first, beats, octave, available) for first in grid.downbeats]
         result = [replace(cut, per_bar=per_bar) for cut in found if cut]
-        if result or beats in (1, per_bar):
-            return result
-        beats //= 2
+        if result:
+            return bars.from_first(result) if bars else result
+    return []
 
 
-def cuts_on_fixed_grid(envelope: np.ndarray, hop: float, bpm: float, max_seconds: float, available: float) -> list[Cut]:
+def cuts_on_fixed_grid(
+    envelope: np.ndarray,
+    hop: float,
+    bpm: float,
+    max_seconds: float,
+    available: float,
+    bars: Bars | None = None,
+) -> list[Cut]:
     """Find loops on a fixed grid of the requested tempo, regardless of the music's beats, aligned with its onsets.
 
     Parameters
@@ -87,9 +144,11 @@ def cuts_on_fixed_grid(envelope: np.ndarray, hop: float, bpm: float, max_seconds
     steps = np.arange(int(available / beat))
     frames = np.minimum(np.round((phases[:, None] + steps * beat) / hop).astype(int), len(envelope) - 1)
     phase = float(phases[np.argmax(envelope[frames].mean(axis=1))])
-    beats = max_beats(bpm, max_seconds, BEATS_PER_BAR)
-    starts = phase + beat * np.arange(BEATS_PER_BAR)
-    return [Cut(start, start + beats * beat, beats) for start in starts if start + beats * beat <= available]
+    per_bar = bars.per_bar if bars else BEATS_PER_BAR
+    beats = lengths(bpm, max_seconds, per_bar, bars.count if bars else 1)[0]
+    starts = phase + beat * np.arange(per_bar)
+    found = [Cut(start, start + beats * beat, beats, per_bar) for start in starts if start + beats * beat <= available]
+    return bars.from_first(found) if bars else found
 
 
 def on_kicks(cuts: list[Cut], kicks: np.ndarray, available: float) -> list[Cut]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from musicgen_service.analysis.beats import BeatGrid
-from musicgen_service.analysis.chords import Harmony
+from musicgen_service.analysis.chords import ChordSegment, Harmony
 from musicgen_service.analysis.transcription import Transcription
 from musicgen_service.audio import loudness
 from musicgen_service.audio.music import Music
@@ -32,6 +32,7 @@ class Clip:
     part : the name of a stem of that variation; empty for the complete clip
     stems : what it is made of, by name: arrays of its shape
     grid : its beats, where they are known and need not be tracked
+    chords : the chords asked for, from its beginning to its end, where there are any
     music : what is known of its tempo and key, and of the bars of a loop
     midi : a MIDI file of what is heard in it, where the request asks for one
     rate : samples per second, where this is not the model's rate
@@ -43,6 +44,7 @@ class Clip:
     part: str = ""
     stems: Mapping[str, np.ndarray] = field(default_factory=dict)
     grid: BeatGrid | None = None
+    chords: Sequence[ChordSegment] = ()
     midi: bytes | None = None
     music: Music = field(default_factory=Music)
     rate: int | None = None
@@ -92,6 +94,7 @@ class Job:
     analysis : analyses recordings
     report : called with the completed share (0 to 1) of the work
     listener : hears the first clip while it is made, where the task allows that; None for nobody
+    chords_audio : the recording whose chords are asked for; None without one
     """
 
     request: GenerationRequest
@@ -101,6 +104,7 @@ class Job:
     analysis: AnalysisTools
     report: Callable[[float], None]
     listener: Listener | None = None
+    chords_audio: Audio | None = None
 
     @property
     def seeds(self) -> Sequence[int]:

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 
 from musicgen_service.analysis import kicks, onsets
+from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio import loudness
 from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.notes import note
-from musicgen_service.paths import grid
+from musicgen_service.paths import grid, progressions
+from musicgen_service.paths.grid import Bars
 from musicgen_service.paths.job import Clip, Job, scaled
+from musicgen_service.paths.progressions import Timeline
 from musicgen_service.paths.takes import CONTEXT, Take
 from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.progress import log
@@ -38,17 +41,25 @@ def generate(job: Job) -> Iterator[Clip]:
     """
     rate, others = job.model.sample_rate, job.seeds[1:]
     share = 1 / (1 + -(-len(others) // BATCH_SIZE))
-    take = first_take(job, scaled(job.report, 0, share))
+    job, timeline = progressions.requested(job)
+    take = first_take(job, scaled(job.report, 0, share), timeline)
     first = loudness.normalise(take.loop, rate, job.request.normalization_strategy)
-    yield Clip(first, job.seeds[0], 1, grid=take.grid, music=take.music)
+    chords = [] if timeline is None else _chords(job, timeline, take)
+    yield Clip(first, job.seeds[0], 1, grid=take.grid, chords=chords, music=take.music)
     level = integrated_loudness(first, rate)
     lead = take.lead(_LEAD_BEATS, job.model.hop, job.model.window // 2)
     length = lead.shape[1] + round((take.cut.end - take.cut.start + grid.KICK_REACH + CONTEXT) * rate)
-    for number, (seed, decode) in enumerate(_continuations(job, lead, length, scaled(job.report, share, 1)), 2):
+    if timeline is not None:
+        # A variation goes on from the end of the loop, on the chords from its beginning.
+        seconds = lead.shape[1] / rate
+        before = progressions.later(timeline, take.cut.end - seconds)
+        timeline = progressions.joined(before, seconds, progressions.later(timeline, take.cut.start))
+    made = _continuations(job, lead, length, scaled(job.report, share, 1), timeline)
+    for number, (seed, decode) in enumerate(made, 2):
         try:
             variation = take.continued(decode(), lead.shape[1]).loop
             samples = loudness.to_loudness(variation, rate, level)
-            clip = Clip(samples, seed, number, grid=take.grid, music=take.music)
+            clip = Clip(samples, seed, number, grid=take.grid, chords=chords, music=take.music)
         except Exception as error:
             log(f"variation {number} failed: {type(error).__name__}: {error}")
             note(f"Variation {number} failed and is left out.")
@@ -57,21 +68,26 @@ def generate(job: Job) -> Iterator[Clip]:
     job.report(1.0)
 
 
-def first_take(job: Job, report: Callable[[float], None]) -> Take:
-    """Generate a take that keeps the requested tempo, or else cut the first attempt on a fixed grid of that tempo."""
+def first_take(job: Job, report: Callable[[float], None], timeline: Timeline | None = None) -> Take:
+    """Generate a take that keeps the requested tempo, or else cut the first attempt on a fixed grid of that tempo.
+
+    Parameters
+    ----------
+    timeline : the chords that it is made on; those of a text are cut from their first bar on
+    """
     bpm, max_seconds, rate = job.request.bpm, job.request.duration, job.model.sample_rate
     assert bpm is not None, "the request was checked to have a tempo"
     seconds = max_seconds * _LENGTH_MARGIN + grid.BEATS_PER_BAR * 60 / bpm + 2 * CONTEXT
-    condition = job.condition()
+    condition_at, bars = progressions.condition_at(job, timeline), _bars(job)
     attempts = []
     for attempt in range(ATTEMPTS):
         seed = derive(job.seeds[0], "attempt", attempt) if attempt else job.seeds[0]
         progress = scaled(report, attempt / ATTEMPTS, (attempt + 1) / ATTEMPTS)
         frames = -(-round(seconds * rate) // job.model.hop)
-        [tokens] = generate_tokens(job.model, lambda _: condition, None, frames, job.sampling, [seed], progress)
+        [tokens] = generate_tokens(job.model, condition_at, None, frames, job.sampling, [seed], progress)
         sound = job.decode_tokens(tokens, seed)
         beats = job.analysis.track(sound, rate, bpm)
-        if cuts := grid.cuts(beats, bpm, max_seconds, sound.shape[1] / rate - CONTEXT):
+        if cuts := grid.cuts(beats, bpm, max_seconds, sound.shape[1] / rate - CONTEXT, bars):
             return _best(sound, rate, bpm, cuts[:_CANDIDATES])
         detected = f"{beats.tempo:.4g} bpm with confidence {beats.confidence:.2f}" if len(beats.beats) else "no beats"
         log(f"attempt {attempt + 1} of {ATTEMPTS} (seed {seed}) has no whole bars of {bpm:g} bpm: heard {detected}")
@@ -79,8 +95,30 @@ def first_take(job: Job, report: Callable[[float], None]) -> Take:
     note(f"No attempt keeps {bpm:g} bpm, so the loop is cut on that tempo's own grid: its beats may be off.")
     sound = attempts[0]
     available = sound.shape[1] / rate - CONTEXT
-    cuts = grid.cuts_on_fixed_grid(onsets.flux(sound, rate), onsets.HOP_SECONDS, bpm, max_seconds, available)
+    cuts = grid.cuts_on_fixed_grid(onsets.flux(sound, rate), onsets.HOP_SECONDS, bpm, max_seconds, available, bars)
     return _best(sound, rate, bpm, cuts)
+
+
+def _bars(job: Job) -> Bars | None:
+    """The bars of the chords that a text asks for, with a note where no loop has all of them."""
+    request = job.request
+    if request.progression is None:
+        return None
+    assert request.bpm is not None, "the request was checked to have a tempo"
+    bars = Bars(request.metre.bar_seconds(request.bpm), request.metre.beats, len(request.progression.bars))
+    if bars.seconds * bars.count > request.duration + grid.ROUNDING:
+        note(
+            f"The {bars.count} bars of text_chords last {bars.seconds * bars.count:.4g} s, so the loop of at most "
+            f"{request.duration:g} s ends before them."
+        )
+    return bars
+
+
+def _chords(job: Job, timeline: Timeline, take: Take) -> list[ChordSegment]:
+    """The chords that were asked for in a loop."""
+    bars = _bars(job)
+    start = round(take.cut.start / bars.seconds) * bars.seconds if bars else take.cut.start
+    return timeline(start, take.cut.beats * 60 / take.bpm)
 
 
 def _best(sound: np.ndarray, rate: int, bpm: float, cuts: list[grid.Cut]) -> Take:
@@ -90,18 +128,18 @@ def _best(sound: np.ndarray, rate: int, bpm: float, cuts: list[grid.Cut]) -> Tak
 
 
 def _continuations(
-    job: Job, lead: np.ndarray, length: int, report: Callable[[float], None]
+    job: Job, lead: np.ndarray, length: int, report: Callable[[float], None], timeline: Timeline | None
 ) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
     """Yield each variation's seed and a function that decodes its audio: `lead` continued to at least `length` samples.
 
     The tokens of a batch are generated together; each variation is decoded when it is needed.
     """
-    condition = job.condition()
+    condition_at = progressions.condition_at(job, timeline)
     prefix_tokens = job.model.encode(torch.from_numpy(lead.copy()))
 
     def tokens(seeds: Sequence[int], report: Callable[[float], None]) -> list[torch.Tensor]:
         frames = -(-length // job.model.hop)
-        return generate_tokens(job.model, lambda _: condition, prefix_tokens, frames, job.sampling, seeds, report)
+        return generate_tokens(job.model, condition_at, prefix_tokens, frames, job.sampling, seeds, report)
 
     def generate_single(seed: int, report: Callable[[float], None]) -> np.ndarray:
         return job.decode_tokens(tokens([seed], report)[0], seed)

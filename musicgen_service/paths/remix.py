@@ -4,20 +4,17 @@ The scheme is that of musicgen-remixer: keep the vocals, generate a backing on t
 tempo, move the backing's downbeats to the song's, and mix.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
 
-from musicgen_service.analysis import chords
 from musicgen_service.analysis.beats import BeatGrid
-from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio import mixing
 from musicgen_service.audio.music import Music
 from musicgen_service.audio.reading import Audio
-from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
+from musicgen_service.paths import progressions
 from musicgen_service.paths.alignment import align, anchors
 from musicgen_service.paths.grid import LOW_CONFIDENCE, MIN_CONFIDENCE, same_tempo
 from musicgen_service.paths.job import Clip, Job, scaled
@@ -43,7 +40,10 @@ def generate(job: Job) -> Iterator[Clip]:
         note("No vocals were found in input_audio, so the remix is the new backing alone.")
         voice = np.zeros_like(voice)
     frames = -(-(length + round(_EXTRA_SECONDS * rate)) // job.model.hop)
-    for clip in job.generate_clips(_condition_at(job, grid, harmony.chords, song.seconds), None, frames):
+    tempo = job.request.bpm or (round(grid.tempo) or None)
+    with_tempo = replace(job, request=replace(job.request, bpm=tempo))
+    condition_at = progressions.condition_at(with_tempo, progressions.repeated(harmony.chords, song.seconds))
+    for clip in job.generate_clips(condition_at, None, frames):
         backing = _aligned(job, clip.samples, grid, length)
         parts = mixing.mix(backing, voice, rest, rate, job.request.normalization_strategy)
         stems = {"backing": parts.backing, "vocals": parts.vocals} if job.request.return_stems else {}
@@ -65,32 +65,6 @@ def _trusted_grid(job: Job, song: Audio) -> BeatGrid:
     else:
         return grid
     return BeatGrid()
-
-
-def _condition_at(job: Job, grid: BeatGrid, harmony: list[ChordSegment], seconds: float) -> Callable[[int], Condition]:
-    """Return the condition of the window that starts at a frame: the prompt with the song's tempo, and its chords."""
-    tempo = job.request.bpm or (round(grid.tempo) or None)
-    with_tempo = replace(job, request=replace(job.request, bpm=tempo))
-    span, coefficient = job.model.melody_span, job.request.chroma_coefficient
-    assert span is not None, "the request was checked to have a model that takes a melody"
-
-    def condition_at(frame: int) -> Condition:
-        segments = _from(harmony, seconds, frame / job.model.frame_rate, span.seconds)
-        chroma = chords.chroma(segments, span.frames, span.seconds, coefficient)
-        return with_tempo.condition(chroma=torch.from_numpy(chroma))
-
-    return condition_at
-
-
-def _from(harmony: list[ChordSegment], seconds: float, start: float, span: float) -> list[ChordSegment]:
-    """Return the chords of `span` seconds from `start` on, relative to `start`; the song repeats after its end."""
-    repetitions = range(int(start // seconds), int((start + span) // seconds) + 1)
-    return [
-        ChordSegment(segment.start + shift, segment.end + shift, segment.label)
-        for shift in (number * seconds - start for number in repetitions)
-        for segment in harmony
-        if segment.end + shift > 0 and segment.start + shift < span
-    ]
 
 
 def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.engine.interface import Condition, result
 from musicgen_service.listener import Listener, Sound
 from musicgen_service.models.music_model import MusicModel
@@ -31,6 +32,7 @@ class Plan:
     condition_at, prefix_tokens, frames : what to generate; see `windows.stream_tokens`
     audible : turns the sound [channels, samples] of a clip's tokens, in consecutive pieces, into that of the clip
     wordings : the texts of sections; see `windows.stream_tokens`
+    chords : see `Clip`
     """
 
     condition_at: Callable[[int], Condition]
@@ -38,6 +40,7 @@ class Plan:
     frames: int
     audible: Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]
     wordings: tuple[Wording, ...] = ()
+    chords: Sequence[ChordSegment] = ()
 
 
 def generate(job: Job, plan: Plan) -> Iterator[Clip]:
@@ -50,7 +53,7 @@ def generate(job: Job, plan: Plan) -> Iterator[Clip]:
         clips = result(tokens) if job.listener is None else _play(job, plan, tokens, job.listener)
     for number, (seed, clip) in enumerate(zip(job.seeds, clips, strict=True), 1):
         sound = joined(list(plan.audible(iter([job.decode_tokens(clip, seed)]))))
-        yield job.normalised(Clip(sound, seed, number))
+        yield job.normalised(Clip(sound, seed, number, chords=plan.chords))
 
 
 def stream(job: Job, plan: Plan) -> Iterator[np.ndarray]:

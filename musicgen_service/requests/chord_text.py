@@ -23,7 +23,7 @@ _MAX_TIMES = 99
 _NAMED_KEY = rf"(?i:key(?:\s+of|\s*[:=])?|in(?:\s+the\s+key\s+of)?)\s+{KEY}"
 _KEY_BEFORE = re.compile(rf"\s*{_NAMED_KEY}\s*[:;,|\n]")
 _ONLY_KEY_BEFORE = re.compile(rf"\s*{KEY}\s*:\s")
-_KEY_AFTER = re.compile(rf"[\s,;|]+{_NAMED_KEY}\s*$")
+_KEY_AFTER = re.compile(rf"(?<![\s,;|])[\s,;|]+{_NAMED_KEY}\s*$")
 _DASH = re.compile(r"\s[-–—→>]+(?=\s)|[-–—→](?=[A-G]|[#b]*[IViv])")
 """A dash between chords; one at the end of a chord makes it minor."""
 _BAR_LINE = re.compile(r"(?P<ends>:)?\|+(?P<begins>:)?(?(ends)(?:\s*[x×]\s*(?P<times>\d{1,4})\b)?)")

@@ -6,11 +6,13 @@ from typing import Any
 
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.notes import note
-from musicgen_service.requests import descriptions, rules, sections, tempo, unused
+from musicgen_service.requests import chord_text, descriptions, rules, sections, tempo, time_signature, unused
+from musicgen_service.requests.chord_text import Progression
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, check
 from musicgen_service.requests.sections import Section
 from musicgen_service.requests.tasks import TASKS, TaskSpec
+from musicgen_service.requests.time_signature import TimeSignature
 from musicgen_service.seeds import variation_seed
 
 
@@ -39,7 +41,10 @@ class GenerationRequest:
     temperature: float
     classifier_free_guidance: float
     bpm: float | None
-    """Never None for a task that needs a tempo."""
+    """Never None for a task that needs a tempo, nor with `text_chords`."""
+    time_signature: str | None
+    text_chords: str | None
+    audio_chords: AudioInput | None
     variations: int
     beat_sync_threshold: float
     chroma_coefficient: float
@@ -113,6 +118,16 @@ class GenerationRequest:
         return seconds * self.variations * (1 if "repeat" in self.spec.unused else self.repeat)
 
     @property
+    def metre(self) -> TimeSignature:
+        """The time signature asked for, or else 4/4."""
+        return time_signature.read(self.time_signature)
+
+    @property
+    def progression(self) -> Progression | None:
+        """The chords that `text_chords` asks for."""
+        return None if self.text_chords is None else chord_text.read(self.text_chords)
+
+    @property
     def requested_tempo(self) -> float | None:
         """The tempo asked for, in beats per minute: `bpm`, or the only one that the prompt names; None for no tempo."""
         return None if "bpm" in self.spec.unused else descriptions.requested_tempo(self.prompt, self.bpm)
@@ -125,7 +140,7 @@ class GenerationRequest:
     @property
     def parts(self) -> tuple[Section, ...]:
         """Its sections; none where the whole clip has the same description."""
-        return () if self.sections is None else sections.read(self.sections, self.prompt, self.bpm)
+        return () if self.sections is None else sections.read(self.sections, self.prompt, self.bpm, self.metre)
 
     def described(self, part: Section) -> tuple[str | None, str | None]:
         """The texts given to the model for a section: what it should be like, and what it should not be like."""

@@ -7,7 +7,7 @@ from typing import Any
 from musicgen_service.audio.encoding import BIT_DEPTHS, MP3_RATES
 from musicgen_service.models import catalogue
 from musicgen_service.models.catalogue import fetch_hint
-from musicgen_service.requests import sections, tempo
+from musicgen_service.requests import chord_text, sections, tempo, time_signature
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.requests.tasks import TASKS
@@ -18,6 +18,8 @@ REGION_SECONDS = (0.5, 600.0)
 _DURATION_TOLERANCE = 0.01
 """Seconds by which a duration may differ from that of the sections: less than anybody hears."""
 _RANDOM_SEEDS = (None, 0, -1)
+_TEXTS = ("prompt", "negative_prompt", "sections", "text_chords", "time_signature")
+_CHORDS = ("text_chords", "audio_chords")
 
 
 def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
@@ -29,7 +31,7 @@ def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
         skipped, so that one mistake is not reported twice.
     present : names of the checkpoints that can be loaded
     """
-    for name in ("prompt", "negative_prompt", "sections"):
+    for name in _TEXTS:
         if name in values and not (values[name] or "").strip():
             values[name] = None
     if values.get("continuation_end") == -1:
@@ -48,7 +50,8 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     if values["continuation"] and values["task"] not in ("auto", "continuation"):
         return [f"continuation is true but task is '{values['task']}': leave one of them out."]
     if values["task"] == "auto":
-        without_flag = "text" if audio is None else "melody"
+        without_audio = "chords" if _has_chords(values) else "text"
+        without_flag = without_audio if audio is None else "melody"
         values["task"] = "continuation" if values["continuation"] else without_flag
     values["continuation"] = values["task"] == "continuation"
     task = TASKS[values["task"]]
@@ -60,7 +63,13 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
         ]
     if task.needs_prompt and values["prompt"] is None and values["sections"] is None:
         return ["Give a prompt, input_audio, or both."]
+    if task.needs_chords and not _has_chords(values):
+        return [f"Task '{task.name}' needs text_chords or audio_chords."]
     return []
+
+
+def _has_chords(values: dict[str, Any]) -> bool:
+    return any(values[name] is not None for name in _CHORDS)
 
 
 def _check_unicode(name: str) -> "_Rule":
@@ -88,7 +97,9 @@ def _read_sections(values: dict[str, Any], _present: Sequence[str]) -> list[str]
         able = ", ".join(f"'{task.name}'" for task in TASKS.values() if task.takes_sections)
         return [f"sections are for the tasks {able}, and task is '{values['task']}': leave them out."]
     try:
-        parts = sections.read(values["sections"], values["prompt"], values["bpm"])
+        parts = sections.read(
+            values["sections"], values["prompt"], values["bpm"], time_signature.read(values["time_signature"])
+        )
     except RequestError as error:
         return error.problems
     seconds = parts[-1].end
@@ -170,21 +181,49 @@ def _check_rate(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     return [f"{cannot}: choose another output_format, or a sample_rate."]
 
 
-def _check_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    """Where the task needs a tempo, take it from the prompt: the one it names, or the middle of its range."""
-    task = TASKS.get(values["task"])
-    if task is None or not task.needs_tempo or values["bpm"] is not None:
+def _check_chords(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    task, given = TASKS.get(values["task"]), [name for name in _CHORDS if values[name] is not None]
+    if given and task is not None and not task.takes_chords:
+        able = ", ".join(f"'{task.name}'" for task in TASKS.values() if task.takes_chords)
+        return [f"{given[0]} is for the tasks {able}, and task is '{task.name}': leave it out."]
+    if len(given) > 1:
+        return ["text_chords and audio_chords each say which chords to play: leave one of them out."]
+    if values["text_chords"] is None:
         return []
+    try:
+        chord_text.read(values["text_chords"])
+    except chord_text.ChordTextError as error:
+        return [f"text_chords: {error}"]
+    return []
+
+
+def _check_time_signature(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    try:
+        time_signature.read(values["time_signature"])
+    except ValueError as error:
+        values["time_signature"] = None
+        return [str(error)]
+    return []
+
+
+def _check_tempo(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
+    """Where a tempo is needed, take it from the prompt: the one it names, or the middle of its range."""
+    task, has_bars = TASKS.get(values["task"]), values["text_chords"] is not None
+    if task is None or not (task.needs_tempo or (task.takes_chords and has_bars)) or values["bpm"] is not None:
+        return []
+    needing, what = (
+        (f"Task '{task.name}' needs", task.name) if task.needs_tempo else ("text_chords need", "progression")
+    )
     slowest, fastest = FIELDS["bpm"].minimum, FIELDS["bpm"].maximum
     assert slowest is not None and fastest is not None
     named = tempo.read(values["prompt"] or "")
     if not named:
-        needed = f"Task '{task.name}' needs bpm, from {slowest} to {fastest}"
+        needed = f"{needing} bpm, from {slowest} to {fastest}"
         return [f"{needed}, or a prompt that names a tempo, such as '120 bpm'."]
     if len(named) > 1:
-        return [f"The prompt says {tempo.listed(named)}, and a {task.name} has one tempo: say which with bpm."]
+        return [f"The prompt says {tempo.listed(named)}, and a {what} has one tempo: say which with bpm."]
     if not slowest <= named[0].middle <= fastest:
-        return [f"The prompt says {named[0]}; a {task.name}'s tempo may be from {slowest} to {fastest} bpm."]
+        return [f"The prompt says {named[0]}; a {what}'s tempo may be from {slowest} to {fastest} bpm."]
     values["bpm"] = named[0].middle
     return []
 
@@ -236,7 +275,8 @@ def _check_bit_depth(values: dict[str, Any], _present: Sequence[str]) -> list[st
 
 def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
     task = TASKS.get(values["task"])
-    needs_melody = task is not None and task.needs_melody
+    has_chords = _has_chords(values)
+    needs_melody = has_chords or (task is not None and task.needs_melody)
     name = values["model_version"]
     if name == "auto":
         name = catalogue.best(list(present), melody=needs_melody)
@@ -249,7 +289,8 @@ def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
     if needs_melody and not checkpoint.takes_melody:
         able = ", ".join(c.name for c in catalogue.CHECKPOINTS.values() if c.takes_melody)
         instead = ", or set continuation to true" if values["task"] == "melody" else ""
-        problems.append(f"Model '{name}' takes no melody: use one of {able}{instead}.")
+        what = "chords" if has_chords else "melody"
+        problems.append(f"Model '{name}' takes no {what}: use one of {able}{instead}.")
     if values["multi_band_diffusion"] and not checkpoint.uses_released_codec:
         problems.append(
             f"multi_band_diffusion works with the released codec only, and model '{name}' has one of its own."
@@ -265,16 +306,16 @@ _Rule = Callable[[dict[str, Any], Sequence[str]], list[str]]
 """Receives the values and the names of available checkpoints; may replace values; returns the problems found."""
 
 _RULES: tuple[tuple[set[str], _Rule], ...] = (
-    ({"task", "continuation", "input_audio", "prompt", "sections"}, _choose_task),
-    ({"prompt"}, _check_unicode("prompt")),
-    ({"negative_prompt"}, _check_unicode("negative_prompt")),
-    ({"sections"}, _check_unicode("sections")),
+    ({"task", "continuation", "input_audio", "prompt", "sections", *_CHORDS}, _choose_task),
+    *(({name}, _check_unicode(name)) for name in _TEXTS),
+    ({"task", *_CHORDS}, _check_chords),
+    ({"time_signature"}, _check_time_signature),
     ({"prompt", "bpm"}, _check_prompt_tempo),
-    ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion"}, _choose_model),
-    ({"sections", "task", "prompt", "bpm", "duration", *_AUDIO_PART}, _read_sections),
+    ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion", *_CHORDS}, _choose_model),
+    ({"sections", "task", "prompt", "bpm", "time_signature", "duration", *_AUDIO_PART}, _read_sections),
     ({"task", "duration", *_AUDIO_PART}, _check_part),
     ({"task", "input_audio", "output_format", "sample_rate"}, _check_rate),
-    ({"task", "prompt", "bpm", "duration"}, _check_tempo),
+    ({"task", "prompt", "bpm", "duration", "text_chords"}, _check_tempo),
     ({"task", "prompt", "bpm", "duration"}, _check_duration),
     ({"task", "return_stems"}, _check_stems),
     ({"task", "duration", "repeat"}, _check_repeat),

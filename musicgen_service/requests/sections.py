@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from musicgen_service.requests import tempo
 from musicgen_service.requests.descriptions import requested_tempo
 from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests.time_signature import COMMON, TimeSignature
 from musicgen_service.suggestion import did_you_mean
 
-BEATS_PER_BAR = 4
 MAX_SECTIONS = 50
 MIN_SECONDS = 1.0
 """Minimum length of a section: a shorter one is over before its words are heard."""
@@ -53,13 +53,14 @@ class Section:
     negative_words: str | None
 
 
-def read(text: str, prompt: str | None, bpm: float | None) -> tuple[Section, ...]:
+def read(text: str, prompt: str | None, bpm: float | None, metre: TimeSignature = COMMON) -> tuple[Section, ...]:
     """Read the sections of a piece.
 
     Parameters
     ----------
     text : the caller limits its length
     prompt, bpm : what the whole piece should be like; bars have its tempo, or that of their section's own words
+    metre : of bars
 
     Returns
     -------
@@ -77,7 +78,7 @@ def read(text: str, prompt: str | None, bpm: float | None) -> tuple[Section, ...
             continue
         start = sections[-1].end if sections else 0.0
         try:
-            sections.append(_read_line(line.strip(), len(sections) + 1, start, prompt, bpm))
+            sections.append(_read_line(line.strip(), len(sections) + 1, start, prompt, bpm, metre))
         except ValueError as error:
             problems.append(f"Line {number} of sections ({_quoted(line.strip())}) {error}.")
     if not sections and not problems:
@@ -94,7 +95,9 @@ def listed(sections: tuple[Section, ...]) -> str:
     return ", ".join(f"{section.name} {section.start:.4g} to {section.end:.4g} s" for section in sections)
 
 
-def _read_line(line: str, number: int, start: float, prompt: str | None, bpm: float | None) -> Section:
+def _read_line(
+    line: str, number: int, start: float, prompt: str | None, bpm: float | None, metre: TimeSignature
+) -> Section:
     """Read one section; raises ValueError with the rest of a sentence about the line."""
     head, _, body = line.partition(":")
     length = _LENGTH.search(head)
@@ -112,7 +115,7 @@ def _read_line(line: str, number: int, start: float, prompt: str | None, bpm: fl
         case "bars":
             if own_tempo is None:
                 raise ValueError("counts in bars, which needs one tempo: give bpm, or a prompt such as '120 bpm'")
-            seconds *= BEATS_PER_BAR * 60 / own_tempo
+            seconds *= metre.bar_seconds(own_tempo)
     if seconds < MIN_SECONDS:
         raise ValueError(f"is {seconds:.3g} s long; a section has at least {MIN_SECONDS:g} s")
     name = head[: length.start()].strip(_AROUND_NAME) or f"section {number}"

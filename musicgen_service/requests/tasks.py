@@ -23,6 +23,10 @@ class TaskSpec:
     """Whether a tempo is required, as `bpm` or in the prompt."""
     needs_melody: bool = False
     """Whether the model must accept melodies, and the audio must not be silent."""
+    takes_chords: bool = False
+    """Whether `text_chords` and `audio_chords` are allowed."""
+    needs_chords: bool = False
+    """Whether one of them is required."""
     keeps_audio: bool = False
     """Whether a clip begins with the input audio, so that `duration` must be more than its length."""
     takes_sections: bool = False
@@ -60,21 +64,32 @@ TASKS = {
             "melody", "melody", takes_audio=True, needs_melody=True, takes_sections=True, unused=(*_REMIX, *_LOOP)
         ),
         TaskSpec(
+            "chords",
+            "chords",
+            takes_chords=True,
+            needs_chords=True,
+            needs_melody=True,
+            takes_sections=True,
+            unused=(*_PART, "beat_sync_threshold", *_LOOP),
+        ),
+        TaskSpec(
             "continuation",
             "continuation",
             takes_audio=True,
+            takes_chords=True,
             keeps_audio=True,
             takes_sections=True,
-            unused=(*_REMIX, *_LOOP),
+            unused=("beat_sync_threshold", *_LOOP),
         ),
         TaskSpec(
             "loop",
             "loop",
             needs_tempo=True,
+            takes_chords=True,
             follows_first_variation=True,
             duration=(2, 20),
             whole="a loop is cut out of its music when that is complete",
-            unused=(*_PART, *_REMIX, "trim_to_bars"),
+            unused=(*_PART, "beat_sync_threshold", "trim_to_bars"),
         ),
         TaskSpec(
             "remix",
@@ -85,7 +100,7 @@ TASKS = {
             max_audio_seconds=600,
             needs_separator=True,
             whole="a remix is mixed when its backing is complete",
-            unused=("duration", *_LOOP),
+            unused=("duration", "time_signature", *_LOOP),
         ),
         TaskSpec(
             "repaint",
@@ -102,7 +117,7 @@ TASKS = {
             samples_tokens=False,
             stems=(),
             whole="there is nothing to generate",
-            unused=("prompt", "negative_prompt", "duration", "bpm", *_SAMPLING, *_REMIX, *_LOOP),
+            unused=("prompt", "negative_prompt", "duration", "bpm", "time_signature", *_SAMPLING, *_REMIX, *_LOOP),
         ),
     )
 }

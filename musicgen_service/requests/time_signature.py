@@ -32,14 +32,19 @@ class TimeSignature:
         return f"{self.numerator}/{self.denominator}"
 
 
-def read(text: str) -> TimeSignature:
-    """Read a time signature such as "6/8".
+COMMON = TimeSignature(4, 4)
+
+
+def read(text: str | None) -> TimeSignature:
+    """Read a time signature such as "6/8"; None is `COMMON`.
 
     Raises
     ------
     ValueError
         With one sentence, when it is none.
     """
+    if text is None:
+        return COMMON
     found = re.fullmatch(r"\s*(\d{1,2})\s*/\s*(\d{1,2})\s*", text, re.ASCII)
     if found and 1 <= int(found[1]) <= _MAX_NUMERATOR and int(found[2]) in _DENOMINATORS:
         return TimeSignature(int(found[1]), int(found[2]))

@@ -24,11 +24,20 @@ def without_effect(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     sentences = [f"{name} has no effect on task '{task.name}'." for name in unused]
     if "bit_depth" in given and request["output_format"] not in BIT_DEPTHS:
         sentences.append(f"bit_depth has no effect on {request['output_format']} files.")
+    sentences += _bars_without_effect(request, given - set(unused))
     if task.samples_tokens:
         return sentences + list(_sampling_without_effect(request, given))
     if request["variations"] > 1 and not request["multi_band_diffusion"]:
         sentences.append(f"variations of task '{task.name}' are all alike without multi_band_diffusion.")
     return sentences
+
+
+def _bars_without_effect(request: Mapping[str, Any], given: set[str]) -> Iterator[str]:
+    if "time_signature" in given and request["text_chords"] is None and request["sections"] is None:
+        yield "time_signature has no effect without text_chords or sections."
+    has_chords = request["task"] == "remix" or request["text_chords"] or request["audio_chords"]
+    if "chroma_coefficient" in given and not has_chords:
+        yield "chroma_coefficient has no effect without text_chords or audio_chords."
 
 
 def _sampling_without_effect(request: Mapping[str, Any], given: set[str]) -> Iterator[str]:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from musicgen_service.requests import sections
-from musicgen_service.requests.errors import RequestError
+from musicgen_service.requests import sections, time_signature
 from musicgen_service.requests.tasks import TASKS
 from musicgen_service.serving.refusals import Refusal
 
@@ -63,6 +62,7 @@ class Work:
 def _seconds_of_sections(values: Mapping[str, Any]) -> float:
     """How long the sections are together; 0 where they cannot be read, which the worker refuses."""
     try:
-        return sections.read(values["sections"], values.get("prompt"), values.get("bpm"))[-1].end
-    except RequestError:
+        metre = time_signature.read(values.get("time_signature"))
+        return sections.read(values["sections"], values.get("prompt"), values.get("bpm"), metre)[-1].end
+    except ValueError:
         return 0.0

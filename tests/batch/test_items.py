@@ -70,8 +70,9 @@ def test_a_name_is_the_id_and_a_digest() -> None:
     assert all(len(item.name.rpartition("-")[2]) == 12 for item in (own, from_prompt, from_task))
 
 
-def test_the_digest_is_of_all_that_determines_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {"prompt": "a", "seed": 1, "input_audio": "riff.wav"}
+@pytest.mark.parametrize("file", ["input_audio", "audio_chords"])
+def test_the_digest_is_of_all_that_determines_a_clip(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"prompt": "a", "seed": 1, file: "riff.wav"}
 
     def name(**settings: Any) -> str:
         return items_of(asked, **settings)[0].name
@@ -84,9 +85,9 @@ def test_the_digest_is_of_all_that_determines_a_clip(monkeypatch: pytest.MonkeyP
     soundfile.write("riff.wav", tone(0.5)[0], RATE)
     assert name() == before
     Path("moved.wav").write_bytes(Path("riff.wav").read_bytes())
-    assert name(input_audio=Path("moved.wav").absolute()) == before
+    assert name(**{file: Path("moved.wav").absolute()}) == before
     monkeypatch.setattr("musicgen_service.batch.items.__version__", "9")
-    others.add(name(input_audio=Path("moved.wav").absolute()))
+    others.add(name(**{file: Path("moved.wav").absolute()}))
     assert len(others) == 6 and before not in others
 
 

@@ -114,7 +114,9 @@ def test_decoded_input_is_kept(song: Path) -> None:
     assert decoding.decode_files(once, FIELDS)["input_audio"] is once["input_audio"]
 
 
-@pytest.mark.parametrize(("system", "name"), [(None, "input_audio"), ("musicgen_remixer", "music_input")])
+@pytest.mark.parametrize(
+    ("system", "name"), [(None, "input_audio"), (None, "audio_chords"), ("musicgen_remixer", "music_input")]
+)
 def test_non_audio_error_names_the_input(system: str | None, name: str, tmp_path: Path) -> None:
     page = tmp_path / "song.wav"
     page.write_text("<html>not found</html>")

@@ -28,8 +28,8 @@ def bars(tempo: float, seconds: float, start: float = 0.0, per_bar: int = 4, con
         (90, 2, 3, 3),
     ],
 )
-def test_max_beats_is_a_power_of_two_of_bars(bpm: float, seconds: float, per_bar: int, beats: int) -> None:
-    assert grid.max_beats(bpm, seconds, per_bar) == beats
+def test_longest_loop_has_a_power_of_two_of_bars(bpm: float, seconds: float, per_bar: int, beats: int) -> None:
+    assert grid.lengths(bpm, seconds, per_bar)[0] == beats
     assert beats * 60 / bpm <= seconds + 1e-6
 
 

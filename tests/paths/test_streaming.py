@@ -55,6 +55,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "text": {"task": "text", "prompt": "rock"},
     "melody": {"task": "melody", "song": GIVEN},
     "continuation": {"task": "continuation", "continuation": True, "song": GIVEN},
+    "chords": {"task": "chords", "text_chords": "Am F", "bpm": 120.0},
 }
 
 

@@ -62,7 +62,7 @@ def test_key_that_a_text_names_is_kept(text: str, key: str) -> None:
     ["C " * 2000, "C," * 2000, "|" * 4000, "(" * 4000, "C" + "#" * 3999, "|:C:|x99" * 500, "-" * 4000, " " * 4000],
 )
 def test_time_is_proportional_to_the_length(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with contextlib.suppress(ChordTextError):
         read.__wrapped__(text)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

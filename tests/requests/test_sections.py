@@ -153,7 +153,7 @@ def test_the_sections_of_a_continuation_begin_where_its_audio_ends(song: AudioIn
 def test_other_tasks_have_no_sections(task: str, song: AudioInput) -> None:
     inputs: dict[str, Any] = {} if task == "loop" else {"input_audio": song, "continuation_start": 1}
     assert problems(task=task, sections=FORM, **inputs | {"bpm": 120}) == [
-        f"sections are for the tasks 'text', 'melody', 'continuation', and task is '{task}': leave them out."
+        f"sections are for the tasks 'text', 'melody', 'chords', 'continuation', and task is '{task}': leave them out."
     ]
 
 

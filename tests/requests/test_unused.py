@@ -34,6 +34,7 @@ OTHER = {
     "temperature": 0.5,
     "classifier_free_guidance": 4,
     "bpm": 100,
+    "time_signature": "3/4",
     "beat_sync_threshold": 0.5,
     "chroma_coefficient": 1.5,
     "repeat": 2,
@@ -51,6 +52,8 @@ def of_task(task: str, song: AudioInput) -> dict[str, Any]:
             return {"task": task, "bpm": 120}
         case "repaint":
             return {"task": task, "input_audio": song, "continuation_start": 0.5, "continuation_end": 2.5}
+        case "chords":
+            return {"task": task, "audio_chords": song}
         case _:
             return {"task": task, "input_audio": song}
 
@@ -64,6 +67,10 @@ def test_input_unused_by_a_task_is_noted(task: str, song: AudioInput) -> None:
         expected = [f"{name} has no effect on task '{task}'."] if name in TASKS[task].unused else []
         if (task, name) == ("continuation", "classifier_free_guidance"):
             expected = ["classifier_free_guidance has no effect without a prompt."]
+        if name == "time_signature" and not expected:
+            expected = ["time_signature has no effect without text_chords or sections."]
+        if name == "chroma_coefficient" and task in ("continuation", "loop"):
+            expected = ["chroma_coefficient has no effect without text_chords or audio_chords."]
         assert sentences == expected
 
 

@@ -1,0 +1,75 @@
+"""Rules between chords and the other inputs of a request."""
+
+from typing import Any
+
+import pytest
+
+from musicgen_service.audio.reading import AudioInput
+from musicgen_service.models.catalogue import CHECKPOINTS
+from tests.support.requests import problems, resolve
+
+
+def test_chords_alone_are_a_task_with_a_model_that_takes_them() -> None:
+    request = resolve(text_chords="Am F C G", bpm=120)
+    assert (request.task, request.model_version, request.description) == ("chords", "stereo-melody", "120 bpm")
+    assert request.progression is not None and str(request.progression) == "Am | F | C | G"
+
+
+def test_chords_of_a_recording_are_the_same_task(song: AudioInput) -> None:
+    assert resolve(prompt="jazz", audio_chords=song).task == "chords"
+
+
+@pytest.mark.parametrize("name", ["text_chords", "time_signature"])
+def test_blank_texts_are_none(name: str) -> None:
+    request = resolve(prompt="jazz", **{name: " \n"})
+    assert getattr(request, name) is None and request.task == "text"
+
+
+def test_chords_go_with_a_continuation_and_a_loop(song: AudioInput) -> None:
+    for inputs in ({"continuation": True, "input_audio": song}, {"task": "loop"}):
+        request = resolve(text_chords="C", bpm=120, **inputs)
+        assert request.model_version == "stereo-melody"
+
+
+@pytest.mark.parametrize("task", ["text", "melody", "remix", "encode-decode"])
+def test_other_tasks_take_no_chords(task: str, song: AudioInput) -> None:
+    inputs: dict[str, Any] = {} if task == "text" else {"input_audio": song}
+    assert problems(task=task, prompt="jazz", text_chords="C", bpm=120, **inputs) == [
+        f"text_chords is for the tasks 'chords', 'continuation', 'loop', and task is '{task}': leave it out."
+    ]
+
+
+def test_chords_come_from_one_source(song: AudioInput) -> None:
+    assert problems(text_chords="C", bpm=120, audio_chords=song) == [
+        "text_chords and audio_chords each say which chords to play: leave one of them out."
+    ]
+
+
+def test_the_task_needs_chords() -> None:
+    assert problems(task="chords", prompt="jazz") == ["Task 'chords' needs text_chords or audio_chords."]
+
+
+def test_an_unreadable_chord_is_named_with_its_bar() -> None:
+    [sentence] = problems(text_chords="Am F H", bpm=120)
+    assert sentence.startswith("text_chords: bar 3 has 'H', which is no chord known here: ")
+
+
+def test_bars_need_a_tempo(song: AudioInput) -> None:
+    expected = "text_chords need bpm, from 40 to 300, or a prompt that names a tempo, such as '120 bpm'."
+    assert problems(text_chords="C", prompt="jazz") == [expected]
+    assert problems(text_chords="C", continuation=True, input_audio=song) == [expected]
+    assert resolve(text_chords="C", prompt="jazz, 90 bpm").bpm == 90
+    assert resolve(text_chords="C", prompt="jazz, 90-100 bpm").bpm == 95
+    assert problems(text_chords="C", prompt="jazz, 90 or 120 bpm") == [
+        "The prompt says 90 bpm and 120 bpm, and a progression has one tempo: say which with bpm."
+    ]
+
+
+def test_a_text_model_takes_no_chords() -> None:
+    able = ", ".join(name for name, checkpoint in CHECKPOINTS.items() if checkpoint.takes_melody)
+    [sentence] = problems(text_chords="C", bpm=120, model_version="small")
+    assert sentence == f"Model 'small' takes no chords: use one of {able}."
+
+
+def test_text_of_chords_is_unicode() -> None:
+    assert "half characters" in problems(text_chords="C\ud800", bpm=120)[0]
