@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from musicgen_service.analysis import tempo_map
 from musicgen_service.analysis.beats import BeatGrid
@@ -24,26 +24,39 @@ _Event = tuple[int, int, "mido.Message | mido.MetaMessage"]
 """Tick, order among events of the same tick, and message."""
 
 
-def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription, asked: Sequence[ChordSegment] = ()) -> bytes:
-    """Build a MIDI file of format 1.
+class Marker(NamedTuple):
+    """A name for what begins at a time in seconds."""
 
-    Its first track has tempi, time signatures, the key if it is clear, and a marker for each chord; the others have the
-    chords, with their names as texts, the melody and the bass. Notes are where they were heard, not quantised. Without
-    beats the tempo is 120 bpm.
+    start: float
+    text: str
+
+
+def encode(
+    grid: BeatGrid,
+    harmony: Harmony,
+    voices: Transcription,
+    asked: Sequence[ChordSegment] = (),
+    sections: Sequence[Marker] = (),
+) -> bytes:
+    """Build a MIDI file of format 1, whose texts are UTF-8.
+
+    Its first track has tempi, time signatures, the key if it is clear, and a marker for each section and each chord;
+    the others have the chords, with their names as texts, the melody and the bass. Notes are where they were heard, not
+    quantised. Without beats the tempo is 120 bpm.
 
     Parameters
     ----------
     asked : the chords that were asked for; they have the markers, and a track of their own after the others
+    sections : where the sections start that were asked for
     """
     # Imported here: few requests write MIDI.
     import mido
 
     times = tempo_map.of_grid(grid)
-    file = mido.MidiFile(type=1, ticks_per_beat=tempo_map.TICKS)
+    file = mido.MidiFile(type=1, ticks_per_beat=tempo_map.TICKS, charset="utf-8")
     end = times.tick(harmony.chords[-1].end) if harmony.chords else 0
-    file.tracks.append(
-        _track("Tempo, metre and chord names", list(_conductor(times, harmony, asked or harmony.chords)), end)
-    )
+    markers = [*sections, *(Marker(chord.start, symbol(chord.label)) for chord in asked or harmony.chords)]
+    file.tracks.append(_track("Tempo, metre and chord names", list(_conductor(times, harmony, markers)), end))
     parts = [
         ("Chords", _PIANO, list(_chord_notes(harmony.chords)), harmony.chords),
         ("Melody", _PIANO, voices.melody, ()),
@@ -61,7 +74,7 @@ def encode(grid: BeatGrid, harmony: Harmony, voices: Transcription, asked: Seque
     return content.getvalue()
 
 
-def _conductor(times: TempoMap, harmony: Harmony, marked: Sequence[ChordSegment]) -> Iterator[_Event]:
+def _conductor(times: TempoMap, harmony: Harmony, markers: Sequence[Marker]) -> Iterator[_Event]:
     import mido
 
     click = _CLOCKS * times.beat // tempo_map.TICKS
@@ -75,8 +88,8 @@ def _conductor(times: TempoMap, harmony: Harmony, marked: Sequence[ChordSegment]
         yield tick, 0, mido.MetaMessage("set_tempo", tempo=length)
     if harmony.clear_key is not None:
         yield 0, 0, mido.MetaMessage("key_signature", key=key_symbol(harmony.clear_key))
-    for chord in marked:
-        yield times.tick(chord.start), 1, mido.MetaMessage("marker", text=symbol(chord.label))
+    for marker in markers:
+        yield times.tick(marker.start), 1, mido.MetaMessage("marker", text=marker.text)
 
 
 def _chord_notes(chords: Sequence[ChordSegment]) -> Iterator[Note]:

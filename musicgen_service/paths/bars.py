@@ -8,6 +8,7 @@ import numpy as np
 
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment, Harmony
+from musicgen_service.analysis.midi import Marker
 from musicgen_service.analysis.transcription import Note, Transcription
 from musicgen_service.paths.grid import MIN_CONFIDENCE
 
@@ -31,6 +32,16 @@ def within(grid: BeatGrid, start: float, end: float) -> BeatGrid:
     """The beats of a part of a clip."""
     beats, downbeats = (times[(times >= start) & (times < end)] - start for times in (grid.beats, grid.downbeats))
     return replace(grid, beats=beats, downbeats=downbeats)
+
+
+def sections_within(sections: Sequence[Marker], start: float, end: float) -> list[Marker]:
+    """The sections of a part of a clip; one that has begun before begins with it."""
+    ends = [*(following.start for following in sections[1:]), end][: len(sections)]
+    return [
+        Marker(max(0.0, section.start - start), section.text)
+        for section, stop in zip(sections, ends, strict=True)
+        if section.start < end and stop > start
+    ]
 
 
 def repeated(

@@ -9,7 +9,7 @@ from musicgen_service.analysis import midi
 from musicgen_service.audio import fading, mixing, resampling
 from musicgen_service.audio.reading import Audio
 from musicgen_service.notes import note
-from musicgen_service.paths import bars, progressions
+from musicgen_service.paths import bars, progressions, sections
 from musicgen_service.paths.job import Clip, Job
 
 _ROUND = 1.0
@@ -23,6 +23,7 @@ _EDGE = 0.003
 def finished(job: Job, clip: Clip) -> Iterator[Clip]:
     """Yield the clip as it is delivered, and then each of its stems."""
     request = job.request
+    clip = replace(clip, sections=sections.markers(job))
     if request.trim_to_bars and not clip.music.beats:
         clip = _trimmed(job, clip)
     separated = request.return_stems and not clip.stems
@@ -65,7 +66,8 @@ def _trimmed(job: Job, clip: Clip) -> Clip:
 
     stems = {name: cut(samples) for name, samples in clip.stems.items()}
     chords = progressions.repeated(clip.chords, clip.samples.shape[1] / rate)(span[0], span[1] - span[0])
-    return replace(clip, samples=cut(clip.samples), stems=stems, grid=bars.within(grid, *span), chords=chords)
+    clip = replace(clip, samples=cut(clip.samples), stems=stems, chords=chords)
+    return replace(clip, grid=bars.within(grid, *span), sections=bars.sections_within(clip.sections, *span))
 
 
 def _separated(job: Job, clip: Clip) -> dict[str, np.ndarray]:
@@ -100,7 +102,7 @@ def _described(job: Job, clip: Clip) -> Clip:
     seconds = clip.samples.shape[1] / rate
     what = grid, harmony, job.analysis.transcribe(clip.samples, rate)
     chords = progressions.repeated(clip.chords, seconds)(0.0, repeat * seconds)
-    return replace(clip, midi=midi.encode(*bars.repeated(*what, repeat, seconds), chords))
+    return replace(clip, midi=midi.encode(*bars.repeated(*what, repeat, seconds), chords, clip.sections))
 
 
 def _delivered(job: Job, clip: Clip, samples: np.ndarray, rate: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.analysis.chords import ChordSegment, Harmony
+from musicgen_service.analysis.midi import Marker
 from musicgen_service.analysis.transcription import Transcription
 from musicgen_service.audio import loudness
 from musicgen_service.audio.music import Music
@@ -33,6 +34,7 @@ class Clip:
     stems : what it is made of, by name: arrays of its shape
     grid : its beats, where they are known and need not be tracked
     chords : the chords asked for, from its beginning to its end, where there are any
+    sections : where the sections asked for start, where there are any
     music : what is known of its tempo and key, and of the bars of a loop
     midi : a MIDI file of what is heard in it, where the request asks for one
     rate : samples per second, where this is not the model's rate
@@ -45,6 +47,7 @@ class Clip:
     stems: Mapping[str, np.ndarray] = field(default_factory=dict)
     grid: BeatGrid | None = None
     chords: Sequence[ChordSegment] = ()
+    sections: Sequence[Marker] = ()
     midi: bytes | None = None
     music: Music = field(default_factory=Music)
     rate: int | None = None

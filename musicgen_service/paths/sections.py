@@ -1,5 +1,6 @@
 """Sections: each has words of its own, and the music flows from one to the next."""
 
+from musicgen_service.analysis.midi import Marker
 from musicgen_service.paths.job import Job
 from musicgen_service.paths.windows import Wording
 
@@ -17,3 +18,9 @@ def wordings(job: Job, first: int = 0) -> tuple[Wording, ...]:
         Wording(first + round(section.start * rate), *job.request.described(section))
         for section in job.request.parts
     )
+
+
+def markers(job: Job) -> tuple[Marker, ...]:
+    """Return where the request's sections start in a clip; none without sections."""
+    known = job.required_audio().seconds if job.request.spec.keeps_audio else 0.0
+    return tuple(Marker(known + section.start, section.name) for section in job.request.parts)

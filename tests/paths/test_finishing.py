@@ -1,6 +1,7 @@
 """What is done to clips at last: exact lengths at every rate, whole bars, repetitions, fades, and stems that add up."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import mido
@@ -92,13 +93,40 @@ def test_a_loop_is_the_same_sound_at_another_rate() -> None:
     assert np.abs(middle - plain.samples).max() < 0.05
 
 
-def test_midi_of_a_repeated_loop_is_repeated(tmp_path: Any) -> None:
+def test_midi_of_a_repeated_loop_is_repeated(tmp_path: Path) -> None:
     [clip] = loops(repeat=4, return_midi=True)
     assert clip.midi is not None
     (tmp_path / "loop.mid").write_bytes(clip.midi)
     file = mido.MidiFile(tmp_path / "loop.mid")
     assert file.length == pytest.approx(4 * 16 * 60 / 124, abs=0.01)
     assert sum(message.type == "note_on" for message in file.tracks[2]) == 4  # one in each
+
+
+SECTIONS = "intro 2 s: piano; strophe 🎹 6 s: drums"
+
+
+def sections_of(clip: Clip, folder: Path) -> list[tuple[float, str]]:
+    """The markers of a clip's MIDI file that are no chords, with their times in seconds."""
+    assert clip.midi is not None
+    (folder / "clip.mid").write_bytes(clip.midi)
+    now, found = 0.0, []
+    for message in mido.MidiFile(folder / "clip.mid", charset="utf-8"):
+        now += message.time
+        if message.type == "marker" and message.text in ("intro", "strophe 🎹"):
+            found.append((round(now, 2), message.text))
+    return found
+
+
+def test_midi_has_a_marker_for_each_section(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"sections": SECTIONS, "return_midi": True}
+    [clip] = made(duration=8, **asked)
+    assert sections_of(clip, tmp_path) == [(0.0, "intro"), (2.0, "strophe 🎹")]
+    # The first one begins where the recording ends.
+    [clip] = made(song=Audio(tone(1.28), RATE), task="continuation", duration=9.28, **asked)
+    assert sections_of(clip, tmp_path) == [(1.28, "intro"), (3.28, "strophe 🎹")]
+    # Cut at the first downbeat.
+    [clip] = made(duration=8, trim_to_bars=True, **asked)
+    assert sections_of(clip, tmp_path) == [(0.0, "intro"), (1.7, "strophe 🎹")]
 
 
 def test_fades_go_from_silence_to_silence() -> None:
