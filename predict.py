@@ -44,6 +44,9 @@ class Predictor(AnySystem):
                 "demo",
             ],
         ),
+        adapter: Optional[str] = Input(
+            description="An adapter of the weights folder, trained on songs of your own: 'mystyle', weaker 'mystyle:0.7', or two 'mystyle+other'.",
+        ),
         task: str = Input(
             description="What to do. 'auto' continues input_audio when continuation is true, follows its melody when it is false, and goes by the prompt alone without input_audio; with chords to play, it plays them.",
             default="auto",

@@ -31,6 +31,7 @@ class Inputs(TypedDict, total=False):
     sections: str | None
     task: str | None
     model_version: str | None
+    adapter: str | None
     input_audio: str | os.PathLike[str] | None
     duration: float | None
     continuation: bool | None

@@ -14,12 +14,13 @@ import torch
 
 from musicgen_service import health, naming, paths, text_checks, threads
 from musicgen_service.audio.reading import Audio, AudioInput
-from musicgen_service.audio.recipe import MUSIC, SECTION_TIMES, SEPARATOR, digest_name
+from musicgen_service.audio.recipe import ADAPTERS, MUSIC, SECTION_TIMES, SEPARATOR, digest_name
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.engine.interface import Load
 from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.listener import Listener
 from musicgen_service.models import separators
+from musicgen_service.models.adapters import AdapterStore
 from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache
 from musicgen_service.models.catalogue import best, fetch_hint
@@ -60,6 +61,7 @@ class MusicGenService:
         threads.limit()  # read before any thread sets its own number
         self._models = ModelCache(self.store, self.device, default_budget(self.device))
         self._analysis = AnalysisModels(self.store, self.device, self._models)
+        self.adapters = AdapterStore.of(self.store)
         self._outputs = Outputs()
         self._working: list[threading.Thread] = []
         self.audio_seconds = Tally[tuple[str, str]]()
@@ -156,7 +158,7 @@ class MusicGenService:
             yield from paths.stream(job)
 
     def _request(self, inputs: Mapping[str, Any]) -> GenerationRequest:
-        request = GenerationRequest.from_inputs(inputs, self.store.present())
+        request = GenerationRequest.from_inputs(inputs, self.store.present(), self.adapters.bases())
         if request.audio_seconds > self.max_audio_seconds:
             raise RequestError(
                 [
@@ -212,7 +214,7 @@ class MusicGenService:
     @property
     def loads(self) -> dict[str, Load]:
         """How busy each loaded checkpoint is."""
-        loads = {model.name: model.generator.load for model in self._models.checkpoints()}
+        loads = {model.label: model.generator.load for model in self._models.checkpoints()}
         return {name: load for name, load in loads.items() if load is not None}
 
     def _require_separator(self, request: GenerationRequest) -> None:
@@ -228,12 +230,14 @@ class MusicGenService:
         with self._job(request, progress.report, listener) as job:
             for clip in paths.generate(job):
                 recipe = _recipe(request, clip)
+                if job.model.adapters:
+                    recipe[ADAPTERS] = dict(job.model.adapters)
                 if request.needs_separator:
                     recipe[SEPARATOR] = self._analysis.separator
-                rate = clip.rate or job.model.sample_rate
+                samples, rate = clip.samples, clip.rate or job.model.sample_rate
                 if not clip.part:
-                    self.audio_seconds.add((request.task, job.model.name), clip.samples.shape[1] / rate)
-                yield FinishedClip(clip.samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
+                    self.audio_seconds.add((request.task, job.model.name), samples.shape[1] / rate)
+                yield FinishedClip(samples, rate, clip.seed, recipe, clip.number, clip.part, clip.midi)
 
     @contextmanager
     def _job(
@@ -252,11 +256,12 @@ class MusicGenService:
 
     @contextmanager
     def _model_and_decoder(self, request: GenerationRequest) -> Iterator[tuple[MusicGenModel, Decode]]:
+        applied = self.adapters.apply(request.adapters, request.model_version)
         if request.multi_band_diffusion:
-            with self._models.lease_with_diffusion(request.model_version) as (model, diffusion):
+            with self._models.lease_with_diffusion(request.model_version, applied) as (model, diffusion):
                 yield model, diffusion.decode
         else:
-            with self._models.lease(request.model_version) as model:
+            with self._models.lease(request.model_version, applied) as model:
                 yield model, lambda tokens, _seed: model.decode(tokens)
 
 
@@ -268,12 +273,8 @@ def _audio(request: GenerationRequest) -> Audio | None:
         return request.input_audio.unchanged
     audio = request.input_audio.slice(request.continuation_start, request.continuation_end)
     if not audio.samples.shape[1]:
-        raise RequestError(
-            [
-                f"The part of input_audio from {request.continuation_start:.7g} s to "
-                f"{request.continuation_end:.7g} s is shorter than a sample: raise continuation_end."
-            ]
-        )
+        part = f"from {request.continuation_start:.7g} s to {request.continuation_end:.7g} s"
+        raise RequestError([f"The part of input_audio {part} is shorter than a sample: raise continuation_end."])
     if audio.is_silent and request.spec.needs_melody:
         raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
     return audio

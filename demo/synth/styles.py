@@ -33,6 +33,22 @@ class Style:
     swing: float = 0.0
 
 
+@dataclass(frozen=True)
+class Trait:
+    """What songs have in place of what their styles have; None for what it leaves as it is.
+
+    Attributes
+    ----------
+    pattern : a drum bar in 4/4
+    progression : scale degrees of the chords, one a bar
+    bass : beats of a bar on which the bass plays
+    """
+
+    pattern: Pattern | None = None
+    progression: tuple[int, ...] | None = None
+    bass: tuple[float, ...] | None = None
+
+
 STYLES = {
     "rock": Style(
         (100, 160),

@@ -1,13 +1,13 @@
 """The synthesiser: makes a labelled song from a seed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from demo.synth import captions
 from demo.synth.drums import add_hit
 from demo.synth.song import Audio, Chord, Note, Song
-from demo.synth.styles import NOTE_NAMES, PROGRESSIONS, RHYTHMS, SCALES, STYLES, WALTZ_PATTERNS, Pattern, Style
+from demo.synth.styles import NOTE_NAMES, PROGRESSIONS, RHYTHMS, SCALES, STYLES, WALTZ_PATTERNS, Pattern, Style, Trait
 from demo.synth.timbres import MAX_NOTE_SECONDS, SAMPLE_RATE, add_note
 
 STEMS = ("drums", "bass", "chords", "lead")
@@ -45,6 +45,11 @@ class _Score:
         progression = self.progressions[bar // PHRASE_BARS % 2]
         return progression[int((bar + beat / self.beats_per_bar) / self.bars_per_chord) % len(progression)]
 
+    def with_trait(self, trait: Trait) -> "_Score":
+        progressions = (trait.progression,) * 2 if trait.progression else self.progressions
+        style = replace(self.style, bass=trait.bass or self.style.bass)
+        return replace(self, pattern=trait.pattern or self.pattern, progressions=progressions, style=style)
+
     @property
     def changes(self) -> tuple[float, ...]:
         """Beats of a bar on which its chords begin."""
@@ -78,6 +83,7 @@ class Synthesiser:
         lead: str | bool | None = None,
         beats_per_bar: int | None = None,
         bars_per_chord: float = 1.0,
+        trait: Trait | None = None,
     ) -> Song:
         """One song. What is not given follows from the seed.
 
@@ -94,9 +100,11 @@ class Synthesiser:
         lead : a timbre, or True or False for any or no lead
         beats_per_bar : 4 or 3
         bars_per_chord : a whole number, or 1/2
+        trait : what the song has in place of what its style has
         """
         random = np.random.default_rng(seed)
         score, names = _compose(random, bpm, key, mode, style, drums, lead, beats_per_bar, bars_per_chord)
+        score = score.with_trait(trait) if trait else score
         samples = round(seconds * SAMPLE_RATE)
         stems = {name: np.zeros(samples, np.float32) for name in STEMS}
         beat = 60 / score.bpm

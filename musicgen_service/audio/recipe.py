@@ -20,11 +20,13 @@ _MARK = "musicgen_service"
 _DIGEST = "_sha256"
 SEPARATOR = "separator"
 """What took the recording apart: to know, as another one gives other stems; it is no input."""
+ADAPTERS = "adapters_sha256"
+"""The SHA-256 of each adapter by its name: to know; it is no input."""
 SECTION_TIMES = "section_times"
 """Name, start and end of each section, in seconds: to know, as they follow from the inputs."""
 MUSIC = "music"
 """Tempo and key of the clip, and the bars of a loop, as far as they are known: see `Music`."""
-_KNOWLEDGE = (_MARK, SEPARATOR, SECTION_TIMES, MUSIC)
+_KNOWLEDGE = (_MARK, SEPARATOR, SECTION_TIMES, MUSIC, ADAPTERS)
 """What is no input, beside the digests of files."""
 _TITLE_LENGTH = 100
 

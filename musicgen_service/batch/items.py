@@ -50,11 +50,18 @@ class Preparation:
     ----------
     predictor : whose inputs they are
     present : the checkpoints that can be used; None where only the server knows them
+    adapters : the adapters, each with its base; None where only the server knows them
     """
 
-    def __init__(self, predictor: ServiceRunner, present: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        predictor: ServiceRunner,
+        present: Sequence[str] | None,
+        adapters: Mapping[str, str] | None = None,
+    ) -> None:
         self._predictor = predictor
         self._present = present
+        self._adapters = adapters
         self._audio = AudioInputs()
 
     def items(self, entries: Iterable[Entry], settings: Mapping[str, Any]) -> tuple[list[Item], list[str]]:
@@ -98,7 +105,8 @@ class Preparation:
             inputs["seed"] = seeds.derive(0, entry.text, occurrence)
         with quiet():
             values = self._audio.stand_ins(inputs, self._predictor.fields)
-            request = self._predictor.resolve(values, list(CHECKPOINTS) if self._present is None else self._present)
+            present = list(CHECKPOINTS) if self._present is None else self._present
+            request = self._predictor.resolve(values, present, self._adapters)
         model = request.model_version
         if self._present is None and inputs.get("model_version", "auto") == "auto" and "auto" in self._choices:
             model = "auto"

@@ -85,14 +85,16 @@ def _items(options: argparse.Namespace, path: Path) -> "list[Item]":
     """The requests of the list; reports what is wrong with it."""
     from musicgen_service.batch import lists
     from musicgen_service.batch.items import Preparation
+    from musicgen_service.models.adapters import AdapterStore
     from musicgen_service.models.store import WeightStore
 
     if path.suffix.lower() not in lists.FORMATS:
         raise UsageError(f"The name of a list must end in {', '.join(lists.FORMATS)}, unlike '{path.name}'.")
     settings = inputs.parse(options.set or [], options.fields)
     entries, problems = lists.read(path, options.fields)
-    present = None if options.server else WeightStore.from_environment().present()
-    items, more = Preparation(predictors.load(options.system), present).items(entries, settings)
+    store = None if options.server else WeightStore.from_environment()
+    known = (None, None) if store is None else (store.present(), AdapterStore.of(store).bases())
+    items, more = Preparation(predictors.load(options.system), *known).items(entries, settings)
     _refuse(path, [*problems, *more])
     if not items:
         raise UsageError(f"There is no request in {path}.")

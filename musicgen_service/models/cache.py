@@ -3,14 +3,16 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
 from musicgen_service.models import loading
+from musicgen_service.models.adapters import AppliedAdapter
+from musicgen_service.models.cache_entries import Entry, Wanted
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
 from musicgen_service.models.memory import GB, MemoryBudget, ModelSlotMemory, release_memory
@@ -23,29 +25,6 @@ _RETRY_INTERVAL = 0.1
 """Seconds between two attempts to load a model for which the models in use leave no room."""
 
 _T = TypeVar("_T")
-
-
-@dataclass
-class _Entry:
-    """A cache entry.
-
-    Attributes
-    ----------
-    value : the loaded model
-    size : its size in bytes
-    depends_on : name of the model that `value` refers to, and therefore keeps in memory
-    users : threads that use it
-    """
-
-    value: Any
-    size: int
-    depends_on: str | None = None
-    users: list[threading.Thread] = field(default_factory=list)
-
-    @property
-    def is_in_use(self) -> bool:
-        """Whether a thread uses it; one that was cancelled may have ended without saying so."""
-        return any(user.is_alive() for user in self.users)
 
 
 class ModelTooLarge(WeightsError):
@@ -72,7 +51,7 @@ class ModelCache:
         self._store = store
         self._device = device
         self._budget = MemoryBudget(budget)
-        self._loaded: OrderedDict[str, _Entry] = OrderedDict()
+        self._loaded: OrderedDict[str, Entry] = OrderedDict()
         self._lock = CancellableLock()
         """Held to change what is loaded; never while loading."""
         self._loading, self._loading_part = CancellableLock(), CancellableLock()
@@ -94,26 +73,33 @@ class ModelCache:
         return [value for value in values if isinstance(value, MusicGenModel)]
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[MusicGenModel]:
+    def lease(self, name: str, adapters: Sequence[AppliedAdapter] = ()) -> Iterator[MusicGenModel]:
         """Yield a checkpoint, loaded if necessary, which stays in memory for the block.
 
         Where models in use leave no room, it waits for them, and those that come later wait behind it.
+
+        Parameters
+        ----------
+        adapters : of this checkpoint, which are added to a copy of its weights
 
         Raises
         ------
         ModelTooLarge
             When it would not fit even alone.
         WeightsError
-            When it has to be loaded and its weights are missing or damaged.
+            When it has to be loaded and its weights, or an adapter, are missing or damaged.
         """
-        with self._leased(name) as [model]:
-            yield model
+        with self._leased(*self._wanted(name, adapters)) as models:
+            yield models[-1]
 
     @contextmanager
-    def lease_with_diffusion(self, name: str) -> Iterator[tuple[MusicGenModel, Diffusion]]:
+    def lease_with_diffusion(
+        self, name: str, adapters: Sequence[AppliedAdapter] = ()
+    ) -> Iterator[tuple[MusicGenModel, Diffusion]]:
         """Yield a checkpoint and MultiBand Diffusion for it; waits and raises as `lease` does."""
-        with self._leased(name, f"{DIFFUSION} for {name}") as [model, diffusion]:
-            yield model, diffusion
+        wanted = self._wanted(name, adapters)
+        with self._leased(*wanted, Wanted(f"{DIFFUSION} for {name}", self._load_diffusion)) as models:
+            yield models[-2], models[-1]
 
     @contextmanager
     def lease_part(self, name: str, size: int, load: Callable[[], _T]) -> Iterator[_T]:
@@ -146,15 +132,15 @@ class ModelCache:
             pass
 
     @contextmanager
-    def _leased(self, *names: str) -> Iterator[list[Any]]:
+    def _leased(self, *wanted: Wanted) -> Iterator[list[Any]]:
         user = threading.current_thread()
-        entries = None if self._is_full else self._use_all(names, user, may_load=False)
+        entries = None if self._is_full else self._use_all(wanted, user, may_load=False)
         if entries is None:
             with self._loading:
                 try:
-                    while (entries := self._use_all(names, user, may_load=True)) is None:
+                    while (entries := self._use_all(wanted, user, may_load=True)) is None:
                         self._is_full = True
-                        self._require_others(names[0], user)
+                        self._require_others(wanted[0].name, user)
                         time.sleep(_RETRY_INTERVAL)
                 finally:
                     self._is_full = False
@@ -164,14 +150,14 @@ class ModelCache:
             for entry in entries:
                 entry.users.remove(user)
 
-    def _use_all(self, names: tuple[str, ...], user: threading.Thread, *, may_load: bool) -> list[_Entry] | None:
+    def _use_all(self, wanted: Sequence[Wanted], user: threading.Thread, *, may_load: bool) -> list[Entry] | None:
         """Use a checkpoint and what depends on it; None when not all of them are loaded, or can be at the moment."""
-        entries: list[_Entry] = []
+        entries: list[Entry] = []
         try:
-            for name in names:
-                entry = self._use_loaded(name, user)
+            for one in wanted:
+                entry = self._use_loaded(one.name, user)
                 if entry is None and may_load:
-                    entry = self._load(name, entries[0].value if entries else None, user)
+                    entry = one.load(entries[0].value if entries else None, user)
                 if entry is None:
                     raise _NoRoom
                 entries.append(entry)
@@ -183,7 +169,7 @@ class ModelCache:
             raise
         return entries
 
-    def _use_loaded(self, name: str, user: threading.Thread) -> _Entry | None:
+    def _use_loaded(self, name: str, user: threading.Thread) -> Entry | None:
         """Mark an entry as in use, and as the most recently used; None when it is not loaded."""
         with self._lock:
             entry = self._loaded.get(name)
@@ -192,14 +178,37 @@ class ModelCache:
                 entry.users.append(user)
             return entry
 
-    def _load(self, name: str, checkpoint: MusicGenModel | None, user: threading.Thread) -> _Entry:
-        if checkpoint is None:
-            files = self._store.checkpoint(name)
-            needed = loading.memory_needed(files, self._device)
-            self._require_fit(name, needed)
-            self._make_room(name, needed)
-            slots = ModelSlotMemory(self._budget, name)
-            return self._add(name, needed, lambda: loading.load_model(files, self._device, slots), user)
+    def _wanted(self, name: str, adapters: Sequence[AppliedAdapter]) -> list[Wanted]:
+        """The checkpoint and, with adapters, the copy of it that has them."""
+        wanted = [Wanted(name, lambda _, user: self._load(name, user))]
+        if adapters:
+            label = " + ".join([name, *(applied.label for applied in adapters)])
+            wanted.append(Wanted(label, partial(self._load_adapted, adapters, label)))
+        return wanted
+
+    def _load(self, name: str, user: threading.Thread) -> Entry:
+        files = self._store.checkpoint(name)
+        needed = loading.memory_needed(files, self._device)
+        self._require_fit(name, needed)
+        self._make_room(name, needed)
+        slots = ModelSlotMemory(self._budget, name)
+        return self._add(name, needed, lambda: loading.load_model(files, self._device, slots), user)
+
+    def _load_adapted(
+        self, adapters: Sequence[AppliedAdapter], label: str, base: MusicGenModel | None, user: threading.Thread
+    ) -> Entry:
+        assert base is not None
+        files = self._store.checkpoint(base.name)
+        needed = loading.language_model_memory(files, self._device)
+        self._require_fit(label, needed + self._loaded[base.name].size)
+        self._make_room(label, needed)
+        slots = ModelSlotMemory(self._budget, label)
+        load = partial(loading.load_adapted, base, files, adapters, label, slots)
+        return self._add(label, needed, load, user, depends_on=base.name)
+
+    def _load_diffusion(self, checkpoint: MusicGenModel | None, user: threading.Thread) -> Entry:
+        assert checkpoint is not None
+        name = f"{DIFFUSION} for {checkpoint.name}"
         folder = self._store.component(DIFFUSION)
         needed = sum(file.stat().st_size for file in folder.iterdir())
         self._require_fit(name, needed + self._loaded[checkpoint.name].size)
@@ -231,11 +240,11 @@ class ModelCache:
 
     def _add(
         self, name: str, size: int, load: Callable[[], Any], user: threading.Thread, depends_on: str | None = None
-    ) -> _Entry:
+    ) -> Entry:
         """Load an entry, in use by a thread."""
         self._budget.take(name, size)
         try:
-            entry = _Entry(load(), size, depends_on, [user])
+            entry = Entry(load(), size, depends_on, [user])
         except BaseException:
             self._budget.release(name)
             raise

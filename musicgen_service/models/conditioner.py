@@ -68,6 +68,13 @@ class Conditioner:
         with self._lock:
             return self._tensors(condition)
 
+    @torch.no_grad()
+    def chroma_of(self, melody: torch.Tensor) -> torch.Tensor:
+        """Compute the chroma float [classes, frames] of a melody [1, samples], for a model that takes melodies."""
+        assert self._melody is not None
+        chroma: torch.Tensor = self._melody.chroma(melody[0].to(self._device))
+        return chroma.T
+
     def _tensors(self, condition: Condition) -> ConditionTensors:
         description, lengths = self._descriptions(condition.text, condition.negative_text)
         melody = None if self._melody is None else self._melody.rows(condition)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.engine.slot_memory import SlotMemory
-from musicgen_service.models import checkpoint_config, encodec_formats, state, t5_encoder
+from musicgen_service.models import adapters, checkpoint_config, encodec_formats, lora, state, t5_encoder
+from musicgen_service.models.adapters import AppliedAdapter
 from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, HTDEMUCS, fetch_hint
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.conditioner import PREFIX, Conditioner
 from musicgen_service.models.encodec import Encodec, StereoEncodec
+from musicgen_service.models.lora import Adapt, Lora
+from musicgen_service.models.lora_options import LoraError
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import CheckpointFiles, WeightsError
+from musicgen_service.models.t5_encoder import T5Encoder
 from musicgen_service.models.tokenizer import TextTokenizer
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
@@ -52,22 +57,53 @@ def load_model(files: CheckpointFiles, device: torch.device, slots: SlotMemory |
         text_folder = files.part(config.text_encoder)
         tokenizer = TextTokenizer(text_folder)
         codec = _load_codec(files, config, device)
-        generator: TokenGenerator
-        if settings.load().engine == "reference" or not checkpoint_config.is_supported(options):
-            generator = _load_reference(package, text_folder, device)
-        else:
-            text_encoder = t5_encoder.load(text_folder, device)
-            conditioner = Conditioner(config, tokenizer, text_encoder, package["best_state"], device)
-            positions = _positions(config, codec.frame_rate)
-            generator = _load_engine(config, package["best_state"], conditioner, numerics, positions, slots)
+        has_own = settings.load().engine == "reference" or not checkpoint_config.is_supported(options)
+        text_encoder = None if has_own else t5_encoder.load(text_folder, device)
+        parts = _Parts(text_folder, package, config, tokenizer, text_encoder, codec.frame_rate, numerics)
         return MusicGenModel(
             name=files.name,
+            label=files.name,
+            adapters={},
             config=config,
             tokenizer=tokenizer,
+            text_encoder=text_encoder,
             codec=codec,
-            generator=generator,
+            generator=_load_generator(parts, lora.unchanged, slots),
             device=device,
         )
+
+
+def load_adapted(
+    base: MusicGenModel,
+    files: CheckpointFiles,
+    applied: Sequence[AppliedAdapter],
+    label: str,
+    slots: SlotMemory | None = None,
+) -> MusicGenModel:
+    """Load a copy of a checkpoint's language model with adapters, which shares all else with the loaded checkpoint.
+
+    Parameters
+    ----------
+    base : the loaded checkpoint
+    files : its files
+    applied : the adapters
+    label : of the new model
+    slots : see `load_model`
+
+    Raises
+    ------
+    WeightsError
+        When an adapter is damaged or does not fit; otherwise as `load_model`.
+    """
+    numerics = Numerics(precision.choose(base.device), base.device)
+    with _wrap_load_errors(files.name):
+        package = state.read_package(files.language_model)
+        shapes = {name: tensor.shape for name, tensor in package["best_state"].items()}
+        adapt = lora.adapt_with([(_load_lora(use, shapes), use.strength) for use in applied])
+        folder = files.part(base.config.text_encoder)
+        parts = _Parts(folder, package, base.config, base.tokenizer, base.text_encoder, base.frame_rate, numerics)
+        used = {adapter.name: adapter.sha256 for adapter, _ in applied}
+        return replace(base, label=label, adapters=used, generator=_load_generator(parts, adapt, slots))
 
 
 def load_diffusion(model: MusicGenModel, folder: Path) -> Any:
@@ -102,11 +138,16 @@ def load_beat_tracker(folder: Path, device: torch.device) -> Any:
 
 def memory_needed(files: CheckpointFiles, device: torch.device) -> int:
     """Estimate the bytes that a checkpoint takes in memory from the sizes of its files."""
+    parts = [file for folder in files.shared_parts.values() for file in folder.glob("*model.*")]
+    shared = sum(file.stat().st_size for file in parts)
+    return language_model_memory(files, device) + files.codec.stat().st_size + shared
+
+
+def language_model_memory(files: CheckpointFiles, device: torch.device) -> int:
+    """Estimate the bytes that the language model of a checkpoint takes in memory."""
     # Released weights are stored in half precision and used in full precision on a CPU.
     widening = 2 if device.type == "cpu" else 1
-    size = files.language_model.stat().st_size * widening + files.codec.stat().st_size
-    parts = [file for folder in files.shared_parts.values() for file in folder.glob("*model.*")]
-    return size + sum(file.stat().st_size for file in parts)
+    return files.language_model.stat().st_size * widening
 
 
 def _positions(config: LanguageModelConfig, frame_rate: int) -> int:
@@ -116,27 +157,62 @@ def _positions(config: LanguageModelConfig, frame_rate: int) -> int:
     return melody + text + int(config.window * frame_rate)
 
 
-def _load_engine(
-    config: LanguageModelConfig,
-    stored: Mapping[str, torch.Tensor],
-    conditioner: Conditioner,
-    numerics: Numerics,
-    positions: int,
-    slots: SlotMemory | None,
-) -> Engine:
-    decoder = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIX)}
+@dataclass(frozen=True)
+class _Parts:
+    """What a generator is made of.
+
+    Attributes
+    ----------
+    text_folder : of the text encoder
+    package : contents of `state_dict.bin`
+    text_encoder : None where audiocraft's loop is used, which loads its own
+    frame_rate : of the codec, per second
+    """
+
+    text_folder: Path
+    package: Mapping[str, Any]
+    config: LanguageModelConfig
+    tokenizer: TextTokenizer
+    text_encoder: T5Encoder | None
+    frame_rate: int
+    numerics: Numerics
+
+
+def _load_lora(use: AppliedAdapter, shapes: Mapping[str, torch.Size]) -> Lora:
+    try:
+        loaded = Lora(use.adapter.folder)
+        loaded.check(shapes)
+    except LoraError as error:
+        raise adapters.damaged(use.adapter.name, str(error)) from None
+    return loaded
+
+
+def _load_generator(parts: _Parts, adapt: Adapt, slots: SlotMemory | None) -> TokenGenerator:
+    """Load the engine, or audiocraft's loop; `adapt` is applied to every tensor."""
+    if parts.text_encoder is None:
+        return _load_reference(parts, adapt)
+    config, numerics = parts.config, parts.numerics
+    stored: Mapping[str, torch.Tensor] = parts.package["best_state"]
+    conditioning = {name: adapt(name, tensor) for name, tensor in stored.items() if name.startswith(PREFIX)}
+    conditioner = Conditioner(config, parts.tokenizer, parts.text_encoder, conditioning, numerics.device)
+    decoder = {name: tensor for name, tensor in stored.items() if name not in conditioning}
     take = state.TensorTaker(decoder, numerics.device)
-    packed = weights.build(config.decoder, take, numerics.pack_weight, numerics.dtype)
+
+    def take_adapted(name: str, *shape: int) -> torch.Tensor:
+        return adapt(name, take(name, *shape))
+
+    packed = weights.build(config.decoder, take_adapted, numerics.pack_weight, numerics.dtype)
     take.close()
+    positions = _positions(config, parts.frame_rate)
     return Engine(packed, config.delays, conditioner.tensors, numerics, positions, slots)
 
 
-def _load_reference(package: Mapping[str, Any], text_encoder: Path, device: torch.device) -> ReferenceLoop:
+def _load_reference(parts: _Parts, adapt: Adapt) -> ReferenceLoop:
     """Load audiocraft's own loop, for `MUSICGEN_ENGINE=reference` or a network that the engine does not support."""
-    adapter = _import_audiocraft("The reference engine")
+    adapter, device = _import_audiocraft("The reference engine"), parts.numerics.device
     with _SkipInitialisation():
-        lm = adapter.build_reference_lm(package, text_encoder, device)
-    state.fill(lm, package["best_state"])
+        lm = adapter.build_reference_lm(parts.package, parts.text_folder, device)
+    state.fill(lm, {name: adapt(name, tensor) for name, tensor in parts.package["best_state"].items()})
     return ReferenceLoop(lm.float() if device.type == "cpu" else lm, adapter.attributes)
 
 

@@ -1,6 +1,6 @@
 """Interface of music models, as the generation paths use it, independent of the model family."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -22,6 +22,11 @@ class MusicModel(Protocol):
     @property
     def name(self) -> str:
         """In the catalogue."""
+        ...
+
+    @property
+    def adapters(self) -> Mapping[str, str]:
+        """The SHA-256 of each adapter that it has, by name."""
         ...
 
     @property

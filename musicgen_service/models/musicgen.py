@@ -1,6 +1,6 @@
 """A MusicGen checkpoint in memory."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.encodec import Encodec, StereoEncodec
 from musicgen_service.models.music_model import MelodySpan
+from musicgen_service.models.t5_encoder import T5Encoder
 from musicgen_service.models.text_reading import TextReading
 from musicgen_service.models.tokenizer import TextTokenizer
 
@@ -21,15 +22,21 @@ class MusicGenModel:
     Attributes
     ----------
     name : in the catalogue
+    label : its name, or for a copy with adapters the name and theirs; no two loaded models have the same
+    adapters : the SHA-256 of each of its adapters, by name
     config : of its language model
     tokenizer : of descriptions
+    text_encoder : of descriptions; None where the generator has its own
     codec : encodes audio to tokens and decodes tokens to audio
     generator : generates the tokens
     """
 
     name: str
+    label: str
+    adapters: Mapping[str, str]
     config: LanguageModelConfig
     tokenizer: TextTokenizer
+    text_encoder: T5Encoder | None
     codec: Encodec | StereoEncodec
     generator: TokenGenerator
     device: torch.device

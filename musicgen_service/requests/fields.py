@@ -44,6 +44,7 @@ FIELDS = {
     "negative_prompt": Field(str),
     "sections": Field(str),
     "model_version": Field(str, "auto", choices=MODEL_VERSIONS),
+    "adapter": Field(str),
     "task": Field(str, "auto", choices=("auto", *TASKS)),
     "input_audio": Field(Path),
     "duration": Field(float, 8.0, 1, 600),

@@ -6,7 +6,17 @@ from typing import Any
 
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.notes import note
-from musicgen_service.requests import chord_text, descriptions, rules, sections, tempo, time_signature, unused
+from musicgen_service.requests import (
+    adapter_text,
+    chord_text,
+    descriptions,
+    rules,
+    sections,
+    tempo,
+    time_signature,
+    unused,
+)
+from musicgen_service.requests.adapter_text import NamedAdapter
 from musicgen_service.requests.chord_text import Progression
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, check
@@ -26,6 +36,8 @@ class GenerationRequest:
     """Lines that `requests.sections` reads."""
     model_version: str
     """An available checkpoint; never `auto`."""
+    adapter: str | None
+    """In the form of `adapter_text.parse`."""
     task: str
     """A key of `TASKS`; never `auto`."""
     input_audio: AudioInput | None
@@ -62,13 +74,16 @@ class GenerationRequest:
     """1 to 2^32 - 1; drawn at random when the client gave none."""
 
     @classmethod
-    def from_inputs(cls, inputs: Mapping[str, Any], present: Sequence[str]) -> "GenerationRequest":
+    def from_inputs(
+        cls, inputs: Mapping[str, Any], present: Sequence[str], adapters: Mapping[str, str] | None = None
+    ) -> "GenerationRequest":
         """Check a client's inputs and resolve what they leave open.
 
         Parameters
         ----------
         inputs : values by field name; a missing one, or None, takes its default
         present : names of the checkpoints that can be loaded
+        adapters : names of the adapters, each with its base; None where they are not known here
 
         Raises
         ------
@@ -76,7 +91,7 @@ class GenerationRequest:
             Naming every problem at once.
         """
         values, problems = check(FIELDS, inputs)
-        problems += rules.resolve(values, present)
+        problems += rules.resolve(values, present, adapters)
         if problems:
             raise RequestError(problems)
         _note_choices(values)
@@ -88,6 +103,11 @@ class GenerationRequest:
     def spec(self) -> TaskSpec:
         """The requirements of its task."""
         return TASKS[self.task]
+
+    @property
+    def adapters(self) -> list[NamedAdapter]:
+        """The adapters to apply."""
+        return adapter_text.parse(self.adapter) if self.adapter is not None and self.spec.samples_tokens else []
 
     @property
     def not_streamed(self) -> str | None:

@@ -1,13 +1,13 @@
 """Rules between the inputs of a request, each with its error message."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from musicgen_service.audio.encoding import BIT_DEPTHS, MP3_RATES
 from musicgen_service.models import catalogue
 from musicgen_service.models.catalogue import fetch_hint
-from musicgen_service.requests import chord_text, sections, tempo, time_signature
+from musicgen_service.requests import adapter_text, chord_text, sections, tempo, time_signature
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.requests.tasks import TASKS
@@ -18,11 +18,11 @@ REGION_SECONDS = (0.5, 600.0)
 _DURATION_TOLERANCE = 0.01
 """Seconds by which a duration may differ from that of the sections: less than anybody hears."""
 _RANDOM_SEEDS = (None, 0, -1)
-_TEXTS = ("prompt", "negative_prompt", "sections", "text_chords", "time_signature")
+_TEXTS = ("prompt", "negative_prompt", "sections", "adapter", "text_chords", "time_signature")
 _CHORDS = ("text_chords", "audio_chords")
 
 
-def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
+def resolve(values: dict[str, Any], present: Sequence[str], adapters: Mapping[str, str] | None = None) -> list[str]:
     """Replace every `auto` and open end in `values`; return the problems found.
 
     Parameters
@@ -30,6 +30,7 @@ def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
     values : by field name, of the fields that passed their own checks. A rule that reads any other field is
         skipped, so that one mistake is not reported twice.
     present : names of the checkpoints that can be loaded
+    adapters : names of the adapters, each with its base; None where they are not known here
     """
     for name in _TEXTS:
         if name in values and not (values[name] or "").strip():
@@ -38,7 +39,8 @@ def resolve(values: dict[str, Any], present: Sequence[str]) -> list[str]:
         values["continuation_end"] = None
     if values.get("seed") in _RANDOM_SEEDS:
         values["seed"] = secrets.randbelow(MAX_SEED) + 1
-    problems = []
+    # Before the rules: an adapter decides which model `auto` is.
+    problems = adapter_text.choose_base(values, adapters) if values.get("adapter") is not None else []
     for read, rule in _RULES:
         if values.keys() >= read:
             problems += rule(values, present)

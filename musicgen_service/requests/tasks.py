@@ -117,7 +117,10 @@ TASKS = {
             samples_tokens=False,
             stems=(),
             whole="there is nothing to generate",
-            unused=("prompt", "negative_prompt", "duration", "bpm", "time_signature", *_SAMPLING, *_REMIX, *_LOOP),
+            unused=(
+                *("prompt", "negative_prompt", "adapter", "duration", "bpm", "time_signature"),
+                *(*_SAMPLING, *_REMIX, *_LOOP),
+            ),
         ),
     )
 }

@@ -84,8 +84,10 @@ class ServiceRunner(BaseRunner):
         """Replace the names of a request's fields in a sentence by the names that `run` uses."""
         return sentence
 
-    def resolve(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
-        """Resolve the inputs to a complete request, given the checkpoints that are `present`.
+    def resolve(
+        self, inputs: Mapping[str, Any], present: Sequence[str], adapters: Mapping[str, str] | None = None
+    ) -> GenerationRequest:
+        """Resolve the inputs to a complete request, given what there is; see `GenerationRequest.from_inputs`.
 
         Raises
         ------
@@ -93,7 +95,7 @@ class ServiceRunner(BaseRunner):
             When the inputs are not allowed, with every reason.
         """
         with notes.collected(quiet=True):
-            return GenerationRequest.from_inputs(self.translate(inputs), present)
+            return GenerationRequest.from_inputs(self.translate(inputs), present, adapters)
 
     async def run_request(self, arguments: Mapping[str, Any]) -> list[Path]:
         """Carry out a call of `run`, in a thread of its own; other calls are carried out at the same time.

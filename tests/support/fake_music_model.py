@@ -1,7 +1,7 @@
 """A fake model with known output: its tokens are samples, and the synthesiser generates the music."""
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,7 @@ class FakeMusicModel:
     hop: int = HOP
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     name: str = "demo"
+    adapters: Mapping[str, str] = field(default_factory=dict)
     width: int = 320
     lookahead: int = 8
 

@@ -1,0 +1,137 @@
+"""Low-rank adapters (LoRA, arXiv:2106.09685) in PEFT's format, added to the weights of a checkpoint."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from musicgen_service.models import transformers_names
+from musicgen_service.models.lora_options import WEIGHTS_FILE, LoraError, LoraOptions
+
+_PREFIX = "base_model.model."
+_TENSOR = re.compile(
+    re.escape(_PREFIX) + r"(?P<module>.+)\.(?P<what>lora_A|lora_B|lora_embedding_A|lora_embedding_B)(?:\.weight)?"
+)
+_ROLES = {
+    "lora_A": ("down", False),
+    "lora_B": ("up", False),
+    # An embedding is looked up by row: its weight is the product transposed.
+    "lora_embedding_A": ("up", True),
+    "lora_embedding_B": ("down", True),
+}
+"""Which matrix of a product a tensor is, and whether it is stored transposed."""
+
+Adapt = Callable[[str, torch.Tensor], torch.Tensor]
+"""Returns a tensor of a checkpoint, by name, with what adapters add to it."""
+
+
+@dataclass(frozen=True)
+class _Product:
+    """`scale * up @ down`, added to a third of a tensor's rows, or to all of them.
+
+    Attributes
+    ----------
+    down, up : float [rank, inputs] and [outputs, rank]
+    """
+
+    third: int | None
+    down: torch.Tensor
+    up: torch.Tensor
+    scale: float
+
+
+class Lora:
+    """What one adapter adds to the tensors of a checkpoint.
+
+    Parameters
+    ----------
+    folder : with `adapter_config.json` and `adapter_model.safetensors`
+
+    Raises
+    ------
+    LoraError
+        When a file is missing or damaged, or holds what audiocraft's language model does not have.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        options = LoraOptions.read(folder)
+        self._products: dict[str, list[_Product]] = defaultdict(list)
+        for module, pair in _read(folder / WEIGHTS_FILE).items():
+            down, up = pair["down"], pair["up"]
+            if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
+                raise LoraError(f"the two matrices of {module} do not belong together")
+            part = transformers_names.to_audiocraft(module)
+            if part is None:
+                raise LoraError(f"MusicGen's language model has no {module}")
+            product = _Product(part.third, down, up, options.scale(module, down.shape[0]))
+            self._products[part.tensor].append(product)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return sum(p.down.numel() + p.up.numel() for products in self._products.values() for p in products)
+
+    def check(self, shapes: Mapping[str, torch.Size]) -> None:
+        """Raise LoraError unless it fits tensors of these shapes, by name."""
+        for name, products in self._products.items():
+            shape = shapes.get(name)
+            for product in products:
+                rows = None if shape is None else shape[0] // (1 if product.third is None else 3)
+                if shape is None or (product.up.shape[0], product.down.shape[1]) != (rows, shape[1]):
+                    raise LoraError("its matrices do not have the sizes of this model's")
+
+    def add_to(self, name: str, tensor: torch.Tensor, strength: float) -> None:
+        """Add its products, times `strength`, to a float32 tensor of that name, in place."""
+        for product in self._products.get(name, ()):
+            rows = tensor if product.third is None else tensor.chunk(3)[product.third]
+            down, up = (matrix.to(tensor) for matrix in (product.down, product.up))
+            rows.addmm_(up, down, alpha=strength * product.scale)
+
+    def changes(self, name: str) -> bool:
+        """Whether it adds something to the tensor of that name."""
+        return name in self._products
+
+
+def adapt_with(loras: Sequence[tuple[Lora, float]]) -> Adapt:
+    """Return a function that adds adapters, each with its strength; tensors that none changes stay as they are."""
+
+    def adapt(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        if not any(lora.changes(name) for lora, _ in loras):
+            return tensor
+        merged = tensor.to(torch.float32, copy=True)
+        for lora, strength in loras:
+            lora.add_to(name, merged, strength)
+        return merged
+
+    return adapt
+
+
+def unchanged(_name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """The `Adapt` of a checkpoint without adapters."""
+    return tensor
+
+
+def _read(file: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Read the matrices `down` and `up` of each module."""
+    pairs: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+    try:
+        with safe_open(file, "pt") as stored:
+            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+    except Exception:
+        # safetensors has its own error class; a truncated file raises others.
+        raise LoraError(f"{WEIGHTS_FILE} is missing or damaged") from None
+    for name, tensor in tensors.items():
+        match = _TENSOR.fullmatch(name)
+        if match is None:
+            raise LoraError(f"its tensor {name[:80]} is not part of a LoRA")
+        role, is_transposed = _ROLES[match["what"]]
+        pairs[match["module"]][role] = tensor.T if is_transposed else tensor
+    if not pairs or any(pair.keys() != {"down", "up"} for pair in pairs.values()):
+        raise LoraError(f"{WEIGHTS_FILE} is not complete")
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise LoraError(f"{WEIGHTS_FILE} has values that are no numbers")
+    return pairs

@@ -1,0 +1,126 @@
+"""What is understood of songs before training: length, caption, tempo, key, pieces, and what cannot be used."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from musicgen_service.analysis.beats import BeatTracker
+from musicgen_service.analysis.chords import ChordRecogniser
+from musicgen_service.audio import reading
+from musicgen_service.audio.reading import Audio, AudioError
+from musicgen_service.training import captions, pieces
+from musicgen_service.training.pieces import MIN_SECONDS, Piece
+from musicgen_service.training.sources import SongFile
+
+_BEAT_CONFIDENCE, _KEY_CONFIDENCE = 0.3, 0.2
+"""Confidences below which a beat or a key is more likely wrong than right: see `analysis.report`."""
+_TOLD_REST = 0.1
+"""Seconds; shorter rests are not told."""
+
+
+@dataclass(frozen=True)
+class Song:
+    """A song as it is understood.
+
+    Attributes
+    ----------
+    name : of its file
+    path : where it can be read
+    sha256 : of the file
+    seconds : its length
+    caption : without a trigger
+    pieces : to train on; empty where there is a problem
+    notes : what to know about it, as clauses
+    problem : why it is left out; None where it is not
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    seconds: float = 0.0
+    caption: str = ""
+    pieces: tuple[Piece, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+class Listener:
+    """Listens to songs, one after the other.
+
+    Parameters
+    ----------
+    track, recognise : hear beats and chords
+    window : longest piece, in seconds
+    caption : for all songs that have no text of their own; None for the names of their files
+    """
+
+    def __init__(
+        self, track: BeatTracker, recognise: ChordRecogniser, window: float, caption: str | None = None
+    ) -> None:
+        self._track = track
+        self._recognise = recognise
+        self._window = window
+        self._caption = caption
+
+    def hear_all(self, files: Sequence[SongFile], report: Callable[[int], None]) -> list[Song]:
+        """Listen to all songs; the second of two equal ones is left out.
+
+        Parameters
+        ----------
+        report : called with the number of songs that are done
+        """
+        songs: list[Song] = []
+        seen: dict[str, str] = {}
+        for number, file in enumerate(files, 1):
+            song = self._hear(file, seen)
+            seen.setdefault(song.sha256, song.name)
+            songs.append(song)
+            report(number)
+        return songs
+
+    def _hear(self, file: SongFile, seen: dict[str, str]) -> Song:
+        with file.path.open("rb") as content:
+            song = Song(file.name, file.path, hashlib.file_digest(content, "sha256").hexdigest())
+        if song.sha256 in seen:
+            return replace(song, problem=f"it is the same as {seen[song.sha256]}")
+        try:
+            audio = reading.read(file.path)
+        except AudioError as error:
+            return replace(song, problem=f"it cannot be read: {str(error).rstrip('.')}")
+        song = replace(song, seconds=audio.seconds)
+        if audio.is_silent:
+            return replace(song, problem="it is silent")
+        if audio.seconds < MIN_SECONDS:
+            return replace(song, problem=f"it is shorter than {MIN_SECONDS:g} s")
+        return self._understood(song, file, audio)
+
+    def _understood(self, song: Song, file: SongFile, audio: Audio) -> Song:
+        grid = self._track(audio.mono, audio.rate, None)
+        keys = self._recognise(audio.mono, audio.rate, grid).keys
+        has_beat = len(grid.beats) > 0 and grid.confidence >= _BEAT_CONFIDENCE
+        key = keys[0][0] if keys and keys[0][1] >= _KEY_CONFIDENCE else None
+        text = captions.own_text(file) or self._caption or captions.from_name(file)
+        caption = captions.complete(text, grid.tempo if has_beat else None, key, grid.metre if has_beat else None)
+        parts, rest = pieces.cut(audio.seconds, grid.downbeats if has_beat else (), self._window)
+        notes = []
+        if not has_beat:
+            notes.append("no beat was heard, so it is not cut on bars")
+        if not has_beat and key is None:
+            notes.append("no key either: it may be speech or noise")
+        if rest >= _TOLD_REST:
+            notes.append(f"{rest:.1f} s are left out, as pieces under {MIN_SECONDS:g} s")
+        return replace(song, caption=caption, pieces=tuple(parts), notes=tuple(notes))
+
+
+def table(songs: Sequence[Song]) -> str:
+    """What was understood, a line for each song and what is to be known about it below it."""
+    lines = [f"{'SONG':32}  {'LENGTH':>8}  {'PIECES':>6}  CAPTION"]
+    for song in songs:
+        name = song.name if len(song.name) <= 32 else "..." + song.name[-29:]
+        if song.problem:
+            lines.append(f"{name:32}  {song.seconds:6.1f} s  {'-':>6}  left out: {song.problem}")
+            continue
+        lines.append(f"{name:32}  {song.seconds:6.1f} s  {len(song.pieces):6}  {song.caption}")
+        lines += [f"{'':32}  {note}" for note in song.notes]
+    return "\n".join(lines)

@@ -1,0 +1,245 @@
+"""A training from songs to an adapter in the weights folder; a killed one goes on where it was."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from musicgen_service import threads
+from musicgen_service.models import beat_tracking, chord_recognition
+from musicgen_service.models.adapters import CARD_FILE, AdapterStore
+from musicgen_service.models.analysis_models import AnalysisModels
+from musicgen_service.models.cache import ModelCache
+from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.models.memory import default_budget
+from musicgen_service.models.store import WeightStore
+from musicgen_service.training import base, captions, made, network, reports, samples, sources
+from musicgen_service.training.base import Conditions
+from musicgen_service.training.batches import Batches
+from musicgen_service.training.encoding import Clip, Encoder
+from musicgen_service.training.errors import TrainingError
+from musicgen_service.training.files import atomic
+from musicgen_service.training.listening import Listener, Song
+from musicgen_service.training.options import Options
+from musicgen_service.training.samples import Sampler
+from musicgen_service.training.trainer import Trainer
+
+FOLDER = "training"
+"""Name of the folder of unfinished trainings, inside the weights folder."""
+_MAX_HELD_OUT = 0.15
+"""Share of the songs that are held out; at least one, if there are two."""
+_SAMPLES = 4
+"""How often samples are made."""
+_PROMPTS = 2
+
+Report = Callable[[str, int, int, str], None]
+"""Called with what is done, how much of it, of how much, and more to say."""
+
+
+@dataclass(frozen=True)
+class Songs:
+    """The songs of a training.
+
+    Attributes
+    ----------
+    songs : all of them, those that are left out too
+    others : names of the files that are no songs
+    """
+
+    songs: list[Song]
+    others: list[str]
+
+    @property
+    def used(self) -> list[Song]:
+        """Those that are trained on, or held out."""
+        return [song for song in self.songs if not song.problem]
+
+    @property
+    def seconds(self) -> float:
+        """Of audio to train on."""
+        return sum(piece.seconds for song in self.used for piece in song.pieces)
+
+
+@contextmanager
+def understood(path: Path, options: Options, store: WeightStore, report: Report) -> Iterator[Songs]:
+    """Find the songs and listen to them; what was taken out of an archive is there for the block.
+
+    Raises
+    ------
+    TrainingError
+        When there is no song, or too much.
+    """
+    with tempfile.TemporaryDirectory(prefix="musicgen-songs-") as work:
+        source = sources.find(path, Path(work))
+        total = len(source.songs)
+        listener = Listener(
+            beat_tracking.choose(store),
+            chord_recognition.choose(),
+            CHECKPOINTS[options.base].window,
+            options.caption,
+        )
+        songs = listener.hear_all(source.songs, lambda done: report("listening", done, total, ""))
+        yield Songs(songs, source.others)
+
+
+def train(songs: Songs, options: Options, store: WeightStore, device: torch.device, report: Report) -> Path:
+    """Train an adapter, and put it into the weights folder; goes on with one that was interrupted.
+
+    Parameters
+    ----------
+    songs : as `understood` gives them
+
+    Returns
+    -------
+    The folder of the adapter
+
+    Raises
+    ------
+    TrainingError
+        When no song can be used, another process trains an adapter of that name, or an unfinished training has other
+        songs or options.
+    """
+    if not songs.used:
+        raise TrainingError("None of the songs can be used: the table says why.")
+    work = work_folder(store, options.name)
+    work.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(work / ".lock", timeout=0))
+        except Timeout:
+            raise TrainingError(f"'{options.name}' is being trained already: wait, or choose another name.") from None
+        _require_same(work / "training.json", songs, options)
+        folder = _Training(songs, options, store, device, work, report).run()
+        shutil.rmtree(work)
+    return folder
+
+
+def work_folder(store: WeightStore, name: str) -> Path:
+    """The folder of an unfinished training."""
+    return store.root / FOLDER / name
+
+
+def _require_same(file: Path, songs: Songs, options: Options) -> None:
+    """Raise TrainingError unless an unfinished training has the same songs and options; begin it if there is none."""
+    state = {"options": options.as_json(), "songs": [[song.sha256, song.caption] for song in songs.used]}
+    if not file.is_file():
+        with atomic(file) as partial:
+            partial.write_text(json.dumps(state))
+    elif json.loads(file.read_text()) != state:
+        raise TrainingError(
+            f"An unfinished training of '{options.name}' has other songs or options: give the same, "
+            "or begin anew with --restart."
+        )
+
+
+class _Training:
+    """One training, in its folder."""
+
+    def __init__(
+        self, songs: Songs, options: Options, store: WeightStore, device: torch.device, work: Path, report: Report
+    ) -> None:
+        self._songs = songs
+        self._options = options
+        self._store = store
+        self._work = work
+        self._report = report
+        torch.set_num_threads(threads.limit())
+        self._base = base.load(store, options.base, device)
+
+    def run(self) -> Path:
+        """Encode, train, and deliver the adapter."""
+        options = self._options
+        training, held_out = self._split(self._clips())
+        made_clips = self._made(training)
+        conditions = Conditions(self._base)
+        model = self._model()
+        rate, device = self._base.model.frame_rate, self._base.model.device
+        batches = Batches(training, made_clips, conditions, options, rate, device)
+        rows = batches.held_out(held_out)
+        trainer = Trainer(model, self._base.pattern, options, batches, rows, self._work / "checkpoint.pt")
+        sampler = Sampler(self._base, model, options, self._prompts(training), self._work)
+        interval = max(options.every, options.steps // _SAMPLES // options.every * options.every)
+
+        def on_evaluation() -> None:
+            reports.write_losses(trainer.history, self._work)
+            if trainer.step % interval == 0 or trainer.has_ended:
+                sampler.make(network.weights_of(model), trainer.step)
+
+        def on_step(step: int, loss: float) -> None:
+            held_out_loss = trainer.history.held_out[-1][1]
+            self._report("training", step, options.steps, f"loss {loss:.3f}, held-out {held_out_loss:.3f}")
+
+        trainer.run(on_step, on_evaluation)
+        names = list(dict.fromkeys(self._songs.used[clip.song].name for clip in held_out))
+        return self._deliver(model, trainer, names)
+
+    def _clips(self) -> list[Clip]:
+        options, songs = self._options, self._songs.used
+        cache = self._work / "cache"
+        cache.mkdir(exist_ok=True)
+        model, device = self._base.model, self._base.model.device
+        analysis = AnalysisModels(self._store, device, ModelCache(self._store, device, default_budget(device)))
+        needs_stems = model.melody_span is not None and model.separates_melody
+        encoder = Encoder(
+            self._base,
+            options,
+            cache,
+            (lambda audio: analysis.split(audio, lambda _share: None)[1]) if options.drop_vocals else None,
+            analysis.melody if needs_stems else None,
+        )
+        return encoder.encode_all(songs, lambda done: self._report("encoding", done, len(songs), ""))
+
+    def _split(self, clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
+        """Clips to train on, and unchanged ones of songs that are held out; of a single song, its last piece."""
+        numbers = list(dict.fromkeys(clip.song for clip in clips))
+        if len(numbers) > 1:
+            count = max(1, int(_MAX_HELD_OUT * len(numbers)))
+            chosen = np.random.default_rng(self._options.seed).choice(numbers, count, replace=False).tolist()
+            held_out = [clip for clip in clips if clip.song in chosen]
+        else:
+            # All variants of the last piece; a single piece is trained on, too.
+            held_out = list(clips[-(len(clips) // sum(len(song.pieces) for song in self._songs.used)) :])
+        training = [clip for clip in clips if not any(clip is other for other in held_out)]
+        return training or list(clips), [clip for clip in held_out if clip.is_original]
+
+    def _made(self, training: Sequence[Clip]) -> list[Clip]:
+        options = self._options
+        if options.trigger is None or not options.kept:
+            return []
+        texts = [clip.caption for clip in training]
+        cache = self._work / "cache"
+
+        def on_step(done: int, total: int) -> None:
+            self._report("listening to the base", done, total, "")
+
+        return made.make(self._base, texts, options.crop, options.seed, cache, on_step)
+
+    def _model(self) -> network.PeftModel:
+        options = self._options
+        torch.manual_seed(options.seed)
+        model = network.with_adapter(self._base.network(), options.rank, options.alpha, options.targets)
+        if options.checkpointing:
+            network.save_memory(model)
+        return model
+
+    def _prompts(self, training: Sequence[Clip]) -> list[str]:
+        texts = list(dict.fromkeys(clip.caption for clip in training))[:_PROMPTS]
+        return [captions.with_trigger(self._options.trigger, text) for text in texts]
+
+    def _deliver(self, model: network.PeftModel, trainer: Trainer, held_out: Sequence[str]) -> Path:
+        options, adapters = self._options, AdapterStore.of(self._store)
+        with adapters.adding(options.name, source="trained here", replace=True) as folder:
+            network.save(model, trainer.best, folder)
+            card = reports.card(options, self._songs.songs, held_out, trainer.history)
+            (folder / CARD_FILE).write_text(card, encoding="utf-8")
+            for name in (reports.TABLE, reports.PICTURE):
+                shutil.copy(self._work / name, folder)
+            shutil.copytree(self._work / samples.FOLDER, folder / samples.FOLDER)
+        return adapters.root / options.name

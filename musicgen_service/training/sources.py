@@ -1,0 +1,217 @@
+"""The songs to train on: the files of a folder, or of a zip or tar archive, with the texts beside them.
+
+Members of an archive are read and written under names of our own, so that no path in an archive is ever followed.
+"""
+
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from musicgen_service import settings
+from musicgen_service.training.errors import TrainingError
+
+AUDIO = frozenset("aac aif aifc aiff flac m4a mka mkv mov mp2 mp3 mp4 mpga oga ogg opus wav wave webm wma".split())
+"""Endings of the names of files that are taken for songs; what they hold is found out when they are read."""
+TEXTS = ("txt", "json")
+MAX_BYTES = 10 * 10**9
+"""Bytes that all songs may have together, as files: more are a mistake more often than a wish."""
+MAX_FILES = 10_000
+_MAX_TEXT_BYTES = 65_536
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class SongFile:
+    """A song, before it is read.
+
+    Attributes
+    ----------
+    name : relative to the folder, or inside the archive
+    path : where it can be read
+    text : the content of a .txt or .json beside it; None without one
+    text_kind : `txt` or `json`
+    """
+
+    name: str
+    path: Path
+    text: str | None = None
+    text_kind: str = "txt"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was found.
+
+    Attributes
+    ----------
+    songs : in the order of their names
+    others : names of the files that are neither songs nor their texts
+    """
+
+    songs: list[SongFile]
+    others: list[str]
+
+
+class _Member(NamedTuple):
+    """A file of a folder or archive."""
+
+    name: str
+    size: int
+    copy: "_Copy"
+
+
+class _Copy(NamedTuple):
+    """Where its content is: a file, or a member of an archive."""
+
+    archive: zipfile.ZipFile | tarfile.TarFile | None
+    item: Path | zipfile.ZipInfo | tarfile.TarInfo
+
+    def open(self) -> IO[bytes]:
+        if isinstance(self.archive, zipfile.ZipFile):
+            assert isinstance(self.item, zipfile.ZipInfo)
+            return self.archive.open(self.item)
+        if self.archive is not None:
+            assert isinstance(self.item, tarfile.TarInfo)
+            content = self.archive.extractfile(self.item)
+            assert content is not None, "only regular files are members"
+            return content
+        assert isinstance(self.item, Path)
+        return self.item.open("rb")
+
+
+def find(path: Path, work: Path) -> Source:
+    """Find the songs of a folder, of a .zip or .tar (.gz, .bz2, .xz), or a single song.
+
+    Parameters
+    ----------
+    work : an existing folder for what is taken out of an archive
+
+    Raises
+    ------
+    TrainingError
+        When there is no song, the archive is damaged, or there is too much.
+    """
+    if path.is_dir():
+        return _collect(_folder_members(path), work)
+    if not path.is_file():
+        raise TrainingError(f"There is no folder or file {path}: give a folder, zip or tar of songs.")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return _collect(_zip_members(archive), work)
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as archive:
+                return _collect(_tar_members(archive), work)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        if isinstance(error, TrainingError):
+            raise
+        raise TrainingError(f"{path} is a damaged or encrypted archive: give a whole one.") from error
+    return _collect([_Member(path.name, path.stat().st_size, _Copy(None, path))], work)
+
+
+def _folder_members(folder: Path) -> Iterator[_Member]:
+    for path in sorted(folder.rglob("*")):
+        # A link may lead anywhere.
+        if path.is_file() and not path.is_symlink():
+            yield _Member(str(path.relative_to(folder)), path.stat().st_size, _Copy(None, path))
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
+    for item in archive.infolist():
+        mode = item.external_attr >> 16
+        if not item.is_dir() and (not mode or stat.S_IFMT(mode) in (0, stat.S_IFREG)):
+            yield _Member(item.filename, item.file_size, _Copy(archive, item))
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
+    for item in archive:
+        if item.isreg():
+            yield _Member(item.name, item.size, _Copy(archive, item))
+
+
+def _collect(members: Iterable[_Member], work: Path) -> Source:
+    """Sort members into songs, their texts and others; takes out of an archive what is needed."""
+    songs: dict[str, _Member] = {}
+    texts: dict[str, _Member] = {}
+    others: list[str] = []
+    total = 0
+    for count, member in enumerate(members, 1):
+        if count > MAX_FILES:
+            raise TrainingError(f"There are more than {MAX_FILES:,} files: give songs alone.")
+        path = PurePosixPath(member.name)
+        ending = path.suffix[1:].lower()
+        if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+            continue  # what systems keep for themselves
+        if ending in AUDIO:
+            total += _checked_size(member)
+            if total > MAX_BYTES:
+                raise TrainingError(
+                    f"The songs have more than {MAX_BYTES / 1e9:.0f} GB together: choose some; ten are enough."
+                )
+            songs[member.name] = member
+        elif ending in TEXTS:
+            texts[member.name] = member
+        else:
+            others.append(member.name)
+    found = [_song(name, songs[name], texts, work, number) for number, name in enumerate(sorted(songs))]
+    others += texts
+    if not found:
+        raise TrainingError("There is no song: files named " + ", ".join(f".{name}" for name in sorted(AUDIO)) + ".")
+    return Source(found, sorted(others))
+
+
+def _checked_size(member: _Member) -> int:
+    limit = settings.load().max_input_mb
+    if member.size > limit * 2**20:
+        raise TrainingError(
+            f"{member.name} has {member.size / 2**20:,.0f} MiB; a song may have {limit:g} (MUSICGEN_MAX_INPUT_MB)."
+        )
+    return member.size
+
+
+def _song(name: str, member: _Member, texts: dict[str, _Member], work: Path, number: int) -> SongFile:
+    """Make a song of a member; its text is taken out of `texts`."""
+    path = PurePosixPath(name)
+    text, kind = None, TEXTS[0]
+    for ending in TEXTS:
+        # Beside `song.mp3`: `song.txt`, or `song.mp3.txt`.
+        for beside in (str(path.with_suffix(f".{ending}")), f"{path}.{ending}"):
+            if text is None and beside in texts:
+                text, kind = _read_text(texts.pop(beside)), ending
+    if isinstance(member.copy.item, Path):
+        return SongFile(name, member.copy.item, text, kind)
+    target = work / f"{number:05}{path.suffix.lower()}"
+    with member.copy.open() as source, target.open("xb") as file:
+        _copy(source, file, member)
+    return SongFile(name, target, text, kind)
+
+
+def _copy(source: IO[bytes], target: IO[bytes], member: _Member) -> None:
+    """Copy a member, at most as many bytes as the archive says that it has."""
+    left = member.size
+    while left and (block := source.read(min(_BLOCK, left))):
+        target.write(block)
+        left -= len(block)
+    if left or source.read(1):
+        raise TrainingError(f"{member.name} has another size than its archive says: give a whole archive.")
+
+
+def _read_text(member: _Member) -> str:
+    with member.copy.open() as file:
+        content = file.read(_MAX_TEXT_BYTES + 1)
+    if len(content) > _MAX_TEXT_BYTES:
+        raise TrainingError(f"{member.name} is longer than {_MAX_TEXT_BYTES // 1024} KiB: shorten the description.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise TrainingError(f"{member.name} is no text in UTF-8: save it as UTF-8.") from None
+
+
+def remove(work: Path) -> None:
+    """Remove what was taken out of an archive."""
+    shutil.rmtree(work, ignore_errors=True)
