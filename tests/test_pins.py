@@ -16,7 +16,14 @@ from packaging.utils import canonicalize_name
 from deploy import pins
 from deploy.pins import Pin
 
-FILES = ("requirements.txt", "requirements-cuda.txt", "requirements-image.txt", "requirements-dev.txt")
+FILES = (
+    "requirements.txt",
+    "requirements-cuda.txt",
+    "requirements-image.txt",
+    "requirements-train.txt",
+    "requirements-dev.txt",
+)
+INSTALLED = ("requirements.txt", "requirements-train.txt", "requirements-dev.txt")
 HERE = {name: str(value) for name, value in default_environment().items()} | {"extra": ""}
 
 
@@ -52,7 +59,12 @@ def needed(roots: list[Requirement]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("files", "extras"), [(["requirements.txt"], []), (["requirements.txt", "requirements-dev.txt"], ["dev"])]
+    ("files", "extras"),
+    [
+        (["requirements.txt"], []),
+        (["requirements.txt", "requirements-train.txt"], ["train"]),
+        (INSTALLED, ["train", "dev"]),
+    ],
 )
 def test_pins_are_exactly_the_required_packages(files: list[str], extras: list[str]) -> None:
     have = {pin.name for pin in pinned(*files) if pin.holds(HERE)}
@@ -63,8 +75,8 @@ def test_pins_are_exactly_the_required_packages(files: list[str], extras: list[s
 
 
 def test_direct_requirements_are_pinned_at_allowed_versions() -> None:
-    versions = {pin.name: pin for pin in pinned("requirements.txt", "requirements-dev.txt")}
-    for requirement in requirements_of("dev"):
+    versions = {pin.name: pin for pin in pinned(*INSTALLED)}
+    for requirement in requirements_of("train", "dev"):
         pin = versions[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(pin.version), requirement
         for environment in pins.environments():
@@ -74,7 +86,7 @@ def test_direct_requirements_are_pinned_at_allowed_versions() -> None:
 def test_the_pins_are_installed() -> None:
     differing = {
         pin.name: (metadata.version(pin.name), pin.version)
-        for pin in pinned("requirements.txt", "requirements-dev.txt", "requirements-no-deps.txt")
+        for pin in pinned(*INSTALLED, "requirements-no-deps.txt")
         if pin.holds(HERE) and metadata.version(pin.name).partition("+")[0] != pin.version
     }
     assert not differing, "run make install"

@@ -62,6 +62,8 @@ class Checkpoint:
     licence: str
     uses_released_codec: bool = True
     """MultiBand Diffusion was trained on the codes of one codec and works with that one only."""
+    logit_scale: tuple[float, ...] = ()
+    """Factors by which the logits of each codebook were multiplied after training; an adapter is trained without."""
     separates_melody: bool = True
     """Whether it learned melodies without drums and bass, or (the demo) from the sound as it is."""
 
@@ -177,6 +179,7 @@ CHECKPOINTS = {
             window=20.0,
             licence="Apache-2.0",
             uses_released_codec=False,
+            logit_scale=(2.1, 1.5, 1.5, 1.5),  # `LOGIT_SCALE` of demo/training/export.py
             separates_melody=False,
         ),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from musicgen_service.engine.pattern import DelayPattern
+from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.training import files, network, objective
 from musicgen_service.training.batches import Batches, Row
 from musicgen_service.training.options import Options
@@ -67,6 +68,8 @@ class Trainer:
         self._batches = batches
         self._held_out = held_out
         self._checkpoint = checkpoint
+        scale = CHECKPOINTS[options.base].logit_scale
+        self._logit_scale = torch.tensor(scale)[None, :, None, None] if scale else None
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(self._trained, lr=options.rate, weight_decay=0.0)
         self.history = History()
@@ -156,12 +159,13 @@ class Trainer:
         return objective.distance(self._logits(row), reference).mean()
 
     def _logits(self, row: Row) -> torch.Tensor:
-        """Logits of a row's tokens: float [1, codebooks, frames, card]."""
+        """Logits of a row's tokens, as the base was trained: float [1, codebooks, frames, card]."""
         columns = objective.arrange(self._pattern, row.tokens)
         device = row.tokens.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = self._model(columns[..., :-1], row.condition)
-        return objective.frame_logits(self._pattern, logits, row.tokens.shape[-1])
+        by_frame = objective.frame_logits(self._pattern, logits, row.tokens.shape[-1])
+        return by_frame if self._logit_scale is None else by_frame / self._logit_scale.to(by_frame)
 
 
 def _schedule(step: int, steps: int) -> float:

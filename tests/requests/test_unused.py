@@ -25,6 +25,7 @@ def notes_of(**inputs: Any) -> list[str]:
 OTHER = {
     "prompt": "rock",
     "negative_prompt": "piano",
+    "adapter": "mystyle",
     "normalization_strategy": "peak",
     "duration": 9,
     "continuation_start": 1,

@@ -6,7 +6,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 _ALONE = "requirements-no-deps.txt"
-FILES = ("requirements.txt", _ALONE)
+FILES = ("requirements.txt", "requirements-train.txt", _ALONE)
 _COPYLEFT = re.compile(r"(?<![A-Za-z])A?GPL|GNU (Affero )?General Public", re.IGNORECASE)
 _LESSER = re.compile(r"LGPL|GNU Lesser|GNU Library", re.IGNORECASE)
 # Shared libraries that README.md names.
