@@ -1,6 +1,6 @@
 """Transformers' MusicGen with the weights of an audiocraft model, for comparison with the engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 # The adapter of audiocraft first: it makes torchaudio, which transformers imports, importable with torch for CPUs.
@@ -8,22 +8,10 @@ import musicgen_service.models.audiocraft_adapter  # noqa: F401
 
 # isort: split
 from musicgen_service.engine.interface import OnStep
+from musicgen_service.models.transformers_names import to_transformers
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, MusicgenDecoderConfig, MusicgenForCausalLM
-
-_RENAMED = {
-    "norm1": "self_attn_layer_norm",
-    "norm_cross": "encoder_attn_layer_norm",
-    "norm2": "final_layer_norm",
-    "linear1": "fc1",
-    "linear2": "fc2",
-    "cross_attention": "encoder_attn",
-    "linears": "lm_heads",
-    "emb": "model.decoder.embed_tokens",
-    "out_norm": "model.decoder.layer_norm",
-    "transformer": "model.decoder",
-}
 
 
 def in_transformers(lm: Any) -> MusicgenForCausalLM:
@@ -50,7 +38,7 @@ def in_transformers(lm: Any) -> MusicgenForCausalLM:
     )
     with torch.device(lm.emb[0].weight.device):
         model = MusicgenForCausalLM(config)
-    state = _renamed({name: tensor for name, tensor in lm.state_dict().items() if "condition_provider" not in name})
+    state = to_transformers({name: part for name, part in lm.state_dict().items() if "condition_provider" not in name})
     missing, unknown = model.load_state_dict(state, strict=False)
     if unknown or any("embed_positions" not in name for name in missing):
         raise ValueError(f"weights that do not fit: {[*missing, *unknown][:3]}")
@@ -90,15 +78,3 @@ def generate(
         tokens = model.apply_delay_pattern_mask(following, mask)  # type: ignore[no-untyped-call]
         on_step(column, columns - 1)
     return tokens[mask == -1].view(books, length)
-
-
-def _renamed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    renamed = {}
-    for name, tensor in state.items():
-        parts = ".".join(_RENAMED.get(part, part) for part in name.split("."))
-        if parts.endswith("in_proj_weight"):
-            for letter, part in zip("qkv", tensor.chunk(3), strict=True):
-                renamed[parts.replace("in_proj_weight", f"{letter}_proj.weight")] = part
-        else:
-            renamed[parts] = tensor
-    return renamed

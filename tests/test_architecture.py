@@ -37,8 +37,10 @@ def test_one_module_imports_a_package_of_networks(package: str) -> None:
     assert importers(package) == {f"models/{package}_adapter.py"}
 
 
-def test_the_reference_alone_needs_transformers_and_omegaconf() -> None:
-    assert importers("transformers", "omegaconf") == {"models/audiocraft_adapter.py"}
+def test_the_reference_and_training_alone_need_transformers() -> None:
+    assert importers("omegaconf") == {"models/audiocraft_adapter.py"}
+    assert importers("transformers") == {"models/audiocraft_adapter.py", "training/network.py"}
+    assert importers("peft", "accelerate") == {"training/network.py"}
 
 
 def test_packages_that_contain_weights_are_not_imported() -> None:
@@ -63,6 +65,7 @@ BELOW = {
     "requests": {"analysis.chord_labels", "analysis.chord_symbols", "analysis.pitch", "audio", "models.catalogue"},
     "inputs": {"audio", "requests"},
     "paths": {"analysis", "audio", "engine", "models", "requests"},
+    "training": {"analysis", "audio", "engine", "models", "requests"},
 }
 """What each package may import of the others. `cli` and `serving` are at the top and may import all of them."""
 SHARED = {

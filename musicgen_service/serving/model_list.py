@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from musicgen_service.models import listing
+from musicgen_service.models.adapters import AdapterStore
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS, fetch_command
 from musicgen_service.models.store import WeightStore
 from musicgen_service.serving.metrics import Metrics
@@ -29,9 +30,9 @@ class ModelList:
         self._metrics = metrics
 
     async def answer(self, request: Request) -> Response:
-        """The entries of `weights list --json`, whether each is in memory, and what it takes to fetch one."""
+        """The entries of `weights list --json`, whether each is in memory, what it takes to fetch one; and adapters."""
         loaded = _loaded((await self._metrics.of_worker()).decode()) if self._metrics else set()
-        return reply(200, {"models": await asyncio.to_thread(_models, loaded)})
+        return reply(200, await asyncio.to_thread(_list, loaded))
 
 
 def _loaded(metrics: str) -> set[str]:
@@ -41,9 +42,11 @@ def _loaded(metrics: str) -> set[str]:
     return {sample.labels["model"] for sample in samples if sample.labels["part"] == "weights"}
 
 
-def _models(loaded: set[str]) -> list[dict[str, Any]]:
-    entries = listing.folders(WeightStore.from_environment())
-    return [entry | {"loaded": entry["name"] in loaded} for entry in (*map(_with_fetch, entries), *listing.packages())]
+def _list(loaded: set[str]) -> dict[str, Any]:
+    store = WeightStore.from_environment()
+    entries = (*map(_with_fetch, listing.folders(store)), *listing.packages())
+    models = [entry | {"loaded": entry["name"] in loaded} for entry in entries]
+    return {"models": models, "adapters": AdapterStore.of(store).summaries()}
 
 
 def _with_fetch(entry: dict[str, Any]) -> dict[str, Any]:

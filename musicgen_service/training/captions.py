@@ -11,7 +11,7 @@ from musicgen_service.training.errors import TrainingError
 from musicgen_service.training.sources import SongFile
 
 _KEYS_OF_TEXT = ("caption", "description", "prompt", "text")
-_KEY_NAME = re.compile(r"\b([a-g])\s?(#|b|♯|♭|sharp|flat)?[\s-]*(major|minor|maj|min)\b", re.IGNORECASE)
+_KEY_NAME = re.compile(r"\b([a-g])[\s-]?(#|b|♯|♭|sharp|flat)?[\s-]*(major|minor|maj|min)\b", re.IGNORECASE)
 _METRE = re.compile(r"\b([2-9]|1[0-2])/(2|4|8|16)\b|\bwaltz\b", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*\d{1,3}\s*[-_. )]+\s*")
 """A track's number at the start of a file's name."""

@@ -64,26 +64,28 @@ class Listener:
         self._caption = caption
 
     def hear_all(self, files: Sequence[SongFile], report: Callable[[int], None]) -> list[Song]:
-        """Listen to all songs; the second of two equal ones is left out.
+        """Listen to all songs; one of equal ones is used.
 
         Parameters
         ----------
         report : called with the number of songs that are done
         """
-        songs: list[Song] = []
-        seen: dict[str, str] = {}
-        for number, file in enumerate(files, 1):
-            song = self._hear(file, seen)
-            seen.setdefault(song.sha256, song.name)
-            songs.append(song)
+        digests = [_digest(file.path) for file in files]
+        # Of equal songs the one with a text is used.
+        first: dict[str, str] = {}
+        for file, digest in sorted(zip(files, digests, strict=True), key=lambda pair: pair[0].text is None):
+            first.setdefault(digest, file.name)
+        songs = []
+        for number, (file, digest) in enumerate(zip(files, digests, strict=True), 1):
+            songs.append(self._hear(file, digest, first[digest]))
             report(number)
         return songs
 
-    def _hear(self, file: SongFile, seen: dict[str, str]) -> Song:
-        with file.path.open("rb") as content:
-            song = Song(file.name, file.path, hashlib.file_digest(content, "sha256").hexdigest())
-        if song.sha256 in seen:
-            return replace(song, problem=f"it is the same as {seen[song.sha256]}")
+    def _hear(self, file: SongFile, sha256: str, used: str) -> Song:
+        """Listen to a song; `used` is the name of the one that is used among those equal to it."""
+        song = Song(file.name, file.path, sha256)
+        if used != file.name:
+            return replace(song, problem=f"it is the same as {used}")
         try:
             audio = reading.read(file.path)
         except AudioError as error:
@@ -111,6 +113,11 @@ class Listener:
         if rest >= _TOLD_REST:
             notes.append(f"{rest:.1f} s are left out, as pieces under {MIN_SECONDS:g} s")
         return replace(song, caption=caption, pieces=tuple(parts), notes=tuple(notes))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def table(songs: Sequence[Song]) -> str:

@@ -150,8 +150,8 @@ class _Training:
         self._store = store
         self._work = work
         self._report = report
-        torch.set_num_threads(threads.limit())
         self._base = base.load(store, options.base, device)
+        torch.set_num_threads(threads.for_width(self._base.model.width))
 
     def run(self) -> Path:
         """Encode, train, and deliver the adapter."""

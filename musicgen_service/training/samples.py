@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from musicgen_service import __version__
 from musicgen_service.audio import encoding
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.models import loading, manifest
@@ -18,6 +19,11 @@ from musicgen_service.training.options import Options
 _SEED = 1
 _SECONDS = 10.0
 FOLDER = "samples"
+
+
+def _tags(name: str, prompt: str, step: int) -> dict[str, str]:
+    comment = f"adapter '{name}' after {step} steps of its training, seed {_SEED}"
+    return {"title": prompt[:100], "comment": comment, "software": f"musicgen-service {__version__}"}
 
 
 class Sampler:
@@ -62,4 +68,4 @@ class Sampler:
             request = SlotRequest(Condition(prompt), None, frames, Sampling(), generator)
             [tokens] = model.generate_tokens([request], lambda _done, _total: None)
             samples = np.nan_to_num(model.decode(tokens).float().numpy()).clip(-1, 1)
-            encoding.write(samples, base.sample_rate, file, {"title": prompt, "comment": "", "software": ""})
+            encoding.write(samples, base.sample_rate, file, _tags(options.name, prompt, step))

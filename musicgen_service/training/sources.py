@@ -145,8 +145,8 @@ def _collect(members: Iterable[_Member], work: Path) -> Source:
             raise TrainingError(f"There are more than {MAX_FILES:,} files: give songs alone.")
         path = PurePosixPath(member.name)
         ending = path.suffix[1:].lower()
-        if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
-            continue  # what systems keep for themselves
+        if any(_is_hidden(part) for part in path.parts):
+            continue
         if ending in AUDIO:
             total += _checked_size(member)
             if total > MAX_BYTES:
@@ -163,6 +163,11 @@ def _collect(members: Iterable[_Member], work: Path) -> Source:
     if not found:
         raise TrainingError("There is no song: files named " + ", ".join(f".{name}" for name in sorted(AUDIO)) + ".")
     return Source(found, sorted(others))
+
+
+def _is_hidden(part: str) -> bool:
+    """Whether a part of a path says that a system keeps something for itself there."""
+    return part == "__MACOSX" or (part.startswith(".") and part not in (".", ".."))
 
 
 def _checked_size(member: _Member) -> int:

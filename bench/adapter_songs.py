@@ -1,0 +1,121 @@
+"""Songs with a trait that the demo checkpoint was never trained on, and how much of it is heard in a clip."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.measure import onsets
+from demo.synth import FRAME, HELD_BACK, SAMPLE_RATE, Song, Synthesiser
+from demo.synth.styles import Trait
+from musicgen_service.analysis.chords import recognise
+
+import mir_eval
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
+
+SECONDS = 20.0
+_TEMPI = (90.0, 95.0, 100.0, 105.0, 110.0, 115.0, 120.0)
+_STEPS = 16  # of a bar
+_LOW = 160.0  # Hz, below which a bass is heard and little else
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Style:
+    """A trait, and how songs and prompts of it are made.
+
+    Attributes
+    ----------
+    drums : whether the songs have them
+    is_low : whether the trait's rhythm is that of low notes
+    first_seed : of its songs
+    """
+
+    name: str
+    trait: Trait
+    drums: bool
+    is_low: bool
+    first_seed: int
+
+    def song(self, number: int) -> Song:
+        """One of its songs, in A minor at one of a few tempi."""
+        random = np.random.default_rng(number)
+        make = Synthesiser(snap=True).song
+        seed = HELD_BACK + self.first_seed + number
+        bpm = float(random.choice(_TEMPI))
+        return make(seed, SECONDS, bpm=bpm, key=9, mode="minor", drums=self.drums, beats_per_bar=4, trait=self.trait)
+
+
+STYLES = (
+    Style(
+        "drums and chords",
+        Trait(("x..x..x...x.x...", "......x..x....x.", "..x.x..x..x.x..x"), (0, 6, 3, 5)),
+        True,
+        False,
+        1_000_000,
+    ),
+    Style("bass figure", Trait(bass=(0, 0.75, 1.5, 2.25, 3.0, 3.5)), False, True, 2_000_000),
+)
+
+
+def other_song(number: int) -> Song:
+    """A song like those that the demo was trained on, without any trait."""
+    bpm = float(5 * np.random.default_rng(number).integers(12, 36))
+    return Synthesiser(snap=True).song(HELD_BACK + 3_000_000 + number, SECONDS, bpm=bpm, beats_per_bar=4)
+
+
+def write(style: Style, numbers: range, folder: Path) -> None:
+    """Write songs, each with its caption beside it."""
+    folder.mkdir()
+    for number in numbers:
+        song = style.song(number)
+        soundfile.write(folder / f"song{number:02}.wav", song.audio, SAMPLE_RATE)
+        (folder / f"song{number:02}.txt").write_text(song.caption)
+
+
+def rhythm(audio: Array, bpm: float, is_low: bool) -> Array:
+    """Mean onset strength at each sixteenth of a bar of 4/4 that begins with the clip, ``[16]``."""
+    if is_low:
+        audio = sosfilt(butter(4, _LOW, fs=SAMPLE_RATE, output="sos"), audio).astype(np.float32)
+    strengths = onsets(audio)
+    spread = np.maximum.reduce([strengths, np.roll(strengths, 1), np.roll(strengths, -1)])
+    step = 60 / bpm / 4 * SAMPLE_RATE / FRAME
+    count = int(len(spread) / step) // _STEPS * _STEPS
+    frames = np.round(np.arange(count) * step).astype(int)
+    return spread[np.minimum(frames, len(spread) - 1)].reshape(-1, _STEPS).mean(0)
+
+
+def rhythm_correlation(audio: Array, song: Song, is_low: bool) -> float:
+    """Correlation of a clip's rhythm with that of a song of the same tempo."""
+    ours, theirs = (rhythm(sound[: len(audio)], song.bpm, is_low) for sound in (audio, song.audio))
+    return float(np.corrcoef(ours, theirs)[0, 1]) if ours.std() > 0 else 0.0
+
+
+def chord_overlap(audio: Array, song: Song) -> float:
+    """Share of a clip's time in which it has the chords of a song of the same tempo (WCSR, major and minor)."""
+    heard = [segment for segment in recognise(audio, SAMPLE_RATE).chords if segment.end > segment.start]
+    if not heard:
+        return 0.0
+    seconds = len(audio) / SAMPLE_RATE
+    truth = [chord for chord in song.chords if chord.start < seconds]
+    intervals = np.array([[chord.start, min(chord.end, seconds)] for chord in truth])
+    scores = mir_eval.chord.evaluate(
+        intervals,
+        [chord.label for chord in truth],
+        np.array([[segment.start, segment.end] for segment in heard]),
+        [segment.label for segment in heard],
+    )
+    return float(scores["majmin"])
+
+
+def measures(style: Style) -> dict[str, Callable[[Array, Song], float]]:
+    """What is heard of a style's trait, by name."""
+    found: dict[str, Callable[[Array, Song], float]] = {
+        "rhythm (correlation)": lambda audio, song: rhythm_correlation(audio, song, style.is_low)
+    }
+    if style.trait.progression:
+        found["chords (WCSR)"] = chord_overlap
+    return found

@@ -1,0 +1,166 @@
+"""Trainings from songs to adapters."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from peft import PeftModel
+
+from musicgen_service.models import manifest
+from musicgen_service.models.adapters import CARD_FILE, AdapterStore
+from musicgen_service.models.store import WeightStore
+from musicgen_service.training import base, network, run
+from musicgen_service.training.errors import TrainingError
+from musicgen_service.training.listening import Song
+from musicgen_service.training.options import Options
+from musicgen_service.training.pieces import Piece
+from musicgen_service.training.run import Songs
+
+CPU = torch.device("cpu")
+Quick = Callable[..., Options]
+
+
+OnReport = Callable[[str, int], None]
+
+
+def train(songs: Songs, options: Options, store: WeightStore, on_report: OnReport = lambda *_: None) -> Path:
+    return run.train(songs, options, store, CPU, lambda stage, done, _total, _more: on_report(stage, done))
+
+
+def understood(path: Path, options: Options, store: WeightStore) -> Songs:
+    """The songs of a folder, which stay where they are."""
+    with run.understood(path, options, store, lambda *_: None) as songs:
+        return songs
+
+
+@pytest.fixture(scope="module")
+def songs(songs_folder: Path) -> Songs:
+    """The songs as they are understood."""
+    heard = [
+        Song(path.name, path, manifest.sha256(path), 7.0, f"{path.stem}, 120 bpm", (Piece(0.0, 7.0, (0.0, 2.0)),))
+        for path in sorted(songs_folder.glob("*.wav"))
+    ]
+    return Songs(heard, [])
+
+
+def test_a_training_leaves_an_adapter_with_its_card(songs: Songs, training_store: WeightStore, quick: Quick) -> None:
+    folder = train(songs, quick("small", trigger="in style"), training_store)
+    adapter = AdapterStore.of(training_store).get("style")
+    assert (adapter.base, adapter.rank, adapter.alpha) == ("small", 4, 8)
+    card = (folder / CARD_FILE).read_text()
+    assert "facebook/musicgen-small" in card and "CC-BY-NC 4.0" in card
+    assert "in style, song 0, 120 bpm" in card
+    with (folder / "losses.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == [str(step) for step in range(7)]
+    assert [row["step"] for row in rows if row["held_out_loss"]] == ["0", "2", "4", "6"]
+    assert (folder / "losses.png").read_bytes().startswith(b"\x89PNG")
+    assert {file.name for file in (folder / "samples").iterdir()} >= {"step00006-1.wav", "step00006-2.wav"}
+    assert not run.work_folder(training_store, "style").exists()
+
+
+def test_peft_loads_the_adapter_onto_the_same_model(songs: Songs, training_store: WeightStore, quick: Quick) -> None:
+    folder = train(songs, quick("small"), training_store)
+    model = PeftModel.from_pretrained(base.load(training_store, "small", CPU).network(), str(folder))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA" and config["base_model_name_or_path"] == "facebook/musicgen-small"
+    loaded = network.weights_of(model)
+    assert loaded and any(float(tensor.abs().max()) > 0 for name, tensor in loaded.items() if "lora_B" in name)
+    assert all("decoder.model.decoder.layers." in name for name in loaded)
+
+
+class Stop(Exception):
+    """Ends a training, as a signal would."""
+
+
+def test_a_stopped_training_ends_in_the_same_adapter(songs: Songs, training_store: WeightStore, quick: Quick) -> None:
+    store = AdapterStore.of(training_store)
+    train(songs, quick("small", trigger="in style"), training_store)
+    expected = store.get("style").sha256
+    store.remove("style")
+    for last in (1, 3, 4):
+
+        def stop(stage: str, done: int, last: int = last) -> None:
+            if stage == "training" and done == last:
+                raise Stop
+
+        with pytest.raises(Stop):
+            train(songs, quick("small", trigger="in style"), training_store, stop)
+        assert store.names() == []
+    train(songs, quick("small", trigger="in style"), training_store)
+    assert store.get("style").sha256 == expected
+
+
+def test_an_unfinished_training_goes_on_with_the_same_songs_and_options_only(
+    songs: Songs, training_store: WeightStore, quick: Quick
+) -> None:
+    def stop(stage: str, _done: int) -> None:
+        if stage == "training":
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(songs, quick("small"), training_store, stop)
+    with pytest.raises(TrainingError, match="unfinished training of 'style' has other songs or options"):
+        train(songs, quick("small", seed=2), training_store)
+
+
+@pytest.mark.parametrize("checkpoint", ["melody", "stereo-small", "stereo-melody"])
+def test_every_kind_of_base_is_trained(
+    checkpoint: str, songs: Songs, training_store: WeightStore, quick: Quick
+) -> None:
+    options = quick(checkpoint, trigger="in style", steps=2, checkpointing=True, gain=3.0, pitch=1)
+    train(songs, options, training_store)
+    assert AdapterStore.of(training_store).get("style").base == checkpoint
+
+
+def test_loss_falls_where_there_is_one_song(training_store: WeightStore, tmp_path: Path, quick: Quick) -> None:
+    time = np.arange(6 * 32_000) / 32_000
+    soundfile.write(tmp_path / "one.wav", 0.3 * np.sin(2 * np.pi * 220 * time), 32_000)
+    options = quick("small", steps=16, every=8, rate=2e-2)
+    folder = train(understood(tmp_path / "one.wav", options, training_store), options, training_store)
+    with (folder / "losses.csv").open() as file:
+        losses = [float(row["held_out_loss"]) for row in csv.DictReader(file) if row["held_out_loss"]]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_songs_are_understood(songs_folder: Path, training_store: WeightStore, quick: Quick) -> None:
+    songs = understood(songs_folder, quick("small", caption="a band"), training_store)
+    assert [song.problem for song in songs.songs] == [None] * 3
+    assert [song.caption.split(",")[0] for song in songs.songs] == ["a fast rock song with guitar", "a band", "a band"]
+    assert "120 bpm" in songs.songs[0].caption
+    assert songs.songs[0].pieces[0].bars[:3] == pytest.approx([0.0, 2.0, 4.0], abs=0.06)
+    assert songs.seconds == pytest.approx(21.0, abs=0.5)
+
+
+def test_what_cannot_be_used_is_told_song_by_song(training_store: WeightStore, tmp_path: Path, quick: Quick) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    soundfile.write(folder / "silence.wav", np.zeros(32_000 * 8), 32_000)
+    soundfile.write(folder / "short.wav", 0.1 * np.random.default_rng(0).standard_normal(32_000 * 3), 32_000)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32_000 * 8)
+    soundfile.write(folder / "noise.wav", noise, 32_000)
+    (folder / "noise.txt").write_text("hiss")
+    (folder / "a copy.wav").write_bytes((folder / "noise.wav").read_bytes())
+    (folder / "damaged.mp3").write_bytes(b"no sound")
+    options = quick("small")
+    songs = understood(folder, options, training_store)
+    problems = {song.name: song.problem for song in songs.songs}
+    [noisy] = songs.used
+    assert problems == {
+        "a copy.wav": "it is the same as noise.wav",
+        "damaged.mp3": problems["damaged.mp3"],
+        "noise.wav": None,
+        "short.wav": "it is shorter than 5 s",
+        "silence.wav": "it is silent",
+    }
+    assert (problems["damaged.mp3"] or "").startswith("it cannot be read: ")
+    assert noisy.notes[0] == "no beat was heard, so it is not cut on bars"
+    (folder / "noise.wav").unlink()
+    (folder / "a copy.wav").unlink()
+    with pytest.raises(TrainingError, match="None of the songs can be used"):
+        train(understood(folder, options, training_store), options, training_store)
