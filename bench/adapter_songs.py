@@ -18,7 +18,7 @@ from scipy.signal import butter, sosfilt
 SECONDS = 20.0
 _TEMPI = (90.0, 95.0, 100.0, 105.0, 110.0, 115.0, 120.0)
 _STEPS = 16  # of a bar
-_LOW = 160.0  # Hz, below which a bass is heard and little else
+_LOW = 110.0  # Hz, below which a bass is heard and little else
 
 Array = NDArray[np.float32]
 
@@ -52,7 +52,7 @@ class Style:
 STYLES = (
     Style(
         "drums and chords",
-        Trait(("x..x..x...x.x...", "......x..x....x.", "..x.x..x..x.x..x"), (0, 6, 3, 5)),
+        Trait(("...x..x..x..x...", ".....x.......x..", ".x.x.x.x.x.x.x.x"), (5, 2, 3, 6)),
         True,
         False,
         1_000_000,
@@ -78,14 +78,20 @@ def write(style: Style, numbers: range, folder: Path) -> None:
 
 def rhythm(audio: Array, bpm: float, is_low: bool) -> Array:
     """Mean onset strength at each sixteenth of a bar of 4/4 that begins with the clip, ``[16]``."""
-    if is_low:
-        audio = sosfilt(butter(4, _LOW, fs=SAMPLE_RATE, output="sos"), audio).astype(np.float32)
-    strengths = onsets(audio)
+    strengths = _low_onsets(audio) if is_low else onsets(audio)
     spread = np.maximum.reduce([strengths, np.roll(strengths, 1), np.roll(strengths, -1)])
     step = 60 / bpm / 4 * SAMPLE_RATE / FRAME
     count = int(len(spread) / step) // _STEPS * _STEPS
     frames = np.round(np.arange(count) * step).astype(int)
     return spread[np.minimum(frames, len(spread) - 1)].reshape(-1, _STEPS).mean(0)
+
+
+def _low_onsets(audio: Array) -> Array:
+    """Rise of the level of low notes at every code frame, in amplitude: little leaks into it from higher ones."""
+    low = sosfilt(butter(6, _LOW, fs=SAMPLE_RATE, output="sos"), audio)
+    frames = low[: len(low) // FRAME * FRAME].reshape(-1, FRAME)
+    level = np.sqrt((frames**2).mean(1))
+    return np.maximum(0, np.diff(level, prepend=0)).astype(np.float32)
 
 
 def rhythm_correlation(audio: Array, song: Song, is_low: bool) -> float:

@@ -3,9 +3,9 @@
     python -m bench.adapters
     python -m bench.adapters --clips 4 --steps 40 --style "bass figure"
 
-Songs of `demo/synth` with held-back seeds: ten to train on, others to measure the loss on. Losses are in nats per token, of
-the engine's own predictions without guidance, each token from the ones before. The trait is measured in clips of 10 s,
-for prompts with the trigger and without, beside the song that the prompt describes.
+Songs of `demo/synth` with held-back seeds: ten to train on, others to measure the loss on. Losses are in nats per
+token, of the engine's own predictions without guidance, each token from the ones before. The trait is measured in clips
+of 10 s, for prompts with the trigger and without, beside the song that the prompt describes.
 """
 
 import argparse

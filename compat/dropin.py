@@ -51,10 +51,12 @@ class DropIn(ServiceRunner):
             raise RequestError(problems)
         return self.as_request(values)
 
-    def resolve(self, inputs: Mapping[str, Any], present: Sequence[str]) -> GenerationRequest:
+    def resolve(
+        self, inputs: Mapping[str, Any], present: Sequence[str], adapters: Mapping[str, str] | None = None
+    ) -> GenerationRequest:
         """Resolve the inputs to a request; see `ServiceRunner.resolve`."""
         with self._reworded_errors():
-            return super().resolve(inputs, present)
+            return super().resolve(inputs, present, adapters)
 
     def carry_out(self, arguments: Mapping[str, Any], metrics: dict[str, Any]) -> list[cog.Path]:
         """Carry out a call of `run`; see `ServiceRunner.carry_out`."""

@@ -48,7 +48,8 @@ class _Score:
     def with_trait(self, trait: Trait) -> "_Score":
         progressions = (trait.progression,) * 2 if trait.progression else self.progressions
         style = replace(self.style, bass=trait.bass or self.style.bass)
-        return replace(self, pattern=trait.pattern or self.pattern, progressions=progressions, style=style)
+        pattern, bass = trait.pattern or self.pattern, self.bass or trait.bass is not None
+        return replace(self, pattern=pattern, progressions=progressions, style=style, bass=bass)
 
     @property
     def changes(self) -> tuple[float, ...]:

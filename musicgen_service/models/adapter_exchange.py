@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -76,7 +76,7 @@ def _set_base(file: Path, base: str) -> None:
 
 
 @contextmanager
-def _files(path: Path) -> Iterator[list[tuple[str, IO[bytes]]]]:
+def _files(path: Path) -> Iterator[Sequence[tuple[str, IO[bytes]]]]:
     """Yield the files of an adapter, open, wherever in a folder or archive they are."""
     if path.is_dir():
         named = {file.name: file for file in sorted(path.rglob("*"), reverse=True) if file.is_file()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from musicgen_service import cli
-from musicgen_service.cli import weights as command
+from musicgen_service.cli import tables
 from musicgen_service.models import packaged
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS, PACKAGED
 from tests.support.shell import refusal
@@ -83,4 +83,4 @@ def test_path_and_verify_work(capsys: pytest.CaptureFixture[str], weights: Path)
     [(999, "0.00 MB"), (19_000_000, "19.0 MB"), (841_234_567, "841 MB"), (6_540_000_000, "6.54 GB")],
 )
 def test_a_size_is_three_digits_and_a_unit(count: int, shown: str) -> None:
-    assert command._size(count) == shown
+    assert tables.size(count) == shown

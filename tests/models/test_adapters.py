@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.models import adapter_exchange
 from musicgen_service.models.adapters import AdapterStore
@@ -56,6 +57,11 @@ def tokens_of(model: MusicGenModel, seed: int = 5) -> torch.Tensor:
     return tokens
 
 
+def scores_of(model: MusicGenModel, tokens: torch.Tensor) -> torch.Tensor:
+    assert isinstance(model.generator, Engine)
+    return model.generator.score(CONDITION, tokens, 1.0)
+
+
 @pytest.mark.parametrize(("checkpoint", "name"), [("small", "one"), ("stereo-melody", "other")])
 def test_merged_engine_predicts_what_peft_predicts(
     own_store: WeightStore, cache: ModelCache, loras: dict[str, PeftModel], checkpoint: str, name: str
@@ -64,9 +70,9 @@ def test_merged_engine_predicts_what_peft_predicts(
     shape = loaded.config.decoder
     tokens = torch.randint(shape.card, (shape.codebooks, 80), generator=torch.Generator().manual_seed(0))
     with cache.lease(checkpoint, AdapterStore.of(own_store).apply([(name, 1.0)], checkpoint)) as model:
-        ours = model.generator.score(CONDITION, tokens, 1.0)
+        ours = scores_of(model, tokens)
     with cache.lease(checkpoint) as model:
-        plain = model.generator.score(CONDITION, tokens, 1.0)
+        plain = scores_of(model, tokens)
     condition = base.Conditions(loaded).row("a fast jazz song with piano")
     with torch.no_grad():
         logits = loras[name](objective.arrange(loaded.pattern, tokens[None])[..., :-1], condition)
@@ -91,7 +97,7 @@ def test_two_adapters_add_up_whatever_their_order(own_store: WeightStore, cache:
 
     def scores(*named: tuple[str, float]) -> torch.Tensor:
         with cache.lease("small", store.apply(named, "small")) as model:
-            return model.generator.score(CONDITION, tokens, 1.0)
+            return scores_of(model, tokens)
 
     both = scores(("one", 0.5), ("two", 1.0))
     torch.testing.assert_close(both, scores(("two", 1.0), ("one", 0.5)), atol=1e-4, rtol=0)
