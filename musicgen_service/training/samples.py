@@ -8,6 +8,7 @@ import torch
 
 from musicgen_service import __version__
 from musicgen_service.audio import encoding
+from musicgen_service.audio.tags import Tags
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.models import loading, manifest
 from musicgen_service.models.adapters import Adapter, AppliedAdapter
@@ -21,9 +22,9 @@ _SECONDS = 10.0
 FOLDER = "samples"
 
 
-def _tags(name: str, prompt: str, step: int) -> dict[str, str]:
+def _tags(name: str, prompt: str, step: int) -> Tags:
     comment = f"adapter '{name}' after {step} steps of its training, seed {_SEED}"
-    return {"title": prompt[:100], "comment": comment, "software": f"musicgen-service {__version__}"}
+    return Tags(prompt[:100], comment, f"musicgen-service {__version__}")
 
 
 class Sampler:
