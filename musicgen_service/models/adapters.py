@@ -1,8 +1,9 @@
 """The folder of adapters: its contents, their verification, import, export and removal."""
 
+import fcntl
+import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,7 +162,8 @@ class AdapterStore:
         if name not in self.names():
             raise WeightsError(unknown(name, self.names()))
         # Renamed first: what is removed in part is never listed.
-        gone = self.root / f".{uuid.uuid4().hex}.removed"
+        gone = self.root / f".{name}.removed"
+        shutil.rmtree(gone, ignore_errors=True)  # of a process that was killed here
         (self.root / name).rename(gone)
         shutil.rmtree(gone)
 
@@ -177,13 +179,16 @@ class AdapterStore:
         Raises
         ------
         WeightsError
-            When the name is not allowed, or taken.
+            When the name is not allowed or taken, or another process adds an adapter of that name.
         """
         self.check_new(name, replace=replace)
-        self.root.mkdir(parents=True, exist_ok=True)
-        partial = self.root / f".{uuid.uuid4().hex}.partial"
-        partial.mkdir()
+        partial = self.root / f".{name}.partial"
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            _lock(lock, name)
+            for left in partial.iterdir():  # of a process that was killed here
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield partial
             manifest.write(partial, source)
             if name in self.names():
@@ -191,8 +196,12 @@ class AdapterStore:
                     raise WeightsError(_taken(name))
                 self.remove(name)
             partial.rename(self.root / name)
+        except BaseException as error:
+            if not isinstance(error, _Locked):
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            os.close(lock)
 
     def check_new(self, name: str, *, replace: bool) -> None:
         """Raise WeightsError unless an adapter of that name may be added."""
@@ -225,6 +234,17 @@ def unknown(name: str, known: Sequence[str]) -> str:
 def damaged(name: str, why: str) -> WeightsError:
     """The error for an adapter that cannot be used."""
     return WeightsError(f"Adapter '{name}' cannot be used ({why}): train or import it again.")
+
+
+class _Locked(WeightsError):
+    """Another process adds an adapter of that name."""
+
+
+def _lock(folder: int, name: str) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _Locked(f"Another process adds an adapter '{name}': wait, or choose another name.") from None
 
 
 def _taken(name: str) -> str:

@@ -62,7 +62,7 @@ class Options:
 
 OF_BASES: dict[str, dict[str, Any]] = {
     # A hundredth of the others' size: it learns at a higher rate, from shorter clips.
-    "demo": {"steps": 200, "rate": 4e-3, "crop": 10.0},
+    "demo": {"steps": 120, "rate": 4e-3, "crop": 10.0},
     "medium": {"checkpointing": True},
     "melody": {"checkpointing": True},
     "large": {"checkpointing": True},

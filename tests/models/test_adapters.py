@@ -14,6 +14,7 @@ from musicgen_service.models import adapter_exchange
 from musicgen_service.models.adapters import AdapterStore
 from musicgen_service.models.cache import ModelCache
 from musicgen_service.models.lora_options import CONFIG_FILE, WEIGHTS_FILE
+from musicgen_service.models.manifest import MANIFEST
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.training import base, network, objective
@@ -207,6 +208,26 @@ def test_what_is_not_complete_is_never_listed(own_store: WeightStore, loras: dic
         raise RuntimeError
     assert "half" not in store.names()
     assert not [path for path in store.root.iterdir() if path.name.startswith(".")]
+
+
+def test_what_a_killed_process_left_is_replaced(own_store: WeightStore, loras: dict[str, PeftModel]) -> None:
+    store = AdapterStore.of(own_store)
+    (store.root / ".late.partial" / "samples").mkdir(parents=True)
+    (store.root / ".late.partial" / "left").write_bytes(b"half")
+    (store.root / ".late.removed").mkdir()
+    random_adapters.add(own_store, "late", loras["one"])
+    assert {path.name for path in store.get("late").folder.iterdir()} == {CONFIG_FILE, WEIGHTS_FILE, MANIFEST}
+    store.remove("late")
+    assert not [path for path in store.root.iterdir() if path.name.startswith(".")]
+
+
+def test_one_process_at_a_time_adds_an_adapter_of_a_name(own_store: WeightStore, loras: dict[str, PeftModel]) -> None:
+    store = AdapterStore.of(own_store)
+    with store.adding("shared", source="a test") as folder:
+        with pytest.raises(WeightsError, match="Another process adds an adapter 'shared'"):
+            random_adapters.add(own_store, "shared", loras["one"])
+        (folder / CONFIG_FILE).write_text("{}")
+    store.remove("shared")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "x" * 65, "a+b", "a:b", "a b"])
