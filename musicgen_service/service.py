@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicgen_service import health, naming, paths, text_checks, threads
-from musicgen_service.audio.reading import Audio, AudioInput
+from musicgen_service import audio_parts, health, naming, paths, text_checks, threads
+from musicgen_service.audio.reading import AudioInput
 from musicgen_service.audio.recipe import ADAPTERS, MUSIC, SECTION_TIMES, SEPARATOR, digest_name
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.engine.interface import Load
@@ -251,7 +251,7 @@ class MusicGenService:
                 text_checks.refuse_negative_texts(request)
             torch.set_num_threads(threads.for_width(model.width))  # of this thread
             text_checks.note_unread_words(request, model)
-            audio, chords_audio = _audio(request), _chords_audio(request)
+            audio, chords_audio = audio_parts.of_input(request), audio_parts.of_chords(request)
             yield Job(request, model, audio, decode, self._analysis, report, listener, chords_audio)
 
     @contextmanager
@@ -263,28 +263,6 @@ class MusicGenService:
         else:
             with self._models.lease(request.model_version, applied) as model:
                 yield model, lambda tokens, _seed: model.decode(tokens)
-
-
-def _audio(request: GenerationRequest) -> Audio | None:
-    """Return the part of the client's audio to use."""
-    if request.input_audio is None:
-        return None
-    if request.spec.repaints:
-        return request.input_audio.unchanged
-    audio = request.input_audio.slice(request.continuation_start, request.continuation_end)
-    if not audio.samples.shape[1]:
-        part = f"from {request.continuation_start:.7g} s to {request.continuation_end:.7g} s"
-        raise RequestError([f"The part of input_audio {part} is shorter than a sample: raise continuation_end."])
-    if audio.is_silent and request.spec.needs_melody:
-        raise RequestError([f"input_audio is silent where task '{request.task}' needs it to be heard."])
-    return audio
-
-
-def _chords_audio(request: GenerationRequest) -> Audio | None:
-    """Return the recording whose chords are asked for."""
-    if request.audio_chords is not None and request.audio_chords.is_silent:
-        raise RequestError(["audio_chords is silent: it needs to have chords."])
-    return request.audio_chords
 
 
 def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:

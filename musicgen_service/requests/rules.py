@@ -117,28 +117,35 @@ def _read_sections(values: dict[str, Any], _present: Sequence[str]) -> list[str]
 
 
 def _check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    """Check the part of the input audio that is used."""
+    """Check the part of the recording that is used."""
+    name, audio = _part_audio(values)
     start, end = values["continuation_start"], values["continuation_end"]
     problems = []
     if end is not None and end < 0:
         problems.append(f"continuation_end must be -1 (the end of the file) or at least 0, not {end:g}.")
     elif end is not None and start >= end:
         problems.append(f"continuation_start ({start:g} s) must be before continuation_end ({end:g} s).")
-    if values["input_audio"] is None:
+    if audio is None:
         return problems
-    length = values["input_audio"].seconds
-    if start >= length:
-        problems.append(f"continuation_start ({start:g} s) is beyond the end of input_audio ({length:.4g} s).")
+    if start >= audio.seconds:
+        problems.append(f"continuation_start ({start:g} s) is beyond the end of {name} ({audio.seconds:.4g} s).")
     if problems:
         return problems
     return _check_part_length(values, _part_seconds(values))
 
 
 def _part_seconds(values: dict[str, Any]) -> float:
-    """Length of the part of the input audio that is used, in seconds."""
-    length, end = values["input_audio"].seconds, values["continuation_end"]
+    """Length of the part of the recording that is used, in seconds."""
+    length, end = _part_audio(values)[1].seconds, values["continuation_end"]
     used: float = min(end if end is not None else length, length) - values["continuation_start"]
     return used
+
+
+def _part_audio(values: dict[str, Any]) -> tuple[str, Any]:
+    """The input whose part is used, and the recording, if there is one."""
+    task = TASKS.get(values["task"])
+    name = "audio_chords" if task and task.needs_chords else "input_audio"
+    return name, values[name]
 
 
 def _check_part_length(values: dict[str, Any], seconds: float) -> list[str]:
@@ -303,7 +310,7 @@ def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
     return problems
 
 
-_AUDIO_PART = ("input_audio", "continuation_start", "continuation_end")
+_AUDIO_PART = ("input_audio", "audio_chords", "continuation_start", "continuation_end")
 _Rule = Callable[[dict[str, Any], Sequence[str]], list[str]]
 """Receives the values and the names of available checkpoints; may replace values; returns the problems found."""
 

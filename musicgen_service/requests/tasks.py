@@ -70,7 +70,7 @@ TASKS = {
             needs_chords=True,
             needs_melody=True,
             takes_sections=True,
-            unused=(*_PART, "beat_sync_threshold", *_LOOP),
+            unused=("beat_sync_threshold", *_LOOP),
         ),
         TaskSpec(
             "continuation",

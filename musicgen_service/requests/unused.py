@@ -35,6 +35,10 @@ def without_effect(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
 def _bars_without_effect(request: Mapping[str, Any], given: set[str]) -> Iterator[str]:
     if "time_signature" in given and request["text_chords"] is None and request["sections"] is None:
         yield "time_signature has no effect without text_chords or sections."
+    if TASKS[request["task"]].needs_chords and request["audio_chords"] is None:
+        for name in ("continuation_start", "continuation_end"):
+            if name in given:
+                yield f"{name} has no effect without audio_chords."
     has_chords = request["task"] == "remix" or request["text_chords"] or request["audio_chords"]
     if "chroma_coefficient" in given and not has_chords:
         yield "chroma_coefficient has no effect without text_chords or audio_chords."

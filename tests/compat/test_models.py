@@ -18,20 +18,30 @@ def models(system: str) -> list[str]:
     return [*(fields["model_version"].choices or ())] if "model_version" in fields else ["melody"]
 
 
+def checkpoint_of(model: str) -> str:
+    """The checkpoint that plays a system's model."""
+    return "melody" if model == "encode-decode" else model.replace("chord", "melody")
+
+
+def inputs_of(system: str, model: str, song: AudioInput) -> dict[str, Any]:
+    """Inputs that ask a system for a model."""
+    if system == "musicgen_remixer":
+        return {"music_input": song}
+    return {"model_version": model} if "model_version" in predictors.load(system).fields else {}
+
+
 @pytest.mark.parametrize("system", predictors.names())
 def test_demo_replaces_every_model_with_a_log_message(
     system: str, song: AudioInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
     for model in models(system):
-        given: dict[str, Any] = {"model_version": model} if "model_version" in predictors.load(system).fields else {}
+        given = inputs_of(system, model, song)
         if model == "encode-decode":
             given["input_audio"] = song
-        if system == "musicgen_remixer":
-            given["music_input"] = song
         assert resolve(system, ["demo"], **given).model_version == "demo"
         log = capsys.readouterr().err
-        assert f"this is NOT '{'melody' if model == 'encode-decode' else model}'" in log
+        assert f"this is NOT '{checkpoint_of(model)}'" in log
 
 
 @pytest.mark.parametrize("system", predictors.names())
@@ -39,11 +49,10 @@ def test_missing_model_is_reported_with_its_fetch_command(system: str, song: Aud
     for model in models(system):
         if model == "encode-decode":
             continue
-        given: dict[str, Any] = {"music_input": song} if system == "musicgen_remixer" else {"model_version": model}
-        [problem] = problems(system, ["small"], **given)
+        [problem] = problems(system, ["small"], **inputs_of(system, model, song))
         assert problem == (
-            f"Model '{model}' is not in the weights folder (present: small): "
-            f"run `python -m musicgen_service weights fetch {model}`."
+            f"Model '{checkpoint_of(model)}' is not in the weights folder (present: small): "
+            f"run `python -m musicgen_service weights fetch {checkpoint_of(model)}`."
         )
 
 
@@ -51,7 +60,7 @@ def test_missing_model_is_reported_with_its_fetch_command(system: str, song: Aud
 def test_drop_in_does_not_start_without_its_model(system: str) -> None:
     runner = predictors.load(system)
     assert isinstance(runner, DropIn)
-    assert runner.default_model in models(system)
+    assert runner.default_model in map(checkpoint_of, models(system))
     with pytest.raises(WeightsError, match=f"weights fetch {runner.default_model}`"):
         runner.setup()
 

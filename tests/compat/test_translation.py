@@ -139,8 +139,44 @@ def test_remix_uses_music_input(song: AudioInput) -> None:
     assert (request.chroma_coefficient, request.beat_sync_threshold) == (2, 1.1)
 
 
-def test_errors_use_the_clients_input_names() -> None:
+CHORDS = ["musicgen_chord", "musicgen_stereo_chord"]
+
+
+@pytest.mark.parametrize("system", CHORDS)
+def test_chords_come_from_a_text_a_recording_or_nowhere(system: str, song: AudioInput) -> None:
+    assert resolve(system).task == "text"
+    request = resolve(system, text_chords="C:min7,G:7 F", bpm=120, time_sig="3/4", chroma_coefficient=2.5)
+    assert (request.task, request.bpm, request.time_signature) == ("chords", 120, "3/4")
+    assert request.chroma_coefficient == 2.5
+    assert request.description == "rock, 3/4, 120 bpm"
+    request = resolve(system, audio_chords=song, audio_start=1, audio_end=2)
+    assert (request.task, request.audio_chords, request.input_audio) == ("chords", song, None)
+    assert (request.continuation_start, request.continuation_end) == (1, 2)
+
+
+@pytest.mark.parametrize("system", CHORDS)
+def test_a_recording_is_continued_on_chords_or_on_none(system: str, song: AudioInput) -> None:
+    request = resolve(system, audio_chords=song, continuation=True, audio_start=1)
+    assert (request.task, request.input_audio, request.audio_chords) == ("continuation", song, None)
+    assert (request.continuation_start, request.duration) == (1, 8)
+    assert resolve(system, audio_chords=song, continuation=True, text_chords="C", bpm=120).progression
+
+
+def test_each_chord_model_is_played_by_a_melody_checkpoint() -> None:
+    assert resolve("musicgen_chord").model_version == "melody"
+    assert resolve("musicgen_stereo_chord").model_version == "stereo-melody-large"
+    played = {model: model.replace("chord", "melody") for model in ("chord", "chord-large", "stereo-chord")}
+    assert {model: resolve("musicgen_stereo_chord", model_version=model).model_version for model in played} == played
+
+
+def test_errors_use_the_clients_input_names(song: AudioInput) -> None:
     assert problems("musicgen_remixer") == ["Task 'remix' needs music_input."]
+    assert problems("musicgen_chord", continuation=True) == ["Task 'continuation' needs audio_chords."]
+    assert problems("musicgen_chord", audio_chords=song, audio_start=1, audio_end=1) == [
+        "audio_start (1 s) must be before audio_end (1 s)."
+    ]
+    [problem] = problems("musicgen_chord", text_chords="C", bpm=120, time_sig="waltz")
+    assert problem.startswith("time_sig must be 1 to 16 over ")
     assert problems("musicgen_looper", max_duration=40) == ["max_duration must be a whole number from 2 to 20, not 40."]
 
 

@@ -23,6 +23,8 @@ REFERENCES = {
     "musicgen_custom": "multitrickfox/musicgen_custom",
     "musicgen_looper": "andreasjansson/musicgen-looper:fd5be669",
     "musicgen_remixer": "sakemin/musicgen-remixer:7f15a497",
+    "musicgen_chord": "sakemin/musicgen-chord:64da4f83",
+    "musicgen_stereo_chord": "sakemin/musicgen-stereo-chord:fbdc5ef7",
 }
 SHORT: dict[str, dict[str, Any]] = {
     "meta_musicgen": {"prompt": "rock", "duration": 1},
@@ -30,6 +32,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "musicgen_custom": {"prompt": "rock", "duration": 1},
     "musicgen_looper": {"prompt": "rock", "bpm": 240, "max_duration": 2, "variations": 1},
     "musicgen_remixer": {"prompt": "rock", "music_input": "@song"},
+    "musicgen_chord": {"prompt": "rock", "text_chords": "C G", "bpm": 120, "duration": 1},
+    "musicgen_stereo_chord": {"prompt": "rock", "text_chords": "C G", "bpm": 120, "duration": 1},
 }
 """What each system takes a second for."""
 SYSTEMS = predictors.names()

@@ -1,4 +1,4 @@
-"""Recorded requests of the five systems (tests/data/requests), posted to each drop-in."""
+"""Recorded requests of the systems (tests/data/requests), posted to each drop-in."""
 
 import json
 from pathlib import Path

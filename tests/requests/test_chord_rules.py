@@ -6,6 +6,7 @@ import pytest
 
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.notes import collected
 from tests.support.requests import problems, resolve
 
 
@@ -69,6 +70,16 @@ def test_a_text_model_takes_no_chords() -> None:
     able = ", ".join(name for name, checkpoint in CHECKPOINTS.items() if checkpoint.takes_melody)
     [sentence] = problems(text_chords="C", bpm=120, model_version="small")
     assert sentence == f"Model 'small' takes no chords: use one of {able}."
+
+
+def test_a_part_of_the_recording_can_be_used(song: AudioInput) -> None:
+    assert resolve(audio_chords=song, continuation_start=1, continuation_end=2).continuation_start == 1
+    assert problems(audio_chords=song, continuation_start=3) == [
+        "continuation_start (3 s) is beyond the end of audio_chords (3 s)."
+    ]
+    with collected() as sentences:
+        resolve(text_chords="C", bpm=120, continuation_start=1)
+    assert sentences == ["continuation_start has no effect without audio_chords."]
 
 
 def test_text_of_chords_is_unicode() -> None:
