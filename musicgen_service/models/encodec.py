@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from musicgen_service.models import codec_stream
-from musicgen_service.models.seanet import Decoder, Encoder, SeaNetConfig
+from musicgen_service.models.seanet import Encoder, SeaNetConfig
+from musicgen_service.models.seanet_decoder import Decoder
 
 
 @dataclass(frozen=True)

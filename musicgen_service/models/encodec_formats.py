@@ -108,7 +108,7 @@ def _build(config: CodecConfig, stored: Mapping[str, torch.Tensor], device: torc
     codec = Encodec(config, device)
     renamed = state.rename(stored, _RENAMES)
     used = {name: tensor for name, tensor in renamed.items() if not name.endswith(_TRAINING_ONLY)}
-    state.fill(codec, _plain_weights(used))
+    state.fill(codec, codec.decoder.converted(_plain_weights(used), "decoder"))
     return codec
 
 

@@ -16,10 +16,6 @@ class Conv2d(_Uninitialised, nn.Conv2d):
     """See `torch.nn.Conv2d`."""
 
 
-class ConvTranspose1d(_Uninitialised, nn.ConvTranspose1d):
-    """See `torch.nn.ConvTranspose1d`."""
-
-
 class Embedding(_Uninitialised, nn.Embedding):
     """See `torch.nn.Embedding`."""
 

@@ -1,4 +1,4 @@
-"""SEANet, the convolutional encoder and decoder of EnCodec (arXiv:2210.13438).
+"""SEANet, the convolutional network of EnCodec (arXiv:2210.13438): its configuration, and its encoder.
 
 Padding is on both sides, as in the codecs that MusicGen was trained with. Weight normalisation is merged into the
 weights when they are loaded.
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from musicgen_service.models.layers import LSTM, Conv1d, ConvTranspose1d
+from musicgen_service.models.layers import LSTM, Conv1d
 
 LSTMState = tuple[torch.Tensor, torch.Tensor]
 
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
             layers += [nn.ELU(), _Convolution(width, 2 * width, 2 * ratio, config.pad_mode, device, stride=ratio)]
             width *= 2
         if config.encoder_lstm:
-            layers.append(_Recurrence(width, config.encoder_lstm, device))
+            layers.append(Recurrence(width, config.encoder_lstm, device))
         self._prepared = len(layers) - bool(config.encoder_lstm)
         layers += [nn.ELU(), _Convolution(width, config.dimension, config.last_kernel, config.pad_mode, device)]
         self.layers = nn.Sequential(*layers)
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
 
     def recur(self, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
         """The recurrent layer, if there is one, from a state on: [batch, width, frames] to as much, and a new state."""
-        return _recur(self.layers[self._prepared], prepared, state)
+        return recur(self.layers[self._prepared], prepared, state)
 
     def finish(self, recurred: torch.Tensor) -> torch.Tensor:
         """The last layers: [batch, width, frames] to latents [batch, dimension, frames]."""
@@ -100,52 +100,9 @@ class Encoder(nn.Module):
         return latents
 
 
-class Decoder(nn.Module):
-    """Decodes latents float [batch, dimension, frames] to audio [batch, channels, frames * hop].
-
-    Attributes
-    ----------
-    prepare_reach, render_reach : frames on either side that `prepare` and `render` see
-    """
-
-    def __init__(self, config: SeaNetConfig, device: torch.device) -> None:
-        super().__init__()
-        width = config.filters * 2 ** len(config.ratios)
-        layers: list[nn.Module] = [_Convolution(config.dimension, width, config.kernel, config.pad_mode, device)]
-        if config.decoder_lstm:
-            layers.append(_Recurrence(width, config.decoder_lstm, device))
-        for ratio in config.ratios:
-            layers += [nn.ELU(), _Upsampling(width, width // 2, ratio, device)]
-            width //= 2
-            layers += _residual_layers(width, config, device)
-        layers += [nn.ELU(), _Convolution(width, config.channels, config.last_kernel, config.pad_mode, device)]
-        self.layers = nn.Sequential(*layers)
-        self.prepare_reach = config.kernel // 2
-        self.render_reach = _render_reach(config)
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        audio: torch.Tensor = self.layers(latents)
-        return audio
-
-    def prepare(self, latents: torch.Tensor) -> torch.Tensor:
-        """The first layer: latents [batch, dimension, frames] to [batch, width, frames]."""
-        prepared: torch.Tensor = self.layers[0](latents)
-        return prepared
-
-    def recur(self, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
-        """The recurrent layer, if there is one, from a state on: [batch, width, frames] to as much, and a new state."""
-        return _recur(self.layers[1], prepared, state)
-
-    def render(self, recurred: torch.Tensor) -> torch.Tensor:
-        """All other layers: [batch, width, frames] to audio [batch, channels, frames * hop]."""
-        audio: torch.Tensor = self.layers[2 if isinstance(self.layers[1], _Recurrence) else 1 :](recurred)
-        return audio
-
-
-def _recur(layer: nn.Module, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
-    """Go on from a state in a layer that may be recurrent."""
-    return layer.step(prepared, state) if isinstance(layer, _Recurrence) else (prepared, None)
+def recur(layer: nn.Module, prepared: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState | None]:
+    """Go on from a state in a layer that may be recurrent; see `Recurrence.step`."""
+    return layer.step(prepared, state) if isinstance(layer, Recurrence) else (prepared, None)
 
 
 def _prepare_reach(config: SeaNetConfig) -> int:
@@ -158,17 +115,6 @@ def _prepare_reach(config: SeaNetConfig) -> int:
         reach += (-(-ratio // 2) + ratio) * samples
         samples *= ratio
     return math.ceil(reach / config.hop)
-
-
-def _render_reach(config: SeaNetConfig) -> int:
-    """Frames on either side that a frame's audio depends on, after the recurrent layer of a decoder."""
-    reach, samples = 0.0, 1  # in frames; samples of the present layer in a frame
-    for ratio in config.ratios:
-        reach += 1 / samples
-        samples *= ratio
-        for layer in range(config.residual_layers):
-            reach += config.residual_kernel // 2 * config.dilation_base**layer / samples
-    return math.ceil(reach + config.last_kernel // 2 / samples)
 
 
 def _residual_layers(width: int, config: SeaNetConfig, device: torch.device) -> list[nn.Module]:
@@ -198,32 +144,22 @@ class _Convolution(nn.Module):
         overlap = self.span - self.stride
         right = overlap // 2
         incomplete = -x.shape[-1] % self.stride
-        result: torch.Tensor = self.conv(_pad(x, overlap - right, right + incomplete, self.pad_mode))
+        result: torch.Tensor = self.conv(pad(x, overlap - right, right + incomplete, self.pad_mode))
         return result
 
 
-def _pad(x: torch.Tensor, left: int, right: int, mode: str) -> torch.Tensor:
+def pad(x: torch.Tensor, left: int, right: int, mode: str) -> torch.Tensor:
+    """Pad [batch, channels, time] or [batch, channels, 1, time] in time; returns a copy."""
+    others = (0,) * (2 * x.dim() - 6)
     if mode != "reflect":
-        return functional.pad(x, (left, right), mode)
+        return functional.pad(x, (left, right, *others), mode)
     # Input shorter than its reflection is first extended by silence, which is removed afterwards.
     missing = max(0, max(left, right) - x.shape[-1] + 1)
-    padded = functional.pad(functional.pad(x, (0, missing)), (left, right), mode)
+    padded = functional.pad(functional.pad(x, (0, missing)), (left, right, *others), mode)
     return padded[..., : padded.shape[-1] - missing]
 
 
-class _Upsampling(nn.Module):
-    def __init__(self, inputs: int, outputs: int, ratio: int, device: torch.device) -> None:
-        super().__init__()
-        self.conv = ConvTranspose1d(inputs, outputs, 2 * ratio, ratio, device=device)
-        self.right = ratio // 2
-        self.left = ratio - self.right
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.conv(x)
-        return y[..., self.left : y.shape[-1] - self.right]
-
-
-class _Recurrence(nn.Module):
+class Recurrence(nn.Module):
     """An LSTM over the frames, with a skip connection."""
 
     def __init__(self, width: int, layers: int, device: torch.device) -> None:
@@ -231,10 +167,11 @@ class _Recurrence(nn.Module):
         self.lstm = LSTM(width, width, layers, device=device)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From the beginning on: [batch, width, frames] to as much."""
         return self.step(x, None)[0]
 
     def step(self, x: torch.Tensor, state: LSTMState | None) -> tuple[torch.Tensor, LSTMState]:
-        """Go on from a state; returns the new one, too."""
+        """Go on from a state: [batch, width, frames] to as much, and the new state."""
         frames = x.permute(2, 0, 1)
         result, state = self.lstm(frames, state)
         return (result + frames).permute(1, 2, 0), state
