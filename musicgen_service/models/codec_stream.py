@@ -76,7 +76,7 @@ def decode(
             stop = min(done + size, given.end)
             needed = min(stop + decoder.render_reach, given.end)
             if needed > recurred.end:
-                # Where nobody waits, the recurrent layer goes on as far as it can: a long way takes less time per frame.
+                # Where nobody waits, the recurrent layer goes as far as it can: a long way takes less time per frame.
                 known = given.end if part is None else given.end - decoder.prepare_reach
                 last = max(needed, min(known, recurred.end + CHUNK)) if size >= PIECE else needed
                 state = _recur(decoder, given, recurred, last, state)

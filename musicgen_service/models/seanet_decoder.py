@@ -36,7 +36,8 @@ class Decoder(nn.Module):
             width //= 2
             layers += [_Residual(width, config.dilation_base**n, config, device) for n in range(config.residual_layers)]
         layers += [nn.ELU(inplace=True), _Last(width, config.channels, config.last_kernel, config.pad_mode, device)]
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers)
+        nn.utils.convert_conv2d_weight_memory_format(self.layers, torch.channels_last)
         self.prepare_reach = config.kernel // 2
         self.render_reach = _render_reach(config)
 
@@ -158,6 +159,7 @@ class _Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         narrow, widen = self.block["1"], self.block["3"]
+        assert isinstance(narrow, _Convolution) and isinstance(widen, _Convolution)
         # Padded first: the activation of that copy needs no other one.
         inner = functional.elu_(narrow.conv(functional.elu_(narrow.padded(x))))
         result: torch.Tensor = widen.conv(inner)
@@ -176,7 +178,8 @@ class _Last(_Convolution):
         self.kernel = kernel
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        taps = super().forward(x).squeeze(2).unflatten(1, (-1, self.kernel)).unbind(2)
+        sums = super().forward(x)
+        taps = sums.view(len(sums), -1, self.kernel, sums.shape[-1]).unbind(2)
         return reduce(torch.add, (tap[..., n : n + x.shape[-1]] for n, tap in enumerate(taps)))
 
     def convert(self, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
