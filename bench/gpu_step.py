@@ -119,7 +119,7 @@ def _engine(size: str, device: torch.device) -> Engine:
         return torch.randn(shape, device=device, dtype=numerics.dtype) / dim**0.5
 
     text = torch.randn(TEXT_LENGTH, dim, device=device)
-    packed = weights.build(shape, take, numerics.pack_weight, numerics.dtype)
+    packed = weights.build(shape, take, numerics.pack_weight, numerics.pack_heads, numerics.dtype)
     return Engine(packed, range(4), lambda _: ConditionTensors((text,), None), numerics, WINDOW, _AllSlots())
 
 

@@ -94,7 +94,8 @@ class Settings:
         default=None,
         metadata=_variable(
             choice(*PRECISIONS),
-            "`exact`: float32, audiocraft's own tokens; `int8`: weights of 8 bits, on a CPU; `half`: on a GPU",
+            "`exact`: float32, audiocraft's own tokens; `int8`: weights of 8 bits, keys and values of 16, on a CPU; "
+            "`half`: on a GPU",
             shown="`exact` on a CPU, `half` on a GPU",
         ),
     )

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from musicgen_service.engine.precision import supports_bf16
+from musicgen_service.engine.linear import supports_bf16
 
 
 def half_precision(device: str) -> torch.autocast:

@@ -72,12 +72,13 @@ class PrefillAttention:
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
         shape = self._cache.shape
-        split = projected.view(self._rows, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
+        dtype = self._cache.buffer.dtype
+        split = projected.to(dtype).view(self._rows, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
         self._cache.write(layer, self._slot, split[:, 1:], start=self._start)
         out = functional.scaled_dot_product_attention(
             split[:, 0], self._keys[layer], self._values[layer], self._mask, is_causal=self._mask is None
         )
-        return out.transpose(1, 2).reshape(projected.shape[0], -1)
+        return out.transpose(1, 2).reshape(projected.shape[0], -1).to(projected.dtype)
 
     def text_rows(self, x: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
@@ -87,9 +88,9 @@ class PrefillAttention:
         """See `Attention`."""
         attended = []
         for row, (keys, values) in zip(queries.chunk(len(self._texts)), self._texts, strict=True):
-            heads = row.view(1, row.shape[0], keys[layer].shape[1], -1).transpose(1, 2)
+            heads = row.to(keys[layer].dtype).view(1, row.shape[0], keys[layer].shape[1], -1).transpose(1, 2)
             out = functional.scaled_dot_product_attention(heads, keys[layer], values[layer])
-            attended.append(out.transpose(1, 2).reshape(row.shape))
+            attended.append(out.transpose(1, 2).reshape(row.shape).to(row.dtype))
         return torch.cat(attended)
 
 
@@ -131,9 +132,7 @@ class PerSlotAttention:
         self._keys_values = [cache.views(slot.slot, slot.length, slice(slot.rows)) for slot in slots]
         self._texts = [_views_by_row(text, slot.slot, slot.text_lengths) for slot in slots] if text else []
         self._text_rows = sum(map(len, self._texts))
-        position_bytes = 2 * cache.shape.layers * cache.shape.heads * cache.shape.width * cache.buffer.itemsize
-        is_cached = sum(slot.rows * slot.length for slot in slots) * position_bytes <= _CACHED_BYTES
-        self._threads = torch.get_num_threads() if is_cached else threads.limit()
+        self._threads = reading_threads(cache, sum(slot.rows * slot.length for slot in slots))
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
@@ -160,6 +159,13 @@ class PerSlotAttention:
             for row, (keys, values) in zip(range(index, self._text_rows, self._count), texts, strict=True):
                 out[row] = functional.scaled_dot_product_attention(heads[row], keys[layer], values[layer])
         return out.view(queries.shape)
+
+
+def reading_threads(cache: KeyValueCache, positions: int) -> int:
+    """Number of threads for attention to so many positions, of all rows together, in each layer."""
+    shape = cache.shape
+    read = 2 * shape.layers * positions * shape.heads * shape.width * cache.buffer.itemsize
+    return 1 if read <= _CACHED_BYTES else threads.limit()
 
 
 def _views_by_row(

@@ -27,9 +27,9 @@ class Buffers:
         heads, width = weights.attention_heads, weights.dim // weights.attention_heads
         shape = CacheShape(len(weights.layers), slots, 2, heads, capacity, width)
         text_shape = CacheShape(len(weights.layers), slots, text_rows, heads, text_capacity, width)
-        self.cache = KeyValueCache(shape, decoder.dtype, device)
+        self.cache = KeyValueCache(shape, decoder.cache_dtype, device)
         sees_text = weights.layers[0].cross is not None
-        self.text = KeyValueCache(text_shape, decoder.dtype, device) if sees_text else None
+        self.text = KeyValueCache(text_shape, decoder.cache_dtype, device) if sees_text else None
         self.tokens = torch.zeros(slots, weights.codebooks, capacity, dtype=torch.int64, device=device)
         self.noise = torch.ones(slots, weights.codebooks, weights.card, device=device)
         self.controls = Controls.create(slots, device)
@@ -43,7 +43,7 @@ class Buffers:
         """Return the bytes of keys and values of each slot."""
         weights = decoder.weights
         positions = 2 * capacity + (text_capacity * text_rows if weights.layers[0].cross is not None else 0)
-        return 2 * len(weights.layers) * weights.dim * positions * decoder.dtype.itemsize
+        return 2 * len(weights.layers) * weights.dim * positions * decoder.cache_dtype.itemsize
 
     def fits(self, capacity: int, text_capacity: int, text_rows: int) -> bool:
         """Whether a sequence of the given sizes fits these buffers."""

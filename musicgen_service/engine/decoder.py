@@ -18,15 +18,17 @@ class Decoder:
     ----------
     weights : the network's weights
     dtype, device : of the activations
+    cache_dtype : of keys and values
 
     Attributes
     ----------
     positions : the embeddings of the first positions [positions, dim]
     """
 
-    def __init__(self, weights: Weights, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, weights: Weights, dtype: torch.dtype, cache_dtype: torch.dtype, device: torch.device) -> None:
         self.weights = weights
         self.dtype = dtype
+        self.cache_dtype = cache_dtype
         self.device = device
         self.codebooks = torch.arange(weights.codebooks, device=device)
         self.positions = _sinusoids(0, weights.dim, device).to(dtype)

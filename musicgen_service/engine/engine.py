@@ -60,7 +60,7 @@ class Engine:
         self.to_tensors = to_tensors
         # Cells without a token hold the special token, whose number follows the last real one.
         self._pattern = DelayPattern(delays, weights.card)
-        self._decoder = Decoder(weights, numerics.dtype, numerics.device)
+        self._decoder = Decoder(weights, numerics.dtype, numerics.cache_dtype, numerics.device)
         memory = memory or UnsharedSlotMemory(numerics.device)
         room = self._pattern.columns(positions)
         self.loop = StepLoop(self._decoder, self._pattern, room, threads.for_width(weights.dim), memory)

@@ -5,13 +5,13 @@ which weights are read. On a CPU, every format gives a row bit-identical results
 batch; tests/engine/test_linear.py checks this.
 """
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
+from musicgen_service import threads
 from musicgen_service.engine import fused
 
 _ROW_MULTIPLE = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
@@ -19,8 +19,11 @@ _ROW_MULTIPLE = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
 of which those for one and for two rows sum in another order; a multiple of three never uses these."""
 _MAX_QUANT_ERROR = 0.01
 """Maximum int8 error of a row, as a share of the matrix's typical row norm (root mean square of the row norms)."""
-_DIGIT_RANGE = 64
-"""Digits are integers between minus and plus this."""
+INPUT_MULTIPLE = 16
+"""Inputs that torch's product of int8 weights takes at a time; it reads beyond the end of other numbers of them."""
+MAX_STEP_ROWS = 16
+"""Rows up to which int8 weights are multiplied as they are; beyond, as in a prefill, they are widened first. The step
+loop has no more in a step."""
 _TINY = 1e-30
 """Lower bound of a row's maximum, so that a row of zeros is not divided by zero."""
 
@@ -56,6 +59,29 @@ class Linear(ABC):
     def add_to(self, total: torch.Tensor, x: torch.Tensor) -> None:
         """Add the result to `total` [rows, outputs] in place."""
         total += self(x)
+
+
+class PackedLinear(Linear):
+    """A weight in a format of its own, multiplied on a CPU.
+
+    The product alone is worth several threads: a step's other operations take less time than waking a thread up.
+
+    Parameters
+    ----------
+    weight : [outputs, inputs], one of which is the network's width
+    """
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self._threads = threads.for_width(min(weight.shape))
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Linear`."""
+        with threads.using(self._threads):
+            return self._product(x)
+
+    @abstractmethod
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the product."""
 
 
 class DenseLinear(Linear):
@@ -110,7 +136,7 @@ def _normalised(norm: Norm, x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-class Fp16Linear(Linear):
+class Fp16Linear(PackedLinear):
     """A float32 product whose weight is stored as float16 and widened in registers (FBGEMM).
 
     Nothing is lost where the weight was stored as float16, as in released checkpoints: the arithmetic is float32, and
@@ -118,10 +144,10 @@ class Fp16Linear(Linear):
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__(weight)
         self._packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See `Linear`."""
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.shape[0]
         missing = -rows % _ROW_MULTIPLE
         if not missing:
@@ -129,18 +155,15 @@ class Fp16Linear(Linear):
         return torch.ops.quantized.linear_dynamic_fp16(functional.pad(x, (0, 0, 0, missing)), self._packed)[:rows]
 
 
-class Int8Linear(Linear):
-    """A float32 product whose weight is stored as int8 with a scale per output (FBGEMM).
+class Int8Linear(PackedLinear):
+    """A weight stored as int8 with a scale per output, multiplied with bfloat16 rows in float32.
 
     Where 8 bits would miss an output's weights by more than 1 % of the matrix's typical row norm, because a few of
     them are far larger than the others or because all of them are large, the residual is stored in 8 bits more.
-
-    Input rows are quantised to two 7-bit digits with a scale per row. All sums are then integer, so their order does
-    not matter; the second digit reads no further weights; and no sum of two products exceeds 16 bits, at which
-    processors without VNNI would saturate.
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__(weight)
         weight = weight.float()
         self._outputs = weight.shape[0]
         quantised, scale = _quantise_rows(weight)
@@ -148,50 +171,49 @@ class Int8Linear(Linear):
         typical_norm = weight.norm(dim=1).square().mean().sqrt()
         self._residual_rows = (residual.norm(dim=1) > _MAX_QUANT_ERROR * typical_norm).nonzero()[:, 0]
         residual_quantised, residual_scale = _quantise_rows(residual[self._residual_rows])
-        scales = torch.cat([scale, residual_scale]).double()
-        zeros = torch.zeros(len(scales), dtype=torch.int64)
-        integers = torch.cat([quantised, residual_quantised]).to(torch.int8)
-        with warnings.catch_warnings():
-            # Quantised tensors are deprecated in torch, but its quantised product accepts nothing else yet.
-            warnings.simplefilter("ignore", UserWarning)
-            tensor = torch._make_per_channel_quantized_tensor(integers, scales, zeros, 0)
-        self._packed = torch.ops.quantized.linear_prepack(tensor, None)
+        self._integers = torch.cat([quantised, residual_quantised]).to(torch.int8)
+        self._scale = torch.cat([scale, residual_scale]).bfloat16()
 
     @property
     def residual_share(self) -> float:
         """Share of outputs that have a residual and therefore take 16 bits."""
         return len(self._residual_rows) / self._outputs
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See `Linear`."""
-        rows = x.shape[0]
-        unit = x.abs().amax(1, keepdim=True).clamp_min_(_TINY) / _DIGIT_RANGE
-        scaled = x / unit
-        upper = scaled.round()
-        digits = torch.cat([upper, (scaled - upper).mul_(2 * _DIGIT_RANGE)])
-        both = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            digits, 1.0, _DIGIT_RANGE, self._packed
-        )
-        y = torch.add(both[:rows], both[rows:], alpha=0.5 / _DIGIT_RANGE).mul_(unit)
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] <= MAX_STEP_ROWS:
+            y = torch.ops.aten._weight_int8pack_mm(x.bfloat16(), self._integers, self._scale).to(x.dtype)
+        else:
+            dtype = torch.bfloat16 if supports_bf16() else torch.float32
+            y = functional.linear(x.to(dtype), self._integers.to(dtype)).to(x.dtype).mul_(self._scale)
         if not len(self._residual_rows):
             return y
         return y[:, : self._outputs].index_add(1, self._residual_rows, y[:, self._outputs :])
 
 
+def supports_bf16() -> bool:
+    """Whether oneDNN multiplies bfloat16 on this processor; on x86 that requires AVX-512 or newer."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def _quantise_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantise a weight [outputs, inputs] to 8-bit integers (as floats) and a scale per row [outputs]."""
+    """Quantise a weight [outputs, inputs] to 8-bit integers (as floats) and a scale per row [outputs].
+
+    The scales are rounded to bfloat16, up, which the product reads.
+    """
     scale = weight.abs().amax(dim=1).clamp_min(_TINY) / 127
+    rounded = scale.bfloat16().float()
+    scale = torch.where(rounded < scale, rounded * (1 + 2**-7), rounded).bfloat16().float()
     return (weight / scale[:, None]).round(), scale
 
 
-class OneDnnLinear(Linear):
+class OneDnnLinear(PackedLinear):
     """A weight, float32 or bfloat16, in oneDNN's own layout for few rows."""
 
     def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__(weight)
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 2)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See `Linear`."""
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.shape[0]
         if rows == 1:
             # A single row would use another kernel, which sums in another order.

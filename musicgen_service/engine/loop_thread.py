@@ -27,19 +27,18 @@ class Inbox:
         self.changed = threading.Condition()
         self.thread: threading.Thread | None = None
 
-    def put(self, handles: Iterable[Handle], loop: Callable[[], Loop | None], threads: int) -> None:
+    def put(self, handles: Iterable[Handle], loop: Callable[[], Loop | None]) -> None:
         """Queue sequences behind those that wait already, and start the thread if there is none yet.
 
         Parameters
         ----------
         loop : a weak reference to the loop
-        threads : number of torch's threads
         """
         with self.changed:
             if self.is_closed:
                 raise RuntimeError("the engine has ended")
             if self.thread is None:
-                self.thread = threading.Thread(target=_run, args=(self, loop, threads), name="step loop", daemon=True)
+                self.thread = threading.Thread(target=_run, args=(self, loop), name="step loop", daemon=True)
                 self.thread.start()
             self.waiting.extend(handles)
             self.changed.notify_all()
@@ -59,9 +58,9 @@ class Inbox:
             self.thread.join()
 
 
-def _run(inbox: Inbox, reference: Callable[[], Loop | None], threads: int) -> None:
+def _run(inbox: Inbox, reference: Callable[[], Loop | None]) -> None:
     """Run a loop whenever it has something to do, until it has ended."""
-    torch.set_num_threads(threads)  # which every thread has for itself
+    torch.set_num_threads(1)  # of this thread; see `linear.PackedLinear`
     while inbox.wait():
         loop = reference()
         if loop is None:

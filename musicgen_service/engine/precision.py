@@ -7,7 +7,16 @@ import torch
 
 from musicgen_service import settings
 from musicgen_service.engine import fused
-from musicgen_service.engine.linear import DenseLinear, Fp16Linear, FusedLinear, Int8Linear, Linear, OneDnnLinear
+from musicgen_service.engine.linear import (
+    INPUT_MULTIPLE,
+    DenseLinear,
+    Fp16Linear,
+    FusedLinear,
+    Int8Linear,
+    Linear,
+    OneDnnLinear,
+    supports_bf16,
+)
 
 _MAX_RESIDUAL_SHARE = 0.5
 """Share of outputs with a residual above which int8 is no faster than float16, which is exact."""
@@ -21,7 +30,7 @@ class Precision(StrEnum):
     BF16 = "bf16"
     """bfloat16 throughout, sampling in float32."""
     INT8 = "int8"
-    """float32 with weights stored in 8 bits where accurate enough; needs the least memory; on a CPU."""
+    """float32 with weights stored in 8 bits where accurate enough, and keys and values in bfloat16; on a CPU."""
     HALF = "half"
     """float16 throughout, sampling in float32; on a GPU."""
 
@@ -44,13 +53,26 @@ class Numerics:
             case _:
                 return torch.float32
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """The dtype of keys and values."""
+        return torch.bfloat16 if self.precision is Precision.INT8 else self.dtype
+
+    def pack_heads(self, weight: torch.Tensor) -> Linear:
+        """Pack the matrix that computes the logits.
+
+        In 8 bits it would move the likeliest token more often than all other matrices together.
+        """
+        exact = Numerics(Precision.EXACT, self.device) if self.precision is Precision.INT8 else self
+        return exact.pack_weight(weight)
+
     def pack_weight(self, weight: torch.Tensor) -> Linear:
         """Pack a matrix [outputs, inputs] into the format with the fastest product."""
         if fused.available(self.device):
             return FusedLinear(weight.to(self.dtype).contiguous())
         if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not supports_bf16()):
             return DenseLinear(weight.to(self.dtype).contiguous())
-        if self.precision is Precision.INT8:
+        if self.precision is Precision.INT8 and weight.shape[1] % INPUT_MULTIPLE == 0:
             int8 = Int8Linear(weight)
             if int8.residual_share <= _MAX_RESIDUAL_SHARE:
                 return int8
@@ -62,11 +84,6 @@ class Numerics:
 def _has_fbgemm() -> bool:
     """Whether this build of torch has FBGEMM; on x86 it does."""
     return "fbgemm" in torch.backends.quantized.supported_engines
-
-
-def supports_bf16() -> bool:
-    """Whether oneDNN multiplies bfloat16 on this processor; on x86 that requires AVX-512 or newer."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _fits_fp16(weight: torch.Tensor) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from musicgen_service.engine.attention import PerSlotAttention, SlotRows
+from musicgen_service.engine.bf16_attention import Bf16Attention
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.interface import ConditionTensors, Sampling
@@ -250,7 +251,8 @@ class Slots:
         guided = sum(slot.rows == 2 for slot in slots)
         column = buffers.column[index]
         x = decoder.embed(buffers.tokens[index, :, column]) + decoder.position_embedding(buffers.position[index])
-        attention = PerSlotAttention(buffers.cache, buffers.text, slots)
+        is_compact = buffers.cache.buffer.dtype is torch.bfloat16
+        attention = (Bf16Attention if is_compact else PerSlotAttention)(buffers.cache, buffers.text, slots)
         hidden = decoder.forward(torch.cat([x, x[:guided]]), attention)
         controls = buffers.controls.of(index)
         logits = decoder.logits(hidden)

@@ -24,6 +24,7 @@ from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.slot_memory import SlotMemory
 from musicgen_service.engine.slots import Slots
 from musicgen_service.engine.step_times import StepTimes
+from musicgen_service.threads import using
 
 MAX_SLOTS = {"cpu": 8, "cuda": 32}
 """Maximum number of sequences per step: with more, the time per step grows in proportion."""
@@ -38,7 +39,7 @@ class StepLoop:
     ----------
     decoder, pattern : of the model
     window : positions that every slot has room for; a longer sequence waits until no other is running
-    threads : number of torch's threads in its steps
+    threads : number of torch's threads in a prefill; in a step its products and its attention have more than one
     memory : limits the number of slots
     """
 
@@ -80,7 +81,7 @@ class StepLoop:
 
     def submit(self, handles: Iterable[Handle]) -> None:
         """Queue sequences, in order, behind those that wait already."""
-        self._inbox.put(handles, weakref.ref(self), self._threads)
+        self._inbox.put(handles, weakref.ref(self))
 
     def run_until_idle(self) -> None:
         """Take turns until nothing is left to do; called by the loop's thread."""
@@ -191,7 +192,9 @@ class StepLoop:
     def _prefill(self, slot: int) -> None:
         assert self._slots is not None
         try:
-            if self._slots.prefill(slot):
+            with using(self._threads):
+                is_complete = self._slots.prefill(slot)
+            if is_complete:
                 self._joining = None
                 handle = self._live[slot]
                 if handle.scored_from is not None:

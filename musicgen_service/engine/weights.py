@@ -103,13 +103,15 @@ class Weights:
 
 
 @torch.no_grad()
-def build(shape: DecoderShape, take: TakeTensor, pack_weight: PackWeight, dtype: torch.dtype) -> Weights:
+def build(
+    shape: DecoderShape, take: TakeTensor, pack_weight: PackWeight, pack_heads: PackWeight, dtype: torch.dtype
+) -> Weights:
     """Build the decoder's weights layer by layer, so that at most one layer is in memory twice.
 
     Parameters
     ----------
     take : takes a tensor out of a state dict with audiocraft's names
-    pack_weight : packs matrices
+    pack_weight, pack_heads : pack the matrices of the layers, and the one that computes the logits
     dtype : of embeddings and norms, which are not packed
     """
     dim = shape.dim
@@ -143,7 +145,7 @@ def build(shape: DecoderShape, take: TakeTensor, pack_weight: PackWeight, dtype:
         embedding=torch.stack([take(f"emb.{k}.weight", shape.card + 1, dim).to(dtype) for k in codebooks]),
         layers=tuple(layer(f"transformer.layers.{index}") for index in range(shape.layers)),
         norm=norm("out_norm"),
-        heads=pack_weight(torch.cat([take(f"linears.{k}.weight", shape.card, dim) for k in codebooks])),
+        heads=pack_heads(torch.cat([take(f"linears.{k}.weight", shape.card, dim) for k in codebooks])),
         attention_heads=shape.heads,
         card=shape.card,
     )

@@ -201,7 +201,7 @@ def _load_generator(parts: _Parts, adapt: Adapt, slots: SlotMemory | None) -> To
     def take_adapted(name: str, *shape: int) -> torch.Tensor:
         return adapt(name, take(name, *shape))
 
-    packed = weights.build(config.decoder, take_adapted, numerics.pack_weight, numerics.dtype)
+    packed = weights.build(config.decoder, take_adapted, numerics.pack_weight, numerics.pack_heads, numerics.dtype)
     take.close()
     positions = _positions(config, parts.frame_rate)
     return Engine(packed, config.delays, conditioner.tensors, numerics, positions, slots)

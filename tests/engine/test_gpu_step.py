@@ -29,9 +29,13 @@ def has_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def decoder_of(shape: weights.DecoderShape) -> Decoder:
     numerics = Numerics(Precision.HALF, GPU)
     taken = weights.build(
-        shape, lambda _name, *sizes: torch.empty(sizes, device=GPU), numerics.pack_weight, numerics.dtype
+        shape,
+        lambda _name, *sizes: torch.empty(sizes, device=GPU),
+        numerics.pack_weight,
+        numerics.pack_heads,
+        numerics.dtype,
     )
-    decoder = Decoder(taken, numerics.dtype, GPU)
+    decoder = Decoder(taken, numerics.dtype, numerics.cache_dtype, GPU)
     decoder.reserve_positions(256)
     return decoder
 

@@ -48,7 +48,7 @@ def test_slots_of_large_on_a_gpu_stay_the_same_after_any_calls(monkeypatch: pyte
         return torch.empty(shape, device=device, dtype=numerics.dtype)
 
     shape = weights.DecoderShape(dim, 32, layers, 4 * dim, 4, 2048, True)
-    packed = weights.build(shape, take, DenseLinear, numerics.dtype)
+    packed = weights.build(shape, take, DenseLinear, DenseLinear, numerics.dtype)
     budget = MemoryBudget(int(0.8 * 80 * GB))
     budget.take("large", 2 * 14 * dim**2 * layers)
     memory = ModelSlotMemory(budget, "large")

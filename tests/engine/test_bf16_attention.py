@@ -1,0 +1,72 @@
+"""Attention over keys and values in bfloat16 is torch's, and that of a slot does not depend on its neighbours."""
+
+import numpy as np
+import pytest
+import torch
+
+from musicgen_service import threads
+from musicgen_service.engine import attention, bf16_kernels
+from musicgen_service.engine.attention import PerSlotAttention, SlotRows
+from musicgen_service.engine.bf16_attention import Bf16Attention
+from musicgen_service.engine.cache import CacheShape, KeyValueCache
+
+SHAPE = CacheShape(layers=2, slots=4, rows=2, heads=3, capacity=300, width=40)
+SLOTS = [
+    SlotRows(2, length=300, rows=2, text_lengths=(7, 9)),
+    SlotRows(0, length=41, rows=2, text_lengths=(1,)),
+    SlotRows(3, length=1, rows=1, text_lengths=(4,)),
+]
+"""In the order of a step."""
+
+
+def caches() -> tuple[KeyValueCache, KeyValueCache]:
+    """Two caches with the same keys and values, in bfloat16 and in float32."""
+    noise = torch.randn(KeyValueCache(SHAPE, torch.float32, torch.device("cpu")).buffer.shape).bfloat16()
+    compact, wide = (KeyValueCache(SHAPE, dtype, torch.device("cpu")) for dtype in (torch.bfloat16, torch.float32))
+    compact.buffer.copy_(noise)
+    wide.buffer.copy_(noise)
+    return compact, wide
+
+
+def results(
+    backend: type, cache: KeyValueCache, text: KeyValueCache, slots: list[SlotRows], rows: list[int]
+) -> list[torch.Tensor]:
+    """What each layer's self-attention and cross-attention give for some of the same rows."""
+    computed = backend(cache, text, slots)
+    noise = torch.Generator().manual_seed(3)
+    projected = torch.randn(5, 3 * SHAPE.heads * SHAPE.width, generator=noise).bfloat16().float()[rows]
+    queries = torch.randn(5, SHAPE.heads * SHAPE.width, generator=noise)[rows]
+    found = []
+    for layer in range(SHAPE.layers):
+        found.append(computed.self_attention(layer, projected))
+        found.append(computed.cross_attention(layer, computed.text_rows(queries)))
+    return found
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_result_is_that_of_torch(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_CACHED_BYTES", 0 if shared else 10**12)
+    monkeypatch.setattr(threads, "limit", lambda: 3)
+    (cache, wide), (text, wide_text) = caches(), caches()
+    ours = results(Bf16Attention, cache, text, SLOTS, [*range(5)])
+    expected = results(PerSlotAttention, wide, wide_text, SLOTS, [*range(5)])
+    for found, right in zip(ours, expected, strict=True):
+        torch.testing.assert_close(found, right, atol=2e-5, rtol=0)
+    assert torch.equal(cache.buffer.float(), wide.buffer)  # the new keys and values, too
+
+
+def test_slot_is_independent_of_its_neighbours() -> None:
+    cache, _ = caches()
+    text, _ = caches()
+    together = results(Bf16Attention, cache, text, SLOTS, [*range(5)])
+    own = [0, 3]  # the rows of the first slot
+    alone = results(Bf16Attention, cache, text, SLOTS[:1], own)
+    for all_rows, found in zip(together, alone, strict=True):
+        assert torch.equal(all_rows[own], found)
+
+
+def test_exp_is_right_wherever_softmax_needs_it() -> None:
+    numbers = np.linspace(-87, 0, 10_001, dtype=np.float32)
+    found = np.array([bf16_kernels._exp(number) for number in numbers])
+    np.testing.assert_allclose(found, np.exp(numbers.astype(np.float64)), rtol=6e-6)
+    assert bf16_kernels._exp(np.float32(-1e30)) < 1e-37
