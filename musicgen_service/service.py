@@ -169,7 +169,7 @@ class MusicGenService:
         self._require_separator(request)
         log(f"task {request.task}, model {request.model_version}, seed {request.seed}")
         if request.parts:
-            log(f"sections: {sections.listed(request.parts)}")
+            log(f"sections: {sections.listed(request.section_times)}")
         return request
 
     @contextmanager
@@ -273,7 +273,7 @@ def _recipe(request: GenerationRequest, clip: Clip) -> dict[str, Any]:
         inputs = replace(request, seed=clip.seed, variations=1).as_inputs()
     if request.parts:
         del inputs["duration"]  # it follows from them
-        inputs[SECTION_TIMES] = [[part.name, part.start, part.end] for part in request.parts]
+        inputs[SECTION_TIMES] = request.section_times
     if facts := clip.music.facts:
         inputs[MUSIC] = facts
     recipe: dict[str, Any] = {}

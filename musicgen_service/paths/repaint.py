@@ -4,7 +4,7 @@ Of several candidates the one is kept after which the model finds what follows m
 not touched, but for two crossfades just outside the part, from the recording to the codec's version of it and back.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import mixing
 from musicgen_service.audio.reading import Audio
-from musicgen_service.engine.interface import ScoreRequest
+from musicgen_service.engine.interface import Condition, ScoreRequest
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.notes import note
 from musicgen_service.paths import levels, windows
@@ -76,7 +76,11 @@ def generate(job: Job) -> Iterator[Clip]:
     for number, seed in enumerate(job.seeds, 1):
         report = scaled(job.report, (number - 1) / len(job.seeds), number / len(job.seeds))
         candidates = _candidates(job, seed, context, region.before + region.frames, following, report)
-        tokens = candidates[0] if following is None else _likeliest(job, candidates, following)
+        tokens = candidates[0]
+        if following is not None:
+            if len(candidates) > 1:
+                tokens = candidates[int(np.argmax(likelihoods(model, job.condition(), candidates, following)))]
+            tokens = torch.cat([tokens, following], dim=-1)
         sound = job.decode_tokens(tokens, seed)
         compared = round(levels.COMPARED_SECONDS * model.sample_rate)
         beside = slice(max(0, before.shape[1] - compared), before.shape[1])
@@ -148,18 +152,22 @@ def _candidates(
     return generate_tokens(job.model, lambda _: condition, context, length, job.sampling, seeds, report)
 
 
-def _likeliest(job: Job, candidates: list[torch.Tensor], following: torch.Tensor) -> torch.Tensor:
-    """Return the candidate after which the model finds what follows most likely, followed by it."""
-    condition, room = job.condition(), job.model.window - following.shape[-1]
-    complete = [torch.cat([tokens, following.to(tokens.device)], dim=-1) for tokens in candidates]
-    if len(complete) == 1:
-        return complete[0]
+def likelihoods(
+    model: MusicModel, condition: Condition, candidates: Sequence[torch.Tensor], following: torch.Tensor
+) -> list[float]:
+    """Return how likely the model finds what follows after each candidate, as the mean logarithm over its tokens.
+
+    Parameters
+    ----------
+    candidates : tokens [codebooks, frames]
+    following : the tokens [codebooks, frames] after each of them, fewer than a window
+    """
+    room = model.window - following.shape[-1]
     requests = [
-        ScoreRequest(condition, tokens[:, -job.model.window :], start=min(room, tokens.shape[-1] - following.shape[-1]))
-        for tokens in complete
+        ScoreRequest(condition, torch.cat([tokens[:, -room:], following], dim=-1), start=min(room, tokens.shape[-1]))
+        for tokens in candidates
     ]
-    scores = [float(score.mean()) for score in job.model.score_tokens(requests)]
-    return complete[int(np.argmax(scores))]
+    return [float(score.mean()) for score in model.score_tokens(requests)]
 
 
 def _joined(source: Audio, new: Audio, region: Region, model: MusicModel) -> np.ndarray:

@@ -162,6 +162,14 @@ class GenerationRequest:
         """Its sections; none where the whole clip has the same description."""
         return () if self.sections is None else sections.read(self.sections, self.prompt, self.bpm, self.metre)
 
+    @property
+    def section_times(self) -> list[tuple[str, float, float]]:
+        """Name, start and end of each section, in seconds of the clip."""
+        parts = self.parts
+        # Those of a continuation begin where its audio ends.
+        before = self.duration - parts[-1].end if parts else 0.0
+        return [(part.name, before + part.start, before + part.end) for part in parts]
+
     def described(self, part: Section) -> tuple[str | None, str | None]:
         """The texts given to the model for a section: what it should be like, and what it should not be like."""
         wanted = descriptions.joined(self.prompt, part.words)

@@ -7,7 +7,7 @@ Lines end at a line break or a semicolon. A length is in seconds, minutes, or ba
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from musicgen_service.requests import tempo
@@ -90,9 +90,9 @@ def read(text: str, prompt: str | None, bpm: float | None, metre: TimeSignature 
     return tuple(sections)
 
 
-def listed(sections: tuple[Section, ...]) -> str:
-    """Format the sections and their times for a log: "intro 0 to 8 s, verse 8 to 40 s"."""
-    return ", ".join(f"{section.name} {section.start:.4g} to {section.end:.4g} s" for section in sections)
+def listed(times: Iterable[tuple[str, float, float]]) -> str:
+    """Format names, starts and ends of sections for a log: "intro 0 to 8 s, verse 8 to 40 s"."""
+    return ", ".join(f"{name} {start:.4g} to {end:.4g} s" for name, start, end in times)
 
 
 def _read_line(

@@ -134,7 +134,7 @@ class ServiceRunner(BaseRunner):
         def note_request(request: GenerationRequest) -> None:
             metrics.update(task=request.task, model=request.model_version)
             if request.parts:
-                metrics["sections"] = [[part.name, part.start, part.end] for part in request.parts]
+                metrics["sections"] = [list(times) for times in request.section_times]  # Cog takes no tuples
 
         try:
             inputs = {name: value for name, value in arguments.items() if name != "self"}

@@ -37,6 +37,7 @@ from musicgen_service.serving.models import Model, Models
 from musicgen_service.serving.object_storage import ObjectStorage
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.rates import Rate
+from musicgen_service.serving.readings import Readings
 from musicgen_service.serving.request_log import RequestLog
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.routes import Routes
@@ -213,7 +214,8 @@ class Gateway:
         intake = Intake(self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds)
         jobs = Jobs(predictions, results)
         hosted = HostedRoutes(models, predictions, intake, jobs, results.files, files, options.webhook_secret)
-        others = [*files.routes(), route("/analyse", POST=audio_requests.analyse), hosted.mounted()]
+        sections = route("/sections", POST=Readings(memory).sections)
+        others = [*files.routes(), route("/analyse", POST=audio_requests.analyse), sections, hosted.mounted()]
         metrics = None if options.metrics == "off" else self.metrics
         return Routes(self.availability, self._cog, models, predictions, intake, jobs, results.files, metrics, others)
 

@@ -51,6 +51,7 @@ ROUTES = {
     "GET /files/ID": "what is known of an uploaded file",
     "DELETE /files/ID": "delete it",
     "POST /analyse": "tempo, beats, key, chords and loudness of a recording",
+    "POST /sections": "how the sections of a piece are read, and how long they are",
     "GET /models": "which models there are, and which of them are present",
     "/v1/...": "the same for clients of the hosted platform",
 }

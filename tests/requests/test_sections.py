@@ -147,6 +147,7 @@ def test_the_duration_follows_from_the_sections() -> None:
 def test_the_sections_of_a_continuation_begin_where_its_audio_ends(song: AudioInput) -> None:
     request = resolve(bpm=120, sections=FORM, input_audio=song, continuation=True, continuation_start=1)
     assert request.duration == 42
+    assert request.section_times == [("intro", 2, 10), ("verse", 10, 42)]
 
 
 @pytest.mark.parametrize("task", ["loop", "remix", "repaint", "encode-decode"])

@@ -113,6 +113,9 @@ export const models = () => read("models");
 export const predict = (id, inputs, signal) =>
   read(`predictions/${id}`, { method: "PUT", json: { input: inputs }, headers: { Prefer: "respond-async" }, signal });
 
+/** @param {object} inputs sections, and prompt and bpm where there are any @param {AbortSignal} [signal] @returns how they are read */
+export const readSections = (inputs, signal) => read("sections", { method: "POST", json: { input: inputs }, signal });
+
 /** @param {string} id */
 export const prediction = (id) => read(`predictions/${id}`);
 

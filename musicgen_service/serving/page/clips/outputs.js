@@ -60,9 +60,16 @@ export async function fetchClips(request, { output, metrics }, fields) {
       seconds: sound.duration,
       peaks: peaksOf(sound),
       favourite: false,
+      sections: sectionsIn(recipe),
     });
   }
   return clips;
+}
+
+/** @param {Record<string, any> | null} recipe @returns {Clip["sections"]} */
+function sectionsIn(recipe) {
+  const times = /** @type {[string, number, number][] | undefined} */ (recipe?.section_times);
+  return times?.map(([name, start, end]) => ({ name, start, end }));
 }
 
 /** @param {Record<string, any>} values */

@@ -11,6 +11,7 @@ import * as compare from "./compare.js";
 import { listen } from "./listening.js";
 import { decode } from "./peaks.js";
 import { player } from "./player.js";
+import { timeline } from "./timeline.js";
 import { Wave } from "./wave.js";
 
 /** @typedef {import("../library/database.js").Clip} Clip */
@@ -75,6 +76,7 @@ export class Row {
       line,
       this.playButton,
       this.place,
+      clip.sections ? timeline(clip.sections, (seconds) => this.playFrom(seconds)) : null,
       this.#actions(),
       this.below,
     );
@@ -182,6 +184,7 @@ export class Row {
       { label: S.clips.continueEnd, act: () => use("continuation", clip) },
       { label: `${S.clips.continueHere} (${clock(place)})`, act: () => use("continuation", clip, { end: place }), hidden: place <= 0.1 },
       { label: S.clips.loopThis, act: () => use("loop", clip) },
+      { label: S.clips.repaint, act: () => use("repaint", clip) },
       { label: S.clips.remix, act: () => use("remix", clip) },
       { label: S.clips.analyse, act: () => use("analyse", clip) },
     ];

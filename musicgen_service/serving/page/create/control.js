@@ -7,6 +7,9 @@ import { AudioInput } from "./audio_input.js";
 
 /** @typedef {import("../base/schema.js").Field} Field */
 
+/** @type {Record<string, number>} lines of texts that are longer than others */
+const ROWS = { prompt: 3, sections: 4 };
+
 /** @param {string} name of an input */
 export function fieldName(name) {
   return /** @type {Record<string, string>} */ (S.fields.names)[name] ?? title(name);
@@ -33,7 +36,7 @@ export class Control {
       return;
     }
     this.input = this.#makeInput(id, `${id}-help ${id}-error`);
-    this.input.addEventListener("input", () => this.showError(""));
+    this.input.addEventListener("input", () => this.#changed());
     const label = el("label", { for: id }, fieldName(field.name));
     const isWide = field.kind === "text";
     const row = unit ? el("div", { class: "with-unit" }, this.input, el("span", { class: "unit" }, unit)) : this.input;
@@ -43,6 +46,19 @@ export class Control {
         : el("div", { class: `field${isWide ? " field-wide" : ""}` }, label, row, help, this.error);
     this.element.dataset.input = field.name;
     this.clear();
+  }
+
+  /** @type {(() => void)[]} */
+  #listeners = [];
+
+  /** @param {() => void} listener called whenever its value is another */
+  whenSet(listener) {
+    this.#listeners.push(listener);
+  }
+
+  #changed() {
+    this.showError("");
+    for (const listener of this.#listeners) listener();
   }
 
   #helpText() {
@@ -59,7 +75,7 @@ export class Control {
     if (kind === "choice") return el("select", common, ...this.#choices().map(([value, text]) => el("option", { value }, text)));
     if (kind === "boolean") return el("input", { ...common, type: "checkbox" });
     if (kind === "text") {
-      const rows = name === "prompt" ? 3 : 2;
+      const rows = ROWS[name] ?? 2;
       return el("textarea", { ...common, rows, placeholder, maxlength: 4000, spellcheck: "false" });
     }
     const step = kind === "integer" ? 1 : "any";
@@ -82,14 +98,14 @@ export class Control {
     const { kind, default: initial } = this.field;
     if (kind === "boolean") this.input.checked = Boolean(initial);
     else this.input.value = initial ?? (kind === "choice" ? this.#choices()[0][0] : "");
-    this.showError("");
+    this.#changed();
   }
 
   /** @param {any} value of a recipe or of another task; null is none */
   set(value) {
     if (this.field.kind === "boolean") this.input.checked = Boolean(value);
     else if (!this.audio) this.input.value = value ?? "";
-    this.showError("");
+    this.#changed();
   }
 
   /** The value as the service takes it; undefined when it is the default, or empty. */

@@ -3,6 +3,7 @@
 import { S } from "../strings.js";
 import { el } from "../base/dom.js";
 import { Control } from "./control.js";
+import { showReading } from "./sections.js";
 import { layout } from "./tasks.js";
 
 /** The inputs of the service; what is filled in stays when the task changes. */
@@ -12,6 +13,7 @@ export class Form {
     this.fields = fields;
     this.examples = examples;
     this.controls = new Map([...fields.values()].map((field) => [field.name, new Control(field)]));
+    showReading(this.controls);
     this.main = el("div", { class: "fields" });
     this.more = el("div", { class: "fields" });
     this.details = el("details", { class: "advanced" }, el("summary", {}, S.create.advanced), this.more);
@@ -64,6 +66,7 @@ export class Form {
       const value = this.controls.get(name)?.value;
       if (value !== undefined) values[name] = value;
     }
+    if (values.sections) delete values.duration; // it follows from them
     return values;
   }
 
@@ -79,9 +82,16 @@ export class Form {
 
   /** Check every input; the first wrong one gets the focus. @returns {boolean} whether all may be sent */
   check() {
-    const wrong = this.shown.filter((name) => !(/** @type {Control} */ (this.controls.get(name)).check(this.needed.has(name))));
+    const wrong = this.shown.filter((name) => !(/** @type {Control} */ (this.controls.get(name)).check(this.#isNeeded(name))));
     this.#reveal(wrong);
     return !wrong.length;
+  }
+
+  /** @param {string} name */
+  #isNeeded(name) {
+    // Sections have words of their own.
+    const isSaid = name === "prompt" && this.shown.includes("sections") && Boolean(this.controls.get("sections")?.value);
+    return this.needed.has(name) && !isSaid;
   }
 
   /**

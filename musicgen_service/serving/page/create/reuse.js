@@ -26,7 +26,7 @@ export async function useClip(view, { what, clip, end }) {
   const set = (/** @type {string} */ name, /** @type {any} */ value) => form.controls.get(name)?.set(value);
   view.select(view.tasks.includes(what) ? what : view.tasks[0]);
   form.clear();
-  if (what === "continuation" || what === "loop") set("prompt", clip.inputs.prompt);
+  if (["continuation", "loop", "repaint"].includes(what)) set("prompt", clip.inputs.prompt);
   if (what === "continuation") set("duration", Math.ceil((end ?? clip.seconds) + MORE));
   if (what === "loop") {
     const tempo = clip.analysis?.tempo_bpm;

@@ -31,6 +31,7 @@ const { openDB } = /** @type {any} */ (globalThis).idb;
  * @property {number[]} peaks
  * @property {boolean} favourite
  * @property {any} [analysis]
+ * @property {{name: string, start: number, end: number}[]} [sections] in seconds
  */
 
 const NAME = "musicgen";
