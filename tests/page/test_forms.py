@@ -1,7 +1,5 @@
 """Pieces in sections, and parts that are made anew."""
 
-from pathlib import Path
-
 from tests.page.studio import Studio
 
 FORM = "intro 2 s: no drums\nverse 1 bar: drums"
@@ -37,14 +35,14 @@ def test_a_clip_shows_its_sections_and_plays_from_one(studio: Studio) -> None:
     assert abs(studio.started()[0]["when"][1] - 1.0) < 0.05
 
 
-def test_a_part_of_a_clip_is_made_anew(studio: Studio, song: Path) -> None:
+def test_a_part_of_a_clip_is_made_anew(studio: Studio) -> None:
     studio.be_quiet()
     sent = studio.sent()
     clip = studio.make(prompt="lofi piano, 120 bpm", duration=4, seed=3)
     studio.menu(clip, "Use", "Repaint a part of this")
+    studio.page.locator("#create .audio-wave .wave").wait_for()
     assert studio.page.get_by_role("tab", name="Repaint").get_attribute("aria-selected") == "true"
     assert studio.field("prompt").input_value() == "lofi piano, 120 bpm"
-    studio.page.locator("#create .audio-wave .wave").wait_for()
     again = studio.make(continuation_start=1, continuation_end=2.5, seed=4)
     assert (sent[-1]["task"], sent[-1]["continuation_start"], sent[-1]["continuation_end"]) == ("repaint", 1, 2.5)
     before, after = studio.sound(clip), studio.sound(again)
