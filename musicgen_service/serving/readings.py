@@ -31,9 +31,8 @@ class Readings:
         async with bodies.reading(request, self._memory) as body:
             inputs = body.get("input") if isinstance(body, dict) else None
             if not isinstance(inputs, dict):
-                raise Refusal(
-                    422, 'The body must be {"input": {"sections": ...}}, with prompt, bpm and time_signature where there are any.'
-                )
+                allowed = ", ".join(_SECTIONS)
+                raise Refusal(422, f'The body must be {{"input": {{...}}}} with any of {allowed}.')
             try:
                 return reply(200, _read_sections(inputs))
             except RequestError as error:
