@@ -33,6 +33,7 @@ def weights(learned: list[Example]) -> Iterator[Weights]:
         yield fit_metre.Fit(learned, 0).run()
 
 
+@pytest.mark.slow
 def test_fitted_weights_prefer_the_right_readings(learned: list[Example], weights: Weights) -> None:
     assert sum(e.right.any() for e in learned) > 5 and sum(not e.has_beat for e in learned) > 2
     assert all(e.right.sum() < len(e.right) / 4 for e in learned)
@@ -43,11 +44,13 @@ def test_fitted_weights_prefer_the_right_readings(learned: list[Example], weight
     assert np.mean(np.array(none) == [not e.has_beat for e in learned]) > 0.8
 
 
+@pytest.mark.slow
 def test_the_same_recordings_give_the_same_weights(learned: list[Example], weights: Weights) -> None:
     again = fit_metre.Fit(learned, 0).run()
     assert all(np.array_equal(one, other) for one, other in zip(weights, again, strict=True))
 
 
+@pytest.mark.slow
 def test_scores_of_fits_side_by_side_are_averaged(learned: list[Example], weights: Weights) -> None:
     other = weights._replace(linear=2 * weights.linear, out=-weights.out)
     both = fit_metre.mean([weights, other])
