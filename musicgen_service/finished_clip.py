@@ -22,7 +22,7 @@ class FinishedClip:
     seed : the seed it was sampled with
     recipe : the inputs that reproduce it
     number : its number among the variations of its request, from 1
-    part : `backing` or `vocals` for one stem of a remix; otherwise empty
+    part : the name of one of its stems, such as `vocals`; empty for the complete clip
     midi : a MIDI file of what is heard in it, where `return_midi` asked for one
     notes : notes on its request, such as inputs without effect and guesses
     """

@@ -27,7 +27,7 @@ _OGG_QUALITY = 0.1
 _SUBTYPES = {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}
 """libsndfile's names."""
 _DEPTHS = {"int16": 16, "int32": 24, "float32": 32}
-_WITH_VORBIS_COMMENTS = ("flac", "ogg")
+_WITH_VORBIS_COMMENTS = ("ogg", "flac")
 _MP3_EXPORT = Path(__file__).with_name("mp3_export.py")
 
 

@@ -38,8 +38,12 @@ def test_a_request_may_ask_for_so_much_audio(client: httpx.Client, cog: FakeCog)
     sentence = "duration asks for 12,000 s of audio, all variations together; 1,200 s are allowed."
     assert (reply.status_code, reply.json()["error"]) == (422, sentence)
     assert reply.json()["detail"] == [{"loc": ["body", "input", "duration"], "msg": sentence, "type": "value_error"}]
+    loop = {"task": "loop", "bpm": 120, "duration": 10}
+    assert asking(client, **loop, repeat=60, variations=2).status_code == 200
+    assert asking(client, **loop, repeat=60, variations=3).status_code == 422
+    assert asking(client, duration=10, repeat=60, variations=3).status_code == 200  # which only loops are
     assert asking(client, duration=60.1, variations=20).status_code == 422
-    assert len(cog.requests) == 1
+    assert len(cog.requests) == 3
 
 
 @pytest.mark.parametrize(
