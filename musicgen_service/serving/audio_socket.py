@@ -59,6 +59,10 @@ class AudioSocket:
         for ticket in [ticket for ticket, expected in self._expected.items() if expected is prediction]:
             del self._expected[ticket]
 
+    def take(self, prediction: Prediction, message: bytes) -> bool:
+        """Take a message of audio that came by another way; returns whether there was room for it."""
+        return prediction.recording.take(message, self._folder.path, self._space)
+
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_TICKET_SECONDS):

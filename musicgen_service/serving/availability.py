@@ -11,7 +11,7 @@ class Availability:
 
     Parameters
     ----------
-    upstream_port : returns the port of Cog's server on this machine, or None while it is not reachable
+    is_reachable : returns whether there is somebody to carry out predictions
     folder_problem : returns a sentence saying why the files of a prediction cannot be written, or None
 
     Attributes
@@ -20,8 +20,8 @@ class Availability:
     draining : whether the service is shutting down
     """
 
-    def __init__(self, upstream_port: Callable[[], int | None], folder_problem: Callable[[], str | None]) -> None:
-        self.upstream_port = upstream_port
+    def __init__(self, is_reachable: Callable[[], bool], folder_problem: Callable[[], str | None]) -> None:
+        self._is_reachable = is_reachable
         self._folder_problem = folder_problem
         self.failure: dict[str, Any] | None = None
         self.draining = False
@@ -41,7 +41,7 @@ class Availability:
             return {"status": "DRAINING"}
         if self.failure:
             return self.failure
-        return {"status": "STARTING"} if self.upstream_port() is None else None
+        return None if self._is_reachable() else {"status": "STARTING"}
 
     def check(self) -> None:
         """Check that a new prediction may be accepted; writes a file to find out.
@@ -55,7 +55,7 @@ class Availability:
             raise Refusal(503, "The service is shutting down.")
         if problem := self.start_problem():
             raise Refusal(503, problem)
-        if self.upstream_port() is None:
+        if not self._is_reachable():
             raise Refusal(503, "The service is starting: try again in a moment.")
         if problem := self._folder_problem():
             raise Refusal(503, problem)

@@ -18,6 +18,7 @@ from musicgen_service.serving.any_system import SYSTEM
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.refusals import Refusal
+from musicgen_service.serving.upstream import UpstreamLost
 
 _MIN_WAIT, _MAX_WAIT = 0.02, 0.5
 """Seconds before Cog is asked again after it has refused a prediction: its slot is free a moment after the reply."""
@@ -35,21 +36,21 @@ _NO_WORKER = "Failed to send request"
 """The beginning of the error of predictions that come after its death, until Cog is started again."""
 
 
-class CogLost(Exception):
-    """Cog's server or its worker died while it carried a prediction out."""
-
-
 class CogClient:
-    """Cog's server, as the gateway sees it.
+    """Cog's server: an `Upstream`.
 
     Parameters
     ----------
     port : returns the port of Cog's server on this machine, or None while it is not reachable
     problem : returns why Cog's server cannot be started, as a sentence, or None
     audio : receives the audio of predictions while it is made
+    slots : number of predictions that it carries out at the same time
     """
 
-    def __init__(self, port: Callable[[], int | None], problem: Callable[[], str | None], audio: AudioSocket) -> None:
+    def __init__(
+        self, port: Callable[[], int | None], problem: Callable[[], str | None], audio: AudioSocket, slots: int
+    ) -> None:
+        self.slots = slots
         self._port = port
         self._problem = problem
         self._audio = audio
@@ -66,6 +67,10 @@ class CogClient:
         started_before = time.monotonic() - _ACCEPTED_AFTER
         return sum(started < started_before for started in list(self._sent.values()))
 
+    def is_reachable(self) -> bool:
+        """Whether the server answers."""
+        return self._port() is not None
+
     async def open(self) -> None:
         """Start to listen for Cog's events."""
         await self._events.open()
@@ -80,7 +85,7 @@ class CogClient:
 
         Raises
         ------
-        CogLost
+        UpstreamLost
             When the server or its worker died.
         Refusal
             When the server cannot be started, or refuses the prediction.
@@ -102,7 +107,7 @@ class CogClient:
                 sentence = str(reply.get("error") or "The service does not accept this request.")
                 raise Refusal(status, sentence, reply.get("detail"))
             if reply.get("error") == _CRASHED:
-                raise CogLost
+                raise UpstreamLost
             if reply.get("status") != "succeeded" and prediction.is_watched:
                 await self._events.wait(prediction, _LOGS_TIMEOUT)
         finally:
@@ -152,7 +157,7 @@ class CogClient:
                 except httpx2.ConnectError:
                     pass  # it is being started again
                 except httpx2.TransportError:
-                    raise CogLost from None
+                    raise UpstreamLost from None
                 finally:
                     del self._sent[prediction]
             await asyncio.sleep(wait)

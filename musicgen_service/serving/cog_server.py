@@ -6,12 +6,22 @@ import sys
 from pathlib import Path
 
 from musicgen_service import folders, outputs, predictors, settings
-from musicgen_service.serving import audio_socket, bodies, gateway, http_server, schema, supervisor
+from musicgen_service.serving import (
+    application,
+    audio_socket,
+    bodies,
+    cog_process,
+    http_server,
+    schema,
+    supervisor,
+)
 from musicgen_service.serving.api_keys import ApiKeys
-from musicgen_service.serving.gateway import GatewayOptions
+from musicgen_service.serving.cog_process import CogProcess
+from musicgen_service.serving.gateway_options import GatewayOptions
 from musicgen_service.serving.hosts import is_loopback
 from musicgen_service.serving.models import ModelNameError, Models
 from musicgen_service.serving.outbound import Address, AddressError
+from musicgen_service.settings import Settings
 
 MEMORY = {
     # Cog runs a prediction in any free thread, and glibc gives each thread an arena that it never returns: the worker
@@ -55,8 +65,32 @@ def serve(
     KeysError
         When the file of API keys cannot be used.
     """
-    predictor, given = predictors.predictor(system), settings.load()
-    keys = None if given.api_keys_file is None else ApiKeys(given.api_keys_file)
+    given = settings.load()
+    options = gateway_options(given, system, upload_url)
+    sweep()
+    try:
+        if options.keys is None and not insecure and not is_loopback(http_server.resolve(host, port)):
+            raise ServeError(
+                f"To listen on {host}, which others than this machine may reach, name a file of API keys in "
+                "MUSICGEN_API_KEYS_FILE (`keys add` makes one), or let everybody in with --insecure."
+            )
+        server = supervisor.Supervisor((host, port), process(given, system), given.drain_seconds, options)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ServeError(f"It is not possible to listen on {host}:{port}: {reason}.") from None
+    server.run()
+    folders.sweep(outputs.PREFIX)
+
+
+def process(given: Settings, system: str | None = None) -> CogProcess:
+    """Cog's server, not started yet.
+
+    Parameters
+    ----------
+    given : the settings
+    system : whose drop-in it is; None for our own predictor
+    """
+    predictor = predictors.predictor(system)
     overrides = {
         # The server starts its worker as plain `python`, which must be the interpreter with coglet installed.
         "PATH": _prepended("PATH", Path(sys.executable).parent),
@@ -68,6 +102,27 @@ def serve(
     # With this set, Cog's server writes to a folder owned by root at every health check, and warns when it cannot.
     environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
+    # Cog's server reads the schema from its working folder. Each server has a separate one: two servers of one project
+    # may publish different schemas, and in a container an ordinary user cannot write to the project.
+    return CogProcess(command, environment, lambda folder: schema.write(folder, predictor))
+
+
+def gateway_options(given: Settings, system: str | None = None, upload_url: str | None = None) -> GatewayOptions:
+    """What the settings say of a gateway.
+
+    Parameters
+    ----------
+    given : the settings
+    system : whose drop-in is served; None for our own predictor
+    upload_url : below which the files of results are put, if anywhere
+
+    Raises
+    ------
+    ServeError
+        When they do not fit together.
+    KeysError
+        When the file of API keys cannot be used.
+    """
     try:
         models = Models.load(system, given.model_names)
     except ModelNameError as error:
@@ -77,52 +132,36 @@ def serve(
             asyncio.run(Address.check(upload_url))
         except AddressError as error:
             raise ServeError(f"--upload-url {error}") from None
-    for prefix in (supervisor.PREFIX, outputs.PREFIX, gateway.PREFIX, audio_socket.PREFIX):
+    return GatewayOptions(
+        models,
+        slots=given.slots,
+        places=given.queue,
+        connections_per_address=given.connections_per_address,
+        head_seconds=given.head_seconds,
+        body_limits=bodies.Limits(int(given.max_body_mb * 2**20), given.body_seconds),
+        keys=None if given.api_keys_file is None else ApiKeys(given.api_keys_file),
+        hosts=given.hosts,
+        origins=given.cors_origins,
+        requests_per_minute=given.requests_per_minute,
+        max_audio_seconds=given.max_audio_seconds,
+        audio_seconds_per_minute=given.audio_seconds_per_minute,
+        prediction_seconds=given.prediction_seconds,
+        results=given.results,
+        keep_seconds=given.keep_seconds,
+        metrics=given.metrics,
+        access_log=given.access_log,
+        max_upload=int(given.max_input_mb * 2**20),
+        max_uploads=int(given.max_uploads_mb * 2**20),
+        webhook_secret=given.webhook_secret,
+        upload_url=upload_url,
+        public_url=given.public_url,
+    )
+
+
+def sweep() -> None:
+    """Remove the temporary folders of services that were killed."""
+    for prefix in (cog_process.PREFIX, outputs.PREFIX, application.PREFIX, audio_socket.PREFIX):
         folders.sweep(prefix)
-    try:
-        if keys is None and not insecure and not is_loopback(http_server.resolve(host, port)):
-            raise ServeError(
-                f"To listen on {host}, which others than this machine may reach, name a file of API keys in "
-                "MUSICGEN_API_KEYS_FILE (`keys add` makes one), or let everybody in with --insecure."
-            )
-        server = supervisor.Supervisor(
-            (host, port),
-            command,
-            environment,
-            # Cog's server reads the schema from its working folder. Each server has a separate one: two servers of one
-            # project may publish different schemas, and in a container an ordinary user cannot write to the project.
-            lambda folder: schema.write(folder, predictor),
-            given.drain_seconds,
-            GatewayOptions(
-                models,
-                slots=given.slots,
-                places=given.queue,
-                connections_per_address=given.connections_per_address,
-                head_seconds=given.head_seconds,
-                body_limits=bodies.Limits(int(given.max_body_mb * 2**20), given.body_seconds),
-                keys=keys,
-                hosts=given.hosts,
-                origins=given.cors_origins,
-                requests_per_minute=given.requests_per_minute,
-                max_audio_seconds=given.max_audio_seconds,
-                audio_seconds_per_minute=given.audio_seconds_per_minute,
-                prediction_seconds=given.prediction_seconds,
-                results=given.results,
-                keep_seconds=given.keep_seconds,
-                metrics=given.metrics,
-                access_log=given.access_log,
-                max_upload=int(given.max_input_mb * 2**20),
-                max_uploads=int(given.max_uploads_mb * 2**20),
-                webhook_secret=given.webhook_secret,
-                upload_url=upload_url,
-                public_url=given.public_url,
-            ),
-        )
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ServeError(f"It is not possible to listen on {host}:{port}: {reason}.") from None
-    server.run()
-    folders.sweep(outputs.PREFIX)
 
 
 def _prepended(variable: str, folder: Path) -> str:

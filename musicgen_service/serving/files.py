@@ -124,9 +124,7 @@ class Files:
             return {name: self.in_place(value) for name, value in output.items()}
         is_address = isinstance(output, str) and output.startswith(served_files.PREFIX)
         file = self.at(output) if is_address else None
-        if file is None:
-            return output
-        return f"data:{media_type(file)};base64,{base64.b64encode(file.read_bytes()).decode()}"
+        return output if file is None else data_uri(file)
 
     def at(self, address: str) -> Path | None:
         """The file at an address relative to the service's."""
@@ -150,6 +148,11 @@ class Files:
                 if served_files.TOKEN.fullmatch(path.name) and path.stat().st_mtime < moment:
                     found.append(path.name)
         return found
+
+
+def data_uri(file: Path) -> str:
+    """A file as a data URI."""
+    return f"data:{media_type(file)};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 def extension(kind: str) -> str:

@@ -9,13 +9,13 @@ from functools import partial
 
 from musicgen_service.inputs import served_files
 from musicgen_service.serving.bodies import BodyMemory
-from musicgen_service.serving.cog_client import CogClient, CogLost
 from musicgen_service.serving.fair_queue import FairQueue
 from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.rates import Rate
 from musicgen_service.serving.refusals import BROKEN, Refusal
 from musicgen_service.serving.results import Results
+from musicgen_service.serving.upstream import Upstream, UpstreamLost
 
 _ATTEMPTS = 2
 """How often a prediction is carried out, when the worker dies in it."""
@@ -34,8 +34,7 @@ class Predictions:
 
     Parameters
     ----------
-    cog : carries predictions out
-    slots : number of predictions that Cog carries out at the same time
+    upstream : carries predictions out
     places : number of predictions that may wait
     memory : counts the inputs of predictions that wait or run
     results : keeps those that have ended
@@ -46,8 +45,7 @@ class Predictions:
 
     def __init__(
         self,
-        cog: CogClient,
-        slots: int,
+        upstream: Upstream,
         places: int,
         memory: BodyMemory,
         results: Results,
@@ -55,8 +53,7 @@ class Predictions:
         audio: Rate,
         max_seconds: float,
     ) -> None:
-        self._cog = cog
-        self._slots = slots
+        self._upstream = upstream
         self._queue = FairQueue[Prediction](places)
         self._memory = memory
         self._results = results
@@ -104,7 +101,7 @@ class Predictions:
             When too many are waiting, their inputs are too large, or its client asks for too much audio.
         """
         if not self._queue.has_place(prediction.owner):
-            seconds = self._expected_seconds(self._slots)
+            seconds = self._expected_seconds(self._upstream.slots)
             retry_after = _UNKNOWN_WAIT if seconds is None else max(1, math.ceil(seconds))
             raise Refusal(429, "Too many predictions are waiting: try again later.", retry_after=retry_after)
         size = sum(len(value) for value in prediction.request.inputs.values() if isinstance(value, str))
@@ -116,7 +113,7 @@ class Predictions:
         self._releases.add(task := asyncio.create_task(self._release(prediction, size)))
         task.add_done_callback(self._releases.discard)
         self._queue.add(prediction.owner, prediction)
-        self._start_next()
+        self.start_next()
 
     def queue_of(self, prediction: Prediction) -> dict[str, int | None] | None:
         """Where a prediction waits: how many are before it, and after how many seconds it is likely to be ready."""
@@ -124,7 +121,7 @@ class Predictions:
         if position is None:
             return None
         # Its own time, and that of those before it.
-        seconds = self._expected_seconds(position + self._slots)
+        seconds = self._expected_seconds(position + self._upstream.slots)
         return {"position": position, "eta_seconds": None if seconds is None else math.ceil(seconds)}
 
     async def cancel(self, prediction: Prediction) -> None:
@@ -132,7 +129,7 @@ class Predictions:
         prediction.is_cancelled = True
         if self._queue.remove(prediction.owner, prediction):
             prediction.cancel()
-        elif not await self._cog.cancel(prediction) and not prediction.ended.is_set():
+        elif not await self._upstream.cancel(prediction) and not prediction.ended.is_set():
             self._tasks[prediction].cancel()
 
     def give_up(self) -> None:
@@ -154,8 +151,9 @@ class Predictions:
         if prediction.started_at is None:
             self._audio.give_back(prediction.owner, prediction.audio_seconds)
 
-    def _start_next(self) -> None:
-        while len(self._tasks) < self._slots and len(self._queue):
+    def start_next(self) -> None:
+        """Start predictions as long as there are slots for them, of which there may be more than before."""
+        while len(self._tasks) < self._upstream.slots and len(self._queue):
             prediction = self._queue.take()
             self._metrics.queue_wait_seconds.observe(time.time() - prediction.created_at)
             task = self._tasks[prediction] = asyncio.create_task(self._carry_out(prediction))
@@ -168,14 +166,14 @@ class Predictions:
                 try:
                     # Cog cancels a prediction when the connection is closed.
                     async with asyncio.timeout(self._max_seconds):
-                        reply = await self._cog.predict(prediction)
+                        reply = await self._upstream.predict(prediction)
                     break
                 except TimeoutError:
                     longest = f"{self._max_seconds:,.10g} s"
                     raise Refusal(
                         504, f"The prediction was ended after {longest}, the longest that it may run."
                     ) from None
-                except CogLost:
+                except UpstreamLost:
                     # Whoever has heard its beginning would hear another beginning.
                     if attempt == _ATTEMPTS or prediction.is_cancelled or prediction.recording.size:
                         raise
@@ -186,7 +184,7 @@ class Predictions:
             prediction.finish(reply)
             if prediction.status == "succeeded":
                 self._seconds.append(prediction.seconds)
-        except CogLost:
+        except UpstreamLost:
             prediction.fail(Refusal(502, BROKE_DOWN))
         except Refusal as refusal:
             prediction.fail(refusal)
@@ -199,10 +197,10 @@ class Predictions:
             prediction.fail(Refusal(500, BROKEN))
         elif not prediction.ended.is_set():
             prediction.cancel()
-        self._start_next()
+        self.start_next()
 
     def _expected_seconds(self, count: int) -> float | None:
         """Seconds that so many predictions are likely to take; None as long as none has been measured."""
         if not self._seconds:
             return None
-        return count / self._slots * sum(self._seconds) / len(self._seconds)
+        return count / self._upstream.slots * sum(self._seconds) / len(self._seconds)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +62,10 @@ class Recording:
         self._tell()
         self._close_unused()
 
+    async def wanted(self) -> None:
+        """Wait until somebody listens."""
+        await self._wanted.wait()
+
     async def changed(self) -> None:
         """Wait until there is more, or the prediction has ended."""
         await self._change.wait()
@@ -68,6 +73,28 @@ class Recording:
     def read(self, start: int) -> bytes:
         """Read what there is from a position on, up to a limit."""
         return b"" if self._file is None else os.pread(self._file.fileno(), min(_READ, self.size - start), start)
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Listen; yields messages of an `AudioChannel`, for another recording to take."""
+        self.join()
+        try:
+            is_described, position = False, 0
+            while True:
+                if not is_described and (self.sound is not None or self.refusal is not None):
+                    yield json_text.encode(self.sound or {"refusal": self.refusal})
+                    is_described = True
+                elif part := self.read(position):
+                    yield part
+                    position += len(part)
+                elif self.is_complete:
+                    yield b""
+                    return
+                elif self._has_ended and not self.is_live:
+                    return
+                else:
+                    await self.changed()
+        finally:
+            self.leave()
 
     async def receive(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, folder: Path, space: Memory
@@ -86,18 +113,24 @@ class Recording:
             while not self.is_complete:
                 length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
                 message = await reader.readexactly(length)
-                if self._has_ended and not self.listeners:
+                if (self._has_ended and not self.listeners) or not self.take(message, folder, space):
                     break
-                self._take(message, folder, space)
-                self._tell()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
-        except (OSError, Refusal) as error:
-            log(f"audio cannot be kept while it is made: {error}")
         finally:
             asking.cancel()
             self.is_live = False
             self._tell()
+
+    def take(self, message: bytes, folder: Path, space: Memory) -> bool:
+        """Take a message of an `AudioChannel`; returns whether there was room for it."""
+        try:
+            self._take(message, folder, space)
+        except (OSError, Refusal) as error:
+            log(f"audio cannot be kept while it is made: {error}")
+            return False
+        self._tell()
+        return True
 
     def _take(self, message: bytes, folder: Path, space: Memory) -> None:
         if self.sound is None:
@@ -118,7 +151,7 @@ class Recording:
 
     async def _ask(self, writer: asyncio.StreamWriter) -> None:
         """Ask the worker for audio when somebody listens."""
-        await self._wanted.wait()
+        await self.wanted()
         writer.write(LISTEN)
         with suppress(ConnectionError):
             await writer.drain()

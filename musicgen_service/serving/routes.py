@@ -15,7 +15,6 @@ from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
 from musicgen_service.serving import clients, prediction_request, refusals
 from musicgen_service.serving.availability import Availability
-from musicgen_service.serving.cog_client import CogClient
 from musicgen_service.serving.files import Files, absolute
 from musicgen_service.serving.hang_ups import HungUp, unless_hung_up
 from musicgen_service.serving.intake import Intake
@@ -29,6 +28,7 @@ from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
 from musicgen_service.serving.routing import base_url, prediction_id, preferences, route
+from musicgen_service.serving.upstream import Upstream
 
 ROUTES = {
     "GET /": "the page, for a browser; for others, which routes there are",
@@ -66,7 +66,7 @@ class Routes:
     Parameters
     ----------
     availability : whether predictions can be made
-    cog : Cog's server
+    upstream : carries predictions out
     models : what is served
     predictions : those that have not ended
     intake : takes predictions on
@@ -79,7 +79,7 @@ class Routes:
     def __init__(
         self,
         availability: Availability,
-        cog: CogClient,
+        upstream: Upstream,
         models: Models,
         predictions: Predictions,
         intake: Intake,
@@ -90,7 +90,7 @@ class Routes:
     ) -> None:
         self._metrics = metrics
         self._availability = availability
-        self._cog = cog
+        self._upstream = upstream
         self._models = models
         self._predictions = predictions
         self._intake = intake
@@ -142,7 +142,7 @@ class Routes:
 
     async def _state(self) -> dict[str, Any]:
         """The health of the service."""
-        health = self._availability.health() or await self._cog.health()
+        health = self._availability.health() or await self._upstream.health()
         # Between the two, the server may have ended.
         return health or self._availability.health() or {"status": "STARTING"}
 

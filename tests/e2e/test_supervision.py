@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from musicgen_service.serving import supervisor
+from musicgen_service.serving import cog_process
 from tests.e2e import soak
 from tests.support.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
@@ -80,8 +80,8 @@ def test_concurrent_clients_get_their_own_clips(server: Server) -> None:
 
 IMPATIENT = """
 import os, sys
-from musicgen_service.serving import cog_server, prediction, supervisor
-supervisor.STUCK_AFTER = 1.0
+from musicgen_service.serving import cog_process, cog_server, prediction
+cog_process.STUCK_AFTER = 1.0
 keys = iter((f"long-{os.getpid()}", f"lost-{os.getpid()}"))
 made = prediction.Prediction.__init__
 def named(self, *arguments, **options):
@@ -104,7 +104,7 @@ def test_lost_slot_is_distinguished_from_a_long_prediction(weights: Path, tmp_pa
         assert runs(worker.pid) and "starting it again" not in server.log.read_text()
 
         # Cog cannot make the prediction's folder, and does not get over it.
-        obstacle = supervisor.COG_FOLDER / f"lost-{server.process.pid}"
+        obstacle = cog_process.COG_FOLDER / f"lost-{server.process.pid}"
         obstacle.touch()
         try:
             assert server.post({"input": SHORT}).json()["status"] == "failed"

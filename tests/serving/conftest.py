@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from musicgen_service.serving.gateway import Gateway, GatewayOptions
+from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.gateway_options import GatewayOptions
 from musicgen_service.serving.models import Models
 from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import wait_until

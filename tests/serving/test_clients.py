@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from musicgen_service.serving import clients
-from musicgen_service.serving.gateway import Gateway, GatewayOptions
+from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.gateway_options import GatewayOptions
 from tests.serving.conftest import MODELS, running
 from tests.support.harness import wait_until
 

@@ -43,15 +43,15 @@ def test_kubernetes_variable_is_removed(constructor_arguments: list[Any], monkey
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
     cog_server.serve("127.0.0.1", 0)
-    environment: Mapping[str, str] = constructor_arguments[2]
+    environment: Mapping[str, str] = constructor_arguments[1]._environment
     assert "KUBERNETES_SERVICE_HOST" not in environment and environment["MUSICGEN_MODELS"] == "demo"
 
 
 def test_cog_finds_the_schema_in_its_working_folder(constructor_arguments: list[Any], tmp_path: Path) -> None:
     cog_server.serve("127.0.0.1", 0, "m3maker")
-    prepare_folder: Callable[[Path], object] = constructor_arguments[3]
+    prepare_folder: Callable[[Path], object] = constructor_arguments[1]._prepare_folder
     prepare_folder(tmp_path)
-    assert "m3maker" in constructor_arguments[2]["COG_PREDICT_TYPE_STUB"]
+    assert "m3maker" in constructor_arguments[1]._environment["COG_PREDICT_TYPE_STUB"]
     assert "/predictions" in (tmp_path / ".cog" / "openapi_schema.json").read_text()
 
 
@@ -60,7 +60,7 @@ def test_drain_seconds_come_from_the_settings(
 ) -> None:
     monkeypatch.setenv("MUSICGEN_DRAIN_SECONDS", "7.5")
     cog_server.serve("127.0.0.1", 0)
-    assert constructor_arguments[4] == 7.5
+    assert constructor_arguments[2] == 7.5
 
 
 @pytest.mark.parametrize(
@@ -123,12 +123,12 @@ def test_it_listens_beyond_this_machine_with_keys_or_when_told(
     assert str(refused.value.code).startswith(f"error: To listen on {host}, which others than this machine may reach,")
     assert constructor_arguments == []
     cli.main(["serve", "--host", host, "--insecure"])
-    assert constructor_arguments[0][0] == host and constructor_arguments[5].keys is None
+    assert constructor_arguments[0][0] == host and constructor_arguments[3].keys is None
     constructor_arguments.clear()
     api_keys.add(tmp_path / "keys", "ann")
     monkeypatch.setenv("MUSICGEN_API_KEYS_FILE", str(tmp_path / "keys"))
     cli.main(["serve", "--host", host])
-    assert constructor_arguments[0][0] == host and constructor_arguments[5].keys is not None
+    assert constructor_arguments[0][0] == host and constructor_arguments[3].keys is not None
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.3.2.1", "::1"])
@@ -171,7 +171,7 @@ def test_a_clone_in_the_temporary_folder_survives_every_command(tmp_path: Path) 
 
 def test_cogs_server_trusts_a_single_authority(constructor_arguments: list[Any]) -> None:
     cog_server.serve("127.0.0.1", 0)
-    environment = constructor_arguments[2]
+    environment = constructor_arguments[1]._environment
     authorities = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"]).get_ca_certs()
     assert [found["subject"] for found in authorities] == [((("commonName", "no authority"),),)]
     assert environment["SSL_CERT_DIR"] == os.devnull

@@ -13,20 +13,20 @@ import httpx
 import psutil
 import pytest
 
-from musicgen_service.serving import supervisor
+from musicgen_service.serving import cog_process
 from tests.support.harness import PROJECT, Server, runs, serving, wait_until
 from tests.test_folders import disk, fill
 
 SCRIPT = """
 import os, sys
-from musicgen_service.serving import supervisor
-from musicgen_service.serving.gateway import GatewayOptions
-supervisor.POLL_INTERVAL = supervisor.MIN_BACKOFF = 0.05
+from musicgen_service.serving import cog_process, supervisor
+from musicgen_service.serving.gateway_options import GatewayOptions
+cog_process.POLL_INTERVAL = cog_process.MIN_BACKOFF = 0.05
 supervisor.CANCEL_TIMEOUT = 0.5
 environment = os.environ | {"PYTHONPATH": os.getcwd()}
 command = [sys.executable, "-m", "tests.support.fake_cog"]
-address = ("127.0.0.1", int(sys.argv[2]))
-supervisor.Supervisor(address, command, environment, lambda folder: None, 3.0, GatewayOptions()).run()
+process = cog_process.CogProcess(command, environment, lambda folder: None)
+supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), process, 3.0, GatewayOptions()).run()
 """
 
 
@@ -80,7 +80,7 @@ def test_unhealthy_server_is_restarted(server: Server) -> None:
     assert "supervisor: the server is UNHEALTHY; starting it again" in log_of(server)
 
 
-LOSING = ["-c", SCRIPT.replace("command =", "supervisor.STUCK_AFTER = 0.5\ncommand ="), "--port"]
+LOSING = ["-c", SCRIPT.replace("command =", "cog_process.STUCK_AFTER = 0.5\ncommand ="), "--port"]
 
 
 def test_server_busy_without_a_prediction_is_restarted(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_each_backoff_is_longer(server: Server) -> None:
 def test_failed_setup_is_retried_until_weights_appear(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     # A setup may take long before it fails: that is no service, so the waits get longer all the same.
-    command = ["-c", SCRIPT.replace("command =", "supervisor.STABLE_AFTER = 0\ncommand ="), "--port"]
+    command = ["-c", SCRIPT.replace("command =", "cog_process.STABLE_AFTER = 0\ncommand ="), "--port"]
     with serving(command, PROJECT, tmp_path / "temp", status="SETUP_FAILED", WEIGHTS=str(weights)) as server:
         for wait in ("0.05", "0.1", "0.2", "0.4"):
             sentence = f"supervisor: the server is SETUP_FAILED; starting it again in {wait} s"
@@ -161,7 +161,7 @@ def test_failure_reason_stays_during_a_retry(tmp_path: Path) -> None:
 def test_backoff_doubles_up_to_a_minute() -> None:
     waits = [0.0]
     for _ in range(9):
-        waits.append(supervisor.next_backoff(waits[-1]))
+        waits.append(cog_process.next_backoff(waits[-1]))
     assert waits[1:] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
@@ -305,13 +305,13 @@ def test_full_disk_is_reported_until_there_is_space(tmp_path: Path) -> None:
 def test_full_disk_under_cogs_folder_is_reported_in_advance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with disk(tmp_path / "disk", "size=1m") as full:
         for folder in (full, full / "coglet" / "predictions"):
-            monkeypatch.setattr(supervisor, "COG_FOLDER", folder)
-            assert supervisor._folder_problem() is None
+            monkeypatch.setattr(cog_process, "COG_FOLDER", folder)
+            assert cog_process.folder_problem() is None
         fill(full)
-        assert supervisor._folder_problem() == "The service has no room left to write files: try again later."
+        assert cog_process.folder_problem() == "The service has no room left to write files: try again later."
     (tmp_path / "file").touch()
-    monkeypatch.setattr(supervisor, "COG_FOLDER", tmp_path / "file" / "predictions")
-    assert supervisor._folder_problem() == "The service may not write to its temporary folder."
+    monkeypatch.setattr(cog_process, "COG_FOLDER", tmp_path / "file" / "predictions")
+    assert cog_process.folder_problem() == "The service may not write to its temporary folder."
 
 
 def test_idle_server_stops_immediately(server: Server) -> None:

@@ -7,7 +7,7 @@
 | `unhealthy`, `stuck` | its health is UNHEALTHY, or BUSY, from then on |
 | `worker crash` | fails as when the worker dies, the first time; the next one finds no worker |
 | `slow`, `endless` | takes a second, or until it is cancelled |
-| `wait` | takes until `resume` is set |
+| `wait` | takes until `resume` is set; in a process of its own, until there is a file where `RESUME` says |
 | `fail` | fails |
 | `music`, `mp3`, `long music` | sends two seconds (or minutes) of audio to listeners, the second half after `resume` |
 | `broken music` | sends a second of audio, and its worker dies |
@@ -201,5 +201,21 @@ def fake_cog(slots: int = 1) -> Iterator[FakeCog]:
         thread.join()
 
 
+class _FlagFile(threading.Event):
+    """Is set when there is a file where `RESUME` says."""
+
+    def is_set(self) -> bool:
+        return "RESUME" in os.environ and Path(os.environ["RESUME"]).exists()
+
+
+def _main() -> None:
+    """Run one as a process of its own, as the supervisor starts it."""
+    server = FakeCog(int(os.environ["PORT"]), int(os.environ.get("COG_MAX_CONCURRENCY", "1")))
+    server.resume = _FlagFile()
+    if audio_socket := os.environ.get("MUSICGEN_AUDIO_SOCKET"):
+        server.audio_socket = Path(audio_socket)
+    server.serve_forever()
+
+
 if __name__ == "__main__":
-    FakeCog(int(os.environ["PORT"])).serve_forever()
+    _main()
