@@ -7,7 +7,7 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-train run serve test test-slow test-page page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak schemathesis audit clean
+.PHONY: help install install-train run serve test test-slow test-page install-ray ray page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak schemathesis audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -15,6 +15,7 @@ help:  ## list these targets
 # Another Python is another installation.
 INSTALLED := $(VENV)/.installed-$(notdir $(PYTHON))
 INSTALLED_DEV := $(VENV)/.installed-dev-$(notdir $(PYTHON))
+INSTALLED_RAY := $(VENV)/.installed-ray-$(notdir $(PYTHON))
 
 install: $(INSTALLED)  ## install what the service needs into .venv
 
@@ -40,6 +41,12 @@ $(INSTALLED_DEV): $(INSTALLED) requirements-train.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps -r requirements-dev.txt
 	touch $@
 
+$(INSTALLED_RAY): $(INSTALLED_DEV) requirements-ray.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-ray.txt
+	touch $@
+
+install-ray: $(INSTALLED_RAY)  ## install Ray besides, on which the service runs on many machines
+
 run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..." SEED=2
 	$(BIN)/python -m musicgen_service predict -i prompt="$(PROMPT)" -i seed=$(SEED) -o out/clip.wav --force
 
@@ -50,13 +57,17 @@ serve: install  ## answer HTTP requests on port 5000
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: $(INSTALLED_DEV) lint  ## ruff, mypy and the tests
-	$(PYTEST) -m "not slow and not page"
+	$(PYTEST) -m "not slow and not page and not ray"
 
 test-slow: $(INSTALLED_DEV)  ## the tests that take longer: servers that are killed, trainings, clients of every drop-in
 	$(PYTEST) -m "slow and not page"
 
 test-page: $(INSTALLED_DEV)  ## drive the page in a browser; skipped where there is no chromium
 	$(PYTEST) -m page
+
+# One after the other: they share a cluster.
+ray: install-ray  ## test the service on a Ray cluster of two nodes on this machine
+	$(BIN)/python -m pytest -m ray
 
 page-libraries:  ## fetch the JavaScript libraries of the page from npm, checked
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m deploy.page_libraries

@@ -7,6 +7,7 @@
 | requirements-image.txt | the two above | Cog: Python 3.11 on Linux, with CUDA |
 | requirements-train.txt | the extra `train` | `make install-train`, on top of requirements.txt |
 | requirements-dev.txt | the extra `dev` | `make test` and the like, on top of the two |
+| requirements-ray.txt | the extra `ray` | `make install-ray`, on top of requirements.txt |
 
 requirements-no-deps.txt is written by hand, for packages whose own pins are too old to be resolved with the rest.
 
@@ -162,7 +163,7 @@ def _with_torch_for_cpus(pin: Pin) -> Pin:
 
 
 def main() -> None:
-    """Resolve the dependencies and write all five files."""
+    """Resolve the dependencies and write all files."""
     resolved = _resolve()
     requirements = [_with_torch_for_cpus(pin) for pin in resolved if not CUDA.fullmatch(pin.name)]
     cuda = [pin for pin in resolved if CUDA.fullmatch(pin.name)]
@@ -174,12 +175,24 @@ def main() -> None:
     training = _write_extra("train", "What training adapters needs on top of requirements.txt.", requirements)
     head = "What tests, checks and benchmarks need on top of requirements.txt and requirements-train.txt."
     _write_extra("dev", head, [*requirements, *training])
+    # Tests need both it and the extra `dev`, so that no package may stand at two versions.
+    head = "What a service on Ray Serve needs on top of requirements.txt."
+    _write_extra("ray", head, requirements, "requirements-train.txt", "requirements-dev.txt")
 
 
-def _write_extra(extra: str, head: str, have: Iterable[Pin]) -> list[Pin]:
-    """Resolve an extra and write its file without what one of the others has; returns what the file has."""
+def _write_extra(extra: str, head: str, have: Iterable[Pin], *others: str) -> list[Pin]:
+    """Resolve an extra and write its file without what one of the others has; returns what the file has.
+
+    Parameters
+    ----------
+    extra : in pyproject.toml
+    head : the first line of the file
+    have : what it is installed on top of
+    others : further files, at whose versions packages must be
+    """
     names = {pin.name for pin in have}
-    resolved = _resolve("--extra", extra, "--constraints", "requirements.txt")
+    constraints = [word for file in ("requirements.txt", *others) for word in ("--constraints", file)]
+    resolved = _resolve("--extra", extra, *constraints)
     # Of what only CUDA needs, no more than is asked for by name: a torch for CPUs asks for none of it.
     kept = [pin for pin in resolved if pin.name not in names and (pin.is_direct or not CUDA.fullmatch(pin.name))]
     Path(f"requirements-{extra}.txt").write_text(render(head, kept))
