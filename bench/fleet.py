@@ -16,11 +16,13 @@ import argparse
 import math
 import random
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import simpy
 
+_Process = Generator[simpy.Event, Any, Any]
 _CONTROL_INTERVAL = 1.0
 """Seconds between two decisions of the autoscaler."""
 _DAY = 86_400.0
@@ -141,13 +143,13 @@ class Simulation:
         self._change.succeed()
         self._change = self.env.event()
 
-    def _arrive(self) -> Iterator[simpy.Event]:
+    def _arrive(self) -> _Process:
         for request in self.requests:
             yield self.env.timeout(request.at - self.env.now)
             self.waiting.append(request)
             self._tell()
 
-    def _work(self) -> Iterator[simpy.Event]:
+    def _work(self) -> _Process:
         """Whenever something changes or a request ends: note what has ended, and fill the slots."""
         while self._left:
             ends = min((replica.next_end() for replica in self.replicas), default=math.inf)
@@ -167,7 +169,7 @@ class Simulation:
                 request.started = self.env.now
                 replica.running[request] = request.audio
 
-    def _scale(self) -> Iterator[simpy.Event]:
+    def _scale(self) -> _Process:
         """Serve's autoscaler: as many replicas as the requests need, when it has wanted so for long enough."""
         more = fewer = 0.0
         while True:
@@ -189,7 +191,7 @@ class Simulation:
                 fewer = 0.0
                 self._tell()
 
-    def _start(self) -> Iterator[simpy.Event]:
+    def _start(self) -> _Process:
         self.starting += 1
         yield self.env.timeout(self.fleet.cold_start)
         self.starting -= 1

@@ -30,11 +30,11 @@ from musicgen_service.settings import Settings
 
 Message = tuple[str, Any]
 _POLL_INTERVAL = 0.1
+_CLIENTS = 10_000
+"""Maximum number of requests of clients that are answered at the same time; most of them wait."""
 _NO_KEYS = "Without MUSICGEN_API_KEYS_FILE only this machine may use the service; `insecure: true` lets everybody in."
 
 
-@serve.deployment(max_ongoing_requests=10_000, ray_actor_options={"num_cpus": 0.5})
-@serve.ingress()
 class Gateway:
     """Answers clients, through every proxy of the cluster."""
 
@@ -66,28 +66,36 @@ class Gateway:
         await self._upstream.wanted(key)
 
 
-@serve.deployment(
-    health_check_period_s=1,
-    autoscaling_config={"min_replicas": 1, "max_replicas": 4, "metrics_interval_s": 1, "look_back_period_s": 2},
-)
 class Replica:
     """Carries predictions out, as many at the same time as there are slots."""
 
-    async def __init__(self, process: Callable[[Settings], CogProcess]) -> None:
+    async def __init__(self, process: Callable[[Settings], CogProcess]) -> None:  # type: ignore[misc]  # Serve awaits it
         given = settings.load()
         cog_server.sweep()
         self._process = process(given)
         self._audio = AudioSocket()
         self._availability = Availability(lambda: self._process.port is not None, folder_problem)
         self._cog = CogClient(lambda: self._process.port, self._availability.start_problem, self._audio, given.slots)
-        await self._audio.open()
-        await self._cog.open()
         variables = {"MUSICGEN_AUDIO_SOCKET": str(self._audio.path)}
         self._host = Host(self._availability, lambda: self._cog.running, variables)
-        threading.Thread(target=self._process.keep_running, args=[self._host], daemon=True).start()
-        while (await self._cog.health() or {"status": "STARTING"})["status"] == "STARTING":
-            await self.check_health()
-            await asyncio.sleep(_POLL_INTERVAL)
+        self._thread = threading.Thread(target=self._process.keep_running, args=[self._host], daemon=True)
+        await self._audio.open()
+        await self._cog.open()
+        self._thread.start()
+        try:
+            while (await self._cog.health() or {"status": "STARTING"})["status"] == "STARTING":
+                await self.check_health()
+                await asyncio.sleep(_POLL_INTERVAL)
+        except BaseException:
+            await self.__del__()
+            raise
+
+    async def __del__(self) -> None:  # type: ignore[misc]  # Serve awaits it, when the last request has ended
+        self._host.stopping.set()
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._process.stop)
+        await self._cog.close()
+        await self._audio.close()
 
     async def check_health(self) -> None:
         """Called by Serve, which replaces a replica that cannot be started."""
@@ -150,5 +158,12 @@ def app(args: Mapping[str, Any]) -> serve.Application:
 def build(process: Callable[[Settings], CogProcess], *, is_insecure: bool = False, **options: Any) -> serve.Application:
     """The application, with what starts the Cog server of a replica, and other options of Serve for replicas."""
     given = settings.load()
-    own = {"max_ongoing_requests": given.slots, "graceful_shutdown_timeout_s": given.drain_seconds}
-    return Gateway.bind(Replica.options(**own | options).bind(process), is_insecure)
+    own = {
+        "max_ongoing_requests": given.slots,
+        "graceful_shutdown_timeout_s": given.drain_seconds,
+        "health_check_period_s": 1,
+        "autoscaling_config": {"min_replicas": 1, "max_replicas": 4, "metrics_interval_s": 1, "look_back_period_s": 5},
+    }
+    gateway = serve.deployment(max_ongoing_requests=_CLIENTS)(serve.ingress()(Gateway))
+    replica = serve.deployment(**own | options)(Replica)
+    return gateway.bind(replica.bind(process), is_insecure)

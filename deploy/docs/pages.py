@@ -23,6 +23,7 @@ PAGES = {
     "bench/README.md": "benchmarks.md",
     "compat/README.md": "drop-ins.md",
     "demo/README.md": "demo.md",
+    "deploy/README.md": "deployment.md",
     "weights/README.md": "weights.md",
 }
 """Pages from outside docs/: path in the repository to path in the site."""

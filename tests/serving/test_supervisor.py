@@ -24,7 +24,7 @@ from musicgen_service.serving.gateway_options import GatewayOptions
 cog_process.POLL_INTERVAL = cog_process.MIN_BACKOFF = 0.05
 supervisor.CANCEL_TIMEOUT = 0.5
 environment = os.environ | {"PYTHONPATH": os.getcwd()}
-command = [sys.executable, "-m", "tests.support.fake_cog"]
+command = [sys.executable, "-P", os.path.abspath("tests/support/fake_cog.py")]
 process = cog_process.CogProcess(command, environment, lambda folder: None)
 supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), process, 3.0, GatewayOptions()).run()
 """
@@ -147,9 +147,10 @@ def test_failed_setup_is_retried_until_weights_appear(tmp_path: Path) -> None:
 def test_failure_reason_stays_during_a_retry(tmp_path: Path) -> None:
     # The server that is tried next takes long to answer.
     slow = SCRIPT.replace(
-        '"-m", "tests.support.fake_cog"',
+        '"-P", os.path.abspath("tests/support/fake_cog.py")',
         """"-c",
-        "import os, runpy, time; time.sleep(2); runpy.run_module('tests.support.fake_cog', run_name='__main__')" """,
+        "import os, runpy, time; time.sleep(2); os.chdir(os.environ['PYTHONPATH']);"
+        "runpy.run_path('tests/support/fake_cog.py', run_name='__main__')" """,
     )
     weights = str(tmp_path / "weights")
     with serving(["-c", slow, "--port"], PROJECT, tmp_path / "temp", status="SETUP_FAILED", WEIGHTS=weights) as server:
@@ -217,7 +218,7 @@ def test_waiting_predictions_are_finished_before_the_end(server: Server) -> None
 def test_supervisor_crash_ends_all_processes(server: Server, number: signal.Signals) -> None:
     say(server, "spawn")
     children = family(server)
-    assert len(children) == 3  # the launcher, the server and its worker
+    assert len(children) == 4  # the launcher, its guard, the server and its worker
     server.process.send_signal(number)
     assert server.process.wait(60) == -number
     wait_until(lambda: not any(runs(child.pid) for child in children))
@@ -238,6 +239,15 @@ def test_launcher_crash_ends_the_server(server: Server) -> None:
     launcher.kill()
     wait_until(lambda: not any(runs(child.pid) for child in others))
     wait_until(lambda: server.status() == "READY")
+
+
+def test_crash_of_launcher_and_supervisor_ends_all_processes(server: Server) -> None:
+    say(server, "spawn")
+    children = family(server)
+    server.process.send_signal(signal.SIGSTOP)  # so that it does not notice that the launcher is gone
+    children[0].kill()
+    server.process.kill()
+    wait_until(lambda: not any(runs(child.pid) for child in children))
 
 
 def test_closed_terminal_stops_the_service(server: Server) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 import ray
-from ray import serve
+from ray import cloudpickle, serve
 from ray.cluster_utils import Cluster
 
 from deploy import ray_serve
@@ -26,7 +26,11 @@ SLOTS, PLACES = 2, 8
 def process(given: Settings) -> CogProcess:
     """A fake Cog server."""
     environment = os.environ | {"COG_MAX_CONCURRENCY": str(given.slots)}
-    return CogProcess([sys.executable, "-m", "tests.support.fake_cog"], environment, lambda _: None)
+    return CogProcess([sys.executable, "-P", str(PROJECT / "tests/support/fake_cog.py")], environment, lambda _: None)
+
+
+# As a reference it would have replicas import the package of tests, and thereby torch.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class RayCluster:
@@ -86,6 +90,8 @@ def running(folder: Path, **settings: str) -> Iterator[RayCluster]:
     own = {
         "PYTHONPATH": str(PROJECT),
         "OMP_NUM_THREADS": "1",
+        "RAY_enable_worker_prestart": "0",  # of processes that wait for work, and take their time to start
+        "RAY_prestart_worker_first_driver": "0",
         "RESUME": str(resume),
         "MUSICGEN_RESULTS": str(folder / "results"),
         "MUSICGEN_SLOTS": str(SLOTS),
@@ -96,7 +102,7 @@ def running(folder: Path, **settings: str) -> Iterator[RayCluster]:
     before = dict(os.environ)
     os.environ.update(own | settings)
     port = free_port()
-    node = {"num_cpus": 4, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    node = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False, "include_log_monitor": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
     try:
         cluster.add_node(**node)
