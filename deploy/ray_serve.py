@@ -4,39 +4,39 @@ A `Gateway` answers clients and keeps the queue and the results. A `Replica`, on
 worker. docs/ray.md says how to run and size a cluster.
 """
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deploy.ray_upstream import AUDIO, LOST, REFUSED, REPLY, REPORT, RayUpstream
+from deploy.ray_replica import Replica
+from deploy.ray_upstream import RayUpstream
 from musicgen_service import folders, settings
 from musicgen_service.serving import cog_server
 from musicgen_service.serving.application import Application
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.availability import Availability
-from musicgen_service.serving.cog_client import CogClient
-from musicgen_service.serving.cog_process import CogProcess, Host, folder_problem
+from musicgen_service.serving.cog_process import CogProcess
 from musicgen_service.serving.files import Files
 from musicgen_service.serving.hosts import is_loopback
-from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.refusals import Refusal
-from musicgen_service.serving.upstream import UpstreamLost
 from musicgen_service.settings import Settings
 
-Message = tuple[str, Any]
-_POLL_INTERVAL = 0.1
 _CLIENTS = 10_000
 """Maximum number of requests of clients that are answered at the same time; most of them wait."""
 _NO_KEYS = "Without MUSICGEN_API_KEYS_FILE only this machine may use the service; `insecure: true` lets everybody in."
 
 
 class Gateway:
-    """Answers clients, through every proxy of the cluster."""
+    """Answers clients, through every proxy of the cluster.
+
+    Parameters
+    ----------
+    replicas : carry predictions out
+    is_insecure : whether others than the nodes themselves may use it without an API key
+    """
 
     def __init__(self, replicas: DeploymentHandle, is_insecure: bool) -> None:
         given = settings.load()
@@ -64,90 +64,6 @@ class Gateway:
     async def wanted(self, key: str) -> None:
         """Wait until somebody listens to a prediction, or it has ended."""
         await self._upstream.wanted(key)
-
-
-class Replica:
-    """Carries predictions out, as many at the same time as there are slots."""
-
-    async def __init__(self, process: Callable[[Settings], CogProcess]) -> None:  # type: ignore[misc]  # Serve awaits it
-        given = settings.load()
-        cog_server.sweep()
-        self._process = process(given)
-        self._audio = AudioSocket()
-        self._availability = Availability(lambda: self._process.port is not None, folder_problem)
-        self._cog = CogClient(lambda: self._process.port, self._availability.start_problem, self._audio, given.slots)
-        variables = {"MUSICGEN_AUDIO_SOCKET": str(self._audio.path)}
-        self._host = Host(self._availability, lambda: self._cog.running, variables)
-        self._thread = threading.Thread(target=self._process.keep_running, args=[self._host], daemon=True)
-        await self._audio.open()
-        await self._cog.open()
-        self._thread.start()
-        try:
-            while (await self._cog.health() or {"status": "STARTING"})["status"] == "STARTING":
-                await self.check_health()
-                await asyncio.sleep(_POLL_INTERVAL)
-        except BaseException:
-            await self.__del__()
-            raise
-
-    async def __del__(self) -> None:  # type: ignore[misc]  # Serve awaits it, when the last request has ended
-        self._host.stopping.set()
-        await asyncio.to_thread(self._thread.join)
-        await asyncio.to_thread(self._process.stop)
-        await self._cog.close()
-        await self._audio.close()
-
-    async def check_health(self) -> None:
-        """Called by Serve, which replaces a replica that cannot be started."""
-        if problem := self._availability.start_problem():
-            raise RuntimeError(problem)
-
-    async def predict(self, asked: Mapping[str, Any]) -> AsyncIterator[Message]:
-        """Carry a prediction out; yields what happens to it. Cancelled, it ends it."""
-        if model := serve.get_multiplexed_model_id():
-            await self._note_loaded(model)
-        prediction = Prediction(**asked)
-        messages = asyncio.Queue[Message | None]()
-        prediction.on_event = lambda _: messages.put_nowait(
-            (REPORT, {"logs": prediction.logs, "metrics": prediction.metrics})
-        )
-        listening = asyncio.create_task(self._relay_audio(prediction, messages))
-        working = asyncio.create_task(self._carry_out(prediction, listening))
-        working.add_done_callback(lambda _: messages.put_nowait(None))
-        try:
-            while message := await messages.get():
-                yield message
-            yield await working
-        finally:
-            working.cancel()
-            listening.cancel()
-
-    @serve.multiplexed(max_num_models_per_replica=4)
-    async def _note_loaded(self, model: str) -> str:
-        """Have Serve send requests for a model to where it was used; what is loaded, the worker decides."""
-        return model
-
-    async def _carry_out(self, prediction: Prediction, listening: "asyncio.Task[None]") -> Message:
-        try:
-            reply = await self._cog.predict(prediction)
-        except Refusal as refusal:
-            return REFUSED, (refusal.status, str(refusal), refusal.content.get("detail"), refusal.retry_after)
-        except UpstreamLost:
-            return LOST, None
-        prediction.finish(reply)
-        if prediction.recording.listeners:
-            await listening
-        return REPLY, reply
-
-    async def _relay_audio(self, prediction: Prediction, messages: "asyncio.Queue[Message | None]") -> None:
-        """Send the audio of a prediction as soon as somebody listens at the gateway."""
-        if not prediction.is_watched:
-            return
-        if not prediction.is_heard:
-            gateway = serve.get_deployment_handle("Gateway", serve.get_replica_context().app_name)
-            await gateway.wanted.remote(prediction.key)
-        async for message in prediction.recording.messages():
-            messages.put_nowait((AUDIO, message))
 
 
 def app(args: Mapping[str, Any]) -> serve.Application:
