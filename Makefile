@@ -53,11 +53,11 @@ run: install  ## make a clip with the shipped checkpoint: make run PROMPT="..." 
 serve: install  ## answer HTTP requests on port 5000
 	$(BIN)/python -m musicgen_service serve --port 5000
 
-# Two at once: many tests wait for a server. A file stays together, as its tests share one.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two at once: many tests wait for a server. A file stays together, as its tests share one. Ray is slow to import.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/ray
 
 test: $(INSTALLED_DEV) lint  ## ruff, mypy and the tests
-	$(PYTEST) -m "not slow and not page and not ray"
+	$(PYTEST) -m "not slow and not page"
 
 test-slow: $(INSTALLED_DEV)  ## the tests that take longer: servers that are killed, trainings, clients of every drop-in
 	$(PYTEST) -m "slow and not page"

@@ -9,7 +9,8 @@ the replica with the most free slots. `--scale` adds Serve's autoscaler, `--cold
 works. docs/ray.md has the arithmetic without a simulation.
 
 `--check` sends the same requests, at the same times, to a cluster on this machine, whose Cog servers are fakes
-that take a second for each, and prints how far the simulation is from it. Ray has to be installed (`make install-ray`).
+that take a second for each, and prints how far the simulation, told how long one takes alone, is from it. Ray has to be
+installed (`make install-ray`).
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """The simulation of `bench.fleet` beside a cluster on this machine, to which the same requests are sent."""
 
+import statistics
 import tempfile
 import threading
 import time
@@ -14,24 +15,27 @@ from tests.support.ray_cluster import SLOTS, RayCluster
 import httpx
 
 _REPLICAS = (1, 2, 3, 4)
-_COUNT = 80
-_LOAD = 0.85
+_COUNT = 100
+_LOAD = 0.75
 """What part of the slots is in use, in the mean."""
-_SECONDS = 1.0
-"""How long the fake takes for a request, whatever else it does."""
+_ALONE = 20
+"""Number of requests that are measured alone: the simulation is told how long one takes."""
 _TARGET = 0.25
 
 
 def main() -> None:
     """Compare and print."""
-    print(f"{'replicas':>8}  {'':10}  {'simulated':>9}  {'measured':>8}  {'apart':>6}")
     with tempfile.TemporaryDirectory() as folder, ray_cluster.running(Path(folder), MUSICGEN_QUEUE="1000") as cluster:
+        cluster.deploy(1)
+        alone = statistics.median(_measured(cluster, [Request(2.0 * number, 1.0) for number in range(_ALONE)]))
+        print(f"a request alone takes {alone:.2f} s\n")
+        print(f"{'replicas':>8}  {'':10}  {'simulated':>9}  {'measured':>8}  {'apart':>6}")
         for count in _REPLICAS:
             cluster.deploy(count)
             fleet = Fleet(count, count, SLOTS, alone=1.0, together=float(SLOTS))
             requests = [
-                replace(request, audio=_SECONDS)
-                for request in arrivals("random", 60 * _LOAD * count * SLOTS, _COUNT, _SECONDS, seed=count)
+                replace(request, audio=alone)
+                for request in arrivals("random", 60 * _LOAD * count * SLOTS / alone, _COUNT, alone, seed=count)
             ]
             done = simulated(fleet, requests).requests
             expected, found = (

@@ -16,6 +16,7 @@ import torch
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy import pins
 from musicgen_service import __version__, cli, settings
 from musicgen_service.models import fetching
 from musicgen_service.models.catalogue import CHECKPOINTS
@@ -38,6 +39,11 @@ POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
 [CONTAINER] = POD["containers"]
 JOB = MANIFESTS["Job"]["spec"]["template"]["spec"]
 [FETCH] = JOB["containers"]
+RAY = yaml.safe_load(Path("deploy/ray.yaml").read_text())
+[RAY_APPLICATION] = RAY["applications"]
+RAY_SERVICE, RAY_RESULTS = yaml.safe_load_all(Path("deploy/kuberay.yaml").read_text())
+RAY_CLUSTER = RAY_SERVICE["spec"]["rayClusterConfig"]
+RAY_PODS = [group["template"] for group in (RAY_CLUSTER["headGroupSpec"], *RAY_CLUSTER["workerGroupSpecs"])]
 COMPOSE_FILE = yaml.safe_load(Path("deploy/compose.yaml").read_text())
 COMPOSE = COMPOSE_FILE["services"]["musicgen"]
 COMPOSE_FETCH = COMPOSE_FILE["services"]["weights"]
@@ -316,3 +322,44 @@ def test_selectors_match_labels() -> None:
 
 def test_kubernetes_service_variables_are_disabled() -> None:
     assert POD["enableServiceLinks"] is False
+
+
+def test_ray_has_the_same_configuration_everywhere() -> None:
+    assert yaml.safe_load(RAY_SERVICE["spec"]["serveConfigV2"]) == RAY
+    deployments = {deployment["name"]: deployment for deployment in RAY_APPLICATION["deployments"]}
+    given = settings.load(RAY_APPLICATION["runtime_env"]["env_vars"])
+    assert deployments["Replica"]["max_ongoing_requests"] == given.slots
+    scaling, [workers] = deployments["Replica"]["autoscaling_config"], RAY_CLUSTER["workerGroupSpecs"]
+    assert (workers["minReplicas"], workers["maxReplicas"]) == (scaling["min_replicas"], scaling["max_replicas"])
+    assert scaling["target_ongoing_requests"] < given.slots
+    [pin] = [pin for pin in pins.read(Path("requirements-ray.txt").read_text()) if pin.name == "ray"]
+    assert RAY_CLUSTER["rayVersion"] == pin.version and RAY_CLUSTER["authOptions"] == {"mode": "token"}
+    [resource] = json.loads(json.loads(RAY_CLUSTER["headGroupSpec"]["rayStartParams"]["resources"]))
+    assert deployments["Gateway"]["ray_actor_options"]["resources"].keys() == {resource}
+
+
+@pytest.mark.parametrize("template", RAY_PODS, ids=["head", "worker"])
+def test_pods_of_ray_match_the_kubernetes_schema(template: dict[str, Any]) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray"}, **template}
+    kubernetes_validate.validate(pod, "1.37", strict=True)
+    [container] = template["spec"]["containers"]
+    assert container["image"] == f"musicgen-ray:{__version__}"
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounted.keys() == {volume["name"] for volume in template["spec"]["volumes"]}
+    variables = RAY_APPLICATION["runtime_env"]["env_vars"]
+    assert variables["MUSICGEN_WEIGHTS"] == mounted["weights"]
+    assert Path(variables["MUSICGEN_API_KEYS_FILE"]).parent == Path(mounted["keys"])
+    assert mounted.get("results", "/results") == variables["MUSICGEN_RESULTS"]
+
+
+def test_volume_of_rays_results_matches_the_kubernetes_schema() -> None:
+    kubernetes_validate.validate(RAY_RESULTS, "1.37", strict=True)
+
+
+def test_image_for_ray_has_what_it_runs() -> None:
+    dockerfile = Path("deploy/ray.Dockerfile").read_text()
+    assert f"FROM {IMAGE}\n" in dockerfile
+    allowed = Path("deploy/ray.Dockerfile.dockerignore").read_text().splitlines()
+    copied = [word for line in re.findall("^COPY (.*) ", dockerfile, re.M) for word in line.split()]
+    assert {f"!{file}" for file in copied} == {line for line in allowed if line.startswith("!")}
+    assert {str(file) for file in Path("deploy").glob("ray_*.py")} <= set(copied)

@@ -22,6 +22,7 @@ FILES = (
     "requirements-image.txt",
     "requirements-train.txt",
     "requirements-dev.txt",
+    "requirements-ray.txt",
 )
 INSTALLED = ("requirements.txt", "requirements-train.txt", "requirements-dev.txt")
 HERE = {name: str(value) for name, value in default_environment().items()} | {"extra": ""}

@@ -58,6 +58,16 @@ def test_both_replicas_work(cluster: RayCluster, client: httpx.Client) -> None:
     assert {until_ended(client, f"both-{number}")["status"] for number in range(2 * SLOTS)} == {"succeeded"}
 
 
+def test_a_model_is_used_where_it_was_used_before(cluster: RayCluster, client: httpx.Client) -> None:
+    def used(model: str) -> set[str]:
+        body = {"input": {"prompt": "who", "model_version": model}}
+        return {said(client.post("/predictions", json=body).json()) for _ in range(6)}
+
+    small, melody = used("small"), used("melody")
+    assert len(small) == len(melody) == 1 and small != melody
+    assert (used("small"), used("melody")) == (small, melody)
+
+
 def test_a_stream_is_heard_while_it_is_made(cluster: RayCluster, client: httpx.Client) -> None:
     with client.stream("POST", "/predictions/stream", json={"input": {"prompt": "music"}}) as reply:
         assert (reply.status_code, reply.headers["content-type"]) == (200, "audio/wav")

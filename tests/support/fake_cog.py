@@ -9,6 +9,7 @@
 | `slow`, `endless` | takes a second, or until it is cancelled |
 | `wait` | takes until `resume` is set; in a process of its own, until there is a file where `RESUME` says |
 | `fail` | fails |
+| `who` | its output is the process of the server; that of others is their prompt |
 | `music`, `mp3`, `long music` | sends two seconds (or minutes) of audio to listeners, the second half after `resume` |
 | `broken music` | sends a second of audio, and its worker dies |
 | `loop` | says that it cannot be heard, and takes until `resume` is set |
@@ -121,7 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         ended = self._act(prompt, self.server.running[request["id"]], request.get("context", {}))
         result: dict[str, Any] = {"status": ended}
         if ended == "succeeded":
-            output = base64.b64encode(prompt.encode()).decode()
+            said = str(os.getpid()) if prompt == "who" else prompt
+            output = base64.b64encode(said.encode()).decode()
             result["output"] = [f"data:audio/wav;base64,{output}"]
             return result | {"logs": LOG}
         if ended == "failed":

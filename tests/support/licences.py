@@ -14,9 +14,9 @@ LESSER_ALLOWED = {"soxr", "lameenc"}
 _EXCEPTION = re.compile(r"GCC-exception|Runtime-Library", re.IGNORECASE)
 
 
-def found() -> dict[str, str]:
-    """Each installed package that the service needs, by name, with its licence."""
-    todo = [name for file in FILES for name in _named(file)]
+def found(*further: str) -> dict[str, str]:
+    """Each installed package that the service needs, or one of further files, by name, with its licence."""
+    todo = [name for file in (*FILES, *further) for name in _named(file)]
     alone = _named(_ALONE)
     licences: dict[str, str] = {}
     while todo:
