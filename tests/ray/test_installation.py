@@ -1,5 +1,6 @@
 """What Ray needs beside the service: pinned, installed, permissive; and what its configuration says."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_pins_are_installed_at_the_versions_of_the_other_files() -> None:
     others = {pin.name: pin.version for pin in test_pins.pinned("requirements.txt", "requirements-dev.txt")}
     for pin in test_pins.pinned(FILE):
         assert others.get(pin.name, pin.version) == pin.version
-        assert not pin.holds(test_pins.HERE) or test_pins.metadata.version(pin.name) == pin.version, "run make ray"
+        assert not pin.holds(test_pins.HERE) or metadata.version(pin.name) == pin.version, "run make ray"
 
 
 def test_licences_are_allowed() -> None:
