@@ -22,9 +22,10 @@ from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, HTDEMUCS,
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.conditioner import PREFIX, Conditioner
 from musicgen_service.models.encodec import Encodec, StereoEncodec
-from musicgen_service.models.lora import Adapt, Lora
+from musicgen_service.models.lora import Lora
 from musicgen_service.models.lora_options import LoraError
 from musicgen_service.models.musicgen import MusicGenModel
+from musicgen_service.models.state import Adapt
 from musicgen_service.models.store import CheckpointFiles, WeightsError
 from musicgen_service.models.t5_encoder import T5Encoder
 from musicgen_service.models.tokenizer import TextTokenizer
@@ -196,12 +197,8 @@ def _load_generator(parts: _Parts, adapt: Adapt, slots: SlotMemory | None) -> To
     conditioning = {name: adapt(name, tensor) for name, tensor in stored.items() if name.startswith(PREFIX)}
     conditioner = Conditioner(config, parts.tokenizer, parts.text_encoder, conditioning, numerics.device)
     decoder = {name: tensor for name, tensor in stored.items() if name not in conditioning}
-    take = state.TensorTaker(decoder, numerics.device)
-
-    def take_adapted(name: str, *shape: int) -> torch.Tensor:
-        return adapt(name, take(name, *shape))
-
-    packed = weights.build(config.decoder, take_adapted, numerics.pack_weight, numerics.pack_heads, numerics.dtype)
+    take = state.TensorTaker(decoder, numerics.device, adapt)
+    packed = weights.build(config.decoder, take, numerics.pack_weight, numerics.pack_heads, numerics.dtype)
     take.close()
     positions = _positions(config, parts.frame_rate)
     return Engine(packed, config.delays, conditioner.tensors, numerics, positions, slots)

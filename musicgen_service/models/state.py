@@ -2,12 +2,15 @@
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
+
+Adapt = Callable[[str, torch.Tensor], torch.Tensor]
+"""Returns a tensor of a checkpoint, by name, as it is or, in a copy, with what adapters add to it."""
 
 _allowing = threading.Lock()
 _MAX_LISTED = 3
@@ -87,11 +90,13 @@ class TensorTaker:
     ----------
     stored : the state dict
     device : of the copies
+    adapt : returns a tensor, by name, as it is or with what is added to it
     """
 
-    def __init__(self, stored: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    def __init__(self, stored: Mapping[str, torch.Tensor], device: torch.device, adapt: Adapt) -> None:
         self._remaining = dict(stored)
         self._device = device
+        self._adapt = adapt
 
     def __call__(self, name: str, *shape: int) -> torch.Tensor:
         """See `musicgen_service.engine.weights.TakeTensor`."""
@@ -99,7 +104,8 @@ class TensorTaker:
         if tensor is None or tensor.shape != shape:
             _raise_mismatch([name])
         assert tensor is not None
-        return tensor.to(self._device, copy=True)
+        adapted = self._adapt(name, tensor.to(self._device))
+        return adapted.clone() if adapted is tensor else adapted
 
     def close(self) -> None:
         """Raise RuntimeError when a tensor was not taken."""

@@ -14,7 +14,7 @@ import musicgen_service.models.torchaudio_import  # noqa: F401
 # isort: split
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import nn
 from transformers import (
     MusicgenDecoderConfig,
@@ -28,7 +28,7 @@ from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.conditioner import PREFIX
 from musicgen_service.models.lora_options import WEIGHTS_FILE
 
-__all__ = ["Network", "PeftModel", "build", "save", "save_memory", "set_weights", "weights_of", "with_adapter"]
+__all__ = ["Network", "PeftModel", "build", "empty", "save", "save_memory", "set_weights", "weights_of", "with_adapter"]
 
 _POSITIONS = 2048
 """Positions for which embeddings are computed at once; transformers computes more when they are needed."""
@@ -91,6 +91,21 @@ def build(
     RuntimeError
         When the tensors are not those of the configuration.
     """
+    decoder_state = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIX)}
+    # Without memory until the weights are assigned, in place of a random initialisation that takes long.
+    with torch.device("meta"):
+        decoder = empty(config)
+    renamed = transformers_names.to_transformers(decoder_state)
+    copies = {name: tensor.to(device, dtype, copy=True) for name, tensor in renamed.items()}
+    decoder.load_state_dict(copies, strict=True, assign=True)
+    positions = decoder.model.decoder.embed_positions
+    weights = positions.get_embedding(_POSITIONS, config.decoder.dim).to(device, dtype)
+    positions.weights = nn.Buffer(weights, persistent=False)
+    return Network(decoder.requires_grad_(False), name)
+
+
+def empty(config: LanguageModelConfig) -> Any:
+    """Create transformers' decoder for a language model."""
     shape = config.decoder
     options: dict[str, Any] = {
         "vocab_size": shape.card,
@@ -106,20 +121,9 @@ def build(
         "dropout": 0.0,
         "layerdrop": 0.0,
     }
-    decoder_state = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIX)}
-    # Without memory until the weights are assigned, in place of a random initialisation that takes long.
-    with torch.device("meta"):
-        decoder: Any
-        if shape.has_cross_attention:
-            decoder = MusicgenForCausalLM(MusicgenDecoderConfig(**options))
-        else:
-            decoder = MusicgenMelodyForCausalLM(MusicgenMelodyDecoderConfig(**options))
-    renamed = transformers_names.to_transformers(decoder_state)
-    copies = {name: tensor.to(device, dtype, copy=True) for name, tensor in renamed.items()}
-    decoder.load_state_dict(copies, strict=True, assign=True)
-    positions = decoder.model.decoder.embed_positions
-    positions.weights = nn.Buffer(positions.get_embedding(_POSITIONS, shape.dim).to(device, dtype), persistent=False)
-    return Network(decoder.requires_grad_(False), name)
+    if shape.has_cross_attention:
+        return MusicgenForCausalLM(MusicgenDecoderConfig(**options))
+    return MusicgenMelodyForCausalLM(MusicgenMelodyDecoderConfig(**options))
 
 
 def with_adapter(network: Network, rank: int, alpha: int, targets: Sequence[str]) -> PeftModel:
@@ -148,7 +152,8 @@ def save(model: PeftModel, weights: Mapping[str, torch.Tensor], folder: Path) ->
     weights : of the LoRA, by the names of `weights_of`
     """
     stored = {name: tensor.detach().cpu().half().contiguous() for name, tensor in weights.items()}
-    save_file(stored, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # safetensors writes files that nobody else may read.
+    (folder / WEIGHTS_FILE).write_bytes(serialize(stored, metadata={"format": "pt"}))
     model.peft_config["default"].save_pretrained(str(folder))
 
 

@@ -1,0 +1,46 @@
+"""The network that is trained: its predictions are the engine's, and what an adapter of it takes."""
+
+import pytest
+import torch
+
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Condition
+from musicgen_service.engine.weights import DecoderShape
+from musicgen_service.models.checkpoint_config import LanguageModelConfig
+from musicgen_service.models.store import WeightStore
+from musicgen_service.training import base, network, objective
+from musicgen_service.training import options as training_options
+from musicgen_service.training.network import Network
+
+TEXT = "a fast jazz song with piano"
+
+
+@pytest.mark.parametrize("checkpoint", ["small", "stereo-melody"])
+def test_network_predicts_what_the_engine_predicts(store: WeightStore, checkpoint: str) -> None:
+    loaded = base.load(store, checkpoint, torch.device("cpu"))
+    shape = loaded.config.decoder
+    tokens = torch.randint(shape.card, (shape.codebooks, 60), generator=torch.Generator().manual_seed(0))
+    columns = objective.arrange(loaded.pattern, tokens[None])
+    with torch.no_grad():
+        logits = loaded.network()(columns[..., :-1], base.Conditions(loaded).row(TEXT))
+    assert isinstance(loaded.model.generator, Engine)
+    expected = loaded.model.generator.score(Condition(TEXT), tokens, 1.0)
+    assert (objective.frame_logits(loaded.pattern, logits, 60)[0] - expected).abs().max() < 1e-4
+
+
+def test_an_adapter_of_large_has_at_most_60_megabytes() -> None:
+    large = LanguageModelConfig(
+        decoder=DecoderShape(2048, 32, 48, 8192, 4, 2048, True),
+        delays=(0, 1, 2, 3),
+        window=30.0,
+        text_encoder="t5-base",
+        chroma=None,
+        is_stereo=False,
+        codec_codebooks=None,
+    )
+    values = training_options.defaults("large")
+    with torch.device("meta"):
+        decoder = Network(network.empty(large).requires_grad_(False), "large")
+        model = network.with_adapter(decoder, values["rank"], values["alpha"], values["targets"])
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert 50e6 < 2 * trained <= 60e6  # in half precision
