@@ -108,7 +108,7 @@ TASKS = {
             takes_audio=True,
             repaints=True,
             whole="the part is chosen among several when they are complete",
-            unused=("duration", "normalization_strategy", *_REMIX, *_LOOP),
+            unused=("duration", "normalization_strategy", "time_signature", *_REMIX, *_LOOP),
         ),
         TaskSpec(
             "encode-decode",

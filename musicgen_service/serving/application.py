@@ -146,8 +146,14 @@ class Application:
         intake = Intake(self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds)
         jobs = Jobs(predictions, results)
         hosted = HostedRoutes(models, predictions, intake, jobs, results.files, files, options.webhook_secret)
-        sections = route("/sections", POST=Readings(memory).sections)
-        others = [*files.routes(), route("/analyse", POST=audio_requests.analyse), sections, hosted.mounted()]
+        readings = Readings(memory)
+        others = [
+            *files.routes(),
+            route("/analyse", POST=audio_requests.analyse),
+            route("/sections", POST=readings.sections),
+            route("/chords", POST=readings.chords),
+            hosted.mounted(),
+        ]
         metrics = None if options.metrics == "off" else self.metrics
         upstream = self._upstream
         return Routes(self.availability, upstream, models, predictions, intake, jobs, results.files, metrics, others)

@@ -52,6 +52,7 @@ ROUTES = {
     "DELETE /files/ID": "delete it",
     "POST /analyse": "tempo, beats, key, chords and loudness of a recording",
     "POST /sections": "how the sections of a piece are read, and how long they are",
+    "POST /chords": "how the chords of a text are read",
     "GET /models": "which models there are, and which of them are present",
     "/v1/...": "the same for clients of the hosted platform",
 }

@@ -132,6 +132,9 @@ export async function analyse(file, name, signal) {
   }
 }
 
+/** @param {string} text @param {AbortSignal} signal @returns how its chords are read: `count` bars, the first in `bars` */
+export const readChords = (text, signal) => read("chords", { method: "POST", json: { input: { text_chords: text } }, signal });
+
 /** @param {string} url of a file of a result @param {string} [format] to convert it to */
 export async function download(url, format) {
   const target = fileAddress(url) + (format ? `?format=${format}` : "");

@@ -8,7 +8,7 @@ import { AudioInput } from "./audio_input.js";
 /** @typedef {import("../base/schema.js").Field} Field */
 
 /** @type {Record<string, number>} lines of texts that are longer than others */
-const ROWS = { prompt: 3, sections: 4 };
+const ROWS = { prompt: 3, sections: 4, time_signature: 1 };
 
 /** @param {string} name of an input */
 export function fieldName(name) {
@@ -33,6 +33,7 @@ export class Control {
       this.audio = new AudioInput(fieldName(field.name));
       this.input = this.audio.element;
       this.element = el("fieldset", { class: "field field-file" }, el("legend", {}, fieldName(field.name)), this.input, this.error);
+      this.element.dataset.input = field.name;
       return;
     }
     this.input = this.#makeInput(id, `${id}-help ${id}-error`);

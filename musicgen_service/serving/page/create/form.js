@@ -2,6 +2,7 @@
 /** The form of one task: its inputs from the schema, the first ones in sight and the rest under "Advanced". */
 import { S } from "../strings.js";
 import { el } from "../base/dom.js";
+import { showChords } from "./chord_reading.js";
 import { Control } from "./control.js";
 import { showReading } from "./sections.js";
 import { layout } from "./tasks.js";
@@ -14,6 +15,7 @@ export class Form {
     this.examples = examples;
     this.controls = new Map([...fields.values()].map((field) => [field.name, new Control(field)]));
     showReading(this.controls);
+    showChords(this.controls.get("text_chords"));
     this.main = el("div", { class: "fields" });
     this.more = el("div", { class: "fields" });
     this.details = el("details", { class: "advanced" }, el("summary", {}, S.create.advanced), this.more);

@@ -14,6 +14,7 @@ import { title } from "../base/format.js";
 const PART = ["continuation_start", "continuation_end"];
 const REMIX = ["beat_sync_threshold", "chroma_coefficient"];
 const LOOP = ["repeat"];
+const CHORDS = ["text_chords", "audio_chords"];
 const SAMPLING = ["top_k", "top_p", "temperature", "classifier_free_guidance"];
 
 /** @type {Record<string, Task>} */
@@ -21,40 +22,46 @@ export const TASKS = {
   text: {
     main: ["prompt", "sections", "duration", "variations"],
     needed: ["prompt"],
-    unused: ["input_audio", ...PART, ...REMIX, ...LOOP],
+    unused: ["input_audio", ...PART, ...REMIX, ...LOOP, ...CHORDS],
+    streams: true,
+  },
+  chords: {
+    main: ["text_chords", "bpm", "time_signature", "prompt", "duration", "variations"],
+    needed: [],
+    unused: ["input_audio", "beat_sync_threshold", ...LOOP],
     streams: true,
   },
   melody: {
     main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
     needed: ["input_audio"],
-    unused: [...REMIX, ...LOOP],
+    unused: [...REMIX, ...LOOP, ...CHORDS],
     streams: true,
   },
   continuation: {
     main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
     needed: ["input_audio"],
-    unused: [...REMIX, ...LOOP],
+    unused: ["beat_sync_threshold", ...LOOP],
     streams: true,
   },
   loop: {
     main: ["prompt", "bpm", "duration", "repeat", "variations"],
     needed: ["prompt"],
-    unused: ["input_audio", "sections", "trim_to_bars", ...PART, ...REMIX],
+    unused: ["input_audio", "sections", "trim_to_bars", "beat_sync_threshold", ...PART],
   },
   remix: {
     main: ["input_audio", ...PART, "prompt", "variations", "return_stems"],
     needed: ["input_audio"],
-    unused: ["duration", "sections", ...LOOP],
+    unused: ["duration", "sections", "time_signature", ...LOOP, ...CHORDS],
   },
   repaint: {
     main: ["input_audio", ...PART, "prompt", "variations"],
     needed: ["input_audio"],
-    unused: ["duration", "sections", "normalization_strategy", ...REMIX, ...LOOP],
+    unused: ["duration", "sections", "normalization_strategy", "time_signature", ...REMIX, ...LOOP, ...CHORDS],
   },
   "encode-decode": {
     main: ["input_audio", ...PART],
     needed: ["input_audio"],
-    unused: ["prompt", "negative_prompt", "sections", "duration", "bpm", "return_stems", "variations", "seed", ...SAMPLING, ...REMIX, ...LOOP],
+    unused: ["prompt", "negative_prompt", "adapter", "sections", "duration", "bpm", "return_stems", "variations", "seed", "time_signature", ...SAMPLING, ...REMIX, ...LOOP, ...CHORDS],
   },
 };
 
