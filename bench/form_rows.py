@@ -11,6 +11,7 @@ from musicgen_service.analysis import onsets
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.paths import repaint, windows
+from musicgen_service.paths.repaint import Region
 from musicgen_service.paths.windows import Wording
 
 import numpy as np
@@ -23,8 +24,6 @@ _STEPS = (1, 2, 4, 6, 8, 10, 11)
 _START, _END = 4.0, 6.5
 """Seconds of the part that is repainted."""
 _THREADS = 8
-_NEAR = 0.03
-"""Seconds around a beat in which an onset is on it."""
 
 
 def section_rows(bench: Bench) -> list[Row]:
@@ -109,11 +108,13 @@ def repaint_rows(bench: Bench) -> list[Row]:
         condition = Condition(song.caption)
         seeds = [repaint.CANDIDATES * index + number for number in range(repaint.CANDIDATES)]
         candidates = _candidates(model, condition, before, end, seeds)
-        kept = int(np.argmax(repaint.likelihoods(model, condition, candidates, following)))
+        region = Region(start, end, start, following.shape[-1])
+        kept = repaint.best(model, condition, candidates, region, following, song.beats)
         clips = [model.decode(torch.cat([tokens, following], dim=-1))[0].cpu().numpy() for tokens in candidates]
         bench.generated += clips
         flux = [float(onsets.peaks(clip[None], SAMPLE_RATE, [round(_END * SAMPLE_RATE)])[0]) for clip in clips]
-        on_beats = [_on_beats(clip, song) for clip in clips]
+        parts = [clip[None, round(_START * SAMPLE_RATE) : round(_END * SAMPLE_RATE)] for clip in clips]
+        on_beats = [repaint.share_on_beats(part, SAMPLE_RATE, song.beats - _START) for part in parts]
         fluxes.append(_better(-np.array(flux), kept))
         tempi.append(_better(np.array(on_beats), kept))
     seam, tempo = float(np.mean(fluxes)), float(np.mean(tempi))
@@ -133,12 +134,3 @@ def _better(values: np.ndarray, kept: int) -> float:
     """Share of the others that are lower than the kept one."""
     others = np.delete(values, kept)
     return float((others < values[kept]).mean())
-
-
-def _on_beats(clip: Audio, song: Song) -> float:
-    """Onsets near the song's beats in the repainted part, relative to all of it."""
-    flux = onsets.flux(clip[None], SAMPLE_RATE)
-    times = np.arange(len(flux)) * onsets.HOP_SECONDS
-    inside = (times >= _START) & (times < _END)
-    near = (np.abs(times[:, None] - song.beats) < _NEAR).any(axis=1)
-    return float(flux[inside & near].mean() / flux[inside].mean())

@@ -1,7 +1,8 @@
 """Repaint: a part of a recording is made anew, from what stands before it, and leads to what follows.
 
-Of several candidates the one is kept after which the model finds what follows most likely. The rest of the recording is
-not touched, but for two crossfades just outside the part, from the recording to the codec's version of it and back.
+Of several candidates the one is kept that joins best: after which the model finds what follows likely, whose seam is
+heard least, and whose onsets are on the beats of the recording. The rest of the recording is not touched, but for two
+crossfades just outside the part, from the recording to the codec's version of it and back.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis import onsets
 from musicgen_service.audio import mixing
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition, ScoreRequest
@@ -29,6 +30,11 @@ _FOLLOWING = 5.0
 """Seconds after the part by which candidates are judged."""
 _HEARD = 30.0
 """Seconds before and after the part in which beats are looked for."""
+_NEAR = 0.03
+"""Seconds around a beat in which an onset is on it."""
+_WEIGHTS = np.array([1, 2, 2])
+"""How much the ranks by likelihood, seam and beats count. By likelihood alone, seams and beats are no better than by
+chance (`bench.fidelity --only repaints`)."""
 _MIN_SECONDS = 0.5
 """A part is not made shorter than this to begin and end on beats."""
 
@@ -68,7 +74,7 @@ class Region:
 def generate(job: Job) -> Iterator[Clip]:
     """Generate clips [channels, samples] of the rate, channels and length of the input audio."""
     model, source = job.model, job.required_audio()
-    start, end = _borders(job, source)
+    start, end, beats = _borders(job, source)
     region = Region.of(start, end, source, model)
     known = _known(source, region, model)
     before, after = known[:, : region.before * model.hop], known[:, (region.before + region.frames) * model.hop :]
@@ -79,7 +85,8 @@ def generate(job: Job) -> Iterator[Clip]:
         tokens = candidates[0]
         if following is not None:
             if len(candidates) > 1:
-                tokens = candidates[int(np.argmax(likelihoods(model, job.condition(), candidates, following)))]
+                within = beats - (region.start - region.before) / model.frame_rate
+                tokens = candidates[best(model, job.condition(), candidates, region, following, within)]
             tokens = torch.cat([tokens, following], dim=-1)
         sound = job.decode_tokens(tokens, seed)
         compared = round(levels.COMPARED_SECONDS * model.sample_rate)
@@ -91,22 +98,23 @@ def generate(job: Job) -> Iterator[Clip]:
         yield Clip(_joined(source, new, region, model), seed, number, rate=source.rate)
 
 
-def _borders(job: Job, source: Audio) -> tuple[float, float]:
-    """Return the start and end of the part in seconds, on beats where there are some just inside it."""
+def _borders(job: Job, source: Audio) -> tuple[float, float, np.ndarray]:
+    """Return the start and end of the part in seconds, on beats where there are some just inside it, and the beats."""
     start, end = job.request.continuation_start, job.request.continuation_end
     end = source.seconds if end is None else min(end, source.seconds)
     heard = source.slice(max(0.0, start - _HEARD), end + _HEARD)
     grid = job.analysis.track(heard.mono, source.rate, job.request.requested_tempo)
-    aligned = on_beats(start, end, source.seconds, grid, max(0.0, start - _HEARD))
+    beats = grid.beats + max(0.0, start - _HEARD) if grid.confidence >= LOW_CONFIDENCE else np.zeros(0)
+    aligned = on_beats(start, end, source.seconds, beats, grid.tempo)
     if aligned != (start, end):
         note(
             f"The part from {start:.4g} to {end:.4g} s is made anew from {aligned[0]:.4g} to {aligned[1]:.4g} s, "
             "where beats are."
         )
-    return aligned
+    return *aligned, beats
 
 
-def on_beats(start: float, end: float, length: float, grid: BeatGrid, offset: float) -> tuple[float, float]:
+def on_beats(start: float, end: float, length: float, beats: np.ndarray, tempo: float) -> tuple[float, float]:
     """Move the borders of a part to the nearest beats inside it, at most half a beat away.
 
     They are never moved outwards, into what is to be kept, nor where the part begins or ends with the recording.
@@ -115,11 +123,12 @@ def on_beats(start: float, end: float, length: float, grid: BeatGrid, offset: fl
     ----------
     start, end : of the part, in seconds
     length : of the recording, in seconds
-    grid : its beats, counted from `offset` seconds on
+    beats : its clear beats, in seconds
+    tempo : beats per minute
     """
-    if grid.confidence < LOW_CONFIDENCE or not len(grid.beats):
+    if not len(beats):
         return start, end
-    beats, reach = grid.beats + offset, 30 / grid.tempo
+    reach = 30 / tempo
     first = beats[(beats >= start) & (beats <= start + reach)]
     last = beats[(beats <= end) & (beats >= end - reach)]
     begin = float(first[0]) if len(first) and start > 0 else start
@@ -150,6 +159,43 @@ def _candidates(
     seeds = [derive(seed, "candidate", index) if index else seed for index in range(count)]
     condition = job.condition()
     return generate_tokens(job.model, lambda _: condition, context, length, job.sampling, seeds, report)
+
+
+def best(
+    model: MusicModel,
+    condition: Condition,
+    candidates: Sequence[torch.Tensor],
+    region: Region,
+    following: torch.Tensor,
+    beats: np.ndarray,
+) -> int:
+    """Return the number of the candidate that joins best; of a long part, its end is listened to.
+
+    Parameters
+    ----------
+    candidates : tokens [codebooks, frames] of what is before the part, and of the part
+    following : tokens [codebooks, frames] after it
+    beats : of the recording, in seconds from the beginning of the candidates; none where they are unclear
+    """
+    heard = min(region.frames, model.window // 2)
+    first, end = region.before + region.frames - heard, heard * model.hop
+    seams, on_beat = [], []
+    for tokens in candidates:
+        sound = Job.as_samples(model.decode(torch.cat([tokens[:, first:], following], dim=-1)))
+        seams.append(-float(onsets.peaks(sound, model.sample_rate, [end])[0]))
+        on_beat.append(share_on_beats(sound[:, :end], model.sample_rate, beats - first / model.frame_rate))
+    likely = likelihoods(model, condition, candidates, following)
+    values = np.array([likely, seams, on_beat])
+    ranks = (values[:, :, None] > values[:, None]).sum(axis=2)  # equal ones have the same rank
+    return int(np.argmax(_WEIGHTS @ ranks))
+
+
+def share_on_beats(sound: np.ndarray, rate: int, beats: np.ndarray) -> float:
+    """Return how strong onsets near beats (seconds) are, relative to those of the whole sound [channels, samples]."""
+    flux = onsets.flux(sound, rate)
+    times = np.arange(len(flux)) * onsets.HOP_SECONDS
+    near = (np.abs(times[:, None] - beats) < _NEAR).any(axis=1)
+    return float(flux[near].mean() / max(flux.mean(), 1e-9)) if near.any() else 0.0
 
 
 def likelihoods(

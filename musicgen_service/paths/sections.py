@@ -22,5 +22,4 @@ def wordings(job: Job, first: int = 0) -> tuple[Wording, ...]:
 
 def markers(job: Job) -> tuple[Marker, ...]:
     """Return where the request's sections start in a clip; none without sections."""
-    known = job.required_audio().seconds if job.request.spec.keeps_audio else 0.0
-    return tuple(Marker(known + section.start, section.name) for section in job.request.parts)
+    return tuple(Marker(start, name) for name, start, _ in job.request.section_times)

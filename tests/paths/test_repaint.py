@@ -85,8 +85,9 @@ def test_the_part_goes_on_from_what_is_before_it() -> None:
         )
 
 
-def test_the_candidate_is_kept_after_which_the_rest_is_likeliest() -> None:
+def test_by_likelihood_the_candidate_is_kept_after_which_the_rest_is_likeliest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model of this test finds likely what is as loud as what was before it."""
+    monkeypatch.setattr(repaint, "_WEIGHTS", np.array([1, 0, 0]))
     seeds = [5, *(derive(5, "candidate", index) for index in range(1, repaint.CANDIDATES))]
     loudness = {seed: 0.05 + seed % 11 / 50 for seed in seeds}
     for wanted in (min(loudness.values()), max(loudness.values())):
@@ -167,12 +168,43 @@ def grid(tempo: float = 120.0, confidence: float = 0.9) -> BeatGrid:
 def test_borders_are_on_the_nearest_beats_inside_the_part(
     start: float, end: float, expected: tuple[float, float]
 ) -> None:
-    assert repaint.on_beats(start, end, 20.0, grid(), 0.0) == pytest.approx(expected)
+    assert repaint.on_beats(start, end, 20.0, grid().beats, 120.0) == pytest.approx(expected)
 
 
 def test_borders_stay_where_beats_are_unclear() -> None:
-    assert repaint.on_beats(1.0, 3.2, 20.0, grid(confidence=0.1), 0.0) == (1.0, 3.2)
-    assert repaint.on_beats(1.0, 3.2, 20.0, BeatGrid(confidence=0.9), 0.0) == (1.0, 3.2)
+    with notes.collected(quiet=True) as sentences:
+        repainted(model_of(), noise(9, RATE, 1), 2.0, 5.2, track=lambda *_: grid(confidence=0.1))
+    assert sentences == []
+    assert repaint.on_beats(1.0, 3.2, 20.0, np.zeros(0), 0.0) == (1.0, 3.2)
+
+
+def clicks(seconds: float, times: np.ndarray) -> np.ndarray:
+    """A quiet tone with a sharp attack at each time."""
+    sound = tone(seconds, amplitude=0.02)[0]
+    for at in np.round(times[times < seconds - 0.02] * RATE).astype(int):
+        sound[at : at + 320] += 0.5 * np.exp(-np.arange(320) / 60).astype(np.float32)
+    return sound
+
+
+def test_of_candidates_that_are_as_likely_the_one_on_the_beats_is_kept() -> None:
+    beats = np.arange(0.25, 20, 0.5)
+
+    def play(seed: int, length: float) -> np.ndarray:
+        # The part begins at 4.25 s; the last candidate alone has its attacks on the beats.
+        return clicks(length, np.arange(0.0 if seed == derive(5, "candidate", 5) else 0.17, 20, 0.5))
+
+    source = Audio(clicks(10, beats)[None], RATE)
+    track = BeatGrid(120, beats, confidence=0.9)
+    [clip] = repainted(FakeMusicModel(play), source, 4.25, 6.25, track=lambda *_: track)
+    attacks = np.flatnonzero(np.diff(clip.samples[0, round(4.3 * RATE) : round(6.2 * RATE)]) > 0.2) / RATE + 4.3
+    assert np.allclose(attacks, [4.75, 5.25, 5.75], atol=0.03)
+
+
+def test_share_on_beats() -> None:
+    sound = clicks(4, np.arange(0.25, 4, 0.5))[None]
+    on, off = (repaint.share_on_beats(sound, RATE, np.arange(start, 4, 0.5)) for start in (0.25, 0.5))
+    assert on > 3 > 1 > off
+    assert repaint.share_on_beats(sound, RATE, np.zeros(0)) == 0
 
 
 def test_a_part_that_is_moved_to_beats_is_told() -> None:
