@@ -15,6 +15,7 @@ from musicgen_service.audio.reading import Audio
 from musicgen_service.models.music_model import MelodySpan
 from musicgen_service.notes import collected
 from musicgen_service.paths import chords, continuation, loop, windows
+from musicgen_service.paths.job import Clip
 from tests.support.fake_music_model import HOP, RATE, FakeMusicModel, job_for
 from tests.support.sounds import tone
 
@@ -139,11 +140,24 @@ def test_a_long_continuation_knows_where_its_last_window_begins() -> None:
     assert at(told(model), 11.5) == notes_of("A:maj") and at(told(model), 12.5) == notes_of("C:maj")
 
 
-def loops(model: FakeMusicModel, **inputs: Any) -> Any:
-    def track(samples: np.ndarray, _rate: int, _tempo: float | None) -> BeatGrid:
-        beats = np.arange(0.0, samples.shape[-1] / RATE, 0.5)
-        return BeatGrid(120, beats, beats[1::4], 4, 1.0)  # whose bars are not those of the chords
+def track(samples: np.ndarray, _rate: int, _tempo: float | None) -> BeatGrid:
+    """Beats whose bars are not those of the chords."""
+    beats = np.arange(0.0, samples.shape[-1] / RATE, 0.5)
+    return BeatGrid(120, beats, beats[1::4], 4, 1.0)
 
+
+def markers(clip: Clip) -> list[tuple[float, str]]:
+    """The times and texts of the markers in a clip's MIDI file."""
+    assert clip.midi is not None
+    found, now = [], 0.0
+    for message in mido.MidiFile(file=io.BytesIO(clip.midi)):
+        now += message.time
+        if message.type == "marker":
+            found.append((round(now, 2), message.text))
+    return found
+
+
+def loops(model: FakeMusicModel, **inputs: Any) -> Any:
     return list(loop.generate(job_for(model, track=track, task="loop", bpm=120.0, **inputs)))
 
 
@@ -183,6 +197,20 @@ def test_midi_has_the_chords_that_were_asked_for_and_those_heard() -> None:
     assert {message.text for message in tracks["Chords"] if message.type == "text"} == {"A"}
     played = [message.note for message in tracks["Chords asked for"] if message.type == "note_on"]
     assert sorted(played) == [45, 48, 52, 53, 55, 57, 60]
+
+
+def test_midi_of_a_loop_that_is_repeated_repeats_its_chords() -> None:
+    asked: dict[str, Any] = {"text_chords": "Am F", "bpm": 120.0, "duration": 4.0, "repeat": 2, "return_midi": True}
+    [clip] = paths.generate(job_for(model_of(), track=track, task="loop", **asked))
+    assert markers(clip) == [(0.0, "Am"), (2.0, "F"), (4.0, "Am"), (6.0, "F")]
+
+
+def test_midi_of_a_clip_that_is_trimmed_has_the_chords_of_what_is_left() -> None:
+    asked: dict[str, Any] = {"text_chords": "Am F", "bpm": 120.0, "trim_to_bars": True, "return_midi": True}
+    [clip] = paths.generate(job_for(model_of(), track=track, task="chords", duration=5.0, **asked))
+    # The first downbeat that is heard is half a second after the beginning, the last one two bars later.
+    assert clip.samples.shape[1] == 4 * RATE
+    assert markers(clip) == [(0.0, "Am"), (1.5, "F"), (3.5, "Am")]
 
 
 def test_a_plan_is_as_long_as_asked() -> None:
