@@ -51,6 +51,14 @@ def test_what_is_no_recording_is_refused(client: httpx.Client, body: dict[str, o
     assert reply.status_code == 422 and reply.json()["error"].startswith(sentence), reply.text
 
 
+def test_adapters_are_listed(client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(tmp_path))
+    assert client.get("/models").json()["adapters"] == []
+    (tmp_path / "adapters" / "broken").mkdir(parents=True)
+    [entry] = client.get("/models").json()["adapters"]
+    assert entry["name"] == "broken" and entry["problem"].startswith("Adapter 'broken' cannot be used")
+
+
 def test_every_checkpoint_is_listed(client: httpx.Client) -> None:
     models = {entry["name"]: entry for entry in client.get("/models").json()["models"]}
     assert set(CHECKPOINTS) < set(models)

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from demo.training.export import LOGIT_SCALE
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition
 from musicgen_service.engine.weights import DecoderShape
+from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.store import WeightStore
 from musicgen_service.training import base, network, objective
@@ -26,6 +28,10 @@ def test_network_predicts_what_the_engine_predicts(store: WeightStore, checkpoin
     assert isinstance(loaded.model.generator, Engine)
     expected = loaded.model.generator.score(Condition(TEXT), tokens, 1.0)
     assert (objective.frame_logits(loaded.pattern, logits, 60)[0] - expected).abs().max() < 1e-4
+
+
+def test_logits_of_the_demo_are_taken_back_as_they_were_scaled() -> None:
+    assert CHECKPOINTS["demo"].logit_scale == LOGIT_SCALE
 
 
 def test_an_adapter_of_large_has_at_most_60_megabytes() -> None:
