@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from musicgen_service.models import manifest
 from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.models.lora_options import WEIGHTS_FILE, LoraError, LoraOptions
+from musicgen_service.models.lora_options import CONFIG_FILE, WEIGHTS_FILE, LoraError, LoraOptions
 from musicgen_service.models.manifest import Checksums
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.suggestion import did_you_mean
@@ -122,16 +122,17 @@ class AdapterStore:
             base = base_of(options)
             if base is None:
                 raise LoraError(f"its base '{options.base[:80]}' is not known")
-            sha256 = self._checksums.of(folder / WEIGHTS_FILE)
-            entry = manifest.read(folder).get(WEIGHTS_FILE)
-            if entry is not None and entry.sha256 != sha256:
-                raise LoraError(f"the checksum of {WEIGHTS_FILE} differs")
+            entries = manifest.read(folder)
+            digests = {file: self._checksums.of(folder / file) for file in (WEIGHTS_FILE, CONFIG_FILE)}
+            for file, digest in digests.items():
+                if file in entries and entries[file].sha256 != digest:
+                    raise LoraError(f"the checksum of {file} differs")
             size = (folder / WEIGHTS_FILE).stat().st_size
         except (LoraError, ValueError) as error:
             raise damaged(name, str(error)) from None
         except OSError as error:
             raise damaged(name, f"{WEIGHTS_FILE}: {error.strerror}") from None
-        return Adapter(name, folder, base, options.rank, options.alpha, sha256, size)
+        return Adapter(name, folder, base, options.rank, options.alpha, digests[WEIGHTS_FILE], size)
 
     def summaries(self) -> list[dict[str, Any]]:
         """What there is, in JSON types; of a damaged one, its name and the `problem`."""

@@ -180,12 +180,17 @@ def break_config(folder: Path) -> None:
     (folder / CONFIG_FILE).write_text("{")
 
 
+def change_scale(folder: Path) -> None:
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps(config | {"lora_alpha": 16}))
+
+
 def change_base(folder: Path) -> None:
     config = json.loads((folder / CONFIG_FILE).read_text())
     (folder / CONFIG_FILE).write_text(json.dumps(config | {"base_model_name_or_path": "somebody/else"}))
 
 
-@pytest.mark.parametrize("damage", [damage_weights, truncate_weights, break_config, change_base])
+@pytest.mark.parametrize("damage", [damage_weights, truncate_weights, break_config, change_scale, change_base])
 def test_a_damaged_adapter_is_refused_in_a_sentence(
     own_store: WeightStore, loras: dict[str, PeftModel], damage: Callable[[Path], None]
 ) -> None:
