@@ -55,6 +55,14 @@ def replicate(hosting: Server) -> Client:
     return Client(api_token="none", base_url=str(hosting.client.base_url))
 
 
+WITH_AUDIO: dict[str, dict[str, Any]] = {
+    "musicgen_remixer": {"music_input": "@song"},
+    "musicgen_chord": {"audio_chords": "@song", "duration": 1},
+    "musicgen_stereo_chord": {"audio_chords": "@song", "duration": 1},
+}
+"""Inputs with a file, of the systems that name it otherwise than the rest."""
+
+
 def short(system: str, song: Any) -> dict[str, Any]:
     """A short request of a system, the same every time."""
     return {name: song if value == "@song" else value for name, value in SHORT[system].items()} | {"seed": 5}
@@ -78,11 +86,9 @@ def test_the_client_runs_the_model_and_reads_its_files(replicate: Client, system
 
 @pytest.mark.parametrize("system", sorted(set(SYSTEMS) - {"musicgen_looper"}))
 def test_the_client_uploads_files(replicate: Client, system: str, song_file: Path) -> None:
-    name = "music_input" if system == "musicgen_remixer" else "input_audio"
-    inputs = {"prompt": "rock", name: song_file} | (
-        {} if name == "music_input" else {"duration": 1, "model_version": "melody"}
-    )
-    output: Any = replicate.run(REFERENCES[system], input=inputs)
+    inputs = WITH_AUDIO.get(system, {"input_audio": "@song", "duration": 1, "model_version": "melody"})
+    sent = {name: song_file if value == "@song" else value for name, value in inputs.items()}
+    output: Any = replicate.run(REFERENCES[system], input={"prompt": "rock"} | sent)
     assert length(output.read()) >= RATE
 
 

@@ -63,7 +63,7 @@ def test_the_requests_that_do_not_wait(server: Server) -> None:
     assert done.returncode == 0 and done.stdout.startswith(b'{"id":"my-clip","status":"starting"}{"id":"my-clip",')
     wait_until(lambda: server.client.get("/predictions/my-clip").json()["status"] == "succeeded")
     [address] = server.client.get("/predictions/my-clip").json()["output"]
-    assert re.search(r"/text-\d+-01\.mp3$", address) and server.client.get(address).content
+    assert re.search(r"_s\d+\.mp3$", address) and server.client.get(address).content
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
