@@ -115,7 +115,7 @@ class Studio:
 
     def choose_audio(self, file: Path) -> None:
         """Give the form a file, and wait for its waveform."""
-        self.page.locator("#create input[type=file]").set_input_files(file)
+        self.page.locator("#create input[type=file][aria-label=Audio]").set_input_files(file)
         self.page.locator("#create .audio-wave .wave").wait_for()
 
     def generate(self, **values: Any) -> Any:

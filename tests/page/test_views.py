@@ -112,8 +112,8 @@ def test_tabs_are_changed_with_arrows(studio: Studio) -> None:
     studio.page.get_by_role("tab", name="Text").focus()
     studio.page.keyboard.press("ArrowRight")
     studio.page.keyboard.press("ArrowRight")
-    assert studio.page.get_by_role("tab", name="Continue").get_attribute("aria-selected") == "true"
-    assert studio.page.locator(":focus").inner_text() == "Continue"
+    assert studio.page.get_by_role("tab", name="Chords").get_attribute("aria-selected") == "true"
+    assert studio.page.locator(":focus").inner_text() == "Chords"
 
 
 def test_a_narrow_screen_has_everything_within_its_width(phone: Studio) -> None:
