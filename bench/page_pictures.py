@@ -63,6 +63,15 @@ def take_loop(studio: Studio, path: Path) -> None:
     studio.page.screenshot(path=path)
 
 
+def take_chords(studio: Studio, path: Path) -> None:
+    """Chords that are read while they are typed, and their clip."""
+    studio.task("Chords")
+    studio.make(prompt="lofi piano", text_chords="| Am F | C / G E7 |", bpm=90, duration=8, seed=3)
+    _heard(studio)
+    _show_top(studio)
+    studio.page.screenshot(path=path)
+
+
 def take_remix(studio: Studio, path: Path) -> None:
     """A remix of a part of a song, with its stems."""
     studio.task("Remix")
@@ -87,6 +96,7 @@ PICTURES: dict[str, tuple[Callable[[Studio, Path], None], dict[str, Any]]] = {
     "page-dark": (take_clips, DESKTOP | DARK),
     "page-phone": (take_clips, PHONE),
     "page-loop": (take_loop, DESKTOP),
+    "page-chords": (take_chords, DESKTOP),
     "page-remix": (take_remix, DESKTOP),
     "page-analysis": (take_analysis, DESKTOP),
 }

@@ -127,7 +127,8 @@ def test_a_clip_becomes_an_input(studio: Studio, action: str, tab: str, expected
     studio.page.get_by_role("tab", name=tab, selected=True).wait_for()
     studio.page.locator("#create .audio-wave .wave").wait_for()
     sent = studio.sent()
-    card = studio.generate(prompt="rock")
+    with studio.page.expect_request(lambda request: request.method == "PUT"):
+        card = studio.generate(prompt="rock")
     card.get_by_role("button", name="Cancel").click()
     assert expected.items() <= sent[0].items()
     assert len(audio_of(sent[0])) == 2 * 32_000

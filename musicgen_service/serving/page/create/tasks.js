@@ -20,7 +20,7 @@ const SAMPLING = ["top_k", "top_p", "temperature", "classifier_free_guidance"];
 /** @type {Record<string, Task>} */
 export const TASKS = {
   text: {
-    main: ["prompt", "sections", "duration", "variations"],
+    main: ["prompt", "duration", "variations"],
     needed: ["prompt"],
     unused: ["input_audio", ...PART, ...REMIX, ...LOOP, ...CHORDS],
     streams: true,
@@ -32,13 +32,13 @@ export const TASKS = {
     streams: true,
   },
   melody: {
-    main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
+    main: ["input_audio", ...PART, "prompt", "duration", "variations"],
     needed: ["input_audio"],
     unused: [...REMIX, ...LOOP, ...CHORDS],
     streams: true,
   },
   continuation: {
-    main: ["input_audio", ...PART, "prompt", "sections", "duration", "variations"],
+    main: ["input_audio", ...PART, "prompt", "duration", "variations"],
     needed: ["input_audio"],
     unused: ["beat_sync_threshold", ...LOOP],
     streams: true,
