@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
 from musicgen_service.models.catalogue import COMPONENTS
@@ -12,6 +13,7 @@ from musicgen_service.models.store import WeightStore
 from musicgen_service.service import MusicGenService
 from tests.support import checkpoints
 from tests.support.hub import CODEC, Hub, running
+from tests.support.sounds import tone
 
 # Servers that the tests start inherit what is ignored here: SIGINT and SIGQUIT, where a shell runs the tests in the
 # background.
@@ -85,3 +87,11 @@ def service(weights: Path) -> Iterator[MusicGenService]:
         service = MusicGenService()
         service.setup(["small", "stereo-melody"])
         yield service
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    """A recording of 1.5 s at 44.1 kHz, in stereo."""
+    path = tmp_path / "song.wav"
+    soundfile.write(path, tone(1.5, 2, rate=44_100).T, 44_100)
+    return path

@@ -1,8 +1,8 @@
 """Linear layers of the decoder, each in the format that reads weights fastest on one kind of machine.
 
 A decoding step multiplies a few rows with every weight of the network, so its speed is limited by the bandwidth at
-which weights are read. On a CPU, every format gives a row bit-identical results regardless of the other rows in the
-batch; tests/engine/test_linear.py checks this.
+which weights are read. On a CPU, every format gives a row of a step bit-identical results regardless of the other rows
+in the batch; tests/engine/test_linear.py checks this.
 """
 
 from abc import ABC, abstractmethod

@@ -1,7 +1,7 @@
 """Rules between the inputs of a request, each with its error message."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from musicgen_service.audio.encoding import BIT_DEPTHS, MP3_RATES
@@ -10,7 +10,7 @@ from musicgen_service.models.catalogue import fetch_hint
 from musicgen_service.requests import adapter_text, chord_text, sections, tempo, time_signature
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
-from musicgen_service.requests.tasks import TASKS
+from musicgen_service.requests.tasks import TASKS, TaskSpec
 from musicgen_service.seeds import MAX_SEED
 
 REGION_SECONDS = (0.5, 600.0)
@@ -70,6 +70,10 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     return []
 
 
+def _listed(tasks: Iterable[TaskSpec]) -> str:
+    return ", ".join(f"'{task.name}'" for task in tasks)
+
+
 def _has_chords(values: dict[str, Any]) -> bool:
     return any(values[name] is not None for name in _CHORDS)
 
@@ -96,7 +100,7 @@ def _read_sections(values: dict[str, Any], _present: Sequence[str]) -> list[str]
         return []
     task, given = TASKS.get(values["task"]), values["duration"]
     if task is None or not task.takes_sections:
-        able = ", ".join(f"'{task.name}'" for task in TASKS.values() if task.takes_sections)
+        able = _listed(task for task in TASKS.values() if task.takes_sections)
         return [f"sections are for the tasks {able}, and task is '{values['task']}': leave them out."]
     try:
         parts = sections.read(
@@ -193,7 +197,7 @@ def _check_rate(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
 def _check_chords(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     task, given = TASKS.get(values["task"]), [name for name in _CHORDS if values[name] is not None]
     if given and task is not None and not task.takes_chords:
-        able = ", ".join(f"'{task.name}'" for task in TASKS.values() if task.takes_chords)
+        able = _listed(task for task in TASKS.values() if task.takes_chords)
         return [f"{given[0]} is for the tasks {able}, and task is '{task.name}': leave it out."]
     if len(given) > 1:
         return ["text_chords and audio_chords each say which chords to play: leave one of them out."]
