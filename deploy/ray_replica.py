@@ -100,6 +100,7 @@ class Replica:
         except UpstreamLost:
             return LOST, None
         prediction.finish(reply)
+        prediction.conclude()
         if prediction.recording.listeners:
             await listening
         return REPLY, reply

@@ -109,7 +109,7 @@ class HostedRoutes:
         if wait is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(prediction.ended.wait(), wait)
-        shown = await self._shown(prediction.as_kept(), request)
+        shown = await self._shown(prediction.as_hosted(), request)
         # Clients wait on only for one that is starting.
         return reply(201, shown if prediction.ended.is_set() else shown | {"status": "starting"})
 
@@ -128,7 +128,7 @@ class HostedRoutes:
             await self._predictions.cancel(prediction)
             with suppress(TimeoutError):
                 await asyncio.wait_for(prediction.ended.wait(), _CANCEL_WAIT)
-            job = prediction.as_kept()
+            job = prediction.as_hosted()
         return reply(200, await self._shown(job, request))
 
     async def _all_models(self, request: Request) -> Response:
@@ -178,7 +178,7 @@ class HostedRoutes:
 
     def _reported(self, prediction: Prediction) -> dict[str, Any]:
         """A prediction as its webhook is told."""
-        return hosted_replies.prediction(prediction.as_kept(), self._models.own, prediction.base_url or "")
+        return hosted_replies.prediction(prediction.as_hosted(), self._models.own, prediction.base_url or "")
 
 
 def _name(request: Request) -> str:

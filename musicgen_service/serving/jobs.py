@@ -44,7 +44,7 @@ class Jobs:
         return found + [job for job in kept if (job["id"], job["created_at"]) not in known]
 
     def _unfinished(self, prediction: Prediction) -> dict[str, Any]:
-        job, queue = prediction.as_kept(), self._predictions.queue_of(prediction)
+        job, queue = prediction.as_hosted(), self._predictions.queue_of(prediction)
         return job if queue is None else job | {"queue": queue}
 
 

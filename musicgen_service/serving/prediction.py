@@ -1,6 +1,7 @@
 """One prediction: what its client may know of it."""
 
 import asyncio
+import copy
 import re
 import secrets
 import time
@@ -22,9 +23,30 @@ _PREFIXES = re.compile(r"Prediction failed: (?:Async p|P)rediction failed: ")
 """Cog's worker and its server both add a prefix to an error."""
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How a prediction has ended.
+
+    Attributes
+    ----------
+    status : one of those in `ENDED`
+    output, error : as Cog reports them
+    refusal : why there is no result, where Cog gave none
+    completed_at : seconds since the epoch
+    """
+
+    status: str
+    output: Any = None
+    error: str | None = None
+    refusal: Refusal | None = None
+    completed_at: float = field(default_factory=time.time)
+
+
 @dataclass(eq=False)
 class Prediction:
     """A prediction from its request to its end.
+
+    Nobody is told of its end before that has been kept: a client that knows of a result finds it again after a restart.
 
     Attributes
     ----------
@@ -36,7 +58,9 @@ class Prediction:
     logs, metrics, output, error : as Cog reports them
     refusal : why there is no result, where Cog gave none
     created_at, started_at, completed_at : seconds since the epoch
-    ended : set when the prediction has ended
+    ending : how it has ended, from the moment that this is settled
+    settled : set at that moment
+    ended : set when its end has been kept, and clients are told
     saved : its files, where they have been saved
     is_watched : whether somebody may ask for its log and progress before it has ended
     base_url : address of the service, where the client asks for addresses in the place of data URIs
@@ -61,6 +85,8 @@ class Prediction:
     created_at: float = field(default_factory=time.time)
     started_at: float | None = None
     completed_at: float | None = None
+    ending: Ending | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     saved: Saved | None = None
     is_watched: bool = True
@@ -104,28 +130,39 @@ class Prediction:
     def finish(self, reply: Mapping[str, Any]) -> None:
         """Take the result from Cog's reply."""
         self.report({"metrics": reply.get("metrics"), "logs": reply.get("logs") or self.logs})
-        self.output = reply.get("output")
-        if self.output is not None:
-            self.on_event("output")
         error = reply.get("error")
         if error is not None:
-            self.error = _PREFIXES.sub("Prediction failed: ", str(error), count=1)
-        self._end(str(reply.get("status", "failed")))
+            error = _PREFIXES.sub("Prediction failed: ", str(error), count=1)
+        self._settle(Ending(str(reply.get("status", "failed")), reply.get("output"), error))
 
     def cancel(self) -> None:
         """Note that it has ended because its client cancelled it."""
-        self._end("canceled")
+        self._settle(Ending("canceled"))
 
     def fail(self, refusal: Refusal) -> None:
         """Note that it has ended without a result of Cog."""
-        self.refusal, self.error = refusal, str(refusal)
-        self._end("failed")
+        self._settle(Ending("failed", error=str(refusal), refusal=refusal))
 
-    def _end(self, status: str) -> None:
-        self.status, self.completed_at = status, time.time()
+    def _settle(self, ending: Ending) -> None:
+        if self.ending is None:
+            self.ending = ending
+            self.settled.set()
+
+    def conclude(self) -> None:
+        """Let clients know how it has ended."""
+        assert self.ending is not None
+        if self.ending.output is not None:
+            self.output = self.ending.output
+            self.on_event("output")
+        self._take_ending()
         self.ended.set()
         self.recording.end()
         self.on_event("completed")
+
+    def _take_ending(self) -> None:
+        assert self.ending is not None
+        for attribute, value in vars(self.ending).items():
+            setattr(self, attribute, value)
 
     def as_cog(self) -> dict[str, Any]:
         """The prediction in the form of Cog's replies and webhooks."""
@@ -143,12 +180,18 @@ class Prediction:
         times = {name: getattr(self, name) for name in ("created_at", "started_at", "completed_at")}
         return {
             **self.as_cog(),
-            "output": self.saved.output if self.saved else None,
+            "output": self.saved.output if self.saved and self.output is not None else None,
             "error": _NOT_KEPT if self.output is not None and self.saved is None else self.error,
             "progress": self.progress,
             **{name: None if at is None else timestamps.text(at) for name, at in times.items()},
         }
 
-    def as_kept(self) -> dict[str, Any]:
-        """The prediction as it is kept."""
+    def as_hosted(self) -> dict[str, Any]:
+        """The prediction as it is polled, with what only clients of the hosted platform are told."""
         return self.as_job() | ({} if self.hosted is None else {"hosted": self.hosted})
+
+    def as_kept(self) -> dict[str, Any]:
+        """The prediction as it is kept: as its clients will be told that it has ended."""
+        ended = copy.copy(self)
+        ended._take_ending()
+        return ended.as_hosted()

@@ -129,7 +129,7 @@ class Predictions:
         prediction.is_cancelled = True
         if self._queue.remove(prediction.owner, prediction):
             prediction.cancel()
-        elif not await self._upstream.cancel(prediction) and not prediction.ended.is_set():
+        elif not await self._upstream.cancel(prediction) and prediction in self._tasks:
             self._tasks[prediction].cancel()
 
     def give_up(self) -> None:
@@ -141,9 +141,14 @@ class Predictions:
                 self._tasks[prediction].cancel()
 
     async def _release(self, prediction: Prediction, size: int) -> None:
-        await prediction.ended.wait()
+        await prediction.settled.wait()
+        try:
+            await self._results.add(prediction)
+        finally:
+            prediction.conclude()
         self._metrics.ended(prediction)
-        await self._results.add(prediction)
+        if prediction.status == "succeeded":
+            self._seconds.append(prediction.seconds)
         name = prediction.owner, prediction.id
         if self._unfinished.get(name) is prediction:  # and no later one of the same name
             del self._unfinished[name]
@@ -182,8 +187,6 @@ class Predictions:
             if reply.get("output") is not None:
                 reply["output"] = await self._results.save_files(prediction, reply)
             prediction.finish(reply)
-            if prediction.status == "succeeded":
-                self._seconds.append(prediction.seconds)
         except UpstreamLost:
             prediction.fail(Refusal(502, BROKE_DOWN))
         except Refusal as refusal:
@@ -195,8 +198,8 @@ class Predictions:
         if not task.cancelled() and (error := task.exception()):
             traceback.print_exception(error)
             prediction.fail(Refusal(500, BROKEN))
-        elif not prediction.ended.is_set():
-            prediction.cancel()
+        else:
+            prediction.cancel()  # unless it has ended otherwise
         self.start_next()
 
     def _expected_seconds(self, count: int) -> float | None:

@@ -95,7 +95,6 @@ def test_a_gateway_that_starts_again_knows_what_has_ended(cluster: RayCluster, c
     cluster.resume.touch()
     begin(client, "kept", "kept")
     job = until_ended(client, "kept")
-    time.sleep(1)  # it is noted a moment after it has ended
     [gateway] = cluster.processes("Gateway")
     gateway.kill()
     wait_until(lambda: not gateway.is_running())

@@ -89,9 +89,9 @@ def test_a_prediction_is_created_polled_and_read(replicate: Client, cog: FakeCog
     prediction = replicate.predictions.create(version=version, input={"prompt": "wait", "seed": 5})
     assert (prediction.status, prediction.output, prediction.input) == ("starting", None, {"prompt": "wait", "seed": 5})
     assert prediction.model == "musicgen-service/musicgen" and prediction.version == version.id
-    wait_until(lambda: replicate.predictions.get(prediction.id).status == "processing")
+    wait_until(lambda: bool(replicate.predictions.get(prediction.id).logs))
     prediction.reload()
-    assert prediction.logs == "task text\n50 %\n"
+    assert (prediction.status, prediction.logs) == ("processing", "task text\n50 %\n")
     cog.resume.set()
     prediction.wait()
     assert prediction.status == "succeeded" and prediction.output is not None

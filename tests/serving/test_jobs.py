@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.store import Store
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.serving.test_predictions import posted
 from tests.support.fake_cog import FakeCog, fake_cog
-from tests.support.harness import wait_until
+from tests.support.harness import in_background, wait_until
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -154,6 +155,46 @@ def test_results_survive_a_restart(tmp_path: Path) -> None:
             assert ended(client, "kept")["output"] == [address]
             assert httpx.get(address).content == b"sound"
     assert (tmp_path / str(port)).stat().st_mode & 0o777 == 0o700
+
+
+def test_nobody_is_told_of_an_end_that_is_not_kept_yet(
+    client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, may_keep, asked = gateway._results.store, threading.Event(), threading.Event()
+    keep = store.add
+
+    def late(*about: Any) -> None:
+        asked.set()
+        assert may_keep.wait(60)
+        keep(*about)
+
+    monkeypatch.setattr(store, "add", late)
+    told: list[Any] = []
+    body = {"id": "late", "input": {"prompt": "sound"}}
+    with in_background(lambda: told.append(client.post("/predictions", json=body).json())):
+        assert asked.wait(60)
+        found = job(client, "late")
+        assert (found["status"], found["output"], found["completed_at"]) == ("processing", None, None)
+        assert store.find("127.0.0.1", "late") is None and not told
+        assert client.post("/predictions/late/cancel").status_code == 200  # which is too late
+        may_keep.set()
+    assert told[0]["status"] == "succeeded"
+    assert ended(client, "late")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("prompt", ["sound", "fail", "endless"])
+def test_what_is_polled_survives_a_kill(tmp_path: Path, prompt: str) -> None:
+    with fake_cog() as cog:
+        gateway = gateway_of(lambda: cog.server_port, results=tmp_path)
+        with running(gateway), client_of(gateway) as client:
+            submit(client, "kept", prompt)
+            wait_until(lambda: job(client, "kept")["status"] != "starting")
+            client.post("/predictions/kept/cancel") if prompt == "endless" else None
+            wait_until(lambda: job(client, "kept")["status"] != "processing")
+            kept = Store(tmp_path / str(gateway.address[1]) / "predictions.sqlite")  # as a new process would find it
+            found = kept.find("127.0.0.1", "kept")
+            assert found is not None and found["status"] == job(client, "kept")["status"]
+            kept.close()
 
 
 def test_results_are_kept_for_a_time(tmp_path: Path) -> None:
