@@ -7,7 +7,7 @@ PROMPT ?= lofi piano with soft drums, 90 bpm, a minor
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-train run serve test test-slow test-page install-ray ray page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak schemathesis audit clean
+.PHONY: help install install-train run serve test test-slow test-page install-ray ray page-libraries page-pictures lint docs generate pins container demo-weights fuzz soak schemathesis bench-gpu audit clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -101,6 +101,9 @@ soak: $(INSTALLED_DEV)  ## 500 mixed predictions from 16 clients, worker and Cog
 
 schemathesis: $(INSTALLED_DEV)  ## 5,000 requests of every shape to every route: none breaks the gateway; SEED=n tries others
 	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.e2e.any_requests 5000 $(or $(SEED),0)
+
+bench-gpu: $(INSTALLED_DEV)  ## test and measure what needs a GPU, in up to nine minutes; the output is kept in bench/results
+	$(BIN)/python -m bench.gpu
 
 audit: $(INSTALLED_DEV)  ## licences, and known vulnerabilities as far as the advisory service can be reached
 	$(BIN)/python -m tests.support.licences

@@ -25,8 +25,15 @@ from musicgen_service.engine.slots import Slots
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-SCENES = tuple((slots, position) for slots in (1, 32) for position in (100, 750, 1400))
-"""Numbers of slots, and the position of all of them."""
+SCENES = (
+    *((slots, position, 2) for slots in (1, 32) for position in (100, 750, 1400)),
+    *((slots, 750, 1) for slots in (1, 32)),
+)
+"""Numbers of slots, the position of all of them, and the rows of each: one where nothing is guided."""
+STEREO_MELODY = "stereo-melody-large"
+"""The largest model: `large` with twice the codebooks, and its conditions before the clip in place of beside it."""
+PREFIX_LENGTH = 247
+"""Positions of a melody and of a text of `TEXT_LENGTH` before the clip."""
 CONDITION = Condition(implementations.TEXT)
 CLIPS, WINDOW, FRAME_RATE = 32, 1500, 50
 TEXT_CAPACITY = 256
@@ -50,14 +57,13 @@ Call = Callable[[], object]
 class Scene:
     """Slots that all stay at one position."""
 
-    def __init__(self, engine: Engine, count: int, position: int) -> None:
+    def __init__(self, engine: Engine, count: int, position: int, rows: int) -> None:
         decoder = engine._decoder
         capacity = -(-(position + 1) // BLOCK) * BLOCK
         decoder.reserve_positions(capacity)
         buffers = Buffers(decoder, count, capacity, TEXT_CAPACITY, 1)
         Slots(decoder, engine._pattern, buffers)
-        assert buffers.text is not None
-        for cache in (buffers.cache, buffers.text):
+        for cache in filter(None, (buffers.cache, buffers.text)):
             cache.buffer.normal_()
         buffers.tokens.random_(0, decoder.weights.card)
         buffers.noise.exponential_(1)
@@ -67,9 +73,9 @@ class Scene:
         buffers.column.fill_(position)
         buffers.text_lengths.fill_(TEXT_LENGTH)
         top_k = Sampling().top_k
-        _key, self._step = buffers.gpu_step.prepare(buffers, count, position + 1, TEXT_LENGTH, top_k, False)
+        _key, self._step = buffers.gpu_step.prepare(buffers, count, rows, position + 1, TEXT_LENGTH, top_k, False)
         row = len(decoder.weights.layers) * decoder.weights.dim * decoder.dtype.itemsize
-        self.cached_bytes = 2 * row * count * (2 * (position + 1) + TEXT_LENGTH)
+        self.cached_bytes = 2 * row * count * (rows * (position + 1) + (TEXT_LENGTH if buffers.text else 0))
 
     @torch.inference_mode()
     def step(self) -> None:
@@ -80,27 +86,29 @@ class Scene:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=implementations.SIZES, default="small")
+    parser.add_argument("--size", choices=[*implementations.SIZES, STEREO_MELODY], default="small")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("this needs a GPU.")
     device = torch.device("cuda", 0)
     bandwidth = machine.read_bandwidth(device)
     torch.cuda.empty_cache()
-    engine = _engine(options.size, device)
-    config = implementations.SIZES[options.size]
-    weight_bytes = 2 * (14 * config["dim"] ** 2 * config["num_layers"] + 4 * 2048 * config["dim"])
+    engine = _engine(_shape(options.size), device)
+    shape = _shape(options.size)
+    layer = (14 if shape.has_cross_attention else 12) * shape.dim**2
+    weight_bytes = 2 * (layer * shape.layers + shape.codebooks * shape.card * shape.dim)
     print(f"{options.size}, half, guidance 3; {machine.describe(device)}")
     print(f"python -m bench.gpu_step --size {options.size}")
     print(
         f"memory reads at {bandwidth / 1e9:.0f} GB/s; a step reads {weight_bytes / 1e9:.2f} GB of weights", flush=True
     )
-    for count, position in SCENES:
-        scene = Scene(engine, count, position)
+    for count, position, rows in SCENES:
+        scene = Scene(engine, count, position, rows)
         floor = 1000 * (weight_bytes + scene.cached_bytes) / bandwidth
         eager, replay = _host_ms(scene.step), captured(scene.step)
         graph = device_ms(replay)
-        print(f"\n{count} slots at frame {position}: {eager:.1f} ms kernel by kernel, {graph:.2f} ms as a graph")
+        kind = "" if rows == 2 else ", not guided"
+        print(f"\n{count} slots at frame {position}{kind}: {eager:.1f} ms kernel by kernel, {graph:.2f} ms as a graph")
         print(f"its bytes take {floor:.2f} ms, {floor / graph:.0%} of that")
         print(_by_kind(replay), flush=True)
         del scene, replay
@@ -108,19 +116,29 @@ def main() -> None:
     _window(engine, device)
 
 
-def _engine(size: str, device: torch.device) -> Engine:
-    """Create an engine with random weights, and a random text for every condition, drawn on the device."""
-    sizes = implementations.SIZES[size]
-    dim = sizes["dim"]
-    shape = weights.DecoderShape(dim, sizes["num_heads"], sizes["num_layers"], 4 * dim, 4, 2048, True)
+def _shape(size: str) -> weights.DecoderShape:
+    sizes = implementations.SIZES["large" if size == STEREO_MELODY else size]
+    dim, heads, layers = sizes["dim"], sizes["num_heads"], sizes["num_layers"]
+    if size == STEREO_MELODY:
+        return weights.DecoderShape(dim, heads, layers, 4 * dim, 8, 2048, False)
+    return weights.DecoderShape(dim, heads, layers, 4 * dim, 4, 2048, True)
+
+
+def _engine(shape: weights.DecoderShape, device: torch.device) -> Engine:
+    """Create an engine with random weights, and a random condition for every request, drawn on the device."""
+    dim = shape.dim
     numerics = Numerics(Precision.HALF, device)
 
     def take(_name: str, *shape: int) -> torch.Tensor:
         return torch.randn(shape, device=device, dtype=numerics.dtype) / dim**0.5
 
-    text = torch.randn(TEXT_LENGTH, dim, device=device)
+    if shape.has_cross_attention:
+        condition = ConditionTensors((torch.randn(TEXT_LENGTH, dim, device=device),), None)
+    else:
+        condition = ConditionTensors((), torch.randn(2, PREFIX_LENGTH, dim, device=device))
+    delays = [0, 0, 1, 1, 2, 2, 3, 3] if shape.codebooks == 8 else range(4)
     packed = weights.build(shape, take, numerics.pack_weight, numerics.pack_heads, numerics.dtype)
-    return Engine(packed, range(4), lambda _: ConditionTensors((text,), None), numerics, WINDOW, _AllSlots())
+    return Engine(packed, delays, lambda _: condition, numerics, WINDOW, _AllSlots())
 
 
 class _AllSlots:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from bench import peers
+from bench import fast_musicgen_peer, peers
 from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
 from musicgen_service.engine.precision import Precision
 from musicgen_service.engine.reference import ReferenceLoop
@@ -28,6 +28,8 @@ SIZES = {
     "large": {"dim": 2048, "num_heads": 32, "num_layers": 48},
 }
 TEXT = "a slow rock song with guitar and drums , 90 bpm"
+TEXT_LENGTH = 12
+"""Its tokens, the last of which ends it."""
 
 Run = Callable[[int, OnStep], None]
 """Generates a number of frames, reporting every step."""
@@ -52,7 +54,8 @@ def load(store: WeightStore, device: torch.device, *, engine: str = "", precisio
 def names(device: torch.device) -> list[str]:
     """Names of the implementations available on a device; `ours` first, in its default precision."""
     if device.type == "cuda":
-        return ["ours half", "ours exact", "audiocraft half", "transformers half"]
+        captured = [f"{fast_musicgen_peer.NAME} half"] if fast_musicgen_peer.is_installed() else []
+        return ["ours half", "ours exact", "audiocraft half", "transformers half", *captured]
     ours = [f"ours {precision}" for precision in (Precision.EXACT, Precision.BF16, Precision.INT8)]
     return [*ours, *(f"{peer} {dtype}" for dtype in ("float32", "bf16") for peer in ("audiocraft", "transformers"))]
 
@@ -62,6 +65,8 @@ def load_run(name: str, store: WeightStore, device: torch.device) -> Run:
     maker, precision = name.split()
     if maker == "ours":
         return _generator(load(store, device, precision=precision))
+    if maker == fast_musicgen_peer.NAME:
+        return fast_musicgen_peer.FastMusicgen(store.checkpoint("small"), TEXT_LENGTH, device).generate
     model = load(store, device, engine="reference")
     assert isinstance(model.generator, ReferenceLoop)
     lm = model.generator.lm

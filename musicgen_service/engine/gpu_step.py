@@ -38,61 +38,77 @@ class GpuStep:
         self._scratch = fused.Scratch.create(width, decoder.device) if is_fused else None
 
     def run(
-        self, buffers: "Buffers", count: int, kv_length: int, text_length: int, max_top_k: int, uses_top_p: bool
+        self,
+        buffers: "Buffers",
+        count: int,
+        rows: int,
+        kv_length: int,
+        text_length: int,
+        max_top_k: int,
+        uses_top_p: bool,
     ) -> None:
         """Generate the next column of the first `count` slots.
 
         Parameters
         ----------
         buffers : the same at every call
+        rows : of each slot, 2 where any is guided
         kv_length, text_length : positions of the longest slot, including this step's, and of the longest text
         max_top_k, uses_top_p : see `sampling.draw`
         """
-        self._graphs.run(*self.prepare(buffers, count, kv_length, text_length, max_top_k, uses_top_p))
+        self._graphs.run(*self.prepare(buffers, count, rows, kv_length, text_length, max_top_k, uses_top_p))
 
     def prepare(
-        self, buffers: "Buffers", count: int, kv_length: int, text_length: int, max_top_k: int, uses_top_p: bool
+        self,
+        buffers: "Buffers",
+        count: int,
+        rows: int,
+        kv_length: int,
+        text_length: int,
+        max_top_k: int,
+        uses_top_p: bool,
     ) -> tuple[Hashable, Callable[[], None]]:
         """Return the step that `run` runs, and the key of its shape; see `StepGraphs`."""
         shape = buffers.cache.shape
         # Rounded to a few sizes, so that a few captured graphs cover every step.
         count = min(1 << (count - 1).bit_length(), shape.slots)
         if self._scratch is not None:
-            return (count, uses_top_p), partial(self._fused, buffers, self._scratch, count, uses_top_p)
+            return (count, rows, uses_top_p), partial(self._fused, buffers, self._scratch, count, rows, uses_top_p)
         spans = (
             _rounded(kv_length, _BLOCK, shape.capacity),
             _rounded(text_length, _TEXT_BLOCK, buffers.text.shape.capacity if buffers.text else 0),
         )
         max_top_k = max_top_k and self._decoder.weights.card
-        return (count, spans, max_top_k, uses_top_p), partial(
-            self._by_torch, buffers, count, spans, max_top_k, uses_top_p
+        return (count, rows, spans, max_top_k, uses_top_p), partial(
+            self._by_torch, buffers, count, rows, spans, max_top_k, uses_top_p
         )
 
     def _by_torch(
-        self, buffers: "Buffers", count: int, spans: tuple[int, int], max_top_k: int, uses_top_p: bool
+        self, buffers: "Buffers", count: int, rows: int, spans: tuple[int, int], max_top_k: int, uses_top_p: bool
     ) -> None:
         decoder = self._decoder
         tokens, column, position = buffers.tokens[:count], buffers.column[:count], buffers.position[:count]
         here = column[:, None, None].expand(-1, tokens.shape[1], 1)
         x = decoder.embed(tokens.gather(2, here)[..., 0]) + decoder.position_embedding(position)
-        attention = BatchedAttention(buffers.cache, buffers.text, position, buffers.text_lengths[:count], *spans)
-        hidden = decoder.forward(x.repeat_interleave(2, 0), attention)
+        attention = BatchedAttention(buffers.cache, buffers.text, rows, position, buffers.text_lengths[:count], *spans)
+        hidden = decoder.forward(x.repeat_interleave(rows, 0), attention)
         controls = buffers.controls.first(count)
-        logits = decoder.logits(hidden).view(count, 2, *buffers.noise.shape[1:])
-        guided = guide(logits[:, 0], logits[:, 1], controls.guidance)
+        logits = decoder.logits(hidden).view(count, rows, *buffers.noise.shape[1:])
+        guided = guide(logits[:, 0], logits[:, -1], controls.guidance)
         drawn = draw(guided, buffers.noise[:count], controls, max_top_k, uses_top_p)
         following = tokens.gather(2, here + 1)
         tokens.scatter_(2, here + 1, torch.where(following == UNKNOWN, drawn[..., None], following))
         column += buffers.active[:count]
         position += buffers.active[:count]
 
-    def _fused(self, buffers: "Buffers", scratch: fused.Scratch, count: int, uses_top_p: bool) -> None:
+    def _fused(self, buffers: "Buffers", scratch: fused.Scratch, count: int, rows: int, uses_top_p: bool) -> None:
         decoder = self._decoder
         tokens, column, position = buffers.tokens[:count], buffers.column[:count], buffers.position[:count]
-        weights, rows = decoder.weights, buffers.cache.shape.rows
+        weights = decoder.weights
+        # First, as it launches a kernel of torch's: `embed` has the others wait for what precedes it.
+        attention = FusedAttention(buffers.cache, buffers.text, rows, position, buffers.text_lengths[:count], scratch)
         x = torch.empty(count, rows, weights.dim, dtype=decoder.dtype, device=decoder.device)
         fused.embed(tokens, column, position, weights.embedding, decoder.positions, x)
-        attention = FusedAttention(buffers.cache, buffers.text, position, buffers.text_lengths[:count], scratch)
         hidden = decoder.forward(x.view(count * rows, -1), attention)
         logits = weights.heads.of_normalised(weights.norm, hidden)
         controls = buffers.controls.first(count)

@@ -211,10 +211,13 @@ def draw(
     slot, codebook = tl.program_id(0) // CODEBOOKS, tl.program_id(0) % CODEBOOKS
     c = tl.arange(0, WIDTH)
     inside = c < CARD
-    conditional = logits + (slot * ROWS * CODEBOOKS + codebook) * CARD
-    base = tl.load(conditional + (ROWS - 1) * CODEBOOKS * CARD + c, mask=inside, other=0.0).to(tl.float32)
-    moved = tl.load(conditional + c, mask=inside, other=0.0).to(tl.float32) - base
-    guided = tl.where(inside, base + moved * tl.load(guidance + slot), _LOWEST)
+    first = logits + (slot * ROWS * CODEBOOKS + codebook) * CARD
+    conditional = tl.load(first + c, mask=inside, other=0.0).to(tl.float32)
+    unconditional = tl.load(first + (ROWS - 1) * CODEBOOKS * CARD + c, mask=inside, other=0.0).to(tl.float32)
+    strength = tl.load(guidance + slot)
+    guided = unconditional + (conditional - unconditional) * strength
+    # Without guidance the unconditional row may be anything: its keys and values were never computed.
+    guided = tl.where(inside, tl.where(strength == 1.0, conditional, guided), _LOWEST)
     heat = tl.load(temperature + slot)
     scaled = guided / tl.where(heat == 0, 1.0, heat)
     powers = tl.where(inside, tl.exp(scaled - tl.max(scaled, 0)), 0.0)

@@ -87,7 +87,7 @@ class Slots:
         if slot in self._sequences or prefix_frames >= length:
             raise ValueError(f"slot {slot} is taken, or its prefix ({prefix_frames}) is not shorter than {length}")
         # With guidance 1 the unconditional row has no effect.
-        rows = 1 if sampling.guidance == 1 and not self.is_dense else 2
+        rows = 1 if sampling.guidance == 1 else 2
         condition = replace(condition, texts=condition.texts[:rows])
         layout = self._pattern.layout(prefix_tokens, length)
         prefill = self._start_prefill(slot, condition, layout[:, :prefix_frames], rows)
@@ -169,14 +169,16 @@ class Slots:
         if self.is_dense:
             longest = max(sequence.kv_length for sequence in sequences.values())
             longest_text = max(max(sequence.text_lengths, default=0) for sequence in sequences.values())
+            # Beside a slot that is guided, one that is not has a second row, without effect.
+            rows = max(sequence.rows for sequence in sequences.values())
             count = 1 + max(sequences)
-            self.buffers.gpu_step.run(self.buffers, count, longest, longest_text, max_top_k, uses_top_p)
+            self.buffers.gpu_step.run(self.buffers, count, rows, longest, longest_text, max_top_k, uses_top_p)
         else:
-            rows = [
+            slots = [
                 SlotRows(slot, sequence.kv_length, sequence.rows, sequence.text_lengths)
                 for slot, sequence in sequences.items()
             ]
-            self._step_on_cpu(sorted(rows, key=lambda slot: slot.order), max_top_k, uses_top_p)
+            self._step_on_cpu(sorted(slots, key=lambda slot: slot.order), max_top_k, uses_top_p)
         complete = [slot for slot, sequence in sequences.items() if not sequence.steps_left]
         for slot in complete:
             self._deactivate(slot)

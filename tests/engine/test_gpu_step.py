@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from musicgen_service.engine import fused, weights
+from musicgen_service.engine.attention import Attention
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.interface import ConditionTensors, Sampling
@@ -88,6 +89,33 @@ def test_sequences_join_step_and_leave_without_a_read_of_the_device(
         slots.move(5, 0)
         assert slots.step() == []
         assert slots.tokens(0, 1).shape[0] == shape.codebooks
+
+
+def test_slots_that_are_not_guided_step_with_one_row_each_until_a_guided_one_joins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows: list[tuple[int, int]] = []
+    forward = Decoder.forward
+
+    def recording(self: Decoder, x: torch.Tensor, attention: Attention) -> torch.Tensor:
+        rows.append((x.shape[0], attention.text_rows(x).shape[0]))
+        return forward(self, x, attention)
+
+    with fake_gpu():
+        decoder = decoder_of(TINY)
+        slots = Slots(decoder, DelayPattern(range(4), TINY.card), Buffers(decoder, 4, 256, 32, 2))
+        for slot, guidance in enumerate((1.0, 1.0, 3.0, 1.0)):
+            slots.admit(slot, condition_for(TINY, slot), None, 20, Sampling(guidance=guidance), torch.Generator())
+        monkeypatch.setattr(Decoder, "forward", recording)
+        for slot in (0, 1):
+            prefill(slots, slot)
+        slots.step()
+        prefill(slots, 2)
+        slots.step()
+        slots.release(2)
+        slots.step()
+    # Three slots are computed as four, as steps have few shapes.
+    assert [count for count in rows if count[0] <= 8] == [(2, 2), (8, 8), (2, 2)]
 
 
 def test_score_stays_on_the_device() -> None:

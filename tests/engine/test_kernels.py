@@ -160,7 +160,10 @@ def _in_order(controls: sampling.Controls) -> tuple[torch.Tensor, torch.Tensor, 
     return controls.guidance, controls.temperature, controls.top_k, controls.top_p
 
 
-def test_steps_give_the_tokens_of_steps_on_a_cpu(pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("guidance", [(3.0, 3.0), (1.0, 3.0), (1.0, 1.0)], ids=str)
+def test_steps_give_the_tokens_of_steps_on_a_cpu(
+    pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch, guidance: tuple[float, float]
+) -> None:
     """The kernels one after the other, from tokens to tokens, beside the engine's steps on a CPU."""
     monkeypatch.setattr(fused, "available", lambda _device: True)
     engine = pairs["small"].model.generator
@@ -173,14 +176,16 @@ def test_steps_give_the_tokens_of_steps_on_a_cpu(pairs: dict[str, Pair], monkeyp
         buffers = Buffers(engine._decoder, 2, 256, 32, 2)
         slots = Slots(engine._decoder, engine._pattern, buffers)
         for slot in range(2):
-            greedy = Sampling(temperature=0.0)
+            greedy = Sampling(temperature=0.0, guidance=guidance[slot])
             slots.admit(slot, conditions[slot], prompts[slot], 90, greedy, torch.Generator())
             while not slots.prefill(slot):
                 pass
         both.append((slots, buffers))
     (by_engine, expected), (_, ours) = both
     by_engine.step()
-    ours.gpu_step.run(ours, 2, 71, 8, 0, False)
+    # What was never computed of a slot without guidance must not matter.
+    ours.cache.buffer[:, [each == 1 for each in guidance], 1] = torch.nan
+    ours.gpu_step.run(ours, 2, 1 if guidance == (1.0, 1.0) else 2, 71, 8, 0, False)
     assert torch.equal(ours.tokens, expected.tokens)
     assert torch.equal(ours.position, expected.position) and torch.equal(ours.column, expected.column)
     assert (ours.tokens[:, 0].gather(1, ours.column[:, None]) != UNKNOWN).all()

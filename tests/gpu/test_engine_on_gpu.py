@@ -78,6 +78,27 @@ def _continued(model: MusicGenModel, count: int) -> list[torch.Tensor]:
     return [tokens.cpu() for tokens in model.generator.generate_many(requests, lambda *_: None)]
 
 
+@pytest.mark.parametrize("guidance", [(1.0, 1.0), (1.0, 3.0)], ids=["none guided", "one guided"])
+def test_guidance_of_others_does_not_change_a_clip(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch, guidance: tuple[float, ...]
+) -> None:
+    def made(model: MusicGenModel, count: int) -> list[torch.Tensor]:
+        requests = [
+            SlotRequest(
+                Condition("a rock song"), None, 90, Sampling(guidance=each), torch.Generator(GPU).manual_seed(seed)
+            )
+            for seed, each in enumerate(guidance[:count])
+        ]
+        return [tokens.cpu() for tokens in model.generator.generate_many(requests, lambda *_: None)]
+
+    model = load(store, "small", monkeypatch, MUSICGEN_PRECISION="exact")
+    together = made(model, 2)
+    assert torch.equal(together[0], made(model, 1)[0])
+    with without_kernels():
+        theirs = load(store, "small", monkeypatch, MUSICGEN_PRECISION="exact")
+        assert all(map(torch.equal, made(theirs, 2), together))
+
+
 def test_steps_are_captured_by_default(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     graphs: list[object] = []
     capture = StepGraphs._capture

@@ -108,6 +108,12 @@ def _to(tensor: torch.Tensor, target: torch.device | str | torch.dtype | torch.T
     return torch.ops.aten._to_copy.default(tensor, dtype=dtype, device=device)
 
 
+def _contiguous(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.is_contiguous():
+        return tensor
+    return torch.ops.aten.clone.default(tensor, memory_format=torch.contiguous_format)
+
+
 def _exponential(tensor: torch.Tensor, rate: float, generator: torch.Generator) -> torch.Tensor:
     return torch.ops.aten.exponential_.default(tensor, rate)
 
@@ -115,6 +121,7 @@ def _exponential(tensor: torch.Tensor, rate: float, generator: torch.Generator) 
 _REPLACED: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__getitem__: _get,
     torch.Tensor.__setitem__: _set,
+    torch.Tensor.contiguous: _contiguous,
     torch.Tensor.__invert__: torch.ops.aten.bitwise_not.default,
     torch.Tensor.copy_: torch.ops.aten.copy_.default,
     torch.Tensor.exponential_: _exponential,
