@@ -137,7 +137,7 @@ def _engine(shape: weights.DecoderShape, device: torch.device) -> Engine:
     else:
         condition = ConditionTensors((), torch.randn(2, PREFIX_LENGTH, dim, device=device))
     delays = [0, 0, 1, 1, 2, 2, 3, 3] if shape.codebooks == 8 else range(4)
-    packed = weights.build(shape, take, numerics.pack_weight, numerics.pack_heads, numerics.dtype)
+    packed = weights.build(shape, take, numerics.pack_weight, numerics.pack_unquantised, numerics.dtype)
     return Engine(packed, delays, lambda _: condition, numerics, WINDOW, _AllSlots())
 
 

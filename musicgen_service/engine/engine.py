@@ -66,6 +66,11 @@ class Engine:
         self.loop = StepLoop(self._decoder, self._pattern, room, threads.for_width(weights.dim), memory)
 
     @property
+    def weights(self) -> Weights:
+        """Of its decoder."""
+        return self._decoder.weights
+
+    @property
     def unresponsive_seconds(self) -> float:
         """See `TokenGenerator.unresponsive_seconds`."""
         return self.loop.unresponsive_seconds

@@ -98,6 +98,10 @@ class DenseLinear(Linear):
         """See `Linear`."""
         total.addmm_(x, self._weight.T)
 
+    def plus(self, change: torch.Tensor) -> "DenseLinear":
+        """Return a copy whose weight is the sum with `change`, float32 [outputs, inputs]."""
+        return type(self)((self._weight.float() + change).to(self._weight.dtype))
+
 
 class FusedLinear(DenseLinear):
     """An unpacked weight on a GPU: one kernel for a few rows and what is done to them before and after the product."""
@@ -219,3 +223,24 @@ class OneDnnLinear(PackedLinear):
             # A single row would use another kernel, which sums in another order.
             x = x.expand(2, -1)
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, None, "none", [], "")[:rows]
+
+
+class AdaptedLinear(Linear):
+    """A packed weight that others use, too, and beside it the product of two narrow matrices, as LoRA has them.
+
+    Parameters
+    ----------
+    linear : of the weight [outputs, inputs]
+    down, up : of the narrow matrices [rank, inputs] and [outputs, rank]; their product is added to the weight
+    """
+
+    def __init__(self, linear: Linear, down: Linear, up: Linear) -> None:
+        self._linear = linear
+        self._down = down
+        self._up = up
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """See `Linear`."""
+        total = self._linear(x)
+        self._up.add_to(total, self._down(x))
+        return total

@@ -9,6 +9,7 @@ from musicgen_service import settings
 from musicgen_service.engine import fused
 from musicgen_service.engine.linear import (
     INPUT_MULTIPLE,
+    AdaptedLinear,
     DenseLinear,
     Fp16Linear,
     FusedLinear,
@@ -58,11 +59,8 @@ class Numerics:
         """The dtype of keys and values."""
         return torch.bfloat16 if self.precision is Precision.INT8 else self.dtype
 
-    def pack_heads(self, weight: torch.Tensor) -> Linear:
-        """Pack the matrix that computes the logits.
-
-        In 8 bits it would move the likeliest token more often than all other matrices together.
-        """
+    def pack_unquantised(self, weight: torch.Tensor) -> Linear:
+        """Pack a matrix that is not to be in 8 bits."""
         exact = Numerics(Precision.EXACT, self.device) if self.precision is Precision.INT8 else self
         return exact.pack_weight(weight)
 
@@ -79,6 +77,21 @@ class Numerics:
         if self.dtype is torch.float32 and _has_fbgemm() and _fits_fp16(weight):
             return Fp16Linear(weight)
         return OneDnnLinear(weight.to(self.dtype))
+
+    def add_product(self, linear: Linear, down: torch.Tensor, up: torch.Tensor) -> Linear:
+        """Return a matrix to which the product of two narrow ones is added; `linear` stays as it is.
+
+        A packed one is shared: the sum would need a copy, in float32 for `exact`, and the narrow ones are a few percent
+        of its bytes. An unpacked one is copied, so that a step on a GPU has no more kernels.
+
+        Parameters
+        ----------
+        linear : packed by this object, [outputs, inputs]
+        down, up : float32 [rank, inputs] and [outputs, rank]
+        """
+        if isinstance(linear, DenseLinear):
+            return linear.plus((up @ down).to(self.device))
+        return AdaptedLinear(linear, self.pack_unquantised(down), self.pack_unquantised(up))
 
 
 def _has_fbgemm() -> bool:

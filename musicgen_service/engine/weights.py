@@ -10,6 +10,12 @@ from musicgen_service.engine.linear import Linear, Norm
 
 PackWeight = Callable[[torch.Tensor], Linear]
 """Packs a weight [outputs, inputs] into the format of its product."""
+LAYER = "transformer.layers.{}."
+QUERY_KEYS_VALUES, OUT = "self_attn.in_proj_weight", "self_attn.out_proj.weight"
+CROSS, CROSS_OUT = "cross_attention.in_proj_weight", "cross_attention.out_proj.weight"
+UP, DOWN = "linear1.weight", "linear2.weight"
+EMBEDDING, HEAD = "emb.{}.weight", "linears.{}.weight"
+"""audiocraft's names of the matrices: of a layer, after `LAYER` with its number; and for each codebook."""
 _EPSILON = 1e-5
 """The epsilon of audiocraft's layer normalisation."""
 
@@ -111,7 +117,8 @@ def build(
     Parameters
     ----------
     take : takes a tensor out of a state dict with audiocraft's names
-    pack_weight, pack_heads : pack the matrices of the layers, and the one that computes the logits
+    pack_weight, pack_heads : pack the matrices of the layers, and the one that computes the logits, which in 8 bits
+        would move the likeliest token more often than all others together
     dtype : of embeddings and norms, which are not packed
     """
     dim = shape.dim
@@ -123,29 +130,29 @@ def build(
         return pack_weight(take(name, outputs, inputs))
 
     def cross_attention(name: str) -> CrossAttention:
-        projections = take(f"{name}.cross_attention.in_proj_weight", 3 * dim, dim)
-        out = matrix(f"{name}.cross_attention.out_proj.weight", dim, dim)
+        projections = take(name + CROSS, 3 * dim, dim)
+        out = matrix(name + CROSS_OUT, dim, dim)
         return CrossAttention(
-            norm(f"{name}.norm_cross"), pack_weight(projections[:dim]), pack_weight(projections[dim:]), out
+            norm(f"{name}norm_cross"), pack_weight(projections[:dim]), pack_weight(projections[dim:]), out
         )
 
     def layer(name: str) -> Layer:
         return Layer(
-            norm=norm(f"{name}.norm1"),
-            query_keys_values=matrix(f"{name}.self_attn.in_proj_weight", 3 * dim, dim),
-            out=matrix(f"{name}.self_attn.out_proj.weight", dim, dim),
+            norm=norm(f"{name}norm1"),
+            query_keys_values=matrix(name + QUERY_KEYS_VALUES, 3 * dim, dim),
+            out=matrix(name + OUT, dim, dim),
             cross=cross_attention(name) if shape.has_cross_attention else None,
-            feedforward_norm=norm(f"{name}.norm2"),
-            up=matrix(f"{name}.linear1.weight", shape.feedforward, dim),
-            down=matrix(f"{name}.linear2.weight", dim, shape.feedforward),
+            feedforward_norm=norm(f"{name}norm2"),
+            up=matrix(name + UP, shape.feedforward, dim),
+            down=matrix(name + DOWN, dim, shape.feedforward),
         )
 
     codebooks = range(shape.codebooks)
     return Weights(
-        embedding=torch.stack([take(f"emb.{k}.weight", shape.card + 1, dim).to(dtype) for k in codebooks]),
-        layers=tuple(layer(f"transformer.layers.{index}") for index in range(shape.layers)),
+        embedding=torch.stack([take(EMBEDDING.format(k), shape.card + 1, dim).to(dtype) for k in codebooks]),
+        layers=tuple(layer(LAYER.format(index)) for index in range(shape.layers)),
         norm=norm("out_norm"),
-        heads=pack_heads(torch.cat([take(f"linears.{k}.weight", shape.card, dim) for k in codebooks])),
+        heads=pack_heads(torch.cat([take(HEAD.format(k), shape.card, dim) for k in codebooks])),
         attention_heads=shape.heads,
         card=shape.card,
     )

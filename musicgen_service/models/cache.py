@@ -199,7 +199,7 @@ class ModelCache:
     ) -> Entry:
         assert base is not None
         files = self._store.checkpoint(base.name)
-        needed = loading.language_model_memory(files, self._device)
+        needed = loading.adapted_memory(base, files, adapters)
         self._require_fit(label, needed + self._loaded[base.name].size)
         self._make_room(label, needed)
         slots = ModelSlotMemory(self._budget, label)

@@ -10,12 +10,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from musicgen_service import installation, settings
-from musicgen_service.engine import precision, weights
+from musicgen_service.engine import low_rank, precision, weights
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.engine.slot_memory import SlotMemory
+from musicgen_service.engine.weights import Weights
 from musicgen_service.models import adapters, checkpoint_config, encodec_formats, lora, state, t5_encoder
 from musicgen_service.models.adapters import AppliedAdapter
 from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, HTDEMUCS, fetch_hint
@@ -32,6 +33,9 @@ from musicgen_service.models.tokenizer import TextTokenizer
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _MAX_REASON_LENGTH = 120
+_ADAPTER_WIDENING = 4
+"""Bytes in memory for each byte of an adapter's file: it is stored in half precision, a strength may need single
+precision, and where a matrix is changed in part the product has rows of zeros for the others."""
 _USUAL_TEXT = 128
 """Tokens of text for which slots have room in a model whose sequences begin with the text; T5 reads up to 512."""
 
@@ -69,7 +73,7 @@ def load_model(files: CheckpointFiles, device: torch.device, slots: SlotMemory |
             tokenizer=tokenizer,
             text_encoder=text_encoder,
             codec=codec,
-            generator=_load_generator(parts, lora.unchanged, slots),
+            generator=_load_generator(parts, slots),
             device=device,
         )
 
@@ -81,7 +85,7 @@ def load_adapted(
     label: str,
     slots: SlotMemory | None = None,
 ) -> MusicGenModel:
-    """Load a copy of a checkpoint's language model with adapters, which shares all else with the loaded checkpoint.
+    """Load adapters onto a checkpoint: a model that shares with it all that they do not change.
 
     Parameters
     ----------
@@ -100,11 +104,16 @@ def load_adapted(
     with _wrap_load_errors(files.name):
         package = state.read_package(files.language_model)
         shapes = {name: tensor.shape for name, tensor in package["best_state"].items()}
-        adapt = lora.adapt_with([(_load_lora(use, shapes), use.strength) for use in applied])
+        changes = lora.changes_of([(_load_lora(use, shapes), use.strength) for use in applied])
         folder = files.part(base.config.text_encoder)
         parts = _Parts(folder, package, base.config, base.tokenizer, base.text_encoder, base.frame_rate, numerics)
+        if isinstance(base.generator, Engine):
+            adapted = low_rank.adapted(base.generator.weights, changes, numerics.add_product)
+            generator: TokenGenerator = _engine(parts, adapted, lora.adapt_with(changes), slots)
+        else:
+            generator = _load_reference(parts, lora.adapt_with(changes))
         used = {adapter.name: adapter.sha256 for adapter, _ in applied}
-        return replace(base, label=label, adapters=used, generator=_load_generator(parts, adapt, slots))
+        return replace(base, label=label, adapters=used, generator=generator)
 
 
 def load_diffusion(model: MusicGenModel, folder: Path) -> Any:
@@ -151,6 +160,13 @@ def language_model_memory(files: CheckpointFiles, device: torch.device) -> int:
     return files.language_model.stat().st_size * widening
 
 
+def adapted_memory(base: MusicGenModel, files: CheckpointFiles, applied: Sequence[AppliedAdapter]) -> int:
+    """Estimate the bytes that a loaded checkpoint takes more with adapters."""
+    if base.device.type == "cuda" or not isinstance(base.generator, Engine):
+        return language_model_memory(files, base.device)
+    return _ADAPTER_WIDENING * sum(adapter.size for adapter, _ in applied)
+
+
 def _positions(config: LanguageModelConfig, frame_rate: int) -> int:
     """Return the number of positions of a window: what precedes the frames, and the frames."""
     melody = 0 if config.melody_span is None else config.melody_span.frames
@@ -188,24 +204,36 @@ def _load_lora(use: AppliedAdapter, shapes: Mapping[str, torch.Size]) -> Lora:
     return loaded
 
 
-def _load_generator(parts: _Parts, adapt: Adapt, slots: SlotMemory | None) -> TokenGenerator:
-    """Load the engine, or audiocraft's loop; `adapt` is applied to every tensor."""
+def _load_generator(parts: _Parts, slots: SlotMemory | None) -> TokenGenerator:
+    """Load the engine, or audiocraft's loop."""
     if parts.text_encoder is None:
-        return _load_reference(parts, adapt)
+        return _load_reference(parts, lora.unchanged)
+    stored: Mapping[str, torch.Tensor] = parts.package["best_state"]
+    decoder = {name: tensor for name, tensor in stored.items() if not name.startswith(PREFIX)}
+    numerics = parts.numerics
+    take = state.TensorTaker(decoder, numerics.device)
+    pack, pack_heads = numerics.pack_weight, numerics.pack_unquantised
+    packed = weights.build(parts.config.decoder, take, pack, pack_heads, numerics.dtype)
+    take.close()
+    return _engine(parts, packed, lora.unchanged, slots)
+
+
+def _engine(parts: _Parts, packed: Weights, adapt: Adapt, slots: SlotMemory | None) -> Engine:
+    """Create an engine; `adapt` is applied to the tensors of its conditioner."""
+    assert parts.text_encoder is not None
     config, numerics = parts.config, parts.numerics
     stored: Mapping[str, torch.Tensor] = parts.package["best_state"]
     conditioning = {name: adapt(name, tensor) for name, tensor in stored.items() if name.startswith(PREFIX)}
     conditioner = Conditioner(config, parts.tokenizer, parts.text_encoder, conditioning, numerics.device)
-    decoder = {name: tensor for name, tensor in stored.items() if name not in conditioning}
-    take = state.TensorTaker(decoder, numerics.device, adapt)
-    packed = weights.build(config.decoder, take, numerics.pack_weight, numerics.pack_heads, numerics.dtype)
-    take.close()
     positions = _positions(config, parts.frame_rate)
     return Engine(packed, config.delays, conditioner.tensors, numerics, positions, slots)
 
 
 def _load_reference(parts: _Parts, adapt: Adapt) -> ReferenceLoop:
-    """Load audiocraft's own loop, for `MUSICGEN_ENGINE=reference` or a network that the engine does not support."""
+    """Load audiocraft's own loop, for `MUSICGEN_ENGINE=reference` or a network that the engine does not support.
+
+    `adapt` is applied to every tensor.
+    """
     adapter, device = _import_audiocraft("The reference engine"), parts.numerics.device
     with _SkipInitialisation():
         lm = adapter.build_reference_lm(parts.package, parts.text_folder, device)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from torch.nn import functional
 
+from musicgen_service.engine.low_rank import Changes, LowRank
 from musicgen_service.models import transformers_names
 from musicgen_service.models.lora_options import WEIGHTS_FILE, LoraError, LoraOptions
 from musicgen_service.models.state import Adapt
@@ -40,6 +42,14 @@ class _Product:
     down: torch.Tensor
     up: torch.Tensor
     scale: float
+
+    def whole(self, strength: float) -> LowRank:
+        """What it adds to the whole tensor, times `strength`."""
+        up = self.up * (strength * self.scale)
+        if self.third is not None:
+            rows = up.shape[0]
+            up = functional.pad(up, (0, 0, self.third * rows, (2 - self.third) * rows))
+        return LowRank(self.down, up)
 
 
 class Lora:
@@ -82,28 +92,29 @@ class Lora:
                 if shape is None or (product.up.shape[0], product.down.shape[1]) != (rows, shape[1]):
                     raise LoraError("its matrices do not have the sizes of this model's")
 
-    def add_to(self, name: str, tensor: torch.Tensor, strength: float) -> None:
-        """Add its products, times `strength`, to a float32 tensor of that name, in place."""
-        for product in self._products.get(name, ()):
-            rows = tensor if product.third is None else tensor.chunk(3)[product.third]
-            down, up = (matrix.to(tensor) for matrix in (product.down, product.up))
-            rows.addmm_(up, down, alpha=strength * product.scale)
-
-    def changes(self, name: str) -> bool:
-        """Whether it adds something to the tensor of that name."""
-        return name in self._products
+    def products(self, name: str, strength: float) -> list[LowRank]:
+        """What it adds to the tensor of that name, times `strength`."""
+        return [product.whole(strength) for product in self._products.get(name, ())]
 
 
-def adapt_with(loras: Sequence[tuple[Lora, float]]) -> Adapt:
-    """Return a function that adds adapters, each with its strength; tensors that none changes stay as they are."""
+def changes_of(loras: Sequence[tuple[Lora, float]]) -> Changes:
+    """Return what adapters, each with its strength, add to the tensors of a checkpoint."""
+
+    def changes(name: str) -> LowRank | None:
+        products = [product for lora, strength in loras for product in lora.products(name, strength)]
+        if not products:
+            return None
+        return LowRank(torch.cat([product.down for product in products]), torch.cat([p.up for p in products], dim=1))
+
+    return changes
+
+
+def adapt_with(changes: Changes) -> Adapt:
+    """Return a function that adds `changes`; tensors that none changes stay as they are."""
 
     def adapt(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        if not any(lora.changes(name) for lora, _ in loras):
-            return tensor
-        merged = tensor.to(torch.float32, copy=True)
-        for lora, strength in loras:
-            lora.add_to(name, merged, strength)
-        return merged
+        change = changes(name)
+        return tensor if change is None else change.added_to(tensor)
 
     return adapt
 

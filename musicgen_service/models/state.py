@@ -90,13 +90,11 @@ class TensorTaker:
     ----------
     stored : the state dict
     device : of the copies
-    adapt : returns a tensor, by name, as it is or with what is added to it
     """
 
-    def __init__(self, stored: Mapping[str, torch.Tensor], device: torch.device, adapt: Adapt) -> None:
+    def __init__(self, stored: Mapping[str, torch.Tensor], device: torch.device) -> None:
         self._remaining = dict(stored)
         self._device = device
-        self._adapt = adapt
 
     def __call__(self, name: str, *shape: int) -> torch.Tensor:
         """See `musicgen_service.engine.weights.TakeTensor`."""
@@ -104,8 +102,7 @@ class TensorTaker:
         if tensor is None or tensor.shape != shape:
             _raise_mismatch([name])
         assert tensor is not None
-        adapted = self._adapt(name, tensor.to(self._device))
-        return adapted.clone() if adapted is tensor else adapted
+        return tensor.to(self._device, copy=True)
 
     def close(self) -> None:
         """Raise RuntimeError when a tensor was not taken."""

@@ -33,7 +33,7 @@ def decoder_of(shape: weights.DecoderShape) -> Decoder:
         shape,
         lambda _name, *sizes: torch.empty(sizes, device=GPU),
         numerics.pack_weight,
-        numerics.pack_heads,
+        numerics.pack_unquantised,
         numerics.dtype,
     )
     decoder = Decoder(taken, numerics.dtype, numerics.cache_dtype, GPU)

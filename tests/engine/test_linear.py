@@ -8,6 +8,7 @@ from musicgen_service.engine.precision import Numerics, Precision
 
 SHAPES = [(192, 64), (4096, 1024), (1024, 4096)]
 ROWS = [1, 2, 3, 4, 7, 8, 14, 16, 31, 64, 127, 152, 300]
+EXACT = Numerics(Precision.EXACT, torch.device("cpu"))
 BF16 = Numerics(Precision.BF16, torch.device("cpu"))  # its weight format depends on the processor
 
 
@@ -17,18 +18,34 @@ def forms(outputs: int, inputs: int) -> dict[str, tuple[Linear, torch.Tensor, to
     weight = torch.randn(outputs, inputs, generator=noise) * inputs**-0.5
     rows = torch.randn(max(ROWS), inputs, generator=noise)
     half = weight.half()
+    down, up = torch.randn(20, inputs, generator=noise) * inputs**-0.5, 0.3 * torch.randn(outputs, 20, generator=noise)
+    down = down.half().float()  # as it is stored; `up` also has the strength
     return {
         "float16": (Fp16Linear(half), half, rows),
         "float32": (OneDnnLinear(weight), weight, rows),
         "bfloat16": (BF16.pack_weight(weight), weight.bfloat16(), rows.bfloat16()),
         "int8": (Int8Linear(half), half, rows),
+        "adapted": (EXACT.add_product(Fp16Linear(half), down, up), half.float() + up @ down, rows),
+        "adapted unpacked": (
+            BF16.add_product(DenseLinear(half.bfloat16()), down, up),
+            half.bfloat16().float() + up @ down,
+            rows.bfloat16(),
+        ),
         "unpacked": (DenseLinear(weight.bfloat16()), weight.bfloat16(), rows.bfloat16()),
     }
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
 @pytest.mark.parametrize(
-    ("form", "tolerance"), [("float16", 1e-5), ("float32", 1e-5), ("bfloat16", 2e-2), ("int8", 5e-2)]
+    ("form", "tolerance"),
+    [
+        ("float16", 1e-5),
+        ("float32", 1e-5),
+        ("bfloat16", 2e-2),
+        ("int8", 5e-2),
+        ("adapted", 2e-5),
+        ("adapted unpacked", 5e-2),
+    ],
 )
 def test_result_is_the_matrix_product(outputs: int, inputs: int, form: str, tolerance: float) -> None:
     linear, weight, rows = forms(outputs, inputs)[form]
@@ -36,7 +53,7 @@ def test_result_is_the_matrix_product(outputs: int, inputs: int, form: str, tole
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-@pytest.mark.parametrize("form", ["float16", "float32", "bfloat16", "int8", "unpacked"])
+@pytest.mark.parametrize("form", ["float16", "float32", "bfloat16", "int8", "unpacked", "adapted"])
 def test_row_result_is_independent_of_the_batch(outputs: int, inputs: int, form: str) -> None:
     linear, _, rows = forms(outputs, inputs)[form]
     # The rows of a prefill are those of one sequence, whose number depends on nothing else.
