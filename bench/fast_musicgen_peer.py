@@ -44,7 +44,8 @@ class FastMusicgen:
         with tempfile.TemporaryDirectory() as folder:
             _config(LanguageModelConfig.read(parse(package["xp.cfg"])), width).save_pretrained(folder)
             (Path(folder) / "state_dict.bin").symlink_to(files.language_model.resolve())
-            self._runner = lm.LMRunner(folder, prompt_max_len=text_length, device=str(device))
+            with patch.object(lm, "tqdm", iter):
+                self._runner = lm.LMRunner(folder, prompt_max_len=text_length, device=str(device))
         # It leaves its own behind.
         torch.set_default_device(None)
         self._text = torch.randn(1, text_length, width, device=device)
