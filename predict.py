@@ -24,7 +24,7 @@ class Predictor(AnySystem):
             description="A description of what the music should not be like.",
         ),
         sections: Optional[str] = Input(
-            description="The form of the piece, a line for each section: 'intro 8 s: soft piano', 'verse 16 bars: drums join / not: vocals'. Each has its own words after the prompt; duration follows from them.",
+            description="The form of the piece, a line for each section: 'intro 8 s: soft piano', 'verse 16 bars: drums join / chords: Am F C G / not: vocals'. Each has its own words after the prompt; duration follows from them.",
         ),
         model_version: str = Input(
             description="Model to use. 'auto' takes the best one present that can do the task.",

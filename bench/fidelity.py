@@ -12,10 +12,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import progression_rows
+from bench import progression_rows, repaint_rows, section_rows
 from bench.analysis_rows import beat_rows, chord_rows, loop_rows, remix_rows, rhythm_rows
 from bench.fidelity_bench import CONTEXT_SECONDS, Audio, Bench, Row
-from bench.form_rows import repaint_rows, section_rows
 from demo import measure
 from demo.synth import SAMPLE_RATE
 from musicgen_service.models.loading import load_model
@@ -166,8 +165,8 @@ GROUPS: dict[str, Callable[[Bench], list[Row]]] = {
     "melody": melody_rows,
     "continuation": continuation_rows,
     "progressions": progression_rows.rows,
-    "sections": section_rows,
-    "repaints": repaint_rows,
+    "sections": section_rows.rows,
+    "repaints": repaint_rows.rows,
     "collapse": collapse_rows,
 }
 

@@ -21,8 +21,8 @@ _TEMPO_TOLERANCE = 0.04
 
 def rows(bench: Bench, coefficient: float = 1.0, guidance: float = 3.0) -> list[Row]:
     """Chords that are heard in clips, compared with those asked for, and with the same ones in another order."""
-    songs = bench.songs(6, lambda song: len(set(_progression(song))) > 1, drums=True)
-    asked = [_segments(_progression(song), song.bpm) for song in songs]
+    songs = bench.songs(6, lambda song: len(set(of_song(song))) > 1, drums=True)
+    asked = [_segments(of_song(song), song.bpm) for song in songs]
     span = bench.model.melody_span
     assert span is not None, "the checkpoint takes chords"
     chromas = [torch.from_numpy(chords.chroma(segments, *span, coefficient)) for segments in asked]
@@ -34,7 +34,7 @@ def rows(bench: Bench, coefficient: float = 1.0, guidance: float = 3.0) -> list[
         own.append(analysis.chord_score(_cut(asked[number]), heard))
         random = np.random.default_rng(number)
         for _ in range(_SHUFFLES):
-            shuffled = [str(label) for label in random.permutation(_progression(song))]
+            shuffled = [str(label) for label in random.permutation(of_song(song))]
             other.append(analysis.chord_score(_cut(_segments(shuffled, song.bpm)), heard))
     kept = float(
         np.mean([abs(measure.tempo(clip) / s.bpm - 1) < _TEMPO_TOLERANCE for clip, s in zip(clips, songs, strict=True)])
@@ -57,7 +57,7 @@ def rows(bench: Bench, coefficient: float = 1.0, guidance: float = 3.0) -> list[
     ]
 
 
-def _progression(song: Song) -> list[str]:
+def of_song(song: Song) -> list[str]:
     """The chords of a song's first bars."""
     return [chord.label for chord in song.chords[:_BARS]]
 

@@ -89,9 +89,8 @@ def _described(job: Job, clip: Clip) -> Clip:
     """
     rate, music, request = _rate(job, clip), clip.music, job.request
     repeat = request.repeat if music.beats else 1
-    asked = request.progression
-    key = music.key or (str(asked.key) if asked and asked.key else None)
-    music = replace(music, tempo=music.tempo or request.requested_tempo, key=key, beats=repeat * music.beats)
+    key, tempo = music.key or request.named_key, music.tempo or request.requested_tempo
+    music = replace(music, tempo=tempo, key=key, beats=repeat * music.beats)
     if not music.beats and not request.return_midi:
         return replace(clip, music=music)
     grid = clip.grid or job.analysis.track(clip.samples, rate, request.bpm)

@@ -14,6 +14,8 @@ from musicgen_service.notes import note
 from musicgen_service.paths.grid import LOW_CONFIDENCE
 from musicgen_service.paths.job import Job
 from musicgen_service.requests.chord_text import Progression
+from musicgen_service.requests.request import GenerationRequest
+from musicgen_service.requests.sections import Section
 
 Timeline = Callable[[float, float], list[ChordSegment]]
 """The chords from a time on, for so many seconds, relative to that time."""
@@ -54,7 +56,7 @@ def joined(before: Timeline, end: float, after: Timeline) -> Timeline:
 
     def between(start: float, seconds: float) -> list[ChordSegment]:
         early = min(max(end - start, 0.0), seconds)
-        later = after(max(start - end, 0.0), seconds - early)
+        later = after(max(start - end, 0.0), seconds - early) if early < seconds else []
         return [*(before(start, early) if early else []), *(_moved(segment, early) for segment in later)]
 
     return between
@@ -78,6 +80,30 @@ def nothing(_start: float, _seconds: float) -> list[ChordSegment]:
 
 def requested(job: Job) -> tuple[Job, Timeline | None]:
     """The chords that a request asks for, if it does, and the job, with the tempo of the recording that has them."""
+    job, timeline = _of_whole(job)
+    if not job.request.parts or (timeline is None and all(part.chords is None for part in job.request.parts)):
+        return job, timeline
+    return job, by_sections(job.request, timeline or nothing)
+
+
+def by_sections(request: GenerationRequest, whole: Timeline) -> Timeline:
+    """The chords of each section: its own, or those of `text_chords`, from its beginning; or else those of `whole`."""
+
+    def of_section(part: Section) -> Timeline:
+        progression = part.chords or request.progression
+        if progression is None:
+            return later(whole, part.start)
+        assert part.bpm is not None, "the request was checked to have a tempo"
+        return bars(progression, request.metre.bar_seconds(part.bpm))
+
+    *before, last = request.parts
+    timeline = of_section(last)
+    for part in reversed(before):
+        timeline = joined(of_section(part), part.end - part.start, timeline)
+    return timeline
+
+
+def _of_whole(job: Job) -> tuple[Job, Timeline | None]:
     request, recording = job.request, job.chords_audio
     if request.progression is not None:
         assert request.bpm is not None, "the request was checked to have a tempo"

@@ -12,11 +12,16 @@ def wordings(job: Job, first: int = 0) -> tuple[Wording, ...]:
     ----------
     first : frame at which the first section starts
     """
-    rate = job.model.frame_rate
+    request, rate = job.request, job.model.frame_rate
+    has_chords = request.text_chords is not None or request.audio_chords is not None
     return tuple(
-        # From the start in seconds each time: lengths that are added up in frames would drift.
-        Wording(first + round(section.start * rate), *job.request.described(section))
-        for section in job.request.parts
+        Wording(
+            # From the start in seconds each time: lengths that are added up in frames would drift.
+            first + round(section.start * rate),
+            *request.described(section),
+            is_free=not has_chords and section.chords is None,
+        )
+        for section in request.parts
     )
 
 

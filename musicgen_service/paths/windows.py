@@ -29,11 +29,13 @@ class Wording(NamedTuple):
     ----------
     start : frame from which they hold, until the next section starts
     text, negative_text : see `Condition`
+    is_free : whether the condition's chroma, which is that of other sections, does not hold
     """
 
     start: int
     text: str | None
     negative_text: str | None
+    is_free: bool = False
 
 
 def context_frames(model: MusicModel) -> int:
@@ -129,5 +131,6 @@ def _worded(condition: Condition, wordings: Sequence[Wording], frame: int) -> Co
     """Return a condition with the texts of the section that a frame is in."""
     for wording in reversed(wordings):
         if wording.start <= frame:
-            return replace(condition, text=wording.text, negative_text=wording.negative_text)
+            chroma = None if wording.is_free else condition.chroma
+            return replace(condition, text=wording.text, negative_text=wording.negative_text, chroma=chroma)
     return condition

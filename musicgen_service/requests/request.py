@@ -148,6 +148,13 @@ class GenerationRequest:
         return None if self.text_chords is None else chord_text.read(self.text_chords)
 
     @property
+    def named_key(self) -> str | None:
+        """The key that the texts of its chords name, if they name one."""
+        progressions = [self.progression, *(part.chords for part in self.parts)]
+        keys = {str(chords.key) for chords in progressions if chords is not None and chords.key is not None}
+        return keys.pop() if len(keys) == 1 else None
+
+    @property
     def requested_tempo(self) -> float | None:
         """The tempo asked for, in beats per minute: `bpm`, or the only one that the prompt names; None for no tempo."""
         return None if "bpm" in self.spec.unused else descriptions.requested_tempo(self.prompt, self.bpm)

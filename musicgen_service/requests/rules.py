@@ -4,22 +4,21 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from musicgen_service.audio.encoding import BIT_DEPTHS, MP3_RATES
+from musicgen_service.audio.encoding import BIT_DEPTHS
 from musicgen_service.models import catalogue
 from musicgen_service.models.catalogue import fetch_hint
-from musicgen_service.requests import adapter_text, chord_text, sections, tempo, time_signature
+from musicgen_service.requests import adapter_text, chord_text, recording_rules, sections, tempo, time_signature
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.requests.tasks import TASKS, TaskSpec
 from musicgen_service.seeds import MAX_SEED
 
-REGION_SECONDS = (0.5, 600.0)
-"""Minimum and maximum length of a part that is made anew."""
 _DURATION_TOLERANCE = 0.01
 """Seconds by which a duration may differ from that of the sections: less than anybody hears."""
 _RANDOM_SEEDS = (None, 0, -1)
 _TEXTS = ("prompt", "negative_prompt", "sections", "adapter", "text_chords", "time_signature")
 _CHORDS = ("text_chords", "audio_chords")
+_CHORDS_OF_SECTIONS = "'/ chords:' in sections"
 
 
 def resolve(values: dict[str, Any], present: Sequence[str], adapters: Mapping[str, str] | None = None) -> list[str]:
@@ -52,7 +51,7 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
     if values["continuation"] and values["task"] not in ("auto", "continuation"):
         return [f"continuation is true but task is '{values['task']}': leave one of them out."]
     if values["task"] == "auto":
-        without_audio = "chords" if _has_chords(values) else "text"
+        without_audio = "chords" if _given_chords(values) else "text"
         without_flag = without_audio if audio is None else "melody"
         values["task"] = "continuation" if values["continuation"] else without_flag
     values["continuation"] = values["task"] == "continuation"
@@ -65,8 +64,8 @@ def _choose_task(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
         ]
     if task.needs_prompt and values["prompt"] is None and values["sections"] is None:
         return ["Give a prompt, input_audio, or both."]
-    if task.needs_chords and not _has_chords(values):
-        return [f"Task '{task.name}' needs text_chords or audio_chords."]
+    if task.needs_chords and not _given_chords(values):
+        return [f"Task '{task.name}' needs text_chords, audio_chords or sections with '/ chords:'."]
     return []
 
 
@@ -74,8 +73,10 @@ def _listed(tasks: Iterable[TaskSpec]) -> str:
     return ", ".join(f"'{task.name}'" for task in tasks)
 
 
-def _has_chords(values: dict[str, Any]) -> bool:
-    return any(values[name] is not None for name in _CHORDS)
+def _given_chords(values: dict[str, Any]) -> list[str]:
+    """What says which chords to play."""
+    given = [name for name in _CHORDS if values[name] is not None]
+    return [*given, _CHORDS_OF_SECTIONS] if sections.name_chords(values["sections"] or "") else given
 
 
 def _check_unicode(name: str) -> "_Rule":
@@ -110,7 +111,7 @@ def _read_sections(values: dict[str, Any], _present: Sequence[str]) -> list[str]
         return error.problems
     seconds = parts[-1].end
     if task.keeps_audio and values["input_audio"] is not None:
-        seconds += max(0.0, _part_seconds(values))
+        seconds += max(0.0, recording_rules.part_seconds(values))
     field = FIELDS["duration"]
     if field.maximum is not None and seconds > field.maximum:
         return [f"The sections last {seconds:.5g} s in all; at most {field.maximum:g} s are allowed."]
@@ -120,86 +121,15 @@ def _read_sections(values: dict[str, Any], _present: Sequence[str]) -> list[str]
     return []
 
 
-def _check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    """Check the part of the recording that is used."""
-    name, audio = _part_audio(values)
-    start, end = values["continuation_start"], values["continuation_end"]
-    problems = []
-    if end is not None and end < 0:
-        problems.append(f"continuation_end must be -1 (the end of the file) or at least 0, not {end:g}.")
-    elif end is not None and start >= end:
-        problems.append(f"continuation_start ({start:g} s) must be before continuation_end ({end:g} s).")
-    if audio is None:
-        return problems
-    if start >= audio.seconds:
-        problems.append(f"continuation_start ({start:g} s) is beyond the end of {name} ({audio.seconds:.4g} s).")
-    if problems:
-        return problems
-    return _check_part_length(values, _part_seconds(values))
-
-
-def _part_seconds(values: dict[str, Any]) -> float:
-    """Length of the part of the recording that is used, in seconds."""
-    length, end = _part_audio(values)[1].seconds, values["continuation_end"]
-    used: float = min(end if end is not None else length, length) - values["continuation_start"]
-    return used
-
-
-def _part_audio(values: dict[str, Any]) -> tuple[str, Any]:
-    """The input whose part is used, and the recording, if there is one."""
-    task = TASKS.get(values["task"])
-    name = "audio_chords" if task and task.needs_chords else "input_audio"
-    return name, values[name]
-
-
-def _check_part_length(values: dict[str, Any], seconds: float) -> list[str]:
-    task = TASKS.get(values["task"])
-    if task and task.repaints:
-        return _check_region(values, seconds)
-    if task and task.keeps_audio and seconds >= values["duration"]:
-        return [
-            f"The audio to go on from is {seconds:.4g} s long, so duration (the total length) must be more "
-            f"than that, not {values['duration']:g} s: raise it or shorten the part with continuation_end."
-        ]
-    if task and task.max_audio_seconds is not None and seconds > task.max_audio_seconds:
-        return [
-            f"The song to {task.name} is {seconds:.4g} s long; at most {task.max_audio_seconds:g} s are allowed: "
-            "choose a part with continuation_start and continuation_end."
-        ]
-    return []
-
-
-def _check_region(values: dict[str, Any], seconds: float) -> list[str]:
-    """Check the part of the input audio that is made anew."""
-    audio = values["input_audio"]
-    if seconds >= audio.seconds:
-        return [
-            "Task 'repaint' makes a part of input_audio anew and keeps the rest: "
-            "say which part with continuation_start and continuation_end."
-        ]
-    shortest, longest = REGION_SECONDS
-    if not shortest <= seconds <= longest:
-        return [f"The part to repaint is {seconds:.4g} s long; it may have {shortest:g} to {longest:g} s."]
-    return []
-
-
-def _check_rate(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    """Check that a file that is kept, at its own rate, fits the format of the output."""
-    task, audio = TASKS.get(values["task"]), values["input_audio"]
-    if task is None or not task.repaints or audio is None or values["output_format"] != "mp3":
-        return []
-    if audio.rate in MP3_RATES or values["sample_rate"] is not None:
-        return []
-    cannot = f"An mp3 cannot have the {audio.rate:,} samples per second of input_audio"
-    return [f"{cannot}: choose another output_format, or a sample_rate."]
-
-
 def _check_chords(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-    task, given = TASKS.get(values["task"]), [name for name in _CHORDS if values[name] is not None]
+    task, given = TASKS.get(values["task"]), _given_chords(values)
     if given and task is not None and not task.takes_chords:
-        able = _listed(task for task in TASKS.values() if task.takes_chords)
+        needs_sections = given[0] == _CHORDS_OF_SECTIONS
+        able = _listed(
+            task for task in TASKS.values() if task.takes_chords and (task.takes_sections or not needs_sections)
+        )
         return [f"{given[0]} is for the tasks {able}, and task is '{task.name}': leave it out."]
-    if len(given) > 1:
+    if all(values[name] is not None for name in _CHORDS):
         return ["text_chords and audio_chords each say which chords to play: leave one of them out."]
     if values["text_chords"] is None:
         return []
@@ -288,7 +218,7 @@ def _check_bit_depth(values: dict[str, Any], _present: Sequence[str]) -> list[st
 
 def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
     task = TASKS.get(values["task"])
-    has_chords = _has_chords(values)
+    has_chords = bool(_given_chords(values))
     needs_melody = has_chords or (task is not None and task.needs_melody)
     name = values["model_version"]
     if name == "auto":
@@ -314,21 +244,22 @@ def _choose_model(values: dict[str, Any], present: Sequence[str]) -> list[str]:
     return problems
 
 
+_WHAT_IS_ASKED = ("task", "continuation", "input_audio", "sections", *_CHORDS)
 _AUDIO_PART = ("input_audio", "audio_chords", "continuation_start", "continuation_end")
 _Rule = Callable[[dict[str, Any], Sequence[str]], list[str]]
 """Receives the values and the names of available checkpoints; may replace values; returns the problems found."""
 
 _RULES: tuple[tuple[set[str], _Rule], ...] = (
-    ({"task", "continuation", "input_audio", "prompt", "sections", *_CHORDS}, _choose_task),
+    ({*_WHAT_IS_ASKED, "prompt"}, _choose_task),
     *(({name}, _check_unicode(name)) for name in _TEXTS),
-    ({"task", *_CHORDS}, _check_chords),
+    ({"task", "sections", *_CHORDS}, _check_chords),
     ({"time_signature"}, _check_time_signature),
     ({"prompt", "bpm"}, _check_prompt_tempo),
-    ({"task", "continuation", "input_audio", "model_version", "multi_band_diffusion", *_CHORDS}, _choose_model),
+    ({*_WHAT_IS_ASKED, "model_version", "multi_band_diffusion"}, _choose_model),
+    ({"task", "prompt", "bpm", "text_chords"}, _check_tempo),
     ({"sections", "task", "prompt", "bpm", "time_signature", "duration", *_AUDIO_PART}, _read_sections),
-    ({"task", "duration", *_AUDIO_PART}, _check_part),
-    ({"task", "input_audio", "output_format", "sample_rate"}, _check_rate),
-    ({"task", "prompt", "bpm", "duration", "text_chords"}, _check_tempo),
+    ({"task", "duration", *_AUDIO_PART}, recording_rules.check_part),
+    ({"task", "input_audio", "output_format", "sample_rate"}, recording_rules.check_rate),
     ({"task", "prompt", "bpm", "duration"}, _check_duration),
     ({"task", "return_stems"}, _check_stems),
     ({"task", "duration", "repeat"}, _check_repeat),

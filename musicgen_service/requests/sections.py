@@ -1,7 +1,7 @@
 """The sections of a piece as text: a line for each, with its length and what it should be like.
 
     intro 8 s: soft piano
-    verse 16 bars: drums join / not: vocals
+    verse 16 bars: drums join / chords: Am F C G / not: vocals
 
 Lines end at a line break or a semicolon. A length is in seconds, minutes, or bars of the tempo that is asked for.
 """
@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from musicgen_service.requests import tempo
+from musicgen_service.requests import chord_text, tempo
+from musicgen_service.requests.chord_text import Progression
 from musicgen_service.requests.descriptions import requested_tempo
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.time_signature import COMMON, TimeSignature
@@ -27,8 +28,9 @@ _UNITS = {
 _LENGTH = re.compile(
     rf"(?<![\d.,])(?P<number>\d{{1,4}}(?:[.,]\d{{1,3}})?)\s?(?P<unit>{'|'.join(_UNITS)})[\s)\]]*\Z", re.IGNORECASE
 )
-_OPTION = re.compile(r"(?:^|\s)/\s*(\w+)\s*:")
-_OPTIONS = ("not",)
+_OPTION = re.compile(r"(?:^|\s)/\s*(?![A-Ga-g][#b♯♭]*\s*:)(\w+)\s*:")
+"""A slash and a name; not those of a chord, as in "C:min / G:7"."""
+_OPTIONS = ("not", "chords")
 _AROUND_NAME = " \t,([\u2013-"
 _MAX_QUOTE_LENGTH = 40
 _EXAMPLE = "'verse 16 bars: drums join' or 'intro 8 s: soft piano'"
@@ -44,6 +46,8 @@ class Section:
     start, end : seconds from the start of the first section
     words : what it should be like, besides the prompt
     negative_words : what it should not be like, besides the negative prompt
+    chords : its own, which begin with it; None where it has those of the whole piece, if there are any
+    bpm : tempo of its bars; None where none is asked for
     """
 
     name: str
@@ -51,6 +55,8 @@ class Section:
     end: float
     words: str | None
     negative_words: str | None
+    chords: Progression | None = None
+    bpm: float | None = None
 
 
 def read(text: str, prompt: str | None, bpm: float | None, metre: TimeSignature = COMMON) -> tuple[Section, ...]:
@@ -73,14 +79,12 @@ def read(text: str, prompt: str | None, bpm: float | None, metre: TimeSignature 
     """
     sections: list[Section] = []
     problems: list[str] = []
-    for number, line in enumerate(re.split("\r\n|[\r\n;]", text), 1):
-        if not line.strip():
-            continue
+    for number, line in _lines(text):
         start = sections[-1].end if sections else 0.0
         try:
-            sections.append(_read_line(line.strip(), len(sections) + 1, start, prompt, bpm, metre))
+            sections.append(_read_line(line, len(sections) + 1, start, prompt, bpm, metre))
         except ValueError as error:
-            problems.append(f"Line {number} of sections ({_quoted(line.strip())}) {error}.")
+            problems.append(f"Line {number} of sections ({_quoted(line)}) {error}.")
     if not sections and not problems:
         problems.append(f"sections has no line with a section: write it like {_EXAMPLE}.")
     if len(sections) > MAX_SECTIONS:
@@ -90,9 +94,21 @@ def read(text: str, prompt: str | None, bpm: float | None, metre: TimeSignature 
     return tuple(sections)
 
 
+def name_chords(text: str) -> bool:
+    """Whether any section says its chords, whether they can be read or not."""
+    return any(found[1].lower() == "chords" for _, line in _lines(text) for found in _OPTION.finditer(line))
+
+
 def listed(times: Iterable[tuple[str, float, float]]) -> str:
     """Format names, starts and ends of sections for a log: "intro 0 to 8 s, verse 8 to 40 s"."""
     return ", ".join(f"{name} {start:.4g} to {end:.4g} s" for name, start, end in times)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, each with its number."""
+    for number, line in enumerate(re.split("\r\n|[\r\n;]", text), 1):
+        if line.strip():
+            yield number, line.strip()
 
 
 def _read_line(
@@ -100,12 +116,14 @@ def _read_line(
 ) -> Section:
     """Read one section; raises ValueError with the rest of a sentence about the line."""
     head, _, body = line.partition(":")
+    if (option := _OPTION.search(line)) and option.start() < len(head):
+        head, body = line[: option.start()], line[option.start() :]
     length = _LENGTH.search(head)
     if length is None:
         raise ValueError(f"has no length before its words: write it like {_EXAMPLE}")
     options = dict(_options(body))
-    words = options[""] or None
-    if words is None and prompt is None:
+    words, chords = options[""] or None, _chords(options.get("chords"))
+    if words is None and prompt is None and chords is None:
         raise ValueError("has no words, and there is no prompt: give one of them")
     seconds = float(length["number"].replace(",", "."))
     own_tempo = _tempo(words, prompt, bpm)
@@ -116,10 +134,12 @@ def _read_line(
             if own_tempo is None:
                 raise ValueError("counts in bars, which needs one tempo: give bpm, or a prompt such as '120 bpm'")
             seconds *= metre.bar_seconds(own_tempo)
+    if chords is not None and own_tempo is None:
+        raise ValueError("has chords, which need one tempo: give bpm, or a prompt such as '120 bpm'")
     if seconds < MIN_SECONDS:
         raise ValueError(f"is {seconds:.3g} s long; a section has at least {MIN_SECONDS:g} s")
     name = head[: length.start()].strip(_AROUND_NAME) or f"section {number}"
-    return Section(name, start, start + seconds, words, options.get("not"))
+    return Section(name, start, start + seconds, words, options.get("not"), chords, own_tempo)
 
 
 def _options(body: str) -> Iterator[tuple[str, str]]:
@@ -138,6 +158,15 @@ def _options(body: str) -> Iterator[tuple[str, str]]:
             raise ValueError(f"has nothing after '/ {key}:'")
         seen.add(key)
         yield key, value.strip()
+
+
+def _chords(text: str | None) -> Progression | None:
+    if text is None:
+        return None
+    try:
+        return chord_text.read(text)
+    except chord_text.ChordTextError as error:
+        raise ValueError(f"has chords that cannot be read: {str(error).rstrip('.')}") from None
 
 
 def _tempo(words: str | None, prompt: str | None, bpm: float | None) -> float | None:

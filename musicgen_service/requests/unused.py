@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from musicgen_service.audio.encoding import BIT_DEPTHS
+from musicgen_service.requests import sections
 from musicgen_service.requests.tasks import TASKS
 
 GREEDY_BELOW = 1e-5
@@ -39,9 +40,10 @@ def _bars_without_effect(request: Mapping[str, Any], given: set[str]) -> Iterato
         for name in ("continuation_start", "continuation_end"):
             if name in given:
                 yield f"{name} has no effect without audio_chords."
-    has_chords = request["task"] == "remix" or request["text_chords"] or request["audio_chords"]
-    if "chroma_coefficient" in given and not has_chords:
-        yield "chroma_coefficient has no effect without text_chords or audio_chords."
+    has_chords = any(request[name] is not None for name in ("text_chords", "audio_chords"))
+    is_used = request["task"] == "remix" or has_chords or sections.name_chords(request["sections"] or "")
+    if "chroma_coefficient" in given and not is_used:
+        yield "chroma_coefficient has no effect without text_chords, audio_chords or chords of sections."
 
 
 def _sampling_without_effect(request: Mapping[str, Any], given: set[str]) -> Iterator[str]:

@@ -10,9 +10,10 @@ from musicgen_service.analysis.chord_labels import pitch_classes
 from musicgen_service.analysis.chord_symbols import symbol
 from musicgen_service.analysis.pitch import NOTE_NAMES
 from musicgen_service.requests import chord_text, sections, time_signature
-from musicgen_service.requests.chord_text import Part
+from musicgen_service.requests.chord_text import Part, Progression
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, Field, check
+from musicgen_service.requests.sections import Section
 from musicgen_service.serving import bodies
 from musicgen_service.serving.refusals import Refusal, reply
 
@@ -64,14 +65,21 @@ def _read_sections(values: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise RequestError([str(error)]) from None
     found = sections.read(values["sections"] or "", values["prompt"] or None, values["bpm"], signature)
-    return {"seconds": found[-1].end, "sections": [vars(section) for section in found]}
+    return {"seconds": found[-1].end, "sections": [_section(section) for section in found]}
+
+
+def _section(section: Section) -> dict[str, Any]:
+    return {**vars(section), "chords": None if section.chords is None else _progression(section.chords)}
 
 
 def _read_chords(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        progression = chord_text.read(values["text_chords"] or "")
+        return _progression(chord_text.read(values["text_chords"] or ""))
     except chord_text.ChordTextError as error:
         raise RequestError([f"text_chords: {error}"]) from None
+
+
+def _progression(progression: Progression) -> dict[str, Any]:
     return {
         "count": len(progression.bars),
         "bars": [[_chord(part) for part in bar] for bar in progression.bars[:_MAX_BARS]],

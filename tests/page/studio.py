@@ -100,6 +100,10 @@ class Studio:
         """The control of an input, by the input's name."""
         return self.page.locator(f"#create [name={name}]")
 
+    def reading(self, name: str) -> Any:
+        """What is shown below an input of how the service reads it."""
+        return self.page.locator(f"#create [data-input={name}] .reading")
+
     def fill(self, **values: Any) -> None:
         """Fill in inputs, of which some may be under "Advanced"."""
         for name, value in values.items():

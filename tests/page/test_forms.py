@@ -7,9 +7,10 @@ FORM = "intro 2 s: no drums\nverse 1 bar: drums"
 
 def test_sections_are_read_while_they_are_written(studio: Studio) -> None:
     studio.fill(prompt="lofi piano", sections=FORM)
-    studio.page.locator(".reading", has_text="counts in bars, which needs one tempo").wait_for()
+    reading = studio.reading("sections")
+    reading.get_by_text("counts in bars, which needs one tempo").wait_for()
     studio.fill(prompt="lofi piano, 120 bpm")
-    pieces = studio.page.locator(".reading .timeline li")
+    pieces = reading.locator(".timeline li")
     pieces.nth(1).wait_for()
     assert pieces.evaluate_all("items => items.map((item) => item.title)") == [
         "intro: 0:00 to 0:02",
@@ -17,7 +18,7 @@ def test_sections_are_read_while_they_are_written(studio: Studio) -> None:
     ]
     wide = [piece.bounding_box()["width"] for piece in pieces.all()]
     assert abs(wide[0] - wide[1]) < 3
-    assert studio.page.locator(".reading", has_text="0:04 in all").is_visible()
+    assert reading.get_by_text("0:04 in all").is_visible()
     studio.page.get_by_role("button", name="Reset").click()
     assert pieces.count() == 0
 
@@ -30,6 +31,10 @@ def test_a_clip_shows_its_sections_and_plays_from_one(studio: Studio) -> None:
     assert buttons.all_inner_texts() == ["intro\n0:00", "verse\n0:01"]
     wave, verse = clip.locator(".wave").bounding_box(), buttons.nth(1).bounding_box()
     assert abs(verse["x"] - (wave["x"] + wave["width"] / 3)) < 0.05 * wave["width"]
+    # They are over the waveform, which is sought in beside them.
+    assert wave["y"] <= verse["y"] and verse["y"] + verse["height"] < wave["y"] + wave["height"]
+    studio.page.mouse.click(wave["x"] + wave["width"] / 2, wave["y"] + wave["height"] - 4)
+    clip.locator(".time", has_text="0:01 /").wait_for()
     buttons.nth(1).click()
     studio.page.wait_for_function("() => window.seen.started.length > 0")
     assert abs(studio.started()[0]["when"][1] - 1.0) < 0.05

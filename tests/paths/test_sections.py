@@ -1,15 +1,19 @@
-"""Windows end where sections start; each section is told its own words, and goes on from what was before it."""
+"""Windows end where sections start; each section is told its own words and chords, and goes on from those before it."""
 
+import io
 from dataclasses import replace
 from typing import Any
 
+import mido
 import numpy as np
 import pytest
 
 from musicgen_service import paths
+from musicgen_service.analysis.chord_symbols import symbol
+from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import SlotRequest
-from musicgen_service.paths import windows
+from musicgen_service.paths import progressions, windows
 from tests.paths.test_streaming import Ear
 from tests.support.fake_music_model import HOP, RATE, FakeMusicModel, job_for
 from tests.support.sounds import tone
@@ -60,6 +64,84 @@ def test_a_section_goes_on_from_all_of_a_short_one(monkeypatch: pytest.MonkeyPat
     model = model_of()
     list(paths.generate(job_for(model, task="text", sections="1 s: piano; 2 s: drums", duration=3.0)))
     assert windows_of(model.asked) == [("piano", None, 0, 50), ("drums", None, 50, 150)]
+
+
+def chroma_of(asked: list[list[SlotRequest]]) -> list[list[str | None]]:
+    """The chord in the middle of each second that a window is told of; None where it is told of none at all."""
+    names: dict[tuple[int, ...], str] = {
+        (0, 4, 9): "Am",
+        (0, 5, 9): "F",
+        (2, 7, 11): "G",
+        (0, 4, 7): "C",
+        (1, 4, 9): "A",
+        (): "-",
+    }
+    told: list[list[str | None]] = []
+    for [request] in asked:
+        chroma, seconds = request.condition.chroma, request.length / 50
+        middles = (
+            [] if chroma is None else [chroma[:, int((second + 0.5) * 235 / 30)] for second in range(int(seconds))]
+        )
+        told.append([names[tuple(np.flatnonzero(middle))] for middle in middles] or [None])
+    return told
+
+
+PARTS = "2 s: piano / chords: Am F; 4 s: drums; 3 s: strings / chords: C"
+
+
+@pytest.mark.parametrize(
+    ("whole", "second", "chords"),
+    [
+        # Those of the whole piece begin with each section that has none of its own.
+        ("F G", ["F", "F", "G", "F", "G"], "Am F F G F G C C C"),
+        # Without any, a section may have what chords it likes; what it goes on from has none that are known.
+        (None, [None], "Am F C C C"),
+    ],
+)
+def test_each_section_has_its_own_chords_from_its_first_bar(
+    monkeypatch: pytest.MonkeyPatch, whole: str | None, second: list[str | None], chords: str
+) -> None:
+    monkeypatch.setattr(windows, "SECTION_CONTEXT", 1.0)
+    model = replace(model_of(), window=500)
+    inputs: dict[str, Any] = {"text_chords": whole, "sections": PARTS, "bpm": 240.0, "duration": 9.0}
+    [clip] = paths.generate(job_for(model, task="chords", **inputs))
+    assert chroma_of(model.asked) == [["Am", "F"], second, [second[-1] or "-", "C", "C", "C"]]
+    assert " ".join(symbol(chord.label) for chord in clip.chords) == chords
+    assert [chord.start for chord in clip.chords if chord.label == "C:maj"] == [6, 7, 8]
+
+
+def test_sections_without_chords_follow_those_of_a_recording() -> None:
+    """Where they are in it, as if all sections did."""
+    model = replace(model_of(), window=500)
+    job = job_for(model, task="chords", sections=PARTS, bpm=240.0, duration=9.0)
+    harmony = [ChordSegment(0.0, 3.0, "C:maj"), ChordSegment(3.0, 8.0, "G:maj")]
+    whole = progressions.repeated(harmony, 8.0)
+    asked = progressions.by_sections(job.request, whole)(0.0, 9.0)
+    assert [(chord.start, symbol(chord.label)) for chord in asked] == [
+        *((0, "Am"), (1, "F"), (2, "C"), (3, "G")),
+        *((6, "C"), (7, "C"), (8, "C")),
+    ]
+
+
+def test_chords_of_sections_of_a_continuation_begin_where_its_audio_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "SECTION_CONTEXT", 1.0)
+    model = replace(model_of(), window=500)
+    inputs: dict[str, Any] = {
+        "task": "continuation",
+        "continuation": True,
+        "sections": "2 s: / chords: G; 2 s: / chords: F",
+    }
+    [clip] = paths.generate(job_for(model, Audio(tone(2), RATE), **inputs, bpm=240.0, duration=6.0))
+    assert [(chord.start, chord.label[0]) for chord in clip.chords] == [(2, "G"), (3, "G"), (4, "F"), (5, "F")]
+    assert chroma_of(model.asked) == [["A", "A", "G", "G"], ["G", "F", "F"]]
+
+
+def test_midi_has_the_sections_and_their_chords() -> None:
+    inputs: dict[str, Any] = {"sections": "a 2 s: / chords: Am; b 2 s: / chords: F", "bpm": 120.0, "duration": 4.0}
+    [clip] = paths.generate(job_for(model_of(), task="chords", **inputs, return_midi=True))
+    assert clip.midi is not None
+    track = mido.MidiFile(file=io.BytesIO(clip.midi)).tracks[0]
+    assert [message.text for message in track if message.type == "marker"] == ["a", "Am", "b", "F"]
 
 
 def test_a_melody_goes_on_through_the_sections() -> None:

@@ -47,7 +47,60 @@ def test_chords_come_from_one_source(song: AudioInput) -> None:
 
 
 def test_the_task_needs_chords() -> None:
-    assert problems(task="chords", prompt="jazz") == ["Task 'chords' needs text_chords or audio_chords."]
+    assert problems(task="chords", prompt="jazz") == [
+        "Task 'chords' needs text_chords, audio_chords or sections with '/ chords:'."
+    ]
+
+
+SECTIONS = "verse 4 bars: drums / chords: Am F; break 2 bars: piano"
+
+
+def test_sections_with_chords_are_the_same_task(song: AudioInput) -> None:
+    request = resolve(sections=SECTIONS, bpm=120)
+    assert (request.task, request.model_version, request.duration) == ("chords", "stereo-melody", 12)
+    assert [part.chords and str(part.chords) for part in request.parts] == ["Am | F", None]
+    again = resolve(**request.as_inputs())
+    assert again.parts == request.parts and again.task == "chords"
+    assert resolve(sections=SECTIONS, bpm=120, continuation=True, input_audio=song).model_version == "stereo-melody"
+
+
+@pytest.mark.parametrize("task", ["text", "melody"])
+def test_sections_have_no_chords_in_other_tasks(task: str, song: AudioInput) -> None:
+    inputs: dict[str, Any] = {} if task == "text" else {"input_audio": song}
+    assert problems(task=task, sections=SECTIONS, bpm=120, **inputs) == [
+        f"'/ chords:' in sections is for the tasks 'chords', 'continuation', and task is '{task}': leave it out."
+    ]
+
+
+def test_chords_of_a_section_need_a_model_that_takes_them() -> None:
+    [sentence] = problems(sections=SECTIONS, bpm=120, model_version="small")
+    assert sentence.startswith("Model 'small' takes no chords: use one of ")
+
+
+def test_chords_of_the_whole_piece_go_with_those_of_a_section(song: AudioInput) -> None:
+    assert resolve(sections=SECTIONS, bpm=120, text_chords="C G").task == "chords"
+    assert resolve(sections=SECTIONS, bpm=120, audio_chords=song).task == "chords"
+    # The tempo of text_chords, the middle of the prompt's, is that of the sections, too.
+    assert resolve(sections=SECTIONS, prompt="jazz, 110-130 bpm", text_chords="C G").duration == 12
+
+
+def test_the_coefficient_is_that_of_chords_of_sections_too() -> None:
+    with collected() as sentences:
+        resolve(sections=SECTIONS, bpm=120, chroma_coefficient=2)
+    assert not sentences
+
+
+@pytest.mark.parametrize(
+    ("texts", "key"),
+    [
+        ({"text_chords": "i V in A minor"}, "A minor"),
+        ({"sections": "a 4 s: / chords: i V in A minor; b 4 s: / chords: Am"}, "A minor"),
+        ({"sections": "a 4 s: / chords: i V in A minor; b 4 s: / chords: I V in C major"}, None),
+        ({"text_chords": "Am"}, None),
+    ],
+)
+def test_the_key_that_chords_name(texts: dict[str, str], key: str | None) -> None:
+    assert resolve(bpm=120, **texts).named_key == key
 
 
 def test_an_unreadable_chord_is_named_with_its_bar() -> None:

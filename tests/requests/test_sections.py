@@ -53,6 +53,28 @@ def test_words_and_negative_words() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "words", "negative_words", "chords"),
+    [
+        ("a 4 bars: drums / chords: Am F,G7 % C", "drums", None, "Am | F G7 | F G7 | C"),
+        ("a 4 bars: / CHORDS : |: C:min7 / G:7 | Bb/D :| / not: flute", None, "flute", "Cm7 G7 | Bb/D | Cm7 G7 | Bb/D"),
+        ("a 4 bars: / not: flute / chords: ii V I in C major", None, "flute", "Dm | G | C"),
+        ("a 4 bars / chords: Am", None, None, "Am"),
+        ("a 4 bars: drums", "drums", None, None),
+    ],
+)
+def test_chords_of_a_section(line: str, words: str | None, negative_words: str | None, chords: str | None) -> None:
+    [section] = sections.read(line, None, 120)
+    assert (section.words, section.negative_words, section.bpm) == (words, negative_words, 120)
+    assert (section.chords and str(section.chords)) == chords
+    assert sections.name_chords(line) == (chords is not None)
+
+
+def test_options_need_no_words_and_no_colon_before_them() -> None:
+    [section] = sections.read("a 4 s / not: flute", "jazz", None)
+    assert (section.words, section.negative_words) == (None, "flute")
+
+
+@pytest.mark.parametrize(
     ("prompt", "bpm", "line", "seconds"),
     [
         (None, 90.0, "a 3 bars: x", 8),
@@ -82,7 +104,10 @@ def test_bars_do_not_drift() -> None:
         ("intro 8 bars: x", "counts in bars, which needs one tempo: give bpm, or a prompt such as '120 bpm'."),
         ("intro 8 bars: 90 to 100 bpm", "counts in bars, which needs one tempo"),
         ("intro 0.9 s: x", "is 0.9 s long; a section has at least 1 s."),
-        ("intro 8 s: x / nor: y", "has '/ nor:', but only '/ not:' is known (did you mean 'not'?)."),
+        ("intro 8 s: x / nor: y", "has '/ nor:', but only '/ not:' or '/ chords:' is known (did you mean 'not'?)."),
+        ("intro 8 s: x / chords: Am F", "has chords, which need one tempo: give bpm, or a prompt such as '120 bpm'."),
+        ("intro 8 s: x, 90 bpm / chords: Am H", "has chords that cannot be read: bar 2 has 'H', which is no chord"),
+        ("intro 8 s: x, 90 bpm / chords: |: C", "has chords that cannot be read: a repeat begins with '|:'"),
         ("intro 8 s: x / not: ", "has nothing after '/ not:'."),
         ("intro 8 s: x / not: y / not: z", "has '/ not:' twice: join them."),
     ],

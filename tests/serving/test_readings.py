@@ -15,10 +15,17 @@ def test_sections_are_read_without_a_prediction(client: httpx.Client) -> None:
     text = "intro 8 s: soft piano; verse 4 bars: drums / not: flute"
     status, found = read(client, {"input": {"sections": text, "prompt": "lofi", "bpm": 120}})
     assert (status, found["seconds"]) == (200, 16)
+    nothing = {"negative_words": None, "chords": None, "bpm": 120}
     assert found["sections"] == [
-        {"name": "intro", "start": 0, "end": 8, "words": "soft piano", "negative_words": None},
-        {"name": "verse", "start": 8, "end": 16, "words": "drums", "negative_words": "flute"},
+        {"name": "intro", "start": 0, "end": 8, "words": "soft piano", **nothing},
+        {"name": "verse", "start": 8, "end": 16, "words": "drums", **nothing, "negative_words": "flute"},
     ]
+
+
+def test_chords_of_sections_are_read_with_their_notes(client: httpx.Client) -> None:
+    _, found = read(client, {"input": {"sections": "4 bars: x / chords: Am in A minor", "bpm": 120}})
+    chord = {"chord": "Am", "notes": ["C", "E", "A"], "share": 1.0}
+    assert found["sections"][0]["chords"] == {"count": 1, "bars": [[chord]], "key": "A minor"}
 
 
 def test_bars_have_their_time_signature(client: httpx.Client) -> None:

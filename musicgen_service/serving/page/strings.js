@@ -68,7 +68,7 @@ export const S = {
     units: { duration: "s", continuation_start: "s", continuation_end: "s", bpm: "bpm", beat_sync_threshold: "s", fade_in: "s", fade_out: "s" },
     placeholders: {
       prompt: "lofi piano with soft drums, 90 bpm, a minor",
-      sections: "intro 8 s: no drums\nverse 16 bars: soft drums join / not: vocals",
+      sections: "intro 8 s: no drums\nverse 16 bars: soft drums / chords: Am F C G",
       text_chords: "Am F C G",
       time_signature: "4/4",
       seed: "random",
@@ -84,7 +84,8 @@ export const S = {
     notWhole: "{name} must be a whole number.",
   },
   chords: {
-    bars: "Read as {count} bars:",
+    bars: "Bars as they are read: {count}",
+    barsOf: "Bars of {name}: {count}",
     more: "and {count} more",
   },
   audio: {

@@ -113,8 +113,8 @@ export const models = () => read("models");
 export const predict = (id, inputs, signal) =>
   read(`predictions/${id}`, { method: "PUT", json: { input: inputs }, headers: { Prefer: "respond-async" }, signal });
 
-/** @param {object} inputs sections, and prompt and bpm where there are any @param {AbortSignal} [signal] @returns how they are read */
-export const readSections = (inputs, signal) => read("sections", { method: "POST", json: { input: inputs }, signal });
+/** @param {string} route `chords` or `sections` @param {object} inputs @param {AbortSignal} signal @returns how these are read */
+export const readText = (route, inputs, signal) => read(route, { method: "POST", json: { input: inputs }, signal });
 
 /** @param {string} id */
 export const prediction = (id) => read(`predictions/${id}`);
@@ -131,9 +131,6 @@ export async function analyse(file, name, signal) {
     removeUpload(id);
   }
 }
-
-/** @param {string} text @param {AbortSignal} signal @returns how its chords are read: `count` bars, the first in `bars` */
-export const readChords = (text, signal) => read("chords", { method: "POST", json: { input: { text_chords: text } }, signal });
 
 /** @param {string} url of a file of a result @param {string} [format] to convert it to */
 export async function download(url, format) {

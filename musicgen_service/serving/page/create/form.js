@@ -2,9 +2,8 @@
 /** The form of one task: its inputs from the schema, the first ones in sight and the rest under "Advanced". */
 import { S } from "../strings.js";
 import { el } from "../base/dom.js";
-import { showChords } from "./chord_reading.js";
 import { Control } from "./control.js";
-import { showReading } from "./sections.js";
+import { showReadings } from "./readings.js";
 import { layout } from "./tasks.js";
 
 /** The inputs of the service; what is filled in stays when the task changes. */
@@ -14,8 +13,7 @@ export class Form {
     this.fields = fields;
     this.examples = examples;
     this.controls = new Map([...fields.values()].map((field) => [field.name, new Control(field)]));
-    showReading(this.controls);
-    showChords(this.controls.get("text_chords"));
+    showReadings(this.controls);
     this.main = el("div", { class: "fields" });
     this.more = el("div", { class: "fields" });
     this.details = el("details", { class: "advanced" }, el("summary", {}, S.create.advanced), this.more);
