@@ -14,8 +14,10 @@ pytestmark = pytest.mark.usefixtures("no_models_chosen")
 
 
 def models(system: str) -> list[str]:
-    fields = predictors.load(system).fields
-    return [*(fields["model_version"].choices or ())] if "model_version" in fields else ["melody"]
+    runner = predictors.load(system)
+    assert isinstance(runner, DropIn)
+    has_choice = "model_version" in runner.fields
+    return [*(runner.fields["model_version"].choices or ())] if has_choice else [runner.default_model]
 
 
 def checkpoint_of(model: str) -> str:

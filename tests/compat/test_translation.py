@@ -9,7 +9,7 @@ import compat
 from musicgen_service import predictors
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.serving import schema
-from tests.compat.requests import problems, resolve
+from tests.compat.requests import PRESENT, problems, resolve
 
 NEW_SECONDS, TOTAL = ["meta_musicgen", "m3maker"], "musicgen_custom"
 
@@ -178,6 +178,27 @@ def test_errors_use_the_clients_input_names(song: AudioInput) -> None:
     [problem] = problems("musicgen_chord", text_chords="C", bpm=120, time_sig="waltz")
     assert problem.startswith("time_sig must be 1 to 16 over ")
     assert problems("musicgen_looper", max_duration=40) == ["max_duration must be a whole number from 2 to 20, not 40."]
+
+
+@pytest.mark.parametrize(
+    ("weights", "adapter", "model"),
+    [
+        (None, None, "stereo-melody"),
+        (" ", None, "stereo-melody"),
+        ("mine", "mine", "small"),
+        ("https://music.test/v1/trainings/a1/mine.zip", "mine", "small"),
+        ("https://weights.test/a%2Fmine.tar.gz?token=x/y", "mine", "small"),
+    ],
+)
+def test_trained_weights_are_an_adapter_of_that_name(weights: str | None, adapter: str | None, model: str) -> None:
+    runner = predictors.load("musicgen_fine_tuner")
+    request = runner.resolve({"prompt": "rock", "replicate_weights": weights}, PRESENT, {"mine": "small"})
+    assert (request.adapter, request.model_version) == (adapter, model)
+
+
+def test_errors_about_trained_weights_name_their_input() -> None:
+    [problem] = problems("musicgen_fine_tuner", replicate_weights="a+a")
+    assert problem == "replicate_weights names 'a' twice: name it once."
 
 
 @pytest.mark.parametrize("system", predictors.names())

@@ -25,6 +25,7 @@ REFERENCES = {
     "musicgen_remixer": "sakemin/musicgen-remixer:7f15a497",
     "musicgen_chord": "sakemin/musicgen-chord:64da4f83",
     "musicgen_stereo_chord": "sakemin/musicgen-stereo-chord:fbdc5ef7",
+    "musicgen_fine_tuner": "sakemin/musicgen-fine-tuner:b1ec6490",
 }
 SHORT: dict[str, dict[str, Any]] = {
     "meta_musicgen": {"prompt": "rock", "duration": 1},
@@ -34,6 +35,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "musicgen_remixer": {"prompt": "rock", "music_input": "@song"},
     "musicgen_chord": {"prompt": "rock", "text_chords": "C G", "bpm": 120, "duration": 1},
     "musicgen_stereo_chord": {"prompt": "rock", "text_chords": "C G", "bpm": 120, "duration": 1},
+    "musicgen_fine_tuner": {"prompt": "rock", "duration": 1},
 }
 """What each system takes a second for."""
 SYSTEMS = predictors.names()
@@ -59,6 +61,7 @@ WITH_AUDIO: dict[str, dict[str, Any]] = {
     "musicgen_remixer": {"music_input": "@song"},
     "musicgen_chord": {"audio_chords": "@song", "duration": 1},
     "musicgen_stereo_chord": {"audio_chords": "@song", "duration": 1},
+    "musicgen_fine_tuner": {"input_audio": "@song", "duration": 1},
 }
 """Inputs with a file, of the systems that name it otherwise than the rest."""
 

@@ -52,6 +52,7 @@ def asked(cog: FakeCog) -> list[tuple[str, dict[str, Any]]]:
         ("andreasjansson/musicgen-looper:fd5be669", "musicgen_looper", {"prompt": "rock", "max_duration": 4}),
         ("sakemin/musicgen-remixer:7f15a497", "musicgen_remixer", {"music_input": "https://a.test/song.mp3"}),
         ("sakemin/musicgen-chord:64da4f83", "musicgen_chord", {"text_chords": "C G:7", "bpm": 120}),
+        ("sakemin/musicgen-fine-tuner:b1ec6490", "musicgen_fine_tuner", {"prompt": "a", "replicate_weights": "mine"}),
         ("sakemin/musicgen-stereo-chord", "musicgen_stereo_chord", {"prompt": "rock", "time_sig": "3/4"}),
         ("acme/music", "meta_musicgen", {"prompt": "rock"}),
     ],
@@ -123,7 +124,7 @@ def test_deployments(replicate: Client, cog: FakeCog) -> None:
 
 def test_models_and_versions(replicate: Client) -> None:
     names = {f"{model.owner}/{model.name}" for model in replicate.models.list()}
-    assert names >= {"musicgen-service/musicgen", "meta/musicgen", "andreasjansson/musicgen-looper"} and len(names) == 8
+    assert names >= {"musicgen-service/musicgen", "meta/musicgen", "andreasjansson/musicgen-looper"} and len(names) == 9
     [version] = replicate.models.get("meta/musicgen").versions.list()
     assert version.id == META.partition(":")[2]
     inputs = version.openapi_schema["components"]["schemas"]["Input"]["properties"]
