@@ -110,7 +110,7 @@ def _train(style: Style, steps: int | None, store: WeightStore, folder: Path) ->
     adapter_songs.write(style, range(_TRAINED), folder / "songs")
     values = training_options.defaults("demo") | {"name": "mystyle", "base": "demo", "trigger": TRIGGER}
     options = Options(**values | ({"steps": steps} if steps else {}))
-    with run.understood(folder / "songs", options, store, lambda *_: None) as songs:
+    with run.understood([folder / "songs"], options, store, lambda *_: None) as songs:
         run.train(songs, options, store, _CPU, lambda *_: None)
 
 

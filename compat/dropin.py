@@ -7,17 +7,13 @@ from typing import Any, ClassVar
 
 import cog
 
-from musicgen_service import settings
 from musicgen_service.models.catalogue import CHECKPOINTS
-from musicgen_service.progress import log
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import check
 from musicgen_service.requests.request import GenerationRequest
 from musicgen_service.requests.signature import declared_fields
 from musicgen_service.serving.cog_runner import ServiceRunner
-
-DEMO = "demo"
-"""As the value of `MUSICGEN_MODELS`: the demo checkpoint replaces every model."""
+from musicgen_service.serving.stand_in import stand_in
 
 
 class DropIn(ServiceRunner):
@@ -89,14 +85,6 @@ class DropIn(ServiceRunner):
             yield
         except RequestError as error:
             raise RequestError([self.reword(problem) for problem in error.problems]) from None
-
-
-def stand_in(model: str) -> str:
-    """`model`, or the demo checkpoint where that replaces every model."""
-    if settings.load().models != (DEMO,):
-        return model
-    log(f"MUSICGEN_MODELS={DEMO}: this is NOT '{model}'; the demo checkpoint plays in its place")
-    return DEMO
 
 
 def prompt_seconds(inputs: Mapping[str, Any]) -> float:

@@ -4,9 +4,10 @@ from typing import Any, Optional
 
 from cog import Input, Path, concurrent
 
-from compat.dropin import DropIn, prompt_seconds, stand_in
+from compat.dropin import DropIn, prompt_seconds
 from musicgen_service.models.store import WeightStore
 from musicgen_service.notes import note
+from musicgen_service.serving.stand_in import stand_in
 
 
 class Predictor(DropIn):

@@ -6,7 +6,8 @@ from urllib.parse import unquote
 
 from cog import Input, Path, concurrent
 
-from compat.dropin import DropIn, stand_in
+from compat.dropin import DropIn
+from musicgen_service.serving.stand_in import stand_in
 
 _ENDING = re.compile(r"\.(zip|tar|tgz|tar\.gz)$")
 
@@ -16,6 +17,7 @@ class Predictor(DropIn):
 
     hosted_as = "sakemin/musicgen-fine-tuner"
     versions = ("b1ec6490e57013463006e928abc7acd8d623fe3e8321d3092e1231bf006898b1",)
+    trains = True
     default_model = "stereo-melody"
     names: ClassVar = {"adapter": "replicate_weights"}
 

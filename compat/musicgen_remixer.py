@@ -4,7 +4,8 @@ from typing import Any, ClassVar, Optional
 
 from cog import Input, Path, concurrent
 
-from compat.dropin import DropIn, stand_in
+from compat.dropin import DropIn
+from musicgen_service.serving.stand_in import stand_in
 
 
 class Predictor(DropIn):

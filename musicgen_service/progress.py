@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from datetime import timedelta
 
 from tqdm import tqdm
 
@@ -62,6 +63,11 @@ class Progress:
         """End the report; safe to call after a failure."""
         if self._bar is not None:
             self._bar.close()
+
+
+def in_words(seconds: float) -> str:
+    """A length of time, such as `0:01:40`."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 def columns() -> int:

@@ -200,6 +200,10 @@ class Settings:
         default=3600.0,
         metadata=_variable(number(0, 10_000_000), "how long finished predictions and uploads are kept, in seconds"),
     )
+    trainings: bool = field(
+        default=True,
+        metadata=_variable(FLAG, "`0`: clients of `serve` may not train adapters", shown="1"),
+    )
     model_names: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}),
         metadata=_variable(

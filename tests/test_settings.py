@@ -51,6 +51,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_BODY_SECONDS": "15",
         "MUSICGEN_RESULTS": str(tmp_path),
         "MUSICGEN_KEEP_SECONDS": "60",
+        "MUSICGEN_TRAININGS": "0",
         "MUSICGEN_MODEL_NAMES": "acme/music=meta/musicgen, b05b1dff = multitrickfox/musicgen_custom",
         "MUSICGEN_PUBLIC_URL": "https://music.test/below/",
         "MUSICGEN_WEBHOOK_SECRET": SECRET,
@@ -71,6 +72,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         *(
             tmp_path,
             60,
+            False,
             names,
             "https://music.test/below",
             SECRET,
@@ -199,7 +201,7 @@ def test_nothing_else_reads_the_environment() -> None:
         if isinstance(node, (ast.Name, ast.Attribute))
         and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("environ", "getenv", "environb")
     }
-    # `serve` hands the environment on to Cog's server, `threads` says what OpenMP reads there, and a shell that wants a
-    # completion asks there.
-    own = ("settings", "serving/cog_server", "threads", "cli/completion")
+    # `serve` hands the environment on to Cog's server and to trainings, `threads` says what OpenMP reads there, and a
+    # shell that wants a completion asks there.
+    own = ("settings", "serving/cog_server", "serving/training_process", "threads", "cli/completion")
     assert readers == {f"musicgen_service/{name}.py" for name in own}

@@ -3,12 +3,11 @@
 import sys
 import threading
 import time
-from datetime import timedelta
 from typing import Any
 
 from tqdm import tqdm
 
-from musicgen_service.progress import columns, log
+from musicgen_service.progress import columns, in_words, log
 
 _LOG_INTERVAL = 30.0
 _FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -68,8 +67,3 @@ class BatchProgress:
     def _counts(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{self._done} of {self._count}{failed}"
-
-
-def in_words(seconds: float) -> str:
-    """A length of time, such as `0:01:40`."""
-    return str(timedelta(seconds=round(seconds)))

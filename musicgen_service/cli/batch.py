@@ -134,7 +134,7 @@ def _key(text: str | None) -> str | None:
 
 def _estimate(options: argparse.Namespace, left: "Sequence[Item]", state: "State") -> str:
     """How long it may take, by what was made before, or else by a few clips that are made and thrown away."""
-    from musicgen_service.batch.progress import in_words
+    from musicgen_service.progress import in_words
 
     async def measure() -> float | None:
         async with _client(options, left[0].model) as client:

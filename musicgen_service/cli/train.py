@@ -4,41 +4,29 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser, complete_with
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.training import options as training_options
+from musicgen_service.training.numbers import NUMBERS, Number
 from musicgen_service.training.options import Options
-
-if TYPE_CHECKING:
-    from musicgen_service.training.run import Songs
-
-_NUMBERS: dict[str, tuple[type, float, float, str]] = {
-    "rank": (int, 1, 256, "rank of the LoRA: higher learns more and takes more room"),
-    "alpha": (int, 1, 1024, "scale of the LoRA, over its rank"),
-    "steps": (int, 1, 100_000, "steps at most; training stops when the held-out loss does"),
-    "rate": (float, 1e-7, 1.0, "highest learning rate"),
-    "batch": (int, 1, 64, "clips of a step"),
-    "crop": (float, 5, 30, "seconds of a clip at most"),
-    "dropout": (float, 0, 1, "share of clips without a caption; without a trigger"),
-    "kept": (float, 0, 100, "how much the model is held to what it was where the trigger is not given"),
-    "gain": (float, 0, 12, "also train on each song this many decibels softer and louder"),
-    "pitch": (int, 0, 2, "also train on each song up to this many semitones lower and higher"),
-    "seed": (int, 0, 2**32 - 1, "seed of all that is drawn"),
-    "patience": (int, 1, 1000, "evaluations without a lower held-out loss after which training stops"),
-    "every": (int, 1, 10_000, "steps between evaluations"),
-}
-"""Type, bounds and meaning of the options that are numbers."""
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
     """Add the arguments of the command."""
     parser.epilog = f'For example: {parser.prog} songs/ --name mystyle --base small --trigger "in mystyle"'
-    parser.add_argument("songs", metavar="SONGS", help="a folder, zip or tar of songs; a .txt or .json beside each")
+    parser.add_argument(
+        "songs",
+        nargs="+",
+        metavar="SONGS",
+        help="folders, zips, tars or files of songs, also by address; a .txt or .json beside each",
+    )
     parser.add_argument("--name", required=True, help="of the adapter, by which requests ask for it")
     bases = parser.add_argument("--base", required=True, metavar="MODEL", help="the checkpoint to train on")
     complete_with(bases, CHECKPOINTS)
@@ -46,15 +34,19 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
         "--trigger", metavar="TEXT", help="words that ask for it; without them the model stays as it was"
     )
     parser.add_argument("--caption", metavar="TEXT", help="of songs without a text (default: the names of their files)")
+    parser.add_argument(
+        "--as-written", action="store_true", default=None, help="do not add tempo, key and metre to the captions"
+    )
     parser.add_argument("--drop-vocals", action="store_true", help="take the vocals out of the songs first")
-    for name, (kind, low, high, meaning) in _NUMBERS.items():
-        parser.add_argument(f"--{name}", type=_number(name, kind, low, high), metavar="N", help=meaning)
+    for name, number in NUMBERS.items():
+        parser.add_argument(f"--{name}", type=_number(name, number), metavar="N", help=number.meaning)
     targets = ",".join(training_options.TARGETS)
     parser.add_argument("--targets", type=_targets, metavar="NAMES", help=f"matrices to change, of {targets}")
     parser.add_argument("--checkpointing", action="store_true", default=None, help="save memory, at the cost of time")
     parser.add_argument("--dry-run", action="store_true", help="print what is understood of the songs, and stop")
     parser.add_argument("--restart", action="store_true", help="begin anew where a training was interrupted")
     parser.add_argument("--force", action="store_true", help="replace an adapter of that name")
+    parser.add_argument("--json", action="store_true", help="print what happens as lines of JSON")
     parser.set_defaults(run=run)
 
 
@@ -65,28 +57,27 @@ def run(options: argparse.Namespace) -> None:
 
     chosen = _options(options)
     store = WeightStore.from_environment()
-    AdapterStore.of(store).check_new(chosen.name, replace=options.force)
+    adapters = AdapterStore.of(store)
+    adapters.check_new(chosen.name, replace=options.force)
     store.component(chosen.base)
     _require_packages()
-    from musicgen_service.cli.training_progress import TrainingProgress
-    from musicgen_service.training import listening
+    from musicgen_service.cli.training_progress import TrainingLines, TrainingProgress
+    from musicgen_service.training import layout
     from musicgen_service.training import run as training
     from musicgen_service.training.errors import TrainingError
 
-    progress = TrainingProgress()
+    progress = TrainingLines() if options.json else TrainingProgress()
     try:
-        with training.understood(Path(options.songs).expanduser(), chosen, store, progress.report) as songs:
-            progress.close()
-            print(listening.table(songs.songs))
-            print(_summary(songs), flush=True)
+        with _local(options.songs) as paths, training.understood(paths, chosen, store, progress.report) as songs:
+            progress.understood(songs)
             if options.dry_run:
                 return
             import torch
 
             if options.restart:
-                shutil.rmtree(training.work_folder(store, chosen.name), ignore_errors=True)
+                shutil.rmtree(layout.work_folder(store, chosen.name), ignore_errors=True)
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-            folder = training.train(songs, chosen, store, device, progress.report)
+            training.train(songs, chosen, store, device, progress.report)
     except KeyboardInterrupt:
         progress.close()
         print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
@@ -95,8 +86,27 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(str(error)) from None
     finally:
         progress.close()
-    print(f"trained: {folder}")
-    print(f'use it with: predict "{chosen.trigger or "..."}" -i adapter={chosen.name}')
+    progress.trained(adapters.get(chosen.name), chosen.trigger)
+
+
+@contextmanager
+def _local(songs: Sequence[str]) -> Iterator[list[Path]]:
+    """Yield the paths of songs; what is given by address is there for the block."""
+    from musicgen_service.inputs import fetching
+
+    with tempfile.TemporaryDirectory(prefix="musicgen-fetched-") as folder:
+        paths = []
+        for number, given in enumerate(songs):
+            if not fetching.is_address(given):
+                paths.append(Path(given).expanduser())
+                continue
+            own = Path(folder, str(number))
+            own.mkdir()
+            try:
+                paths.append(fetching.fetch(given, own))
+            except fetching.SourceError as error:
+                raise CommandError(f"{given[:100]} could not be fetched: {error}") from None
+        yield paths
 
 
 def _options(options: argparse.Namespace) -> Options:
@@ -122,17 +132,9 @@ def _require_packages() -> None:
         raise CommandError("Training needs the extra 'train': run `pip install 'musicgen-service[train]'`.")
 
 
-def _summary(songs: "Songs") -> str:
-    left_out = len(songs.songs) - len(songs.used)
-    pieces = sum(len(song.pieces) for song in songs.used)
-    text = f"{len(songs.used)} songs, {pieces} pieces, {songs.seconds / 60:.1f} minutes; {left_out} songs left out"
-    if songs.others:
-        shown = ", ".join(songs.others[:5]) + (", ..." if len(songs.others) > 5 else "")
-        text += f"\nnot songs, left alone: {shown}"
-    return text
+def _number(name: str, number: Number) -> Callable[[str], int | float]:
+    kind, low, high, _ = number
 
-
-def _number(name: str, kind: type, low: float, high: float) -> Callable[[str], int | float]:
     def parse(text: str) -> int | float:
         try:
             value: int | float = kind(text)

@@ -53,7 +53,7 @@ class CheckpointFiles:
         name = reference.rpartition("/")[2]
         folder = self.own_parts.get(reference) or self.shared_parts.get(name)
         if folder is None:
-            raise _missing_error(name)
+            raise WeightsError(_missing(name))
         return folder
 
 
@@ -107,6 +107,11 @@ class WeightStore:
             files = [str(path.relative_to(folder)) for path in _files(folder)]
         return all(first_match(pattern, files) is not None for pattern in COMPONENTS[name].files)
 
+    def require(self, name: str) -> None:
+        """Raise WeightsError unless a checkpoint or shared part is present; its content is not looked at."""
+        if not self.has(name):
+            raise WeightsError(_missing(name))
+
     def size(self, name: str) -> int:
         """Return the total size of the files of `name` in bytes; 0 when there are none."""
         return sum(path.stat().st_size for path in self.path(name).rglob("*") if path.is_file())
@@ -135,8 +140,7 @@ class WeightStore:
         WeightsError
             When it is missing, or the size or content of a file differs from the manifest.
         """
-        if not self.has(name):
-            raise _missing_error(name)
+        self.require(name)
         folder, entries = self.path(name), self._manifest(name)
         # All sizes first: a truncated file is found without reading any content.
         for file, entry in entries.items():
@@ -185,8 +189,8 @@ class WeightStore:
                 raise WeightsError(f"'{name}' is damaged ({error}): {fetch_hint(name)}.") from None
 
 
-def _missing_error(name: str) -> WeightsError:
-    return WeightsError(f"'{name}' is not in the weights folder: {fetch_hint(name)}.")
+def _missing(name: str) -> str:
+    return f"'{name}' is not in the weights folder: {fetch_hint(name)}."
 
 
 @contextmanager

@@ -19,6 +19,8 @@ Cog checks inputs against the schema of our own predictor, and limits the size o
 class AnySystem(ServiceRunner):
     """A predictor that has drop-ins beside it; all of them use the same models in memory."""
 
+    trains = True
+
     def __init__(self) -> None:
         super().__init__()
         self._drop_ins: dict[str, ServiceRunner] = {}

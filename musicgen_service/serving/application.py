@@ -40,6 +40,9 @@ from musicgen_service.serving.request_log import RequestLog
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.routes import Routes
 from musicgen_service.serving.routing import known_as, route
+from musicgen_service.serving.training_records import TrainingRecords
+from musicgen_service.serving.training_routes import TrainingRoutes
+from musicgen_service.serving.trainings import Trainings
 from musicgen_service.serving.uploads import Uploads
 from musicgen_service.serving.upstream import Upstream
 from musicgen_service.serving.webhooks import Webhooks
@@ -87,7 +90,9 @@ class Application:
             Rate(options.audio_seconds_per_minute),
             options.prediction_seconds,
         )
-        self._results.used = self._predictions.tokens
+        self._records = TrainingRecords(self._results.folder / "trainings")
+        self._trainings = Trainings(self._records, self._results.files) if options.trainings else None
+        self._results.used = self._used_tokens
         self._webhooks = Webhooks(options.webhook_secret)
         self._add_gauges(options)
         routes = self._routes(options).application(self._running, _middleware(options, is_local))
@@ -115,6 +120,10 @@ class Application:
         """Number of predictions that are being carried out."""
         return self._upstream.running
 
+    def _used_tokens(self) -> set[str]:
+        """The tokens of the service's own files that are needed by what has not ended."""
+        return self._predictions.tokens() | (self._trainings.tokens() if self._trainings is not None else set())
+
     def start_next(self) -> None:
         """Start predictions that wait, as there may be more slots than before."""
         self._predictions.start_next()
@@ -131,6 +140,8 @@ class Application:
         sweeping = asyncio.create_task(self._results.sweep_regularly())
         yield
         sweeping.cancel()
+        if self._trainings is not None:
+            await self._trainings.close()
         await self._webhooks.close()
         await self._upstream.close()
         await self._audio.close()
@@ -145,7 +156,12 @@ class Application:
         files = FileRoutes(results.files, uploads, audio_requests)
         intake = Intake(self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds)
         jobs = Jobs(predictions, results)
-        hosted = HostedRoutes(models, predictions, intake, jobs, results.files, files, options.webhook_secret)
+        trainings = TrainingRoutes(
+            models, self.availability, self._trainings, self._records, files, self._webhooks, memory
+        )
+        hosted = HostedRoutes(
+            models, predictions, intake, jobs, results.files, files, trainings.routes(), options.webhook_secret
+        )
         readings = Readings(memory)
         others = [
             *files.routes(),

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import Any
+from typing import Any, ClassVar
 
 import cog.types
 from cog import BaseRunner, Path
@@ -35,6 +35,8 @@ class ServiceRunner(BaseRunner):
 
     fields: Mapping[str, Field] = FIELDS
     """The inputs of `run`."""
+    trains: ClassVar[bool] = False
+    """Whether it has an input for adapters, and so trainings."""
     _healthy_at = -math.inf
     _audio_socket: pathlib.Path | None = None
 

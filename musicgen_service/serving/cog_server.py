@@ -14,6 +14,7 @@ from musicgen_service.serving import (
     http_server,
     schema,
     supervisor,
+    trainings,
 )
 from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.cog_process import CogProcess
@@ -154,13 +155,14 @@ def gateway_options(given: Settings, system: str | None = None, upload_url: str 
         max_uploads=int(given.max_uploads_mb * 2**20),
         webhook_secret=given.webhook_secret,
         upload_url=upload_url,
+        trainings=given.trainings,
         public_url=given.public_url,
     )
 
 
 def sweep() -> None:
     """Remove the temporary folders of services that were killed."""
-    for prefix in (cog_process.PREFIX, outputs.PREFIX, application.PREFIX, audio_socket.PREFIX):
+    for prefix in (cog_process.PREFIX, outputs.PREFIX, application.PREFIX, audio_socket.PREFIX, trainings.PREFIX):
         folders.sweep(prefix)
 
 

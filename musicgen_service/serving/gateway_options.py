@@ -33,6 +33,7 @@ class GatewayOptions:
     max_upload, max_uploads : maximum bytes of an uploaded file, and of all files of one client
     webhook_secret : what webhooks are signed with; None for no signatures
     upload_url : below which the files of results are put; None to keep them here alone
+    trainings : whether clients may train adapters
     public_url : the address by which clients know the service; None for that of their requests
     """
 
@@ -57,4 +58,5 @@ class GatewayOptions:
     max_uploads: int = 500 * 2**20
     webhook_secret: str | None = None
     upload_url: str | None = None
+    trainings: bool = False
     public_url: str | None = None

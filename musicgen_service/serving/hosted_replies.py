@@ -3,7 +3,7 @@
 Source: what its clients read, replicate 1.0 and 2.0 for Python and 1.4 for JavaScript.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -49,6 +49,39 @@ def prediction(job: Mapping[str, Any], own: Model, base_url: str) -> dict[str, A
         "data_removed": False,
         "source": "api",
         "urls": {"get": address, "cancel": f"{address}/cancel", "web": f"{base_url}/predictions/{job['id']}"},
+    }
+
+
+def training(record: Mapping[str, Any], base_url: str, position: int | None, files: Sequence[str]) -> dict[str, Any]:
+    """A training.
+
+    Parameters
+    ----------
+    record : as it is kept
+    base_url : address of the service
+    position : number of those before it, where it waits
+    files : names of its files so far: samples, and a picture of its losses
+    """
+    address = f"{base_url}/v1/trainings/{record['id']}"
+    adapter, songs = record["adapter"], record["songs"]
+    output = None
+    if record["status"] == "succeeded":
+        version = None if adapter is None else f"{record['destination']}:{adapter['sha256']}"
+        weights = None if adapter is None else f"{address}/{record['name']}.zip"
+        output = {"version": version, "weights": weights, "adapter": adapter}
+    names = ("id", "model", "version", "destination", "status", "input", "error", "logs", "progress")
+    times = {name: record[name] for name in ("created_at", "started_at", "completed_at")}
+    return {
+        **{name: record[name] for name in names},
+        "output": output,
+        "metrics": {},
+        "songs": songs,
+        "samples": [f"{address}/{name}" for name in files if name.endswith(".wav")],
+        "losses": next((f"{address}/{name}" for name in files if name.endswith(".png")), None),
+        **({} if position is None else {"queue": {"position": position}}),
+        **times,
+        "source": "api",
+        "urls": {"get": address, "cancel": f"{address}/cancel", "web": f"{base_url}/#teach"},
     }
 
 

@@ -1,14 +1,14 @@
 """The routes under `/v1`: those of the hosted platform that its clients call."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from musicgen_service.serving import clients, hosted_replies, refusals
 from musicgen_service.serving.file_routes import FileRoutes
@@ -38,6 +38,7 @@ class HostedRoutes:
     jobs : what clients may see of theirs
     files : of results
     file_routes : the routes of uploads
+    trainings : the routes of trainings
     webhook_secret : what webhooks are signed with, or None
     """
 
@@ -49,6 +50,7 @@ class HostedRoutes:
         jobs: Jobs,
         files: Files,
         file_routes: FileRoutes,
+        trainings: Sequence[Route],
         webhook_secret: str | None,
     ) -> None:
         self._models = models
@@ -57,6 +59,7 @@ class HostedRoutes:
         self._jobs = jobs
         self._files = files
         self._file_routes = file_routes
+        self._trainings = trainings
         self._webhook_secret = webhook_secret
 
     def mounted(self) -> Mount:
@@ -74,6 +77,7 @@ class HostedRoutes:
             route("/deployments/{owner}/{name}/predictions", POST=self._predict_deployment),
             route("/webhooks/default/secret", GET=self._secret),
             *self._file_routes.uploads(),
+            *self._trainings,
         ]
         application = Starlette(routes=routes, exception_handlers=refusals.PROBLEM_HANDLERS)
         application.router.redirect_slashes = False

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.prediction_request import PredictionRequest
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal
-from musicgen_service.serving.webhooks import Form, Webhooks
+from musicgen_service.serving.webhooks import Webhooks
 from musicgen_service.serving.work import Work
 
 
@@ -72,10 +73,7 @@ class Intake:
         async with bodies.reading(request, self._memory) as body:
             asked = prediction_request.read(body, id_in_path, model_of(body))
             self._files.check(asked.inputs, request)
-            try:
-                webhook = None if asked.webhook is None else await Address.check(asked.webhook)
-            except AddressError as error:
-                raise Refusal(422, f"webhook {error}") from None
+            webhook = await webhook_address(asked.webhook)
             await asyncio.to_thread(self._availability.check)
             return asked, webhook
 
@@ -83,7 +81,7 @@ class Intake:
         self,
         prediction: Prediction,
         webhook: Address | None,
-        form: Form = Prediction.as_cog,
+        form: Callable[[Prediction], dict[str, Any]] = Prediction.as_cog,
     ) -> None:
         """Let a prediction wait for its turn.
 
@@ -104,4 +102,18 @@ class Intake:
             prediction.audio_seconds = work.check(prediction.request.inputs)
         self._predictions.add(prediction)
         if webhook is not None:
-            self._webhooks.report(prediction, webhook, form)
+            prediction.on_event = self._webhooks.report(prediction, webhook, partial(form, prediction))
+
+
+async def webhook_address(url: str | None) -> Address | None:
+    """Where a webhook is sent, if it is.
+
+    Raises
+    ------
+    Refusal
+        When it may not be sent there.
+    """
+    try:
+        return None if url is None else await Address.check(url)
+    except AddressError as error:
+        raise Refusal(422, f"webhook {error}") from None

@@ -35,6 +35,7 @@ class Model:
     system : name of its drop-in where our own predictor carries out its requests; None where it does so without one
     schema : of its inputs and output, in the form of Cog's; None when there is none
     checks : of requests; None without a schema
+    trains : whether adapters for it can be trained
     """
 
     name: str
@@ -42,6 +43,7 @@ class Model:
     system: str | None = None
     schema: Mapping[str, Any] | None = None
     checks: InputChecks | None = None
+    trains: bool = False
 
     @classmethod
     def of(cls, predictor: str, *, in_own_predictor: bool = False) -> "Model":
@@ -61,6 +63,7 @@ class Model:
             module.rpartition(".")[2] if in_own_predictor else None,
             described,
             InputChecks(described),
+            kind.trains,
         )
 
 

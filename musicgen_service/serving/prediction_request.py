@@ -57,7 +57,7 @@ def read(body: Any, id_in_path: str | None, model: Model) -> PredictionRequest:
         raise Refusal(422, "input must be an object.")
     # Cog refuses null even for an optional input.
     given = {name: value for name, value in inputs.items() if value is not None}
-    return PredictionRequest(prediction_id, given, _webhook(body), _events(body), model)
+    return PredictionRequest(prediction_id, given, webhook_of(body), events_of(body), model)
 
 
 def check_id(prediction_id: Any) -> str:
@@ -81,14 +81,28 @@ def _id(body: Mapping[str, Any], id_in_path: str | None) -> str | None:
     return in_body if id_in_path is None else id_in_path
 
 
-def _webhook(body: Mapping[str, Any]) -> str | None:
+def webhook_of(body: Mapping[str, Any]) -> str | None:
+    """The address that is to be told, not looked at yet.
+
+    Raises
+    ------
+    Refusal
+        When it is no text.
+    """
     webhook = body.get("webhook")
     if webhook is not None and not isinstance(webhook, str):
         raise Refusal(422, "webhook must be an http(s) URL.")
     return webhook
 
 
-def _events(body: Mapping[str, Any]) -> tuple[str, ...]:
+def events_of(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The events that are to be told.
+
+    Raises
+    ------
+    Refusal
+        When there is one of another name.
+    """
     events = body.get("webhook_events_filter")
     if events is None:
         return EVENTS

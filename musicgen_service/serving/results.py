@@ -31,6 +31,7 @@ class Results:
 
     Attributes
     ----------
+    folder : where they are kept
     files : of results and uploads
     store : what is known of them
     used : returns the tokens of files that predictions which have not ended need, which are kept as long
@@ -43,6 +44,7 @@ class Results:
 
     def __init__(self, folder: Path, keep_seconds: float, storage: ObjectStorage | None = None) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
         self.keep_seconds = keep_seconds
         self._storage = storage
         self.store = Store(folder / "predictions.sqlite")

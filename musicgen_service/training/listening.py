@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.analysis.chords import ChordRecogniser
@@ -44,6 +45,18 @@ class Song:
     notes: tuple[str, ...] = ()
     problem: str | None = None
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What is understood of it, in JSON types."""
+        return {
+            "name": self.name,
+            "seconds": round(self.seconds, 2),
+            "pieces": len(self.pieces),
+            "caption": self.caption,
+            "notes": list(self.notes),
+            "problem": self.problem,
+        }
+
 
 class Listener:
     """Listens to songs, one after the other.
@@ -53,11 +66,19 @@ class Listener:
     track, recognise : hear beats and chords
     window : longest piece, in seconds
     caption : for all songs that have no text of their own; None for the names of their files
+    as_written : whether captions stay without the tempo, key and metre that are heard
     """
 
     def __init__(
-        self, track: BeatTracker, recognise: ChordRecogniser, window: float, caption: str | None = None
+        self,
+        track: BeatTracker,
+        recognise: ChordRecogniser,
+        window: float,
+        caption: str | None = None,
+        *,
+        as_written: bool = False,
     ) -> None:
+        self._as_written = as_written
         self._track = track
         self._recognise = recognise
         self._window = window
@@ -103,7 +124,9 @@ class Listener:
         has_beat = len(grid.beats) > 0 and grid.confidence >= _BEAT_CONFIDENCE
         key = keys[0][0] if keys and keys[0][1] >= _KEY_CONFIDENCE else None
         text = captions.own_text(file) or self._caption or captions.from_name(file)
-        caption = captions.complete(text, grid.tempo if has_beat else None, key, grid.metre if has_beat else None)
+        caption = text
+        if not self._as_written:
+            caption = captions.complete(text, grid.tempo if has_beat else None, key, grid.metre if has_beat else None)
         parts, rest = pieces.cut(audio.seconds, grid.downbeats if has_beat else (), self._window)
         notes = []
         if not has_beat:

@@ -17,6 +17,7 @@ class Options:
     base : the checkpoint
     trigger : words that ask for what is trained; the model stays as it was without them. None: it always sounds
     caption : of the songs that have no text of their own; None for the names of their files
+    as_written : whether captions stay without the tempo, key and metre that are heard
     rank, alpha : of the LoRA
     targets : the matrices that it changes, of `TARGETS`
     steps : at most
@@ -38,6 +39,7 @@ class Options:
     base: str
     trigger: str | None = None
     caption: str | None = None
+    as_written: bool = False
     rank: int = 16
     alpha: int = 32
     targets: tuple[str, ...] = ("q_proj", "v_proj", "fc1", "fc2")

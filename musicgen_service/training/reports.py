@@ -7,11 +7,11 @@ from pathlib import Path
 from musicgen_service import __version__
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.training.files import atomic
+from musicgen_service.training.layout import PICTURE, TABLE
 from musicgen_service.training.listening import Song
 from musicgen_service.training.options import Options
 from musicgen_service.training.trainer import History
 
-TABLE, PICTURE = "losses.csv", "losses.png"
 _SMOOTHED = 10
 """Steps over which the picture's losses of steps are averaged."""
 

@@ -20,7 +20,7 @@ from musicgen_service.models.cache import ModelCache
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.memory import default_budget
 from musicgen_service.models.store import WeightStore
-from musicgen_service.training import base, captions, made, network, reports, samples, sources
+from musicgen_service.training import base, captions, layout, made, network, reports, sources
 from musicgen_service.training.base import Conditions
 from musicgen_service.training.batches import Batches
 from musicgen_service.training.encoding import Clip, Encoder
@@ -31,8 +31,6 @@ from musicgen_service.training.options import Options
 from musicgen_service.training.samples import Sampler
 from musicgen_service.training.trainer import Trainer
 
-FOLDER = "training"
-"""Name of the folder of unfinished trainings, inside the weights folder."""
 _MAX_HELD_OUT = 0.15
 """Share of the songs that are held out; at least one, if there are two."""
 _SAMPLES = 4
@@ -68,8 +66,8 @@ class Songs:
 
 
 @contextmanager
-def understood(path: Path, options: Options, store: WeightStore, report: Report) -> Iterator[Songs]:
-    """Find the songs and listen to them; what was taken out of an archive is there for the block.
+def understood(paths: Sequence[Path], options: Options, store: WeightStore, report: Report) -> Iterator[Songs]:
+    """Find the songs and listen to them; what was taken out of archives is there for the block.
 
     Raises
     ------
@@ -77,13 +75,14 @@ def understood(path: Path, options: Options, store: WeightStore, report: Report)
         When there is no song, or too much.
     """
     with tempfile.TemporaryDirectory(prefix="musicgen-songs-") as work:
-        source = sources.find(path, Path(work))
+        source = sources.find(paths, Path(work))
         total = len(source.songs)
         listener = Listener(
             beat_tracking.choose(store),
             chord_recognition.choose(),
             CHECKPOINTS[options.base].window,
             options.caption,
+            as_written=options.as_written,
         )
         songs = listener.hear_all(source.songs, lambda done: report("listening", done, total, ""))
         yield Songs(songs, source.others)
@@ -108,7 +107,7 @@ def train(songs: Songs, options: Options, store: WeightStore, device: torch.devi
     """
     if not songs.used:
         raise TrainingError("None of the songs can be used: the table says why.")
-    work = work_folder(store, options.name)
+    work = layout.work_folder(store, options.name)
     work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
@@ -119,11 +118,6 @@ def train(songs: Songs, options: Options, store: WeightStore, device: torch.devi
         folder = _Training(songs, options, store, device, work, report).run()
         shutil.rmtree(work)
     return folder
-
-
-def work_folder(store: WeightStore, name: str) -> Path:
-    """The folder of an unfinished training."""
-    return store.root / FOLDER / name
 
 
 def _require_same(file: Path, songs: Songs, options: Options) -> None:
@@ -239,7 +233,7 @@ class _Training:
             network.save(model, trainer.best, folder)
             card = reports.card(options, self._songs.songs, held_out, trainer.history)
             (folder / CARD_FILE).write_text(card, encoding="utf-8")
-            for name in (reports.TABLE, reports.PICTURE):
+            for name in (layout.TABLE, layout.PICTURE):
                 shutil.copy(self._work / name, folder)
-            shutil.copytree(self._work / samples.FOLDER, folder / samples.FOLDER)
+            shutil.copytree(self._work / layout.SAMPLES, folder / layout.SAMPLES)
         return adapters.root / options.name

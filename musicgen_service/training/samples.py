@@ -13,13 +13,12 @@ from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.models import loading, manifest
 from musicgen_service.models.adapters import Adapter, AppliedAdapter
 from musicgen_service.models.lora_options import WEIGHTS_FILE
-from musicgen_service.training import network
+from musicgen_service.training import layout, network
 from musicgen_service.training.base import Base
 from musicgen_service.training.options import Options
 
 _SEED = 1
 _SECONDS = 10.0
-FOLDER = "samples"
 
 
 def _tags(name: str, prompt: str, step: int) -> Tags:
@@ -52,10 +51,11 @@ class Sampler:
         ----------
         weights : of the LoRA
         """
-        files = [self._folder / FOLDER / f"step{step:05}-{number}.wav" for number in range(1, len(self._prompts) + 1)]
+        folder, count = self._folder / layout.SAMPLES, len(self._prompts)
+        files = [folder / f"step{step:05}-{number}.wav" for number in range(1, count + 1)]
         if all(file.is_file() for file in files):
             return
-        files[0].parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         latest = self._folder / "latest"
         latest.mkdir(exist_ok=True)
         network.save(self._model, weights, latest)

@@ -1,14 +1,15 @@
-"""The songs to train on: the files of a folder, or of a zip or tar archive, with the texts beside them.
+"""The songs to train on: the files of folders and of zip or tar archives, with the texts beside them.
 
 Members of an archive are read and written under names of our own, so that no path in an archive is ever followed.
 """
 
-import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -23,6 +24,8 @@ MAX_BYTES = 10 * 10**9
 MAX_FILES = 10_000
 _MAX_TEXT_BYTES = 65_536
 _BLOCK = 2**20
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError)
+"""What reading a damaged archive raises."""
 
 
 @dataclass(frozen=True)
@@ -84,34 +87,41 @@ class _Copy(NamedTuple):
         return self.item.open("rb")
 
 
-def find(path: Path, work: Path) -> Source:
-    """Find the songs of a folder, of a .zip or .tar (.gz, .bz2, .xz), or a single song.
+def find(paths: Sequence[Path], work: Path) -> Source:
+    """Find the songs of folders, of .zip and .tar (.gz, .bz2, .xz) archives, and single songs with their texts.
 
     Parameters
     ----------
-    work : an existing folder for what is taken out of an archive
+    work : an existing folder for what is taken out of archives
 
     Raises
     ------
     TrainingError
-        When there is no song, the archive is damaged, or there is too much.
+        When there is no song, an archive is damaged, two files have one name, or there is too much.
     """
+    with ExitStack() as archives:
+        members = chain.from_iterable(_members(path, archives) for path in paths)
+        try:
+            return _collect(members, work)
+        except _DAMAGED as error:
+            if isinstance(error, TrainingError):
+                raise
+            names = ", ".join(path.name for path in paths)
+            raise TrainingError(f"There is a damaged or encrypted archive in {names}: give whole ones.") from error
+
+
+def _members(path: Path, archives: ExitStack) -> Iterator[_Member]:
+    """Yield the files of a folder or archive, or the file alone; an archive is opened in `archives`."""
     if path.is_dir():
-        return _collect(_folder_members(path), work)
-    if not path.is_file():
+        yield from _folder_members(path)
+    elif not path.is_file():
         raise TrainingError(f"There is no folder or file {path}: give a folder, zip or tar of songs.")
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return _collect(_zip_members(archive), work)
-        if tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive:
-                return _collect(_tar_members(archive), work)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        if isinstance(error, TrainingError):
-            raise
-        raise TrainingError(f"{path} is a damaged or encrypted archive: give a whole one.") from error
-    return _collect([_Member(path.name, path.stat().st_size, _Copy(None, path))], work)
+    elif zipfile.is_zipfile(path):
+        yield from _zip_members(archives.enter_context(zipfile.ZipFile(path)))
+    elif tarfile.is_tarfile(path):
+        yield from _tar_members(archives.enter_context(tarfile.TarFile.open(path)))
+    else:
+        yield _Member(path.name, path.stat().st_size, _Copy(None, path))
 
 
 def _folder_members(folder: Path) -> Iterator[_Member]:
@@ -147,6 +157,8 @@ def _collect(members: Iterable[_Member], work: Path) -> Source:
         ending = path.suffix[1:].lower()
         if any(_is_hidden(part) for part in path.parts):
             continue
+        if member.name in songs or member.name in texts:
+            raise TrainingError(f"Two of the files are called {member.name}: rename one of them.")
         if ending in AUDIO:
             total += _checked_size(member)
             if total > MAX_BYTES:
@@ -215,8 +227,3 @@ def _read_text(member: _Member) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise TrainingError(f"{member.name} is no text in UTF-8: save it as UTF-8.") from None
-
-
-def remove(work: Path) -> None:
-    """Remove what was taken out of an archive."""
-    shutil.rmtree(work, ignore_errors=True)

@@ -216,7 +216,7 @@ def test_behind_a_proxy_files_have_its_address() -> None:
         ("POST", "/v1/models/meta/musicgen/predictions", {"id": "mine"}, 422, "id is for the service to say"),
         ("POST", "/v1/models/meta/musicgen/predictions", b"{", 400, "The body is not valid JSON"),
         ("POST", "/v1/deployments/acme/other/predictions", {"input": {}}, 404, "There is no model 'acme/other' here"),
-        ("GET", "/v1/trainings", None, 404, "There is nothing here"),
+        ("GET", "/v1/collections", None, 404, "There is nothing here"),
         ("DELETE", "/v1/predictions", None, 405, "DELETE is not possible here."),
         ("GET", "/v1/predictions/..%2f", None, 404, "There is nothing here"),
     ],

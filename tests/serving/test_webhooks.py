@@ -117,7 +117,7 @@ def test_secrets_are_not_logged(
     with hook(404) as (address, _):
         post(client, f"{address}/path?token=secret", webhook_events_filter=["completed"])
         wait_until(lambda: not gateway.unfinished)
-    assert f"webhook of prediction later to {address} failed: status 404\n" in capfd.readouterr().err
+    assert f"webhook of later to {address} failed: status 404\n" in capfd.readouterr().err
 
 
 def test_a_host_is_resolved_once(

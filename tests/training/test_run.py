@@ -15,7 +15,7 @@ from peft import PeftModel
 from musicgen_service.models import manifest
 from musicgen_service.models.adapters import CARD_FILE, AdapterStore
 from musicgen_service.models.store import WeightStore
-from musicgen_service.training import base, network, run
+from musicgen_service.training import base, layout, network, run
 from musicgen_service.training.errors import TrainingError
 from musicgen_service.training.listening import Song
 from musicgen_service.training.options import Options
@@ -35,7 +35,7 @@ def train(songs: Songs, options: Options, store: WeightStore, on_report: OnRepor
 
 def understood(path: Path, options: Options, store: WeightStore) -> Songs:
     """The songs of a folder, which stay where they are."""
-    with run.understood(path, options, store, lambda *_: None) as songs:
+    with run.understood([path], options, store, lambda *_: None) as songs:
         return songs
 
 
@@ -62,7 +62,7 @@ def test_a_training_leaves_an_adapter_with_its_card(songs: Songs, training_store
     assert [row["step"] for row in rows if row["held_out_loss"]] == ["0", "2", "4", "6"]
     assert (folder / "losses.png").read_bytes().startswith(b"\x89PNG")
     assert {file.name for file in (folder / "samples").iterdir()} >= {"step00006-1.wav", "step00006-2.wav"}
-    assert not run.work_folder(training_store, "style").exists()
+    assert not layout.work_folder(training_store, "style").exists()
 
 
 def test_peft_loads_the_adapter_onto_the_same_model(songs: Songs, training_store: WeightStore, quick: Quick) -> None:

@@ -56,7 +56,7 @@ Make = Callable[[Path, dict[str, bytes]], Path]
 def find(path: Path, tmp_path: Path) -> Source:
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
-    return sources.find(path, work)
+    return sources.find([path], work)
 
 
 @pytest.mark.parametrize("make", [folder, zipped, tarred])
