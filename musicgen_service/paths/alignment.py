@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.stretching import warp
 
 _MAX_FACTOR = 2.0
@@ -15,6 +16,24 @@ class Anchor(NamedTuple):
 
     source: float
     target: float
+
+
+def bar_lines(grid: BeatGrid, bar: float) -> np.ndarray:
+    """The beats of a recording that begin bars of about so many seconds, where most of its own bars begin.
+
+    Two readings of the same music may count other beats, or other bars of them: those of one are wanted of the other.
+
+    Parameters
+    ----------
+    grid : of the recording, with at least one beat
+    bar : seconds
+    """
+    count = max(1, round(bar * grid.tempo / 60))
+    own = np.isin(grid.beats, grid.downbeats)
+    # Of several that have equally many, the first of its own.
+    first = max((np.arange(count) + own.argmax()) % count, key=lambda first: own[first::count].sum())
+    result: np.ndarray = grid.beats[first::count]
+    return result
 
 
 def anchors(downbeats: np.ndarray, targets: np.ndarray, threshold: float) -> list[Anchor]:

@@ -1,7 +1,7 @@
 """Remix: the vocals of a song with a new backing.
 
 The scheme is that of musicgen-remixer: keep the vocals, generate a backing on the song's chords at the song's
-tempo, move the backing's downbeats to the song's, and mix.
+tempo, begin it where its bars are the song's, move its downbeats to the song's, and mix.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from musicgen_service.audio.music import Music
 from musicgen_service.audio.reading import Audio
 from musicgen_service.notes import note
 from musicgen_service.paths import progressions
-from musicgen_service.paths.alignment import align, anchors
+from musicgen_service.paths.alignment import align, anchors, bar_lines
 from musicgen_service.paths.grid import LOW_CONFIDENCE, MIN_CONFIDENCE, same_tempo
 from musicgen_service.paths.job import Clip, Job, scaled
 
@@ -39,10 +39,13 @@ def generate(job: Job) -> Iterator[Clip]:
     if not mixing.has_vocals(voice, rest, rate):
         note("No vocals were found in input_audio, so the remix is the new backing alone.")
         voice = np.zeros_like(voice)
-    frames = -(-(length + round(_EXTRA_SECONDS * rate)) // job.model.hop)
+    # Half a bar more on either side: the song may begin anywhere in the backing's first bar.
+    early = _bar(grid) / 2
+    frames = -(-(length + round((_EXTRA_SECONDS + 2 * early) * rate)) // job.model.hop)
     tempo = job.request.bpm or (round(grid.tempo) or None)
     with_tempo = replace(job, request=replace(job.request, bpm=tempo))
-    condition_at = progressions.condition_at(with_tempo, progressions.repeated(harmony.chords, song.seconds))
+    timeline = progressions.later(progressions.repeated(harmony.chords, song.seconds), -early)
+    condition_at = progressions.condition_at(with_tempo, timeline)
     for clip in job.generate_clips(condition_at, None, frames):
         backing = _aligned(job, clip.samples, grid, length)
         parts = mixing.mix(backing, voice, rest, rate, job.request.normalization_strategy)
@@ -68,16 +71,25 @@ def _trusted_grid(job: Job, song: Audio) -> BeatGrid:
 
 
 def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.ndarray:
-    """Align the backing's downbeats with the song's, and cut it to the song's length."""
-    rate = job.model.sample_rate
-    if not len(grid.beats):
-        return sound[:, :length]
+    """Begin the backing where its bars are the song's, align its downbeats, and cut it to the song's length."""
+    rate, bar = job.model.sample_rate, _bar(grid)
+    start = round(bar / 2 * rate)
+    if not len(grid.downbeats):
+        return sound[:, start:][:, :length]
     own_grid = job.analysis.track(sound, rate, grid.tempo)
     if not len(own_grid.beats):
         note("No beats were found in the new backing, so it is not aligned with input_audio.")
     elif own_grid.confidence < MIN_CONFIDENCE:
         note("The beats of the new backing are unclear, so it is not aligned with input_audio.")
     else:
-        moves = anchors(own_grid.downbeats, grid.downbeats, job.request.beat_sync_threshold)
-        return align(sound, rate, moves, length)
-    return sound[:, :length]
+        downbeats = bar_lines(own_grid, bar)
+        start = round((downbeats[0] - grid.downbeats[0]) % bar * rate)
+        downbeats = downbeats - start / rate
+        moves = anchors(downbeats[downbeats >= 0], grid.downbeats, job.request.beat_sync_threshold)
+        return align(sound[:, start:], rate, moves, length)
+    return sound[:, start : start + length]
+
+
+def _bar(grid: BeatGrid) -> float:
+    """Seconds of a bar; 0 where there are no beats."""
+    return 60 * grid.beats_per_bar / grid.tempo if len(grid.beats) else 0.0

@@ -3,9 +3,25 @@
 import numpy as np
 import pytest
 
-from musicgen_service.paths.alignment import Anchor, align, anchors
+from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.paths.alignment import Anchor, align, anchors, bar_lines
 from tests.audio.test_stretching import click_near, clicks
 from tests.support.sounds import RATE
+
+
+@pytest.mark.parametrize(
+    ("tempo", "own", "expected"),
+    [
+        (120, [1, 5, 9], [1, 5, 9]),
+        (120, [1, 4, 7, 10], [1, 5, 9]),  # bars of three: most agree with those from the second beat
+        (240, [3, 7, 11], [3, 11]),  # twice as many beats
+        (60, [1, 5, 9], [1, 3, 5, 7, 9, 11]),  # half as many
+        (120, [], [0, 4, 8]),
+    ],
+)
+def test_bar_lines_are_a_songs_bars_of_another_reading(tempo: int, own: list[int], expected: list[int]) -> None:
+    beats = np.arange(12) * 60 / tempo
+    assert np.array_equal(bar_lines(BeatGrid(tempo, beats, beats[own]), 2.0), beats[expected])
 
 
 def test_downbeat_moves_to_the_nearest_target() -> None:

@@ -49,8 +49,9 @@ def parts(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("bpm", "start"), [(100, 0.0), (100, 2.1), (97, 0.2), (103, 2.2)])
 def test_backing_is_aligned_with_the_songs_downbeats(bpm: float, start: float) -> None:
     song = song_of(24)
-    backing = Synthesiser().song(5, 26, bpm=bpm, start=start, beats_per_bar=4, drums=True, lead=False)
-    grids = {song.audio.size: song, 25 * RATE: backing}
+    seconds = 24 + 1 + 2.4  # a second and a bar more than the song
+    backing = Synthesiser().song(5, seconds, bpm=bpm, start=start, beats_per_bar=4, drums=True, lead=False)
+    grids = {song.audio.size: song, round(seconds * RATE): backing}
 
     def known(samples: np.ndarray, _rate: int, _tempo: float | None = None) -> beats.BeatGrid:
         true = grids[samples.shape[-1]]
@@ -163,7 +164,8 @@ def test_a_backing_with_unclear_beats_is_not_aligned(capsys: pytest.CaptureFixtu
 
     _, kept, _ = parts(remixes(model, song_of(12), track=track))
     assert "The beats of the new backing are unclear, so it is not aligned" in capsys.readouterr().err
-    assert np.corrcoef(kept[0], model.play(5, 13.0)[: kept.shape[1]])[0, 1] > 0.99
+    plain = model.play(5, 16.0)[round(1.2 * RATE) :]  # half a bar more is made before the song begins
+    assert np.corrcoef(kept[0], plain[: kept.shape[1]])[0, 1] > 0.99
 
 
 def test_every_window_has_its_own_chords() -> None:
@@ -172,6 +174,7 @@ def test_every_window_has_its_own_chords() -> None:
     remixes(model, song, chroma_coefficient=1.5)
     starts = np.arange(len(model.asked)) * 6.0
     assert len(starts) == 4
+    early = 1.2  # half a bar
     triads = {"maj": (0, 4, 7), "min": (0, 3, 7)}
     names = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
     right = []
@@ -180,7 +183,7 @@ def test_every_window_has_its_own_chords() -> None:
         chroma = request.condition.chroma.numpy()
         assert chroma.shape == (12, 78) and set(np.unique(chroma)) <= {0.0, 1.5}
         for frame in range(78):
-            at = (start + (frame + 0.5) * 10 / 78) % 24
+            at = (start - early + (frame + 0.5) * 10 / 78) % 24
             label = next(chord.label for chord in song.chords if chord.start <= at < chord.end)
             root, _, quality = label.partition(":")
             if quality in triads:
@@ -191,17 +194,39 @@ def test_every_window_has_its_own_chords() -> None:
 
 def test_variations_are_generated_in_one_batch_per_window() -> None:
     model = FakeMusicModel(backing_of(100), window=500, melody_span=MelodySpan(78, 10.0))
-    clips = remixes(model, song_of(14), variations=3, return_stems=False)
+    clips = remixes(model, song_of(12), variations=3, return_stems=False)
     assert [len(group) for group in model.asked] == [3, 3]
     assert [clip.number for clip in clips] == [1, 2, 3]
     assert len({clip.samples.tobytes() for clip in clips}) == 3
 
 
-def test_downbeats_beyond_the_threshold_are_not_moved() -> None:
+def test_a_backing_begins_where_its_bars_are_the_songs() -> None:
     song, model = song_of(16), FakeMusicModel(backing_of(100, start=1.4))  # a bar is 2.4 s: the nearest are 1 s apart
-    _, kept, _ = parts(remixes(model, song, beat_sync_threshold=0.3))
-    plain = model.play(5, 17.0)[: kept.shape[1]]
-    assert np.corrcoef(kept[0], plain)[0, 1] > 0.99
+    _, kept, _ = parts(remixes(model, song, beat_sync_threshold=0.05))
+    grid = beats.track(kept, RATE, song.bpm)
+    assert (np.abs(song.downbeats[:, None] - grid.downbeats).min(axis=1) < 0.02).mean() >= 0.95
+
+
+@pytest.mark.parametrize(("tempo", "per_bar", "first"), [(100, 4, 2), (100, 3, 1), (200, 4, 0), (50, 4, 1)])
+def test_a_backing_whose_beats_or_bars_are_read_in_another_way_is_aligned(tempo: int, per_bar: int, first: int) -> None:
+    song = song_of(24)
+    times = 0.31 + np.arange(0, 27, 60 / tempo)
+    of_backing = beats.BeatGrid(tempo, times, times[first::per_bar], per_bar, 1.0)
+    of_song = beats.BeatGrid(100, song.beats, song.downbeats, 4, 1.0)
+
+    def known(samples: np.ndarray, _rate: int, asked: float | None = None) -> beats.BeatGrid:
+        return of_song if asked is None else of_backing
+
+    def play(_seed: int, seconds: float) -> np.ndarray:
+        ticks = np.zeros(round(seconds * RATE), np.float32)
+        for time in times[first::per_bar][:1] + np.arange(-10, 10) * 2.4:
+            if 0 < time < seconds:
+                ticks[round(time * RATE)] = 1.0
+        return ticks
+
+    _, aligned, _ = parts(remixes(FakeMusicModel(play), song, track=known))
+    found = np.flatnonzero(np.abs(aligned[0]) > 0.5 * np.abs(aligned).max()) / RATE
+    assert np.abs(song.downbeats[:-1, None] - found).min(axis=1).max() < 0.02
 
 
 ODD_SONGS = {
