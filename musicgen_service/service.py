@@ -52,7 +52,7 @@ class MusicGenService:
 
     Attributes
     ----------
-    max_audio_seconds : how much audio one request may ask for, all variations together
+    max_audio_seconds : how much audio one request may ask for, all variations and repetitions together
     """
 
     def __init__(self, store: WeightStore | None = None, device: torch.device | None = None) -> None:
@@ -162,8 +162,8 @@ class MusicGenService:
         if request.audio_seconds > self.max_audio_seconds:
             raise RequestError(
                 [
-                    f"The request asks for {request.audio_seconds:,.4g} s of audio, all variations together; "
-                    f"{self.max_audio_seconds:,.10g} s are allowed."
+                    f"The request asks for {request.audio_seconds:,.4g} s of audio, "
+                    f"all variations and repetitions together; {self.max_audio_seconds:,.10g} s are allowed."
                 ]
             )
         self._require_separator(request)

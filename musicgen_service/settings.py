@@ -164,7 +164,7 @@ class Settings:
         default=1200.0,
         metadata=_variable(
             number(1, 1_000_000),
-            "audio that one request to a server may ask for, all variations together, in seconds",
+            "audio that one request to a server may ask for, all variations and repetitions together, in seconds",
         ),
     )
     audio_seconds_per_minute: float = field(

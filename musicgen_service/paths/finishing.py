@@ -26,14 +26,13 @@ def finished(job: Job, clip: Clip) -> Iterator[Clip]:
     clip = replace(clip, sections=sections.markers(job))
     if request.trim_to_bars and not clip.music.beats:
         clip = _trimmed(job, clip)
-    separated = request.return_stems and not clip.stems
-    if separated:
+    if request.separates_clips:
         clip = replace(clip, stems=_separated(job, clip))
     clip = _described(job, clip)
     rate = job.request.sample_rate or _rate(job, clip)
     whole, *parts = (_delivered(job, clip, samples, rate) for samples in (clip.samples, *clip.stems.values()))
     stems: Mapping[str, np.ndarray] = dict(zip(clip.stems, parts, strict=True))
-    if separated:
+    if request.separates_clips:
         rest = next(name for name in _RESTS if name in stems)
         stems = mixing.complete(whole, stems, rest, request.bit_depth)
     clip = replace(clip, rate=rate, stems={})
@@ -75,7 +74,7 @@ def _separated(job: Job, clip: Clip) -> dict[str, np.ndarray]:
     rate, length = _rate(job, clip), clip.samples.shape[1]
     margin = min(round(_ROUND * rate), length) if clip.music.beats else 0
     around = np.pad(clip.samples, [(0, 0), (margin, margin)], mode="wrap")
-    sources = job.analysis.sources(Audio(around, rate), lambda _share: None)
+    sources = job.analysis.sources(Audio(around, rate), job.report)
     return {
         name: mixing.fit_length(source.convert(rate, len(clip.samples)).samples[:, margin:], length)
         for name, source in sources.items()

@@ -124,13 +124,18 @@ class GenerationRequest:
         return self.spec.needs_separator or self.return_stems
 
     @property
+    def separates_clips(self) -> bool:
+        """Whether each clip is taken apart into stems when it is made; a remix has its own."""
+        return self.return_stems and not self.spec.needs_separator
+
+    @property
     def seeds(self) -> list[int]:
         """The seed of each of its clips."""
         return [variation_seed(self.seed, index) for index in range(self.variations)]
 
     @property
     def audio_seconds(self) -> float:
-        """How much audio it asks for, all variations together; a loop counts as the longest that it may be."""
+        """How much audio it asks for, with variations and repetitions; a loop counts as the longest that it may be."""
         seconds = self.duration
         if self.input_audio is not None and "duration" in self.spec.unused:
             end = self.input_audio.seconds if self.continuation_end is None else self.continuation_end

@@ -21,7 +21,7 @@ class Work:
     Parameters
     ----------
     schema : of the predictor, in the form of Cog's
-    maximum : seconds of audio that one request may ask for, all variations together
+    maximum : seconds of audio that one request may ask for, all variations and repetitions together
     """
 
     def __init__(self, schema: Mapping[str, Any], maximum: float) -> None:
@@ -51,7 +51,7 @@ class Work:
         seconds = max(0.0, length * clips)
         if seconds > self._maximum:
             sentence = (
-                f"{name} {asks} for {seconds:,.10g} s of audio, all variations together; "
+                f"{name} {asks} for {seconds:,.10g} s of audio, all variations and repetitions together; "
                 f"{self._maximum:,.10g} s are allowed."
             )
             location = ["body", "input", name]

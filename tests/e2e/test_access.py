@@ -56,7 +56,7 @@ def test_a_recording_counts_when_it_has_been_read(reached: Reached, song: str) -
     inputs = {"input_audio": song, "task": "encode-decode"}
     assert reached.post(**inputs, variations=3).json()["status"] == "succeeded"
     reply = reached.post(**inputs, variations=4).json()
-    sentence = "The request asks for 6 s of audio, all variations together; 5 s are allowed."
+    sentence = "The request asks for 6 s of audio, all variations and repetitions together; 5 s are allowed."
     assert (reply["status"], reply["error"]) == ("failed", f"Prediction failed: Invalid request: {sentence}")
 
 

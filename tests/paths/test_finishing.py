@@ -182,6 +182,21 @@ def test_stems_add_up_to_the_clip(bits: int, rate: int | None, inputs: dict[str,
     assert all(np.array_equal(clip.samples, stored(clip.samples, bits)) for clip in stems)
 
 
+@pytest.mark.parametrize("inputs", [{}, {"task": "loop", "bpm": 124, "duration": 4.0}])
+def test_a_request_is_done_when_its_clips_are_taken_apart(inputs: dict[str, Any]) -> None:
+    shares, before = [0.0], []
+
+    def noted(audio: Audio) -> tuple[Audio, Audio]:
+        before.append(shares[-2])  # the last one is that all of it is done
+        return split(audio)
+
+    asked = {"task": "text", "prompt": "a", "variations": 2, "return_stems": True} | inputs
+    job = job_for(FakeMusicModel(house), None, noted, steady, **asked)
+    clips = list(paths.generate(replace(job, report=shares.append)))
+    assert len(clips) == 6 and shares == sorted(shares) and shares[-1] == 1
+    assert 0 < before[0] < before[1] < 1
+
+
 def test_stems_of_a_loop_are_loops() -> None:
     _, vocals, rest = loops(return_stems=True, bit_depth=32)
     assert jump_at_the_seam(vocals.samples) < 1 and jump_at_the_seam(rest.samples) < 1

@@ -140,7 +140,7 @@ def test_work_is_limited(model: str, inputs: dict[str, Any]) -> None:
         gateway = gateway_of(lambda: cog.server_port, max_audio_seconds=11)
         with running(gateway):
             client = Client(api_token="none", base_url=f"http://127.0.0.1:{gateway.address[1]}")
-            with pytest.raises(ReplicateError, match="all variations together; 11 s are allowed"):
+            with pytest.raises(ReplicateError, match="all variations and repetitions together; 11 s are allowed"):
                 client.run(model, input={"prompt": "a"} | inputs)
 
 

@@ -35,7 +35,7 @@ def asking(client: httpx.Client, **inputs: Any) -> httpx.Response:
 def test_a_request_may_ask_for_so_much_audio(client: httpx.Client, cog: FakeCog) -> None:
     assert asking(client, duration=600, variations=2).status_code == 200
     reply = asking(client, duration=600, variations=20)
-    sentence = "duration asks for 12,000 s of audio, all variations together; 1,200 s are allowed."
+    sentence = "duration asks for 12,000 s of audio, all variations and repetitions together; 1,200 s are allowed."
     assert (reply.status_code, reply.json()["error"]) == (422, sentence)
     assert reply.json()["detail"] == [{"loc": ["body", "input", "duration"], "msg": sentence, "type": "value_error"}]
     loop = {"task": "loop", "bpm": 120, "duration": 10}
