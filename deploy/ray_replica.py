@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from ray import serve
 
+from deploy.ray_router import LOADED, RUNNING
 from deploy.ray_upstream import AUDIO, LOST, REFUSED, REPLY, REPORT
 from musicgen_service import settings
 from musicgen_service.serving import cog_server
@@ -22,8 +24,6 @@ from musicgen_service.settings import Settings
 Message = tuple[str, Any]
 """One of the kinds in `ray_upstream`, and its content."""
 _POLL_INTERVAL = 0.1
-_MODELS = 4
-"""Maximum number of models of which Serve remembers that a replica has used them."""
 
 
 class Replica:
@@ -40,7 +40,14 @@ class Replica:
         self._process = process(given)
         self._audio = AudioSocket()
         self._availability = Availability(lambda: self._process.port is not None, folder_problem)
-        self._cog = CogClient(lambda: self._process.port, self._availability.start_problem, self._audio, given.slots)
+        self._cog = CogClient(
+            lambda: self._process.port,
+            self._availability.start_problem,
+            self._audio,
+            given.slots,
+            lambda: self._process.worker_socket,
+        )
+        self._running = Counter[str]()
         variables = {"MUSICGEN_AUDIO_SOCKET": str(self._audio.path)}
         self._host = Host(self._availability, lambda: self._cog.running, variables)
         self._thread = threading.Thread(target=self._process.keep_running, args=[self._host], daemon=True)
@@ -67,10 +74,15 @@ class Replica:
         if problem := self._availability.start_problem():
             raise RuntimeError(problem)
 
+    async def record_routing_stats(self) -> dict[str, list[str]]:
+        """Called by Serve, which tells the routers."""
+        running = [needed for needed, count in self._running.items() if count]
+        return {LOADED: sorted(await self._cog.loaded()), RUNNING: sorted(running)}
+
     async def predict(self, asked: Mapping[str, Any]) -> AsyncIterator[Message]:
         """Carry a prediction out; yields what happens to it. Cancelled, it ends it."""
-        if model := serve.get_multiplexed_model_id():
-            await self._note_loaded(model)
+        needed = serve.get_multiplexed_model_id()
+        self._running[needed] += 1
         prediction = Prediction(**asked)
         messages = asyncio.Queue[Message | None]()
         prediction.on_event = lambda _: messages.put_nowait(
@@ -84,13 +96,9 @@ class Replica:
                 yield message
             yield await working
         finally:
+            self._running[needed] -= 1
             working.cancel()
             listening.cancel()
-
-    @serve.multiplexed(max_num_models_per_replica=_MODELS)
-    async def _note_loaded(self, model: str) -> str:
-        """Have Serve send requests for a model to where it was used; what is loaded, the worker decides."""
-        return model
 
     async def _carry_out(self, prediction: Prediction, listening: "asyncio.Task[None]") -> Message:
         try:

@@ -12,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.ray_replica import Replica
+from deploy.ray_router import STATS_INTERVAL, ModelRouter
 from deploy.ray_upstream import RayUpstream
 from musicgen_service import folders, settings
 from musicgen_service.serving import cog_server
@@ -80,7 +81,11 @@ def build(process: Callable[[Settings], CogProcess], *, is_insecure: bool = Fals
         "max_ongoing_requests": given.slots,
         "health_check_period_s": 1,
         # A request that waits at Serve looks for a free slot so often; it looks less and less often by default.
-        "request_router_config": {"max_backoff_s": 0.05},
+        "request_router_config": {
+            "max_backoff_s": 0.05,
+            "request_router_class": ModelRouter,
+            "request_routing_stats_period_s": STATS_INTERVAL,
+        },
         "autoscaling_config": {"min_replicas": 1, "max_replicas": 4, "metrics_interval_s": 1, "look_back_period_s": 5},
     }
     gateway = serve.deployment(max_ongoing_requests=_CLIENTS, **drain)(serve.ingress()(Gateway))

@@ -13,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from deploy.ray_models import IN_MEMORY, NeededModels
 from musicgen_service.inputs import served_files
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.files import Files, data_uri
@@ -53,6 +54,7 @@ class RayUpstream:
         self._count = 0
         self._counted_at = -math.inf
         self._sent: dict[str, Prediction] = {}
+        self._models = NeededModels()
 
     @property
     def slots(self) -> int:
@@ -81,12 +83,16 @@ class RayUpstream:
         is_busy = self.running >= self._count * self._slots
         return {"status": "BUSY" if is_busy else "READY", "replicas": self._count} if self._count else None
 
+    async def loaded(self) -> set[str]:
+        """Labels of the models that replicas have in memory."""
+        return set(IN_MEMORY.labels)
+
     async def cancel(self, prediction: Prediction) -> bool:
         """Leave it to `predict`, which is cancelled then."""
         return False
 
     async def predict(self, prediction: Prediction) -> dict[str, Any]:
-        """Have a replica carry a prediction out, one that has loaded its model if possible; returns Cog's reply.
+        """Have a replica carry a prediction out, which `ray_router` chooses; returns Cog's reply.
 
         Raises
         ------
@@ -96,7 +102,7 @@ class RayUpstream:
             When the replica refuses it.
         """
         asked = await asyncio.to_thread(self._asked, prediction)
-        model = str(prediction.request.inputs.get("model_version") or "")
+        model = str(self._models.of(prediction.request))
         self._sent[prediction.key] = prediction
         response = self._replicas.options(multiplexed_model_id=model).predict.remote(asked)
         is_kept = True
@@ -109,6 +115,7 @@ class RayUpstream:
                 elif kind == REFUSED:
                     raise Refusal(*content)
                 elif kind == REPLY:
+                    self._models.learn(prediction.request, content.get("metrics") or {})
                     return dict(content)
         except RayTaskError:
             raise  # a fault of our own

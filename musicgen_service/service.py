@@ -212,6 +212,11 @@ class MusicGenService:
         return self._models.memory
 
     @property
+    def loaded(self) -> list[str]:
+        """Labels of everything in memory, least recently used first."""
+        return self._models.names()
+
+    @property
     def loads(self) -> dict[str, Load]:
         """How busy each loaded checkpoint is."""
         loads = {model.label: model.generator.load for model in self._models.checkpoints()}

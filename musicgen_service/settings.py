@@ -241,10 +241,10 @@ class Settings:
             shown="`key`",
         ),
     )
-    metrics_socket: Path | None = field(
+    worker_socket: Path | None = field(
         default=None,
         metadata=_variable(
-            Kind("a path", Path), "where the worker offers its metrics to the gateway: `serve` sets it", shown="none"
+            Kind("a path", Path), "where the worker answers what the gateway asks: `serve` sets it", shown="none"
         ),
     )
     audio_socket: Path | None = field(

@@ -57,13 +57,13 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_WEBHOOK_SECRET": SECRET,
         "MUSICGEN_DRAIN_SECONDS": "0",
         "MUSICGEN_METRICS": "open",
-        "MUSICGEN_METRICS_SOCKET": "/run/metrics.sock",
+        "MUSICGEN_WORKER_SOCKET": "/run/worker.sock",
         "MUSICGEN_AUDIO_SOCKET": "/run/audio.sock",
         "MUSICGEN_SERVED_FILES": "/run/files",
         "MUSICGEN_ACCESS_LOG": "0",
         "PORT": "5702",
     }
-    models, sockets = ("small", "stereo-melody"), (Path("/run/metrics.sock"), Path("/run/audio.sock"))
+    models, sockets = ("small", "stereo-melody"), (Path("/run/worker.sock"), Path("/run/audio.sock"))
     hosts, origins = ("music.example.com", "musicgen", "[fd00::1]"), ("https://app.example.com:8443",)
     names = {"acme/music": "meta/musicgen", "b05b1dff": "multitrickfox/musicgen_custom"}
     expected: tuple[Any, ...] = (

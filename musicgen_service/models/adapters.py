@@ -212,6 +212,17 @@ class AdapterStore:
             raise WeightsError(_taken(name))
 
 
+def read_label(label: str) -> tuple[str, dict[str, str]]:
+    """Read the label of a loaded model.
+
+    Returns
+    -------
+    The checkpoint, and of each adapter with its strength, such as `mystyle:0.7`, the beginning of its SHA-256
+    """
+    checkpoint, *applied = label.split(" + ")
+    return checkpoint, dict(part.removesuffix(")").split(" (", 1) for part in applied)
+
+
 def base_of(options: LoraOptions) -> str | None:
     """The checkpoint that an adapter's configuration names, by our name or by its repository on the hub."""
     named = options.base.rstrip("/").lower()

@@ -62,7 +62,7 @@ class Application:
     connect : returns what carries predictions out
     folder_problem : returns a sentence saying why the files of a prediction cannot be written, or None
     options : what else may differ
-    worker_socket : returns where the worker offers its metrics, or None while there is none
+    worker_socket : returns where the only worker answers questions, or None while there is none
     """
 
     def __init__(

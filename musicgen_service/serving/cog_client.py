@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from musicgen_service.serving import http_server, json_text
+from musicgen_service.serving import http_server, json_text, worker_socket
 from musicgen_service.serving.any_system import SYSTEM
 from musicgen_service.serving.audio_socket import AudioSocket
 from musicgen_service.serving.prediction import Prediction
@@ -45,12 +46,19 @@ class CogClient:
     problem : returns why Cog's server cannot be started, as a sentence, or None
     audio : receives the audio of predictions while it is made
     slots : number of predictions that it carries out at the same time
+    socket : returns where its worker answers questions, or None while there is none
     """
 
     def __init__(
-        self, port: Callable[[], int | None], problem: Callable[[], str | None], audio: AudioSocket, slots: int
+        self,
+        port: Callable[[], int | None],
+        problem: Callable[[], str | None],
+        audio: AudioSocket,
+        slots: int,
+        socket: Callable[[], Path | None],
     ) -> None:
         self.slots = slots
+        self._worker_socket = socket
         self._port = port
         self._problem = problem
         self._audio = audio
@@ -126,6 +134,10 @@ class CogClient:
                     return True
             await asyncio.sleep(_MIN_WAIT)  # it has been sent, but not arrived
         return False
+
+    async def loaded(self) -> set[str]:
+        """Labels of the models in its worker's memory; see `models.musicgen.MusicGenModel`."""
+        return set(json_text.decode(await worker_socket.ask(self._worker_socket(), worker_socket.MODELS) or b"[]"))
 
     async def health(self) -> dict[str, Any] | None:
         """The content of Cog's health check; None when there is no answer."""

@@ -40,7 +40,7 @@ STUCK_AFTER = 30.0
 """Seconds of being busy without a prediction before a restart; longer than a cancelled prediction takes to end."""
 _REQUEST_TIMEOUT = 10.0
 PREFIX = "musicgen-server-"
-_METRICS_SOCKET = "metrics.sock"
+_WORKER_SOCKET = "worker.sock"
 _SETUP_FAILED = "SETUP_FAILED"
 _UNHEALTHY = ("UNHEALTHY", "DEFUNCT", _SETUP_FAILED)
 _HEALTHY = ("READY", "BUSY")
@@ -102,10 +102,10 @@ class CogProcess:
         return self._port if self._is_reachable else None
 
     @property
-    def metrics_socket(self) -> Path | None:
-        """Where the worker offers its metrics, or None while there is none."""
+    def worker_socket(self) -> Path | None:
+        """Where the worker answers questions, or None while there is none."""
         folder = self._folder
-        return None if folder is None else folder.path / _METRICS_SOCKET
+        return None if folder is None else folder.path / _WORKER_SOCKET
 
     def keep_running(self, host: Host) -> None:
         """Start the server, and start it again whenever it fails, until it is to stop; it still runs then."""
@@ -154,7 +154,7 @@ class CogProcess:
         return None
 
     def _own_variables(self) -> dict[str, str]:
-        return {"PORT": str(self._port), "MUSICGEN_METRICS_SOCKET": str(self.metrics_socket)}
+        return {"PORT": str(self._port), "MUSICGEN_WORKER_SOCKET": str(self.worker_socket)}
 
     def _watch(self, host: Host) -> str | None:
         """Wait until the server fails and return the reason; None when the service is to stop."""

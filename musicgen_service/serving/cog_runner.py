@@ -21,7 +21,7 @@ from musicgen_service.inputs.decoding import decode_files
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS, Field
 from musicgen_service.requests.request import GenerationRequest
-from musicgen_service.serving import audio_channel, request_thread
+from musicgen_service.serving import audio_channel, json_text, request_thread, worker_socket
 
 # Cog would fetch every address in a `Path` input itself, without any limit. With this it passes them on.
 cog.types.Path.validate = lambda address: address
@@ -46,10 +46,21 @@ class ServiceRunner(BaseRunner):
         self.start(given.models)
         self._audio_socket = given.audio_socket
         self.service.max_audio_seconds = given.max_audio_seconds
-        if given.metrics_socket is not None:
-            from musicgen_service.serving import worker_metrics
+        if given.worker_socket is not None:
+            self._answer_questions(given.worker_socket)
 
-            worker_metrics.publish(self.service, given.metrics_socket)
+    def _answer_questions(self, path: pathlib.Path) -> None:
+        """Answer what the gateway asks."""
+        from prometheus_client import generate_latest
+
+        from musicgen_service.serving.worker_metrics import registry_of
+
+        registry = registry_of(self.service)
+        answers = {
+            worker_socket.METRICS: lambda: generate_latest(registry),
+            worker_socket.MODELS: lambda: json_text.encode(self.service.loaded),
+        }
+        worker_socket.publish(answers, path)
 
     def start(self, models: Sequence[str]) -> None:
         """Load models by name; without a name, the best one for text."""
@@ -109,7 +120,8 @@ class ServiceRunner(BaseRunner):
         Returns
         -------
         The generated files; the response's metrics contain their names, the seed of each that is audio, the task, the
-        model and any notes. Those of a request that fails contain its task and model, where these were found.
+        model, how much audio was asked for, in seconds, and any notes. Those of a request that fails contain its task,
+        model and audio, where these were found.
         """
         metrics: dict[str, Any] = {}
         try:
@@ -134,7 +146,9 @@ class ServiceRunner(BaseRunner):
         """
 
         def note_request(request: GenerationRequest) -> None:
-            metrics.update(task=request.task, model=request.model_version)
+            metrics.update(
+                task=request.task, model=request.model_version, audio_seconds=round(request.audio_seconds, 3)
+            )
             if request.parts:
                 metrics["sections"] = [list(times) for times in request.section_times]  # Cog takes no tuples
 

@@ -19,7 +19,7 @@ class Gateway(Application):
     upstream_port : returns the port of Cog's server on this machine, or None while it is not reachable
     folder_problem : returns a sentence saying why the files of a prediction cannot be written, or None
     options : what else may differ
-    worker_socket : returns where the worker offers its metrics, or None while there is none
+    worker_socket : returns where the worker answers questions, or None while there is none
 
     Raises
     ------
@@ -40,7 +40,9 @@ class Gateway(Application):
         super().__init__(
             str(port),
             is_loopback(host),
-            lambda availability, audio, _: CogClient(upstream_port, availability.start_problem, audio, options.slots),
+            lambda availability, audio, _: CogClient(
+                upstream_port, availability.start_problem, audio, options.slots, worker_socket
+            ),
             folder_problem,
             options,
             worker_socket,

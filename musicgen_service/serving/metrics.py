@@ -1,6 +1,5 @@
 """What the service counts, in Prometheus's text format."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +17,10 @@ from prometheus_client import (
 
 from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
+from musicgen_service.serving import worker_socket
 from musicgen_service.serving.prediction import Prediction
-from musicgen_service.serving.unix_sockets import address
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_WORKER_TIMEOUT = 2.0
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000)
 _FIRST_AUDIO_SECONDS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 5, 10, 30)
 
@@ -35,7 +33,7 @@ class Metrics:
 
     Parameters
     ----------
-    worker_socket : returns where the worker offers its own metrics (see `worker_metrics`), or None
+    socket : returns where the worker tells its own metrics (see `worker_metrics`), or None
 
     Attributes
     ----------
@@ -45,8 +43,8 @@ class Metrics:
     worker_restarts : how often Cog's server has been started again
     """
 
-    def __init__(self, worker_socket: Callable[[], Path | None]) -> None:
-        self._worker_socket = worker_socket
+    def __init__(self, socket: Callable[[], Path | None]) -> None:
+        self._worker_socket = socket
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -92,23 +90,7 @@ class Metrics:
 
     async def text(self) -> bytes:
         """All metrics; those of the worker are missing while there is none."""
-        return generate_latest(self._registry) + await self.of_worker()
-
-    async def of_worker(self) -> bytes:
-        """Those of the worker; empty while there is none."""
-        path = self._worker_socket()
-        if path is None:
-            return b""
-        try:
-            async with asyncio.timeout(_WORKER_TIMEOUT):
-                with address(path) as short:
-                    reader, writer = await asyncio.open_unix_connection(short)
-                try:
-                    return await reader.read(-1)
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError):
-            return b""
+        return generate_latest(self._registry) + await worker_socket.ask(self._worker_socket(), worker_socket.METRICS)
 
 
 def _task(prediction: Prediction) -> str:

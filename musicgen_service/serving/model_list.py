@@ -1,18 +1,18 @@
 """The list of models that clients see."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import Response
 
 from musicgen_service.models import listing
-from musicgen_service.models.adapters import AdapterStore
+from musicgen_service.models.adapters import AdapterStore, read_label
 from musicgen_service.models.catalogue import CHECKPOINTS, COMPONENTS, fetch_command
 from musicgen_service.models.store import WeightStore
-from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.refusals import reply
+from musicgen_service.serving.upstream import Upstream
 
 _BYTES_PER_PARAMETER = 2
 """Released checkpoints are in half precision."""
@@ -23,30 +23,31 @@ class ModelList:
 
     Parameters
     ----------
-    metrics : say which models are in memory; None where they are off
+    upstream : says which models are in memory
     """
 
-    def __init__(self, metrics: Metrics | None) -> None:
-        self._metrics = metrics
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
 
     async def answer(self, request: Request) -> Response:
         """The entries of `weights list --json`, whether each is in memory, what it takes to fetch one; and adapters."""
-        loaded = _loaded((await self._metrics.of_worker()).decode()) if self._metrics else set()
-        return reply(200, await asyncio.to_thread(_list, loaded))
-
-
-def _loaded(metrics: str) -> set[str]:
-    """Names of the models that take memory, by metrics in Prometheus's text format."""
-    families = text_string_to_metric_families(metrics)
-    samples = [sample for family in families if family.name == "musicgen_memory_bytes" for sample in family.samples]
-    return {sample.labels["model"] for sample in samples if sample.labels["part"] == "weights"}
+        return reply(200, await asyncio.to_thread(_list, await self._upstream.loaded()))
 
 
 def _list(loaded: set[str]) -> dict[str, Any]:
     store = WeightStore.from_environment()
     entries = (*map(_with_fetch, listing.folders(store)), *listing.packages())
-    models = [entry | {"loaded": entry["name"] in loaded} for entry in entries]
-    return {"models": models, "adapters": AdapterStore.of(store).summaries()}
+    # Of some parts there is one for each checkpoint, such as MultiBand Diffusion.
+    names = {label.partition(" for ")[0] for label in loaded}
+    models = [entry | {"loaded": entry["name"] in names} for entry in entries]
+    used = {(named.rpartition(":")[0], digest) for label in loaded for named, digest in read_label(label)[1].items()}
+    adapters = [entry | {"loaded": _is_among(entry, used)} for entry in AdapterStore.of(store).summaries()]
+    return {"models": models, "adapters": adapters}
+
+
+def _is_among(adapter: Mapping[str, Any], used: set[tuple[str, str]]) -> bool:
+    """Whether an adapter, as it is now, is among the names and beginnings of a SHA-256."""
+    return any(adapter["name"] == name and adapter.get("sha256", "").startswith(digest) for name, digest in used)
 
 
 def _with_fetch(entry: dict[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,13 @@ class Prediction:
         return (self.completed_at or time.time()) - (self.started_at or self.created_at)
 
     @property
+    def unused_audio_seconds(self) -> float:
+        """How much less audio than was counted it turned out to ask for: all, where it never started."""
+        if self.started_at is None:
+            return self.audio_seconds
+        return max(0.0, self.audio_seconds - self.metrics.get("audio_seconds", self.audio_seconds))
+
+    @property
     def progress(self) -> float:
         """How much of it is done, 0 to 1, as far as its log says."""
         if self.status == "succeeded":

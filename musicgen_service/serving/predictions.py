@@ -153,8 +153,7 @@ class Predictions:
         if self._unfinished.get(name) is prediction:  # and no later one of the same name
             del self._unfinished[name]
         self._memory.release(prediction.owner, size)
-        if prediction.started_at is None:
-            self._audio.give_back(prediction.owner, prediction.audio_seconds)
+        self._audio.give_back(prediction.owner, prediction.unused_audio_seconds)
 
     def start_next(self) -> None:
         """Start predictions as long as there are slots for them, of which there may be more than before."""

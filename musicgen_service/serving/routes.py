@@ -115,7 +115,7 @@ class Routes:
             route("/predictions/{id:text}/audio", GET=self._audio),
             route("/predictions/{id:text}/cancel", POST=self._cancel),
             route("/predictions/{id:text}", GET=self._job, PUT=self._predict),
-            route("/models", GET=ModelList(self._metrics).answer),
+            route("/models", GET=ModelList(self._upstream).answer),
             *self._others,
             Mount("/page", GZipMiddleware(self._page)),
         ]

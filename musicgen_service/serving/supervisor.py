@@ -34,7 +34,7 @@ class Supervisor:
     ) -> None:
         self._process = process
         self._drain_seconds = drain_seconds
-        self._gateway = Gateway(address, lambda: process.port, folder_problem, options, lambda: process.metrics_socket)
+        self._gateway = Gateway(address, lambda: process.port, folder_problem, options, lambda: process.worker_socket)
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP, then drain; returns when everything has ended.

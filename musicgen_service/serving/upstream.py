@@ -43,5 +43,8 @@ class Upstream(Protocol):
     async def cancel(self, prediction: Prediction) -> bool:
         """Cancel a prediction; returns whether it will be replied to all the same."""
 
+    async def loaded(self) -> set[str]:
+        """Labels of the models that are in memory; see `models.musicgen.MusicGenModel`."""
+
     async def health(self) -> dict[str, Any] | None:
         """The content of the health check; None when there is no answer."""

@@ -3,20 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from musicgen_service.audio.opening import MAX_SECONDS
 from musicgen_service.requests import sections, time_signature
-from musicgen_service.requests.tasks import TASKS
+from musicgen_service.requests.tasks import TASKS, TaskSpec
 from musicgen_service.serving.refusals import Refusal
 
 _LENGTHS = ("duration", "max_duration")
 """The input that says how long a clip is, by its names in our predictor and in the drop-ins."""
-_LONGEST_SONG = TASKS["remix"].max_audio_seconds or 0.0
 
 
 class Work:
     """Counts the seconds of audio that requests ask for, and refuses those that ask for too much.
 
-    What goes by a recording counts as the longest one that may be sent: its length is not known yet. The worker, which
-    reads it, holds it to the limit.
+    What goes by a recording counts as the part of it that the request names, and without an end of that part as the
+    longest recording that may be sent: its length is not known yet. The worker, which reads it, holds it to the limit,
+    and reports how much it was.
 
     Parameters
     ----------
@@ -43,8 +44,10 @@ class Work:
         task = TASKS.get(values.get("task", ""))
         if task is not None and "repeat" not in task.unused:
             clips *= values.get("repeat") or 1
-        if self._length is None or (task is not None and "duration" in task.unused):
-            return _LONGEST_SONG * clips
+        if self._length is None:
+            return _seconds_of_recording(TASKS["remix"], values) * clips
+        if task is not None and "duration" in task.unused:
+            return _seconds_of_recording(task, values) * clips
         name, asks, length = self._length, "asks", values[self._length]
         if values.get("sections"):
             name, asks, length = "sections", "ask", _seconds_of_sections(values)
@@ -57,6 +60,13 @@ class Work:
             location = ["body", "input", name]
             raise Refusal(422, sentence, [{"loc": location, "msg": sentence, "type": "value_error"}])
         return float(seconds)
+
+
+def _seconds_of_recording(task: TaskSpec, values: Mapping[str, Any]) -> float:
+    """How much of a recording the task can be about."""
+    start, end = values.get("continuation_start") or 0.0, values.get("continuation_end")
+    longest = task.max_audio_seconds or MAX_SECONDS
+    return float(max(0.0, (longest if end is None or end < 0 else min(end, longest)) - start))
 
 
 def _seconds_of_sections(values: Mapping[str, Any]) -> float:

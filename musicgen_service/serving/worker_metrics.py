@@ -1,43 +1,16 @@
-"""Metrics that only the worker knows, offered to the gateway on a Unix socket.
+"""Metrics that only the worker knows."""
 
-Whoever connects gets all of them, in Prometheus's text format. The socket lies in the folder that the supervisor
-removes when it stops Cog's server.
-"""
-
-import socketserver
-import threading
 from collections.abc import Iterator
 from itertools import accumulate
-from pathlib import Path
 
 import torch
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from musicgen_service.engine.step_times import BOUNDS
 from musicgen_service.models.memory import SLOTS_OF
-from musicgen_service.progress import log
 from musicgen_service.service import MusicGenService
-from musicgen_service.serving.unix_sockets import address
-
-
-def publish(service: MusicGenService, path: Path) -> None:
-    """Offer the metrics of a service as long as this process lives; where that is not possible, the log says so."""
-    registry = registry_of(service)
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(generate_latest(registry))
-
-    try:
-        with address(path) as short:
-            server = socketserver.ThreadingUnixStreamServer(short, Handler)
-    except OSError as error:
-        log(f"the metrics of the worker are not available: {path} cannot be a socket ({error})")
-        return
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 
 def registry_of(service: MusicGenService) -> CollectorRegistry:

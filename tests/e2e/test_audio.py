@@ -104,6 +104,18 @@ def test_seed_in_the_metrics_reproduces_the_clip(server: Server) -> None:
     assert server.predict(**inputs, seed=seed)["output"] == reply["output"]
 
 
+def test_the_metrics_say_how_much_audio_was_asked_for(server: Server, song: str) -> None:
+    part = {"input_audio": song, "task": "encode-decode", "continuation_start": 0.5}
+    for inputs, seconds in (({"prompt": "rock", "duration": 1, "variations": 2}, 2), (part, SONG_SECONDS - 0.5)):
+        assert server.predict(**inputs, model_version="small")["metrics"]["audio_seconds"] == seconds
+
+
+def test_models_in_memory_are_listed(server: Server) -> None:
+    server.make(prompt="rock", model_version="small", duration=1)
+    loaded = {entry["name"]: entry["loaded"] for entry in server.client.get("/models").json()["models"]}
+    assert loaded["small"] and not loaded["medium"]
+
+
 def test_each_variation_is_reproducible_alone(server: Server) -> None:
     inputs = {"prompt": "rock", "model_version": "small", "duration": 1}
     reply = server.predict(**inputs, variations=3, seed=5)

@@ -1,16 +1,12 @@
 """What `/metrics` says, with a fake Cog server; the worker's part is in test_worker_metrics."""
 
-import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from musicgen_service.serving import worker_socket
 from musicgen_service.serving.gateway import Gateway
-from musicgen_service.serving.unix_sockets import address
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.serving.test_predictions import posted
 from tests.support.fake_cog import FakeCog
@@ -93,33 +89,15 @@ def test_the_version_and_the_process_are_told(client: httpx.Client) -> None:
     assert not any(name.endswith("_created") for name in names)
 
 
-@contextmanager
-def worker(path: Path, text: bytes) -> Iterator[None]:
-    """A worker that offers this text as its metrics."""
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(text)
-
-    with address(path) as short, socketserver.ThreadingUnixStreamServer(short, Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_the_workers_metrics_follow(tmp_path: Path) -> None:
-    path = tmp_path / ("x" * 100) / "metrics.sock"  # longer than an address may be
+    path = tmp_path / ("x" * 100) / "worker.sock"  # longer than an address may be
     path.parent.mkdir()
     gateway = gateway_of(lambda: None, worker_socket=lambda: path)
     with running(gateway), client_of(gateway) as client:
-        # None, one that lives, and one that has died.
         assert "thing" not in client.get("/metrics").text
-        with worker(path, b"thing 5.0\n" + b"# " + b"x" * 200_000 + b"\n"):
-            assert value(client, "thing") == 5
+        worker_socket.publish({"metrics": lambda: b"thing 5.0\n" + b"# " + b"x" * 200_000 + b"\n"}, path)
+        assert value(client, "thing") == 5
+        path.unlink()  # as the supervisor does when it stops the worker
         assert "thing" not in client.get("/metrics").text
         assert value(client, "musicgen_queue_length") == 0
 

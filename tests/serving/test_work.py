@@ -53,7 +53,12 @@ def test_a_request_may_ask_for_so_much_audio(client: httpx.Client, cog: FakeCog)
         (None, {"variations": 3}, 24),
         (None, {"duration": 2.5, "variations": 2.0}, 5),
         (None, {"task": "remix", "duration": 8, "variations": 2}, 1200),
-        (None, {"task": "encode-decode"}, 600),
+        (None, {"task": "encode-decode"}, 900),
+        (None, {"task": "encode-decode", "continuation_start": 870}, 30),
+        (None, {"task": "repaint", "continuation_start": 4, "continuation_end": 9.5, "variations": 2}, 11),
+        (None, {"task": "repaint", "continuation_start": 4, "continuation_end": -1}, 896),
+        (None, {"task": "repaint", "continuation_start": 9, "continuation_end": 4}, 0),
+        (None, {"task": "remix", "continuation_start": 500, "continuation_end": 900}, 100),
         (None, {"sections": "a 8 s: x; b 4 bars: y", "bpm": 120, "variations": 2}, 32),
         (None, {"sections": "what cannot be read"}, 0),
         ("musicgen_looper", {}, 32),
@@ -97,6 +102,17 @@ def test_what_never_started_costs_nothing() -> None:
                 wait_until(lambda: gateway.unfinished == 1)
             cog.resume.set()
         assert cog.prompts == ["wait"]
+
+
+def test_what_a_recording_turned_out_to_be_counts() -> None:
+    with limited(audio_seconds_per_minute=1000) as (gateway, _, client):
+        whole = {"task": "encode-decode", "input_audio": "data:audio/wav;base64,AAAA"}
+        assert asking(client, prompt="30 seconds", **whole).json()["metrics"]["audio_seconds"] == 30
+        wait_until(lambda: not gateway.unfinished)
+        assert asking(client, prompt="30 seconds", **whole).status_code == 200
+        wait_until(lambda: not gateway.unfinished)
+        # Without that report, it was as long as it may be.
+        assert [asking(client, **whole).status_code for _ in range(2)] == [200, 429]
 
 
 def test_a_prediction_that_runs_too_long_is_ended() -> None:

@@ -9,10 +9,13 @@
 | `slow`, `endless` | takes a second, or until it is cancelled |
 | `wait` | takes until `resume` is set; in a process of its own, until there is a file where `RESUME` says |
 | `fail` | fails |
+| `30 seconds` | reports that it was asked for so much audio |
 | `who` | its output is the process of the server; that of others is their prompt |
 | `music`, `mp3`, `long music` | sends two seconds (or minutes) of audio to listeners, the second half after `resume` |
 | `broken music` | sends a second of audio, and its worker dies |
 | `loop` | says that it cannot be heard, and takes until `resume` is set |
+
+The model that `model_version` names is in its memory afterwards, or else the demo, and a copy with the `adapter`.
 
 Its setup fails as long as there is no file where `WEIGHTS` says there should be one.
 """
@@ -31,6 +34,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from musicgen_service.serving import worker_socket
 
 LOG = "task text\n50 %\n"
 PLAYED = ("music", "mp3", "long music", "broken music", "loop")
@@ -60,6 +65,8 @@ class FakeCog(ThreadingHTTPServer):
         self.audio_socket: Path | None = None
         """Where the gateway takes audio."""
         self.lock = threading.Lock()
+        self.loaded: set[str] = set()
+        """Labels of the models in memory."""
 
     def forget(self) -> None:
         """Forget every request, and let those to come wait for `resume`."""
@@ -119,12 +126,17 @@ class _Handler(BaseHTTPRequestHandler):
         event = {"id": request["id"], "logs": "", "metrics": {}, "status": "processing"}
         _tell(hook, event)
         _tell(hook, event | {"logs": LOG})
+        model = self._load(request["input"])
         ended = self._act(prompt, self.server.running[request["id"]], request.get("context", {}))
         result: dict[str, Any] = {"status": ended}
+        if request["input"].keys() & {"model_version", "adapter"}:
+            result["metrics"] = {"model": model}
         if ended == "succeeded":
             said = str(os.getpid()) if prompt == "who" else prompt
             output = base64.b64encode(said.encode()).decode()
             result["output"] = [f"data:audio/wav;base64,{output}"]
+            if prompt == "30 seconds":
+                result["metrics"] = {"audio_seconds": 30.0}
             return result | {"logs": LOG}
         if ended == "failed":
             result["error"] = "Prediction failed: Async prediction failed: x"
@@ -134,6 +146,14 @@ class _Handler(BaseHTTPRequestHandler):
                 result["error"] = WORKER_ERRORS[1]
         _tell(hook, event | {"logs": LOG + "more\n"} | result)
         return result
+
+    def _load(self, inputs: dict[str, Any]) -> str:
+        """Load the model that a request needs; returns the name of its checkpoint."""
+        adapter = inputs.get("adapter")
+        with_adapter = [label for label in self.server.loaded if f" + {adapter}:" in label]
+        model = str(inputs.get("model_version") or (with_adapter or ["demo"])[0].partition(" + ")[0])
+        self.server.loaded |= {model} | ({f"{model} + {adapter}:1 (0123456789ab)"} if adapter else set())
+        return model
 
     def _act(self, prompt: str, cancelled: threading.Event, context: dict[str, str]) -> str:
         if prompt == "crash" or (prompt == "crash once" and _is_first()):
@@ -216,6 +236,8 @@ def _main() -> None:
     server.resume = _FlagFile()
     if audio_socket := os.environ.get("MUSICGEN_AUDIO_SOCKET"):
         server.audio_socket = Path(audio_socket)
+    if path := os.environ.get("MUSICGEN_WORKER_SOCKET"):
+        worker_socket.publish({worker_socket.MODELS: lambda: json.dumps(list(server.loaded)).encode()}, Path(path))
     server.serve_forever()
 
 
