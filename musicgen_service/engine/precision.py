@@ -90,7 +90,7 @@ class Numerics:
         down, up : float32 [rank, inputs] and [outputs, rank]
         """
         if isinstance(linear, DenseLinear):
-            return linear.plus((up @ down).to(self.device))
+            return linear.plus(up.to(self.device) @ down.to(self.device))
         return AdaptedLinear(linear, self.pack_unquantised(down), self.pack_unquantised(up))
 
 

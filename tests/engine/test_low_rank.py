@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from musicgen_service.engine import low_rank, weights
+from musicgen_service.engine.linear import FusedLinear
 from musicgen_service.engine.low_rank import LowRank
 from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.weights import DecoderShape, Weights
@@ -78,6 +80,16 @@ def test_a_product_does_what_the_sum_of_the_weights_does(name: str, changed: set
     for one, tensor in after.items():
         torch.testing.assert_close(tensor, expected[one], atol=1e-3, rtol=1e-4)
     assert all(torch.equal(tensor, before[one]) for one, tensor in outputs(base).items())
+
+
+def test_an_unpacked_weight_keeps_its_form_and_dtype() -> None:
+    noise = torch.Generator().manual_seed(4)
+    weight, down, up = (torch.randn(*shape, generator=noise) for shape in ((32, 16), (2, 16), (32, 2)))
+    half = Numerics(Precision.HALF, torch.device("cpu"))
+    adapted = half.add_product(FusedLinear(weight.half()), down, up)
+    rows = torch.randn(5, 16, generator=noise).half()
+    assert isinstance(adapted, FusedLinear)
+    assert torch.equal(adapted(rows), functional.linear(rows, (weight.half().float() + up @ down).half()))
 
 
 def test_what_is_not_changed_is_shared_with_the_base() -> None:
