@@ -18,7 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import implementations, machine
-from bench.speed import RESULTS, ms_per_step
+from bench.implementations import Implementations
+from bench.race import ms_per_step
+from bench.speed import RESULTS
 from musicgen_service import threads
 from musicgen_service.models.store import WeightStore
 
@@ -42,8 +44,8 @@ def main() -> None:
     device = torch.device("cpu")
     torch.set_num_threads(threads.limit())
     if options.weights:
-        run = implementations.load_run("ours exact", WeightStore(options.weights), device)
-        print(ms_per_step(run, options.frames, device))
+        loaded = Implementations(WeightStore(options.weights), "small", device, options.frames)
+        print(ms_per_step(loaded.load("ours exact").generate, None, options.frames, device))
         return
     steps = _measure(options.size, options.frames, options.turns)
     command = f"python -m bench.shared_core {' '.join(sys.argv[1:])}".strip()

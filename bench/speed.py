@@ -1,158 +1,143 @@
-"""Speed of token generation: our engine, audiocraft's own loop and transformers' MusicGen, alternating in one run.
+"""Speed of token generation: our engine and all others that are installed, alternating in one run.
 
     python -m bench.speed --size small
+    python -m bench.speed --checkpoint demo --race-only
 
-Every implementation decodes the same random checkpoint of a released size, batch 1 with guidance 3, sampling from the
-250 likeliest. Then the memory of each is measured in a separate process, and complete requests run with the shipped
-checkpoint, unless `--steps-only` omits both. Prints a table and, as its last line, the same figures as JSON.
+Every implementation decodes the same random checkpoint of a released size, or the one that is named, batch 1 with
+guidance 3, sampling from the 250 likeliest; `bench.race` says how they are compared. Then slots of our engine are
+measured, the memory of those that load alone in a separate process each, and complete requests with the shipped
+checkpoint, unless `--steps-only` or `--race-only` omits them. Prints a table and, as its last line, the same figures as
+JSON.
 """
 
 import argparse
 import json
-import math
-import statistics
+import os
+import shlex
 import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench import end_to_end, implementations, machine
-from bench.implementations import Run
-from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
-from musicgen_service.engine.step_loop import MAX_SLOTS
-from musicgen_service.models.musicgen import MusicGenModel
+from bench import end_to_end, engine_figures, implementations, machine, race
+from bench.implementations import Implementations
+from musicgen_service import threads
+from musicgen_service.models.checkpoint_config import LanguageModelConfig, parse
+from musicgen_service.models.state import read_package
 from musicgen_service.models.store import WeightStore
 
 import torch
 
 RESULTS = Path(__file__).parent / "results"
-WARM_UP = 5
-FRAME_RATE = 50
-FIRST_CHUNK = 50
-"""Frames of the first chunk of a stream: one second."""
-EARLY, LATE = 50, 1400
-"""Frames at which the time of a step is compared, to show its growth."""
-LATER = 300
-"""Frame at which slots are measured again, with longer key-value caches, which slots cannot share."""
+_LOADED_ALONE = ("ours", "audiocraft")
+"""Implementations that read a checkpoint themselves; others convert audiocraft's model, which is in memory, too."""
 
 
 def main() -> None:
     """Measure, print, and save the result if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=implementations.SIZES, default="small")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--size", choices=implementations.SIZES, default="small")
+    source.add_argument("--checkpoint", help="a checkpoint in weights/, instead of random weights")
     parser.add_argument("--frames", type=int, default=60, help="frames per turn (default %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="turns of every implementation (default %(default)s)")
+    parser.add_argument(
+        "--at",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="FRAME",
+        help="frames before those timed (default %(default)s)",
+    )
+    parser.add_argument(
+        "--scored", type=int, default=60, help="frames with which predictions are compared (default %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only implementations whose name begins with one")
+    parser.add_argument("--race-only", action="store_true", help="the race, and neither slots, memory nor requests")
     parser.add_argument("--steps-only", action="store_true", help="neither memory nor whole requests")
     parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
-    parser.add_argument("--alone", nargs=2, metavar=("NAME", "WEIGHTS"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", nargs=3, metavar=("NAME", "WEIGHTS", "CHECKPOINT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.alone:
-        name, weights = options.alone
-        print(_memory(name, WeightStore(Path(weights)), device))
+        name, weights, checkpoint = options.alone
+        print(_memory(name, WeightStore(Path(weights)), checkpoint, device))
         return
-    with implementations.random_store(options.size, device.type) as store:
-        figures = _compare(store, device, options.frames, options.turns)
-        figures |= _measure_engine(store, device, options.frames)
-        if not options.steps_only:
-            figures["memory_gb"] = {name: _memory_alone(name, store) for name in figures["ms_per_step"]}
-    if not options.steps_only:
+    if options.frames <= race.WARM_UP + 1:
+        parser.error(f"--frames must be more than {race.WARM_UP + 1}: the first steps of a turn are not timed.")
+    figures: dict[str, Any] = {}
+    with _weights(options.size, options.checkpoint, device) as (store, checkpoint):
+        names = _names(store, checkpoint, options.only, device, parser)
+        with tempfile.TemporaryDirectory() as folder:
+            room = max(options.scored, max(options.at) + options.frames)
+            loaded = Implementations(store, checkpoint, device, room, Path(folder))
+            threads.limit()  # asked for before the next line changes what torch says
+            torch.set_num_threads(threads.for_width(loaded.exact.width))
+            rows = race.run(loaded, names, device, options.at, options.frames, options.turns, options.scored)
+            del loaded
+        if not options.race_only:
+            figures["engine"] = engine_figures.measure(store, checkpoint, device, options.frames)
+            if not options.steps_only:
+                figures["memory_gb"] = {
+                    name: _memory_alone(name, store, checkpoint) for name in names if name.split()[0] in _LOADED_ALONE
+                }
+    if not (options.steps_only or options.race_only):
         figures["whole_requests"] = end_to_end.measure()
-    command = f"python -m bench.speed {' '.join(sys.argv[1:])}".strip()
-    figures |= {"size": options.size, "machine": machine.describe(device), "command": command}
-    report = f"{_table(figures)}\n{json.dumps(figures)}"
+    command = f"python -m bench.speed {shlex.join(sys.argv[1:])}".strip()
+    policy = " ".join(f"{name}={os.environ.get(name, '')}" for name in threads.WAIT_POLICY)
+    figures |= {
+        "size": options.checkpoint or options.size,
+        "machine": machine.describe(device),
+        "environment": policy,
+        "command": command,
+    }
+    figures["race"] = {row.name: row.as_json() for row in rows}
+    report = f"{_table(figures, rows)}\n{json.dumps(figures)}"
     print(report)
     if options.save:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{options.size}-{device.type}.txt").write_text(report + "\n")
+        name = f"{datetime.now(UTC):%Y-%m-%d}-{figures['size']}-{device.type}.txt"
+        (RESULTS / name).write_text(report + "\n")
 
 
-def _compare(store: WeightStore, device: torch.device, frames: int, turns: int) -> dict[str, Any]:
-    """Milliseconds per step of every implementation, the median of alternating turns."""
-    runs = {name: implementations.load_run(name, store, device) for name in implementations.names(device)}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(turns):
-        for name, run in runs.items():
-            times[name].append(ms_per_step(run, frames, device))
-            print(f"turn {turn + 1}, {name}: {times[name][-1]:.1f} ms/step", file=sys.stderr, flush=True)
-    return {"ms_per_step": {name: statistics.median(turn) for name, turn in times.items()}}
+@contextmanager
+def _weights(size: str, checkpoint: str | None, device: torch.device) -> Iterator[tuple[WeightStore, str]]:
+    """Yield a weights folder and the checkpoint's name there."""
+    if checkpoint:
+        yield WeightStore.from_environment(), checkpoint
+        return
+    with implementations.random_store(size, device.type) as store:
+        yield store, "small"
 
 
-def ms_per_step(run: Run, frames: int, device: torch.device) -> float:
-    """Milliseconds per step of one run: the median on a CPU, the mean on a GPU."""
-    stamps: list[float] = []
-
-    def stamp(*_steps: int) -> None:
-        if device.type == "cuda" and len(stamps) == WARM_UP:
-            # The host runs ahead of the device, so times are valid only after synchronisation.
-            torch.cuda.synchronize(device)
-        stamps.append(time.perf_counter())
-
-    run(frames, stamp)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        return 1000 * (time.perf_counter() - stamps[WARM_UP]) / (len(stamps) - 1 - WARM_UP)
-    return 1000 * statistics.median(after - before for before, after in pairwise(stamps[WARM_UP:]))
-
-
-def _measure_engine(store: WeightStore, device: torch.device, frames: int) -> dict[str, Any]:
-    """Figures of our engine alone: batching in slots, growth over a window, time to the first second of audio."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # of the other implementations; an engine allocates half of the free memory to slots
-    model = implementations.load(store, device)
-    assert isinstance(model.generator, Engine)
-    conditions = Condition(implementations.TEXT)
-
-    def many(slots: int, prompt: int) -> float:
-        known = torch.randint(0, 2048, (4, prompt)) if prompt else None
-        requests = [
-            SlotRequest(conditions, known, prompt + frames, Sampling(), torch.Generator(device).manual_seed(slot))
-            for slot in range(slots)
-        ]
-
-        def run(_frames: int, on_step: Any) -> None:
-            model.generator.generate_many(requests, on_step)
-
-        return ms_per_step(run, frames, device)
-
-    counts = [2**power for power in range(int(math.log2(MAX_SLOTS[device.type])) + 1)]
-    bandwidth = machine.read_bandwidth(device)
-    early, late = many(1, EARLY), many(1, LATE)
-    return {
-        "slots_ms_per_step": {slots: many(slots, 0) for slots in counts},
-        "slots_ms_per_step_later": {slots: many(slots, LATER) for slots in (counts[0], counts[-1])},
-        "growth": {"early_ms": early, "late_ms": late, "ratio": late / early},
-        "read_bandwidth_gb_s": bandwidth / 1e9,
-        "floor_ms": 1000 * _bytes_per_step(model, frames // 2, device) / bandwidth,
-        "first_audio_s": _first_audio(model, conditions, device),
-    }
+def _names(
+    store: WeightStore, checkpoint: str, only: list[str] | None, device: torch.device, parser: argparse.ArgumentParser
+) -> list[str]:
+    """Choose the implementations; says which are left out, and why."""
+    names = implementations.names(device)
+    unknown = [start for start in only or () if not any(name.startswith(start) for name in names)]
+    if unknown:
+        parser.error(f"--only {unknown[0]}: no implementation begins so; there are {', '.join(names)}.")
+    package = read_package(store.checkpoint(checkpoint).language_model)
+    has_cross_attention = LanguageModelConfig.read(parse(package["xp.cfg"])).decoder.has_cross_attention
+    chosen = [name for name in names if only is None or name.startswith(tuple(only))]
+    absences = {name: implementations.absence(name, has_cross_attention) for name in chosen}
+    for sentence in dict.fromkeys(filter(None, absences.values())):
+        print(sentence, file=sys.stderr, flush=True)
+    present = [name for name in chosen if absences[name] is None]
+    if not present:
+        parser.error("none of these implementations can take part.")
+    return present
 
 
-def _bytes_per_step(model: MusicGenModel, position: int, device: torch.device) -> float:
-    """Bytes that a step of the default precision reads: the weights, and two rows' keys and values."""
-    shape = model.config.decoder
-    layer = 14 * shape.dim**2
-    weights = layer * shape.layers + shape.codebooks * shape.card * shape.dim
-    cached = 2 * 2 * shape.layers * shape.dim * position
-    # The default stores weights in two bytes; on a CPU it computes in four, and so do the caches.
-    return float(2 * weights + (2 if device.type == "cuda" else 4) * cached)
-
-
-def _first_audio(model: MusicGenModel, conditions: Any, device: torch.device) -> float:
-    started = time.perf_counter()
-    request = SlotRequest(conditions, None, 500, Sampling(), torch.Generator(device).manual_seed(0))
-    next(model.stream_audio(model.stream_tokens([request], lambda *_: None), [FIRST_CHUNK]))
-    return time.perf_counter() - started
-
-
-def _memory(name: str, store: WeightStore, device: torch.device) -> float:
+def _memory(name: str, store: WeightStore, checkpoint: str, device: torch.device) -> float:
     """Peak memory in GB of loading and running one implementation."""
     before = _peak_resident()
-    implementations.load_run(name, store, device)(WARM_UP, lambda *_: None)
+    Implementations(store, checkpoint, device, race.WARM_UP).load(name).generate(None, race.WARM_UP, lambda *_: None)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return (_peak_resident() - before) / 1e9
@@ -164,45 +149,25 @@ def _peak_resident() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def _memory_alone(name: str, store: WeightStore) -> float:
+def _memory_alone(name: str, store: WeightStore, checkpoint: str) -> float:
     """Measure the memory of one implementation in a separate process."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.speed", "--alone", name, str(store.root)]
+    command = [sys.executable, "-W", "ignore", "-m", "bench.speed", "--alone", name, str(store.root), checkpoint]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
 
 
-def _table(figures: dict[str, Any]) -> str:
-    ours = next(iter(figures["ms_per_step"].values()))
+def _table(figures: dict[str, Any], rows: Sequence[race.Row]) -> str:
     lines = [
-        f"{figures['size']}, batch 1, guidance 3; {figures['machine']}",
+        f"{figures['size']}, batch 1, guidance 3; {figures['machine']}; {figures['environment']}",
         figures["command"],
         "",
-        f"{'':20}{'ms/step':>9}{'x real time':>13}{'ours is':>12}{'memory':>10}",
+        *race.table(rows, figures.get("memory_gb", {})),
     ]
-    for name, ms in figures["ms_per_step"].items():
-        memory = f"{figures['memory_gb'][name]:.2f} GB" if "memory_gb" in figures else ""
-        lines.append(f"{name:20}{ms:9.1f}{1000 / ms / FRAME_RATE:13.2f}{ms / ours:10.2f} x{memory:>10}")
-    for title, key in (("", "slots_ms_per_step"), (f" at frame {LATER}", "slots_ms_per_step_later")):
-        alone = figures[key][1]
-        for slots, ms in figures[key].items():
-            gain = slots * alone / ms
-            speed = slots * 1000 / ms / FRAME_RATE
-            lines.append(f"{f'{slots} slots{title}':20}{ms:9.1f}{speed:13.2f}{gain:10.2f} x one after the other")
-    growth = figures["growth"]
-    share = figures["floor_ms"] / figures["slots_ms_per_step"][1]
-    requests = end_to_end.table(figures["whole_requests"]) if "whole_requests" in figures else ""
-    return "\n".join(
-        [
-            *lines,
-            f"growth: {growth['ratio']:.2f} x ({growth['early_ms']:.1f} ms at frame {EARLY}, "
-            f"{growth['late_ms']:.1f} ms at frame {LATE})",
-            f"memory reads at {figures['read_bandwidth_gb_s']:.1f} GB/s: a step takes at least "
-            f"{figures['floor_ms']:.1f} ms, and ours reaches {100 * share:.0f} % of that speed",
-            f"first second of sound after {figures['first_audio_s']:.2f} s",
-            "",
-            requests,
-        ]
-    ).rstrip()
+    if "engine" in figures:
+        lines += ["", *engine_figures.table(figures["engine"])]
+    if "whole_requests" in figures:
+        lines += ["", end_to_end.table(figures["whole_requests"])]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Other implementations of MusicGen's decoder, which the engine is raced with."""
