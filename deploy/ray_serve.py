@@ -5,6 +5,7 @@ worker. docs/ray.md says how to run and size a cluster.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
@@ -41,7 +42,8 @@ class Gateway:
 
     def __init__(self, replicas: DeploymentHandle, is_insecure: bool) -> None:
         given = settings.load()
-        options = cog_server.gateway_options(given)
+        # Whoever carries predictions out reads the weights of its own node.
+        options = replace(cog_server.gateway_options(given), trainings=False)
         self._is_local = options.keys is None and not is_insecure
 
         def connect(_: Availability, audio: AudioSocket, files: Files) -> RayUpstream:

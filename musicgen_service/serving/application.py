@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from musicgen_service import folders
 from musicgen_service.progress import log
-from musicgen_service.serving import bodies, request_log
+from musicgen_service.serving import bodies, request_log, training_schema
 from musicgen_service.serving.access import Access
 from musicgen_service.serving.audio_requests import AudioRequests
 from musicgen_service.serving.audio_socket import AudioSocket
@@ -171,8 +171,12 @@ class Application:
             hosted.mounted(),
         ]
         metrics = None if options.metrics == "off" else self.metrics
-        upstream = self._upstream
-        return Routes(self.availability, upstream, models, predictions, intake, jobs, results.files, metrics, others)
+        own, upstream = models.own, self._upstream
+        trains = self._trainings is not None and own.trains and own.schema is not None
+        schema = training_schema.added_to(own.schema or {}) if trains else own.schema
+        return Routes(
+            self.availability, upstream, models, schema, predictions, intake, jobs, results.files, metrics, others
+        )
 
     def _add_gauges(self, options: GatewayOptions) -> None:
         """Add the metrics that are read off the gateway's state."""

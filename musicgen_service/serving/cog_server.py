@@ -7,6 +7,7 @@ from pathlib import Path
 
 from musicgen_service import folders, outputs, predictors, settings
 from musicgen_service.serving import (
+    adapted_models,
     application,
     audio_socket,
     bodies,
@@ -125,7 +126,7 @@ def gateway_options(given: Settings, system: str | None = None, upload_url: str 
         When the file of API keys cannot be used.
     """
     try:
-        models = Models.load(system, given.model_names)
+        models = Models.load(system, given.model_names, adapted_models.named, adapted_models.of_version)
     except ModelNameError as error:
         raise ServeError(str(error)) from None
     if upload_url is not None:

@@ -4,8 +4,8 @@ import hashlib
 import importlib
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from musicgen_service import predictors
@@ -36,6 +36,7 @@ class Model:
     schema : of its inputs and output, in the form of Cog's; None when there is none
     checks : of requests; None without a schema
     trains : whether adapters for it can be trained
+    preset : inputs that it has where a request does not give them
     """
 
     name: str
@@ -44,6 +45,7 @@ class Model:
     schema: Mapping[str, Any] | None = None
     checks: InputChecks | None = None
     trains: bool = False
+    preset: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, predictor: str, *, in_own_predictor: bool = False) -> "Model":
@@ -67,6 +69,10 @@ class Model:
         )
 
 
+Find = Callable[[str, Sequence[Model]], Model | None]
+"""Returns the model of a name or version that none of the served ones has."""
+
+
 class Models:
     """Finds models by name and version.
 
@@ -74,6 +80,7 @@ class Models:
     ----------
     served : the first one is that of the routes without a name
     further_names : names of models and of deployments, or versions, and the name of the model that each of them means
+    by_name, by_version : return models of further names and versions, or None
 
     Attributes
     ----------
@@ -86,9 +93,16 @@ class Models:
         When a further name means a model that is not among them.
     """
 
-    def __init__(self, served: Sequence[Model], further_names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        served: Sequence[Model],
+        further_names: Mapping[str, str] | None = None,
+        by_name: Find = lambda *_: None,
+        by_version: Find = lambda *_: None,
+    ) -> None:
         self.served = tuple(served)
         self.own = self.served[0]
+        self._find_name, self._find_version = by_name, by_version
         self.since = timestamps.text(time.time())
         self._by_name = {model.name: model for model in self.served}
         self._by_version = {version[:_DIGITS]: model for model in self.served for version in model.versions}
@@ -101,7 +115,13 @@ class Models:
                 self._by_name[name] = self._by_name[meant]
 
     @classmethod
-    def load(cls, system: str | None, further_names: Mapping[str, str]) -> "Models":
+    def load(
+        cls,
+        system: str | None,
+        further_names: Mapping[str, str],
+        by_name: Find = lambda *_: None,
+        by_version: Find = lambda *_: None,
+    ) -> "Models":
         """The models of a service: that of a drop-in, or our own and those of all drop-ins.
 
         Raises
@@ -112,7 +132,7 @@ class Models:
         served = [Model.of(predictors.predictor(system))]
         if system is None:
             served += [Model.of(predictors.predictor(name), in_own_predictor=True) for name in predictors.names()]
-        return cls(served, further_names)
+        return cls(served, further_names, by_name, by_version)
 
     def named(self, name: str) -> Model:
         """The model of a name, `owner/name`.
@@ -122,9 +142,10 @@ class Models:
         Refusal
             When there is none.
         """
-        if name not in self._by_name:
+        model = self._by_name.get(name) or self._find_name(name, self.served)
+        if model is None:
             raise Refusal(404, f"There is no model '{name[:100]}' here: this service serves {self._names()}.")
-        return self._by_name[name]
+        return model
 
     def of_version(self, version: Any) -> Model:
         """The model of a version: `owner/name`, `owner/name:version`, or the version alone.
@@ -139,7 +160,9 @@ class Models:
         number = version.rpartition(":")[2]
         if "/" in number:
             return self.named(number)
-        model = self._by_version.get(number[:_DIGITS]) if _VERSION.fullmatch(number) else None
+        model = None
+        if _VERSION.fullmatch(number):
+            model = self._by_version.get(number[:_DIGITS]) or self._find_version(number, self.served)
         if model is None:
             raise Refusal(
                 422,

@@ -56,7 +56,7 @@ def read(body: Any, id_in_path: str | None, model: Model) -> PredictionRequest:
     if not isinstance(inputs, dict):
         raise Refusal(422, "input must be an object.")
     # Cog refuses null even for an optional input.
-    given = {name: value for name, value in inputs.items() if value is not None}
+    given = {**model.preset, **{name: value for name, value in inputs.items() if value is not None}}
     return PredictionRequest(prediction_id, given, webhook_of(body), events_of(body), model)
 
 

@@ -1,6 +1,6 @@
 """The routes of the gateway, as an ASGI application."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -54,6 +54,8 @@ ROUTES = {
     "POST /sections": "how the sections of a piece are read, and how long they are",
     "POST /chords": "how the chords of a text are read",
     "GET /models": "which models there are, and which of them are present",
+    "POST /v1/trainings": "train an adapter",
+    "GET /v1/trainings": "the trainings of this client",
     "/v1/...": "the same for clients of the hosted platform",
 }
 _READY = ("READY", "BUSY")
@@ -69,6 +71,7 @@ class Routes:
     availability : whether predictions can be made
     upstream : carries predictions out
     models : what is served
+    schema : of requests and replies, as it is published; None where there is none
     predictions : those that have not ended
     intake : takes predictions on
     jobs : what clients may see of theirs
@@ -82,6 +85,7 @@ class Routes:
         availability: Availability,
         upstream: Upstream,
         models: Models,
+        schema: Mapping[str, Any] | None,
         predictions: Predictions,
         intake: Intake,
         jobs: Jobs,
@@ -93,6 +97,7 @@ class Routes:
         self._availability = availability
         self._upstream = upstream
         self._models = models
+        self._schema = schema
         self._predictions = predictions
         self._intake = intake
         self._jobs = jobs
@@ -153,9 +158,9 @@ class Routes:
         return Response(await self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Response:
-        if self._models.own.schema is None:
+        if self._schema is None:
             raise Refusal(503, "The schema is not available.")
-        return reply(200, self._models.own.schema)
+        return reply(200, self._schema)
 
     async def _predict(self, request: Request) -> Response:
         if _wants_events(request):

@@ -1,21 +1,30 @@
 """Trainings by HTTP, with a stand-in for the command that trains: inputs, turns, ends, records, who sees what."""
 
 import base64
+import hashlib
 import json
+import re
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from replicate.client import Client
 from replicate.exceptions import ReplicateError
 
-from musicgen_service.serving import training_process, training_records, training_routes
+from musicgen_service.models.adapters import AdapterStore
+from musicgen_service.serving import adapted_models, training_process, training_records, training_routes
 from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.models import Models
+from musicgen_service.serving.training_inputs import FIELDS
 from musicgen_service.serving.training_records import TrainingRecords
 from tests.serving.conftest import SECRET, client_of, gateway_of, running
+from tests.serving.test_hosted_clients_elsewhere import NEWEST, fetch, run
 from tests.serving.test_webhooks import hook
 from tests.support import fake_train
 from tests.support.fake_cog import fake_cog
@@ -289,6 +298,67 @@ def test_too_many_do_not_wait(replicate: Client) -> None:
     for training in reversed(made):
         training.cancel()
         assert training.status == "canceled"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node with npm")
+def test_the_client_for_javascript_trains(gateway: Gateway, tmp_path: Path) -> None:
+    folder = tmp_path / "javascript"
+    shutil.copytree(PROJECT / "tests/data/javascript", folder)
+    fetch("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
+    run("node", "trainings.mjs", gateway=gateway, folder=folder)
+
+
+@pytest.mark.slow
+def test_the_newest_client_for_python_trains(gateway: Gateway, tmp_path: Path) -> None:
+    fetch(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", "site", NEWEST, folder=tmp_path)
+    script = PROJECT / "tests/data/newest_trainings.py"
+    run(sys.executable, str(script), gateway=gateway, folder=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+
+
+def test_what_was_trained_is_a_model(weights_folder: Path) -> None:
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": [], "base_model_name_or_path": "demo"}
+    with AdapterStore(weights_folder / "adapters").adding("mine", source="a test") as folder:
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    models = Models.load(None, {}, adapted_models.named, adapted_models.of_version)
+    with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, models=models)) as gateway:
+        replicate = Client(api_token="none", base_url=f"http://127.0.0.1:{gateway.address[1]}")
+        for reference in (f"me/mine:{sha256}", "me/mine"):
+            output: Any = replicate.run(reference, input={"prompt": "rock"})
+            assert json.loads(output.read()) == {"replicate_weights": "mine", "prompt": "rock"}
+        assert {request["context"]["system"] for request in cog.requests} == {"musicgen_fine_tuner"}
+        version = replicate.models.get("me/mine").latest_version
+        assert version is not None and version.id == sha256
+        with pytest.raises(ReplicateError, match="There is no model 'me/other' here"):
+            replicate.run("me/other", input={"prompt": "rock"})
+
+
+def test_the_schema_has_them(client: httpx.Client) -> None:
+    shown = client.get("/openapi.json").json()
+    assert {"/predictions", "/v1/trainings", "/v1/trainings/{id}/cancel"} <= shown["paths"].keys()
+    schemas = shown["components"]["schemas"]
+    inputs = schemas["TrainingInput"]
+    assert inputs["required"] == ["dataset_path"] and inputs["properties"].keys() - {"dataset_path"} == FIELDS.keys()
+    assert (
+        inputs["properties"]["batch_size"]["maximum"] == 64 and "demo" in inputs["properties"]["model_version"]["enum"]
+    )
+    references = re.findall(r'"#/components/schemas/(\w+)"', json.dumps(shown))
+    assert "Training" in references and set(references) <= schemas.keys()
+    training = ended(client, train(client))
+    jsonschema.validate(training, {"$ref": "#/components/schemas/Training", **without_nullable(shown)})
+
+
+def without_nullable(schema: Any) -> Any:
+    """OpenAPI's `nullable` in the words of JSON Schema."""
+    if isinstance(schema, list):
+        return [without_nullable(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: without_nullable(value) for name, value in schema.items() if name != "nullable"}
+    is_nullable = schema.get("nullable") is True and "type" in schema
+    return found | ({"type": [schema["type"], "null"]} if is_nullable else {})
 
 
 def test_webhooks_are_told(

@@ -135,10 +135,11 @@ def serving(
     *,
     status: str = "READY",
     python: str | Path = sys.executable,
+    port: int | None = None,
     **settings: str,
 ) -> Iterator[Server]:
-    """A server started in `folder`, which has this status when the block begins; `--port` gets a free one."""
-    port = free_port()
+    """A server started in `folder`, which has this status when the block begins; `--port` gets a free one, or `port`."""
+    port = port or free_port()
     log = temp.with_suffix(".log")
     temp.mkdir(exist_ok=True)
     own = {"TMPDIR": str(temp), "PORT": str(port), "MUSICGEN_RESULTS": str(temp.with_suffix(".results"))}
