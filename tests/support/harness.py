@@ -138,7 +138,7 @@ def serving(
     port: int | None = None,
     **settings: str,
 ) -> Iterator[Server]:
-    """A server started in `folder`, which has this status when the block begins; `--port` gets a free one, or `port`."""
+    """A server in `folder`, which has this status when the block begins; `--port` gets `port`, or a free one."""
     port = port or free_port()
     log = temp.with_suffix(".log")
     temp.mkdir(exist_ok=True)
