@@ -39,8 +39,8 @@ class Library:
 LIBRARIES = (
     Library(
         "wavesurfer.js",
-        "8.0.1",
-        "sha512-h0OnRWSVTqIYLSw3/IVrBtsun/xw9L5u4FA3bjfSDTFMX/xswVWS1JwK4fFu3ulmxRUSHg8zQORl6zENG983eg==",
+        "7.11.1",  # later ones are half as large again, for what the page does not use
+        "sha512-8Q+wwItpjJAlhQ7crQLtKwgfbqqczm5/wx+76K4PptP+MBAjB0OA78+A9OuLnULz/8GpAQ+fKM6s81DonEO0Sg==",
         "BSD-3-Clause",
         {"dist/wavesurfer.esm.js": "wavesurfer.js", "LICENSE": "LICENSE"},
     ),

@@ -36,15 +36,15 @@ def songs(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def server_in(folder: Path, name: str, port: int | None = None) -> Iterator[Server]:
+def server_in(folder: Path, name: str, **settings: str) -> Iterator[Server]:
     """The server that `serve` starts; at the same port it has the results of the one before."""
     (folder / "weights").mkdir(exist_ok=True)
     if not (demo := folder / "weights" / "demo").exists():
         demo.symlink_to(PROJECT / "weights" / "demo")
-    settings = {"MUSICGEN_WEIGHTS": str(demo.parent), "MUSICGEN_MODELS": "demo"}
+    settings |= {"MUSICGEN_WEIGHTS": str(demo.parent), "MUSICGEN_MODELS": "demo"}
     settings["MUSICGEN_RESULTS"] = str(folder / "results")
     command = ["-m", "musicgen_service", "serve"]
-    with serving(command, PROJECT, folder / name, port=port, **settings) as running:
+    with serving(command, PROJECT, folder / name, **settings) as running:
         yield running
 
 
@@ -72,7 +72,7 @@ def test_a_training_is_killed_goes_on_and_is_used(songs: Path, tmp_path: Path) -
         wait_until(has_learned)
         os.kill(server.process.pid, signal.SIGKILL)
         server.process.wait()
-    with server_in(tmp_path, "second", server.client.base_url.port) as server:
+    with server_in(tmp_path, "second", PORT=str(server.client.base_url.port)) as server:
         client = client_of(server)
         killed = client.trainings.get(training.id)
         assert (killed.status, killed.error) == ("failed", INTERRUPTED)

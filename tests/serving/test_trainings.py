@@ -264,7 +264,6 @@ def test_a_name_is_trained_once(client: httpx.Client, stranger: httpx.Client, we
     reply = stranger.post("/v1/trainings", json=body)
     assert reply.status_code == 409 and reply.json()["detail"].startswith("Another client has begun to train 'mine'")
     assert ended(client, train(client))["status"] == "succeeded"
-    (weights_folder / "adapters" / "mine").mkdir(parents=True)
     reply = client.post("/v1/trainings", json=body)
     assert reply.status_code == 409 and reply.json()["detail"].startswith("There is an adapter 'mine' already")
 

@@ -5,7 +5,7 @@
 | `endless` | goes on until it is killed |
 | `refused` | ends with an error of the command |
 | `broken`, `killed` | ends with a traceback, or by a signal |
-| none of these | says all that a training says, and leaves a sample |
+| none of these | says all that a training says, and leaves the folder of an adapter, with a sample |
 
 It writes its arguments to `calls` in the weights folder, a line of JSON for each call.
 """
@@ -56,6 +56,8 @@ def main() -> None:
     while trigger == "endless":
         time.sleep(0.05)
     stage("training", 3, 3, "loss 2.0, held-out 2.1")
+    (weights / "adapters").mkdir(exist_ok=True)
+    work.parent.rename(weights / "adapters" / options["name"])
     say(adapter={"name": options["name"], "base": options["base"], "sha256": SHA256, "trigger": trigger})
 
 

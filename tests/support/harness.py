@@ -135,11 +135,10 @@ def serving(
     *,
     status: str = "READY",
     python: str | Path = sys.executable,
-    port: int | None = None,
     **settings: str,
 ) -> Iterator[Server]:
-    """A server in `folder`, which has this status when the block begins; `--port` gets `port`, or a free one."""
-    port = port or free_port()
+    """A server in `folder`, which has this status when the block begins; `--port` gets `PORT`, or a free one."""
+    port = int(settings.get("PORT", 0)) or free_port()
     log = temp.with_suffix(".log")
     temp.mkdir(exist_ok=True)
     own = {"TMPDIR": str(temp), "PORT": str(port), "MUSICGEN_RESULTS": str(temp.with_suffix(".results"))}

@@ -12,6 +12,7 @@ import { CreateView } from "./create/view.js";
 const LATER = {
   library: async () => new (await import("./library/view.js")).LibraryView(place("library")),
   analyse: async () => new (await import("./analyse/view.js")).AnalyseView(place("analyse")),
+  teach: async () => new (await import("./teach/view.js")).TeachView(place("teach")),
   models: async () => new (await import("./models/view.js")).ModelsView(place("models")),
 };
 const VIEWS = ["create", ...Object.keys(LATER)];
@@ -91,7 +92,9 @@ async function start() {
   /** @type {CreateView} */
   let create;
   try {
-    create = new CreateView(place("create"), readFields(await api.schema()));
+    const schema = await api.schema();
+    create = new CreateView(place("create"), readFields(schema));
+    place("teach-link").hidden = !schema.components.schemas.TrainingInput;
   } catch (error) {
     const retry = el("button", { type: "button", class: "button", on: { click: () => location.reload() } }, S.jobs.retry);
     place("create").replaceChildren(el("div", { class: "empty", role: "alert" }, el("p", {}, /** @type {Error} */ (error).message), retry));
@@ -108,6 +111,11 @@ async function start() {
       const { useClip } = await import("./create/reuse.js");
       await useClip(create, detail);
     }
+  });
+  document.addEventListener("use-adapter", (event) => {
+    const { name, trigger } = /** @type {CustomEvent} */ (event).detail;
+    create.form.set({ adapter: name, prompt: trigger });
+    location.hash = "create";
   });
   await showView();
   showLicences(create).catch(() => {}); // a service that has no list of models

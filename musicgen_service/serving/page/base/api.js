@@ -15,8 +15,8 @@ export function address(path) {
  * @param {string} url as the service gives it
  */
 export function fileAddress(url) {
-  const at = url.lastIndexOf("/files/");
-  return at < 0 ? url : address(url.slice(at));
+  const [, path] = /.*(\/(?:files|v1\/trainings)\/.*)/.exec(url) ?? [];
+  return path ? address(path) : url;
 }
 
 /** An answer that is no success; the message is a sentence. */
@@ -121,6 +121,18 @@ export const prediction = (id) => read(`predictions/${id}`);
 
 /** @param {string} id */
 export const cancel = (id) => send(`predictions/${id}/cancel`, { method: "POST" });
+
+/** @param {object} body @returns {Promise<any>} the training that was begun */
+export const train = (body) => read("v1/trainings", { method: "POST", json: body });
+
+/** The trainings of this client. */
+export const trainings = () => read("v1/trainings");
+
+/** @param {string} id */
+export const training = (id) => read(`v1/trainings/${id}`);
+
+/** @param {string} id */
+export const cancelTraining = (id) => send(`v1/trainings/${id}/cancel`, { method: "POST" });
 
 /** @param {Blob} file @param {string} name @param {AbortSignal} [signal] @returns what is heard in it */
 export async function analyse(file, name, signal) {

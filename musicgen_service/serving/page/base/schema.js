@@ -16,12 +16,13 @@
 
 /**
  * @param {any} schema the OpenAPI document
- * @returns {Map<string, Field>} the inputs, in the order of the predictor
+ * @param {string} [of] what the inputs are of
+ * @returns {Map<string, Field>} the inputs, in their order
  */
-export function readFields(schema) {
+export function readFields(schema, of = "Input") {
   const schemas = schema.components.schemas;
-  const required = new Set(schemas.Input.required ?? []);
-  const entries = Object.entries(schemas.Input.properties).sort(([, a], [, b]) => (a["x-order"] ?? 0) - (b["x-order"] ?? 0));
+  const required = new Set(schemas[of].required ?? []);
+  const entries = Object.entries(schemas[of].properties).sort(([, a], [, b]) => (a["x-order"] ?? 0) - (b["x-order"] ?? 0));
   return new Map(entries.map(([name, entry]) => [name, readField(name, entry, schemas, required.has(name))]));
 }
 

@@ -8,7 +8,7 @@ import { AudioInput } from "./audio_input.js";
 /** @typedef {import("../base/schema.js").Field} Field */
 
 /** @type {Record<string, number>} lines of texts that are longer than others */
-const ROWS = { prompt: 3, sections: 4, time_signature: 1, adapter: 1 };
+const ROWS = { prompt: 3, sections: 4, time_signature: 1, adapter: 1, adapter_name: 1, trigger: 1 };
 
 /** @param {string} name of an input */
 export function fieldName(name) {
