@@ -95,7 +95,11 @@ def track(
     seconds = np.shape(samples)[-1] / sample_rate
     if seconds < MIN_SECONDS or not audio.any():
         return BeatGrid()
-    candidates = metre_model.candidates(possible(hear(audio, network), len(audio) / HOP, tempo), tempo)
+    once, *repeated = hear(audio, network)
+    hearings = [possible([once, *repeated], len(audio) / HOP, tempo)]
+    # Where what is repeated is played on, the beats of most loops are clearer.
+    hearings += [possible([rows], rows.shape[1], tempo) for rows in repeated]
+    candidates = metre_model.candidates(hearings, tempo)
     if not candidates:
         return BeatGrid()
     best, *others = candidates

@@ -1,7 +1,7 @@
 """The possible beats and bars of a recording."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +48,11 @@ class Beats:
     def tempo(self) -> float:
         """Beats per minute."""
         return _tempo(self.frames)
+
+    def until(self, length: float) -> "Beats":
+        """The beats up to one after so many frames, at least two: a loop's go on while it is repeated."""
+        count = int(np.searchsorted(self.frames, length)) + 1
+        return replace(self, frames=self.frames[: max(count, 2)])
 
     def agree(self, other: "Beats", tolerance: float) -> bool:
         """Whether nearly all beats, of these and of the others, are within `tolerance` seconds of one another."""

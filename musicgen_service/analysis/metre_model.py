@@ -113,29 +113,27 @@ def evidence(heard: Sequence[Heard]) -> Array:
     return np.concatenate([part.of(beats) for part, one in zip(parts, heard, strict=True) for beats in one.possible])
 
 
-def candidates(heard: Sequence[Heard], tempo: float | None) -> list[Candidate]:
+def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list[Candidate]:
     """Rank possible beats, the most probable first; none where "no beat" is more probable than beats.
 
     Parameters
     ----------
-    heard : the recording as it is, and repeated
+    hearings : ways to hear the recording, all as probable: as it is and repeated, and as if it were the repeated one
     tempo : the expected tempo, if any
     """
-    pulses = [beats for one in heard for beats in one.possible]
+    pulses = [beats for heard in hearings for one in heard for beats in one.possible]
     if not pulses:
         return []
-    fitted = weights()[MODELS[len(heard[0].once.rows) == len(BANDS)]]
-    found = evidence(heard)
-    of_recording = features(heard)
-    shares, none = softmax(fitted, found, of_recording)
+    fitted = weights()[MODELS[len(hearings[0][0].once.rows) == len(BANDS)]]
+    found = [_shares(fitted, heard, tempo) for heard in hearings]
+    shares, none = np.concatenate([part for part, _ in found]) / len(hearings), np.mean([none for _, none in found])
     if none > NO_BEAT:
         return []
-    of_beats: NDArray[np.intp] = np.repeat(np.arange(len(pulses)), len(found) // len(pulses))
-    if tempo:
-        bonus = _expectation(np.array([beats.tempo for beats in pulses]), tempo)
-        shares, _ = softmax(fitted, found, of_recording, bonus[of_beats])
+    of_beats: NDArray[np.intp] = np.repeat(np.arange(len(pulses)), len(shares) // len(pulses))
     by_beats = np.bincount(of_beats, shares).astype(float)
-    groups = sorted(_same(pulses, by_beats), key=lambda group: -by_beats[group].sum())
+    length = hearings[0][0].once.rows.shape[1]
+    groups = _same([beats.until(length) for beats in pulses], by_beats)
+    groups.sort(key=lambda group: -by_beats[group].sum())
     totals = [float(by_beats[group].sum()) for group in groups]
     slope, offset = fitted.calibration
     probability = float(scipy.special.expit(slope * log_odds(np.array(totals[0])) + offset))
@@ -147,6 +145,19 @@ def candidates(heard: Sequence[Heard], tempo: float | None) -> list[Candidate]:
         reading = metre.readings(pulses[group[0]])[best]
         result.append(Candidate(reading, total * rest if result else probability, float(within[best] / within.sum())))
     return result
+
+
+def _shares(fitted: Weights, heard: Sequence[Heard], tempo: float | None) -> tuple[Array, float]:
+    """Probabilities, before calibration, of all readings, those at an expected tempo favoured, and of "no beat"."""
+    tempi = np.array([beats.tempo for one in heard for beats in one.possible])
+    if not len(tempi):
+        return np.zeros(0), 1.0
+    found, of_recording = evidence(heard), features(heard)
+    shares, none = softmax(fitted, found, of_recording)
+    if tempo:
+        bonus = np.repeat(_expectation(tempi, tempo), len(found) // len(tempi))
+        shares, _ = softmax(fitted, found, of_recording, bonus)
+    return shares, none
 
 
 def softmax(
@@ -177,7 +188,7 @@ def _expectation(tempi: Array, tempo: float) -> Array:
 
 
 def _same(pulses: Sequence[Beats], shares: Array) -> list[list[int]]:
-    """Group pulses with nearly the same beats; the first of each group has the largest share."""
+    """Group pulses with nearly the same beats in a recording; the first of each group has the largest share."""
     groups: list[list[int]] = []
     for number in np.argsort(-shares):
         for group in groups:

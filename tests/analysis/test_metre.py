@@ -42,6 +42,15 @@ def test_a_loop_has_a_whole_number_of_beats_in_whole_bars() -> None:
     assert first == pytest.approx(0.0, abs=1)
 
 
+def test_beats_of_a_loop_and_of_the_recording_are_the_same_within_it() -> None:
+    length = 200.0  # frames
+    once, repeated = (metre.Beats(np.arange(-40, end, 40.0), 1.0) for end in (length + 41, 1000))
+    assert not once.agree(repeated, 0.07)
+    assert once.until(length).agree(repeated.until(length), 0.07)
+    assert np.array_equal(repeated.until(length).frames, [-40, 0, 40, 80, 120, 160, 200])
+    assert len(repeated.until(0.0).frames) == 2
+
+
 def test_drifting_ticks_follow_a_pulse_that_slows_down() -> None:
     times = np.cumsum(np.linspace(30, 50, 40))
     onsets = rows(times[times < FRAMES - 1])[0]

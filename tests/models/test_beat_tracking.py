@@ -124,12 +124,11 @@ def test_loops_have_a_whole_number_of_beats(name: str) -> None:
     assert len(grid.beats) == round(audio.seconds * 2) and grid.beats[-1] < audio.seconds
 
 
-@pytest.mark.parametrize("name", ["loop_electric", "loop_mehackit1"])
-def test_a_loop_of_one_bar_has_beats_perhaps_at_twice_its_tempo(name: str) -> None:
+@pytest.mark.parametrize("name", ["loop_mehackit1", "loop_perc1"])
+def test_a_loop_of_one_bar_has_its_beats(name: str) -> None:
     audio = recording(name)
     grid = own()(audio.samples, audio.rate, None)
-    assert min(abs(grid.tempo / tempo - 1) for tempo in (97, 194)) < 0.01
-    assert len(grid.beats) == round(audio.seconds * grid.tempo / 60)
+    assert grid.tempo == pytest.approx(97, rel=0.01) and len(grid.beats) == 4
 
 
 @pytest.mark.parametrize("name", ["loop_electric", "loop_mehackit1"])
