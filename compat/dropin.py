@@ -25,8 +25,6 @@ class DropIn(ServiceRunner):
     """Versions of hosted models that have these inputs, by their first eight digits or more."""
     default_model = ""
     """The model loaded at start unless `MUSICGEN_MODELS` names others."""
-    names: ClassVar[Mapping[str, str]] = {}
-    """This system's names for fields of a request, where they differ."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -50,18 +50,20 @@ class Preparation:
     ----------
     predictor : whose inputs they are
     present : the checkpoints that can be used; None where only the server knows them
-    adapters : the adapters, each with its base; None where only the server knows them
+    adapters : summaries of the adapters by name (see `models.adapters.Adapter`); None where nobody here knows them
     """
 
     def __init__(
         self,
         predictor: ServiceRunner,
         present: Sequence[str] | None,
-        adapters: Mapping[str, str] | None = None,
+        adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._predictor = predictor
         self._present = present
-        self._adapters = adapters
+        self._adapters = adapters or {}
+        known = {name: str(summary.get("base", "")) for name, summary in self._adapters.items()}
+        self._bases = None if adapters is None else known
         self._audio = AudioInputs()
 
     def items(self, entries: Iterable[Entry], settings: Mapping[str, Any]) -> tuple[list[Item], list[str]]:
@@ -106,12 +108,23 @@ class Preparation:
         with quiet():
             values = self._audio.stand_ins(inputs, self._predictor.fields)
             present = list(CHECKPOINTS) if self._present is None else self._present
-            request = self._predictor.resolve(values, present, self._adapters)
+            request = self._predictor.resolve(values, present, self._bases)
         model = request.model_version
         if self._present is None and inputs.get("model_version", "auto") == "auto" and "auto" in self._choices:
             model = "auto"
         own_id = entry.id or _default_id(request)
-        return Item(entry.line, own_id, f"{own_id}-{_digest(request, model)}", inputs, model, _seconds(request))
+        return Item(entry.line, own_id, f"{own_id}-{self._digest(request, model)}", inputs, model, _seconds(request))
+
+    def _digest(self, request: GenerationRequest, model: str) -> str:
+        """A digest of all that determines the clips: inputs, the content of files and adapters, model and version."""
+        values = {**request.as_inputs(), "model_version": model, "version": __version__}
+        for name, value in values.items():
+            if isinstance(value, AudioInput):
+                values[name] = value.sha256 or value.name
+        if request.adapters:
+            values["adapter"] = [(*one, self._adapters.get(one.name, {}).get("sha256")) for one in request.adapters]
+        text = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 
     @property
     def _choices(self) -> Sequence[str]:
@@ -135,16 +148,6 @@ def by_model(items: Iterable[Item]) -> list[Item]:
 def _default_id(request: GenerationRequest) -> str:
     """A name from the prompt, or else from the task."""
     return naming.slug(request.prompt or "") or request.task
-
-
-def _digest(request: GenerationRequest, model: str) -> str:
-    """A digest of everything that determines the clips: all inputs, the content of files, model and version."""
-    values = {**request.as_inputs(), "model_version": model, "version": __version__}
-    for name, value in values.items():
-        if isinstance(value, AudioInput):
-            values[name] = value.sha256 or value.name
-    text = json.dumps(values, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
 def _seconds(request: GenerationRequest) -> float:

@@ -21,6 +21,7 @@ from musicgen_service.batch.items import Item
 from musicgen_service.inputs import data_uri
 from musicgen_service.serving import json_text
 from musicgen_service.serving.input_checks import InputChecks
+from musicgen_service.serving.refusals import LOST
 
 AT_ONCE = 8
 """Number of requests on their way at the same time, unless the user says otherwise."""
@@ -93,6 +94,11 @@ class RemoteClient:
         metrics = dict(job.get("metrics") or {})
         return Reply([file async for file in self._files(job["output"], folder)], metrics)
 
+    async def adapters(self) -> list[dict[str, Any]] | None:
+        """Summaries of the server's adapters; None where it does not tell them."""
+        reply = await self._ask("GET", "/models")
+        return _object(reply).get("adapters") if reply.status_code == 200 else None
+
     async def rate(self, items: Sequence[Item]) -> None:
         """See `Client.rate`."""
         return None
@@ -122,7 +128,7 @@ class RemoteClient:
         raise RequestFailed(f"The server lost the prediction {_MAX_LOST} times.")
 
     async def _ended(self, path: str) -> dict[str, Any] | None:
-        """Wait until a prediction has ended; None when the server no longer knows it, as after a crash."""
+        """Wait until a prediction has ended; None when the server has lost it, as by a crash."""
         started = time.monotonic()
         while True:
             reply = await self._ask("GET", path)
@@ -132,7 +138,7 @@ class RemoteClient:
             if reply.status_code != 200 or "status" not in job:
                 raise RequestFailed(_error(reply))
             if job["status"] not in _UNFINISHED:
-                return job
+                return None if job.get("error") == LOST else job
             taken = time.monotonic() - started
             await asyncio.sleep(min(max(_MIN_POLL, _POLL_SHARE * taken), _MAX_POLL))
 

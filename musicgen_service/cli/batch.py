@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from musicgen_service import predictors
 from musicgen_service.cli import inputs
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from musicgen_service.batch.client import Client
     from musicgen_service.batch.items import Item
     from musicgen_service.batch.manifest import Shard, State
+    from musicgen_service.models.store import WeightStore
 
 _GOES_ON = "the same command goes on from there"
 _MAX_COUNT = 1_000_000
@@ -85,7 +86,6 @@ def _items(options: argparse.Namespace, path: Path) -> "list[Item]":
     """The requests of the list; reports what is wrong with it."""
     from musicgen_service.batch import lists
     from musicgen_service.batch.items import Preparation
-    from musicgen_service.models.adapters import AdapterStore
     from musicgen_service.models.store import WeightStore
 
     if path.suffix.lower() not in lists.FORMATS:
@@ -93,12 +93,33 @@ def _items(options: argparse.Namespace, path: Path) -> "list[Item]":
     settings = inputs.parse(options.set or [], options.fields)
     entries, problems = lists.read(path, options.fields)
     store = None if options.server else WeightStore.from_environment()
-    known = (None, None) if store is None else (store.present(), AdapterStore.of(store).bases())
-    items, more = Preparation(predictors.load(options.system), *known).items(entries, settings)
+    predictor = predictors.load(options.system)
+    field = predictor.names.get("adapter", "adapter")
+    names_adapters = field in settings or any(field in entry.inputs for entry in entries)
+    adapters = _adapters(options, store) if names_adapters else None
+    present = None if store is None else store.present()
+    items, more = Preparation(predictor, present, adapters).items(entries, settings)
     _refuse(path, [*problems, *more])
     if not items:
         raise UsageError(f"There is no request in {path}.")
     return items
+
+
+def _adapters(options: argparse.Namespace, store: "WeightStore | None") -> dict[str, Any] | None:
+    """Summaries of the adapters here, or on the server, by name; None where the server does not tell them."""
+    from musicgen_service.batch.errors import BatchError
+    from musicgen_service.batch.remote import RemoteClient
+    from musicgen_service.models.adapters import AdapterStore
+
+    async def ask() -> list[dict[str, Any]] | None:
+        async with RemoteClient(options.server, _key(options.key)) as client:
+            return await client.adapters()
+
+    try:
+        summaries = asyncio.run(ask()) if store is None else AdapterStore.of(store).summaries()
+    except BatchError as error:
+        raise CommandError(str(error)) from None
+    return None if summaries is None else {summary["name"]: summary for summary in summaries}
 
 
 def _refuse(path: Path, problems: Sequence[str]) -> None:

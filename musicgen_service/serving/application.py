@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp
 
 from musicgen_service import folders
 from musicgen_service.progress import log
-from musicgen_service.serving import bodies, request_log, training_schema
+from musicgen_service.serving import bodies, hosted_replies, request_log, training_schema
 from musicgen_service.serving.access import Access
 from musicgen_service.serving.audio_requests import AudioRequests
 from musicgen_service.serving.audio_socket import AudioSocket
@@ -31,6 +32,7 @@ from musicgen_service.serving.hosted_routes import HostedRoutes
 from musicgen_service.serving.hosts import Hosts
 from musicgen_service.serving.intake import Intake
 from musicgen_service.serving.jobs import Jobs
+from musicgen_service.serving.lost import LostPredictions
 from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.object_storage import ObjectStorage
 from musicgen_service.serving.predictions import Predictions
@@ -95,6 +97,8 @@ class Application:
         self._results.used = self._used_tokens
         self._webhooks = Webhooks(options.webhook_secret)
         self._add_gauges(options)
+        self._form = partial(hosted_replies.reported, options.models.own)
+        self._lost = LostPredictions(self._results, self._webhooks, self.metrics, options.models.own, self._form)
         routes = self._routes(options).application(self._running, _middleware(options, is_local))
         self.asgi: ASGIApp = RequestLog(routes, self.metrics, request_log.write_line if options.access_log else None)
         if options.public_url is not None:
@@ -137,9 +141,12 @@ class Application:
         self._loop = asyncio.get_running_loop()
         await self._upstream.open()
         await self._audio.open()
-        sweeping = asyncio.create_task(self._results.sweep_regularly())
+        await self._lost.tell()
+        repeated = self._results.sweep_regularly(), self._lost.tell_regularly()
+        tasks = [asyncio.create_task(work) for work in repeated]
         yield
-        sweeping.cancel()
+        for task in tasks:
+            task.cancel()
         if self._trainings is not None:
             await self._trainings.close()
         await self._webhooks.close()
@@ -154,7 +161,9 @@ class Application:
         uploads = Uploads(results, options.max_upload, options.max_uploads, memory.limits.seconds)
         audio_requests = AudioRequests(memory, results.files)
         files = FileRoutes(results.files, uploads, audio_requests)
-        intake = Intake(self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds)
+        intake = Intake(
+            self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds, self._form
+        )
         jobs = Jobs(predictions, results)
         trainings = TrainingRoutes(
             models, self.availability, self._trainings, self._records, files, self._webhooks, memory

@@ -35,6 +35,8 @@ class ServiceRunner(BaseRunner):
 
     fields: Mapping[str, Field] = FIELDS
     """The inputs of `run`."""
+    names: ClassVar[Mapping[str, str]] = {}
+    """Its names for fields of a request, where they differ."""
     trains: ClassVar[bool] = False
     """Whether it has an input for adapters, and so trainings."""
     _healthy_at = -math.inf

@@ -9,6 +9,7 @@ from typing import Any
 
 from musicgen_service.serving.files import absolute
 from musicgen_service.serving.models import Model, Models
+from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.prediction_request import PredictionRequest
 
 _COG = version("cog")
@@ -50,6 +51,17 @@ def prediction(job: Mapping[str, Any], own: Model, base_url: str) -> dict[str, A
         "source": "api",
         "urls": {"get": address, "cancel": f"{address}/cancel", "web": f"{base_url}/predictions/{job['id']}"},
     }
+
+
+def reported(own: Model, of: Prediction) -> dict[str, Any]:
+    """What a webhook is told of a prediction: in the form of these replies where it was asked for by their route.
+
+    Parameters
+    ----------
+    own : the model of those that were asked for without naming one
+    of : the prediction
+    """
+    return of.as_cog() if of.hosted is None else prediction(of.as_hosted(), own, of.base_url or "")
 
 
 def training(record: Mapping[str, Any], base_url: str, position: int | None, files: Sequence[str]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class HostedRoutes:
             asked, clients.owner(request), request.state.trace, base_url=base_url(request), hosted=hosted
         )
         request.state.prediction = prediction.id
-        self._intake.add(prediction, webhook, self._reported)
+        await self._intake.add(prediction, webhook)
         if wait is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(prediction.ended.wait(), wait)
@@ -179,10 +179,6 @@ class HostedRoutes:
         if job.get("hosted", {}).get("in_place") and not base_url(request).startswith("https:"):
             shown["output"] = await asyncio.to_thread(self._files.in_place, job["output"])
         return shown
-
-    def _reported(self, prediction: Prediction) -> dict[str, Any]:
-        """A prediction as its webhook is told."""
-        return hosted_replies.prediction(prediction.as_hosted(), self._models.own, prediction.base_url or "")
 
 
 def _name(request: Request) -> str:

@@ -19,6 +19,8 @@ from musicgen_service.serving.refusals import Refusal
 from musicgen_service.serving.webhooks import Webhooks
 from musicgen_service.serving.work import Work
 
+Form = Callable[[Prediction], dict[str, Any]]
+
 
 class Intake:
     """Reads requests and takes on their predictions.
@@ -31,6 +33,7 @@ class Intake:
     files : checks addresses of the service
     memory : counts the bodies of requests
     max_audio_seconds : how much audio one request may ask for
+    form : what webhooks report of a prediction
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Intake:
         files: FileRoutes,
         memory: bodies.BodyMemory,
         max_audio_seconds: float,
+        form: Form,
     ) -> None:
         self._availability = availability
         self._predictions = predictions
@@ -48,6 +52,7 @@ class Intake:
         self._files = files
         self._memory = memory
         self._max_audio_seconds = max_audio_seconds
+        self._form = form
 
     async def read(
         self, request: Request, id_in_path: str | None, model_of: Callable[[Any], Model]
@@ -77,19 +82,13 @@ class Intake:
             await asyncio.to_thread(self._availability.check)
             return asked, webhook
 
-    def add(
-        self,
-        prediction: Prediction,
-        webhook: Address | None,
-        form: Callable[[Prediction], dict[str, Any]] = Prediction.as_cog,
-    ) -> None:
-        """Let a prediction wait for its turn.
+    async def add(self, prediction: Prediction, webhook: Address | None) -> None:
+        """Let a prediction wait for its turn; returns when that would be known after a restart.
 
         Parameters
         ----------
         prediction : a new one
         webhook : where to report it
-        form : what to report of it
 
         Raises
         ------
@@ -102,7 +101,9 @@ class Intake:
             prediction.audio_seconds = work.check(prediction.request.inputs)
         self._predictions.add(prediction)
         if webhook is not None:
-            prediction.on_event = self._webhooks.report(prediction, webhook, partial(form, prediction))
+            prediction.on_event = self._webhooks.report(prediction, webhook, partial(self._form, prediction))
+        if prediction.is_watched:
+            await prediction.noted.wait()
 
 
 async def webhook_address(url: str | None) -> Address | None:

@@ -58,6 +58,7 @@ class Prediction:
     logs, metrics, output, error : as Cog reports them
     refusal : why there is no result, where Cog gave none
     created_at, started_at, completed_at : seconds since the epoch
+    noted : set when it would be known after a restart that it was asked for
     ending : how it has ended, from the moment that this is settled
     settled : set at that moment
     ended : set when its end has been kept, and clients are told
@@ -85,6 +86,7 @@ class Prediction:
     created_at: float = field(default_factory=time.time)
     started_at: float | None = None
     completed_at: float | None = None
+    noted: asyncio.Event = field(default_factory=asyncio.Event)
     ending: Ending | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -141,6 +141,9 @@ class Predictions:
                 self._tasks[prediction].cancel()
 
     async def _release(self, prediction: Prediction, size: int) -> None:
+        if prediction.is_watched:
+            await self._results.note(prediction)
+        prediction.noted.set()
         await prediction.settled.wait()
         try:
             await self._results.add(prediction)

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from musicgen_service.serving import json_text
 
 BROKEN = "Something went wrong inside the service."
+LOST = "The service ended in this prediction: ask for it again."
+"""The error of predictions that had not ended when the service was killed."""
 
 
 class Refusal(Exception):

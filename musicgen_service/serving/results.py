@@ -9,9 +9,11 @@ from typing import Any
 
 from musicgen_service.progress import log
 from musicgen_service.serving.files import Files
+from musicgen_service.serving.models import Model
 from musicgen_service.serving.object_storage import ObjectStorage
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.store import Store
+from musicgen_service.serving.unfinished import Unfinished
 
 MAX_BYTES = 2 * 10**9
 """Maximum size of all files together; beyond it, the oldest predictions are removed."""
@@ -50,10 +52,12 @@ class Results:
         self.store = Store(folder / "predictions.sqlite")
         (folder / "files").mkdir(mode=0o700, exist_ok=True)
         self.files = Files(folder / "files")
+        self._unfinished = Unfinished(folder / "running", self.store)
         self.used: Callable[[], Set[str]] = frozenset
 
     async def close(self) -> None:
         """Close the database, and the connections to where files are put."""
+        self._unfinished.close()
         self.store.close()
         if self._storage is not None:
             await self._storage.close()
@@ -76,6 +80,21 @@ class Results:
             return output
         prediction.saved = await self._storage.put(prediction.saved, self.files)
         return prediction.saved.output
+
+    async def note(self, prediction: Prediction) -> None:
+        """Note a prediction that has not ended."""
+        try:
+            await asyncio.to_thread(self._unfinished.note, prediction)
+        except sqlite3.Error as error:
+            log(f"prediction {prediction.id} would not survive a restart: {error}")
+
+    async def left_behind(self, model: Model) -> list[Prediction]:
+        """The predictions that others, which have ended, have noted and not ended; see `Unfinished.left_behind`."""
+        try:
+            return await asyncio.to_thread(self._unfinished.left_behind, model)
+        except (OSError, sqlite3.Error) as error:
+            log(f"what the service has left behind is not known: {error}")
+            return []
 
     async def add(self, prediction: Prediction) -> None:
         """Note a prediction that has ended."""

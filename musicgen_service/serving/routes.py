@@ -204,7 +204,7 @@ class Routes:
         if is_heard or preferred & {"respond-async", "output=url"}:
             prediction.base_url = base_url(request)
         request.state.prediction = prediction.id
-        self._intake.add(prediction, webhook)
+        await self._intake.add(prediction, webhook)
         return prediction, True
 
     async def _audio(self, request: Request) -> Response:

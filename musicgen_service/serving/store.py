@@ -20,6 +20,10 @@ CREATE TABLE IF NOT EXISTS predictions (
 );
 CREATE INDEX IF NOT EXISTS by_owner ON predictions (owner, id, completed_at);
 CREATE INDEX IF NOT EXISTS by_time ON predictions (completed_at);
+CREATE TABLE IF NOT EXISTS unfinished (
+    key TEXT PRIMARY KEY, process TEXT NOT NULL, owner TEXT NOT NULL, id TEXT NOT NULL, job BLOB NOT NULL,
+    request BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS uploads (
     token TEXT PRIMARY KEY, owner TEXT NOT NULL, created_at REAL NOT NULL, size INTEGER NOT NULL, about BLOB NOT NULL
 );
@@ -78,19 +82,40 @@ class Store:
         row = (key, owner, job["id"], time.time(), token, size, json_text.encode(job))
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            database.execute("DELETE FROM unfinished WHERE key = ?", (key,))
+
+    def add_unfinished(self, key: str, process: str, owner: str, job: dict[str, Any], request: dict[str, Any]) -> None:
+        """Add a prediction that has not ended, until `add` does; see there.
+
+        Parameters
+        ----------
+        process : which carries it out
+        request : what is needed to tell of its end
+        """
+        row = (key, process, owner, job["id"], json_text.encode(job), json_text.encode(request))
+        with self._transaction() as database:
+            database.execute("INSERT INTO unfinished VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def unfinished(self) -> list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
+        """Key, process, owner, job and request of each prediction that has not ended."""
+        with self._transaction() as database:
+            rows = database.execute("SELECT key, process, owner, job, request FROM unfinished").fetchall()
+        return [(*row[:3], *map(json_text.decode, row[3:])) for row in rows]
 
     def find(self, owner: str, prediction_id: str) -> dict[str, Any] | None:
-        """The latest prediction of that id that an owner has."""
-        found = self._jobs("owner = ? AND id = ? ORDER BY completed_at DESC LIMIT 1", owner, prediction_id)
+        """The latest prediction of that id that an owner has, where none has ended one that has not."""
+        condition = "owner = ? AND id = ?"
+        found = self._jobs(f"predictions WHERE {condition} ORDER BY completed_at DESC LIMIT 1", owner, prediction_id)
+        found = found or self._jobs(f"unfinished WHERE {condition} ORDER BY rowid DESC LIMIT 1", owner, prediction_id)
         return found[0] if found else None
 
     def owned_by(self, owner: str) -> list[dict[str, Any]]:
-        """The latest predictions of an owner, the newest first."""
-        return self._jobs(f"owner = ? ORDER BY completed_at DESC LIMIT {_LISTED}", owner)
+        """The latest predictions of an owner that have ended, the newest first."""
+        return self._jobs(f"predictions WHERE owner = ? ORDER BY completed_at DESC LIMIT {_LISTED}", owner)
 
-    def _jobs(self, condition: str, *values: str) -> list[dict[str, Any]]:
+    def _jobs(self, source: str, *values: str) -> list[dict[str, Any]]:
         with self._transaction() as database:
-            rows = database.execute(f"SELECT job FROM predictions WHERE {condition}", values).fetchall()
+            rows = database.execute(f"SELECT job FROM {source}", values).fetchall()
         return [json_text.decode(row[0]) for row in rows]
 
     def add_upload(self, token: str, owner: str, size: int, about: dict[str, Any]) -> None:

@@ -25,13 +25,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def prepared(
-    *lines: dict[str, Any], present: tuple[str, ...] | None = PRESENT, system: str | None = None, **settings: Any
+    *lines: dict[str, Any],
+    present: tuple[str, ...] | None = PRESENT,
+    system: str | None = None,
+    adapters: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> tuple[list[Item], list[str]]:
     write_list(*lines)
     predictor = predictors.load(system)
     entries, problems = read(Path("list.jsonl"), FIELDS)
     assert problems == []
-    return Preparation(predictor, present).items(entries, settings)
+    return Preparation(predictor, present, adapters).items(entries, settings)
 
 
 def items_of(*lines: dict[str, Any], **options: Any) -> list[Item]:
@@ -162,3 +166,24 @@ def test_each_model_is_used_in_one_go() -> None:
 def test_a_drop_in_has_its_own_inputs() -> None:
     [item] = items_of({"prompt": "rock", "max_duration": 4}, system="musicgen_looper", present=("medium",))
     assert (item.model, item.seconds, item.inputs["max_duration"]) == ("medium", 16, 4)
+
+
+def test_a_replaced_adapter_gives_another_name() -> None:
+    def named(adapter: str, **summary: str) -> str:
+        adapters = {name: {"name": name, "base": "melody", **summary} for name in ("style", "other")}
+        [item] = items_of(ROCK | {"adapter": adapter, "seed": 7}, adapters=adapters)
+        return item.name
+
+    first = named("style:0.5", sha256="1" * 64)
+    assert named(" style:.5 ", sha256="1" * 64) == first
+    others = {named("style:0.5", sha256="2" * 64), named("style", sha256="1" * 64), named("other", sha256="1" * 64)}
+    assert len(others | {first}) == 4
+    [plain] = items_of(ROCK)
+    assert items_of(ROCK, adapters={"style": {"base": "melody", "sha256": "1"}}) == [plain]
+
+
+def test_an_adapter_that_is_not_there_is_a_problem() -> None:
+    line = ROCK | {"adapter": "styl"}
+    _, problems = prepared(line, adapters={"style": {"base": "melody"}})
+    assert problems == ["line 1: There is no adapter 'styl' (did you mean 'style'?): present are style."]
+    assert prepared(line, present=None)[1] == []  # which only the server knows

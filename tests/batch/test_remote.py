@@ -48,6 +48,7 @@ class Script:
     drops: Counter[str] = field(default_factory=Counter)
     end: dict[str, Any] = field(default_factory=lambda: {"status": "succeeded", "metrics": {"predict_time": 0.5}})
     schema: Any = field(default_factory=lambda: SCHEMA)
+    adapters: list[dict[str, Any]] = field(default_factory=list)
     clip: bytes = b""
     address: str = ""
     files_at: str = ""
@@ -92,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
             return script.answers[route].pop(0)
         if route == "GET /openapi.json":
             return 200, script.schema, {}
+        if route == "GET /models":
+            return 200, {"models": [], "adapters": script.adapters}, {}
         if route == "GET /files":
             return 200, script.clip, {}
         if route == "PUT /predictions":
@@ -127,6 +130,19 @@ def test_clips_come_from_the_server(server: Script) -> None:
     assert [record["timings"]["predict_seconds"] for record in records()] == [0.5, 0.5]
     sent = {body["prompt"]: body for body in server.bodies()}
     assert sent["jazz"] == {"prompt": "jazz", "duration": 2, "seed": 5} and sent["rock"]["seed"] > 0
+
+
+def test_an_adapter_that_the_server_has_replaced_is_used_anew(server: Script, capsys: Capture) -> None:
+    write_list({"prompt": "rock", "adapter": "style"})
+    for digest in ("1" * 64, "1" * 64, "2" * 64):
+        server.adapters = [{"name": "style", "base": "small", "sha256": digest}]
+        batch(server)
+    assert len(server.bodies()) == 2 and len({record["name"] for record in records()}) == 2
+    server.adapters = []
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        batch(server)
+    assert "line 1: There is no adapter 'style': present are none." in capsys.readouterr().err
 
 
 def test_a_file_is_sent_as_data(server: Script) -> None:

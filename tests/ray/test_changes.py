@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from musicgen_service.serving.refusals import LOST
 from tests.ray.test_requests import begin, runs
 from tests.support.harness import wait_until
 from tests.support.ray_cluster import SLOTS, RayCluster, until_ended
@@ -91,10 +92,13 @@ def test_replicas_come_and_go_with_what_waits(cluster: RayCluster) -> None:
     cluster.deploy(version="2")
 
 
-def test_a_gateway_that_starts_again_knows_what_has_ended(cluster: RayCluster, client: httpx.Client) -> None:
-    cluster.resume.touch()
+def test_a_gateway_that_starts_again_knows_what_has_ended_and_what_not(
+    cluster: RayCluster, client: httpx.Client
+) -> None:
     begin(client, "kept", "kept")
     job = until_ended(client, "kept")
+    begin(client, "wait", "lost")
+    wait_until(lambda: runs(client, "lost"))
     [gateway] = cluster.processes("Gateway")
     gateway.kill()
     wait_until(lambda: not gateway.is_running())
@@ -103,6 +107,8 @@ def test_a_gateway_that_starts_again_knows_what_has_ended(cluster: RayCluster, c
         assert time.monotonic() < end, reply
         time.sleep(0.1)
     assert reply.json() == job
+    lost = until_ended(client, "lost")
+    assert (lost["status"], lost["error"]) == ("failed", LOST)
     assert client.get(job["output"][0]).text == "kept"
 
 

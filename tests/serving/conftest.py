@@ -11,8 +11,9 @@ import pytest
 from musicgen_service.serving.gateway import Gateway
 from musicgen_service.serving.gateway_options import GatewayOptions
 from musicgen_service.serving.models import Models
+from tests.serving.supervised import SCRIPT
 from tests.support.fake_cog import FakeCog, fake_cog
-from tests.support.harness import wait_until
+from tests.support.harness import PROJECT, Server, serving, wait_until
 
 MODELS = Models.load(None, {"acme/music": "meta/musicgen"})
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
@@ -47,6 +48,13 @@ def served() -> Iterator[tuple[Gateway, FakeCog]]:
     with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, places=5, webhook_secret=SECRET)) as it:
         cog.audio_socket = it.audio_socket
         yield it, cog
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A supervisor with a fake Cog server, in processes of their own."""
+    with serving(["-c", SCRIPT, "--port"], PROJECT, tmp_path / "temp") as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
-"""The supervisor with a fake Cog server: restarts, backoff, draining and log messages."""
+"""The supervisor with a fake Cog server: restarts, backoff and log messages."""
 
-import shutil
-import signal
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,46 +10,8 @@ import psutil
 import pytest
 
 from musicgen_service.serving import cog_process
+from tests.serving.supervised import SCRIPT, is_served, log_of, pid, say
 from tests.support.harness import PROJECT, Server, runs, serving, wait_until
-from tests.test_folders import disk, fill
-
-SCRIPT = """
-import os, sys
-from musicgen_service.serving import cog_process, supervisor
-from musicgen_service.serving.gateway_options import GatewayOptions
-cog_process.POLL_INTERVAL = cog_process.MIN_BACKOFF = 0.05
-supervisor.CANCEL_TIMEOUT = 0.5
-environment = os.environ | {"PYTHONPATH": os.getcwd()}
-command = [sys.executable, "-P", os.path.abspath("tests/support/fake_cog.py")]
-process = cog_process.CogProcess(command, environment, lambda folder: None)
-supervisor.Supervisor(("127.0.0.1", int(sys.argv[2])), process, 3.0, GatewayOptions()).run()
-"""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with serving(["-c", SCRIPT, "--port"], PROJECT, tmp_path / "temp") as running:
-        yield running
-
-
-def say(server: Server, word: str, **headers: str) -> httpx.Response:
-    return server.client.post("/predictions", json={"input": {"prompt": word}}, headers=headers)
-
-
-def is_served(server: Server) -> bool:
-    return bool(say(server, "hello").json().get("status") == "succeeded")
-
-
-def pid(server: Server) -> int:
-    return int(server.client.get("/health-check").json()["pid"])
-
-
-def family(server: Server) -> list[psutil.Process]:
-    return psutil.Process(server.process.pid).children(recursive=True)
-
-
-def log_of(server: Server) -> str:
-    return server.log.read_text()
 
 
 def test_crashed_server_is_restarted(server: Server) -> None:
@@ -109,12 +67,6 @@ def test_long_prediction_does_not_cause_a_restart(asynchronous: bool, tmp_path: 
         assert (pid(server), server.status()) == (before, "BUSY")
 
 
-def test_lost_slot_does_not_delay_shutdown(server: Server) -> None:
-    say(server, "stuck")
-    assert server.stop() == 0
-    assert "cancelling" not in log_of(server)
-
-
 def test_each_backoff_is_longer(server: Server) -> None:
     for waits in (("0.05", "0.1"), ("0.2", "0.4")):
         wait_until(lambda: server.status() == "READY")
@@ -166,105 +118,6 @@ def test_backoff_doubles_up_to_a_minute() -> None:
     assert waits[1:] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_shutdown_waits_for_a_prediction(server: Server) -> None:
-    replies: list[httpx.Response] = []
-    children = family(server)
-    thread = threading.Thread(target=lambda: replies.append(say(server, "slow")))
-    thread.start()
-    wait_until(lambda: server.status() == "BUSY")
-    server.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: server.status() == "DRAINING")
-    assert say(server, "more").status_code == 503
-    thread.join()
-    assert replies[0].json()["status"] == "succeeded"
-    assert server.process.wait(60) == 0
-    assert "predictions have 3 s to finish" in log_of(server) and "cancelling" not in log_of(server)
-    assert children and not any(child.is_running() for child in children)
-
-
-def test_prediction_is_cancelled_at_the_drain_deadline(server: Server) -> None:
-    replies: list[httpx.Response] = []
-    thread = threading.Thread(target=lambda: replies.append(say(server, "endless")))
-    thread.start()
-    wait_until(lambda: server.status() == "BUSY")
-    server.process.send_signal(signal.SIGTERM)
-    thread.join()
-    assert replies[0].status_code == 503 and "gave this prediction up" in replies[0].json()["error"]
-    assert server.process.wait(60) == 0
-    assert "supervisor: cancelling the predictions that still run" in log_of(server)
-
-
-def test_asynchronous_prediction_is_cancelled_at_the_deadline(server: Server) -> None:
-    assert say(server, "endless", Prefer="respond-async").status_code == 202
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(60) == 0
-    assert "supervisor: cancelling the predictions that still run" in log_of(server)
-
-
-def test_waiting_predictions_are_finished_before_the_end(server: Server) -> None:
-    replies: list[httpx.Response] = []
-    threads = [threading.Thread(target=lambda: replies.append(say(server, "slow"))) for _ in "ab"]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    server.process.send_signal(signal.SIGTERM)
-    for thread in threads:
-        thread.join()
-    assert [reply.json()["status"] for reply in replies] == ["succeeded"] * 2
-    assert server.process.wait(60) == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGABRT])
-def test_supervisor_crash_ends_all_processes(server: Server, number: signal.Signals) -> None:
-    say(server, "spawn")
-    children = family(server)
-    assert len(children) == 4  # the launcher, its guard, the server and its worker
-    server.process.send_signal(number)
-    assert server.process.wait(60) == -number
-    wait_until(lambda: not any(runs(child.pid) for child in children))
-
-
-def test_server_crash_ends_its_worker(server: Server) -> None:
-    say(server, "spawn")
-    *_, cog, worker = family(server)
-    cog.kill()
-    wait_until(lambda: not runs(worker.pid))
-    wait_until(lambda: server.status() == "READY")
-    assert "supervisor: the server ended with status 137" in log_of(server)
-
-
-def test_launcher_crash_ends_the_server(server: Server) -> None:
-    say(server, "spawn")
-    launcher, *others = family(server)
-    launcher.kill()
-    wait_until(lambda: not any(runs(child.pid) for child in others))
-    wait_until(lambda: server.status() == "READY")
-
-
-def test_crash_of_launcher_and_supervisor_ends_all_processes(server: Server) -> None:
-    say(server, "spawn")
-    children = family(server)
-    server.process.send_signal(signal.SIGSTOP)  # so that it does not notice that the launcher is gone
-    children[0].kill()
-    server.process.kill()
-    wait_until(lambda: not any(runs(child.pid) for child in children))
-
-
-def test_closed_terminal_stops_the_service(server: Server) -> None:
-    children = family(server)
-    server.process.send_signal(signal.SIGHUP)
-    assert server.process.wait(60) == 0
-    assert "supervisor: stopped" in log_of(server) and not any(runs(child.pid) for child in children)
-
-
-def test_nohup_keeps_the_service_running(tmp_path: Path) -> None:
-    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + SCRIPT
-    with serving(["-c", ignoring, "--port"], PROJECT, tmp_path / "temp") as server:
-        server.process.send_signal(signal.SIGHUP)
-        time.sleep(1)
-        assert server.status() == "READY"
-
-
 def test_client_limit_follows_the_descriptor_limit(tmp_path: Path) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n" + SCRIPT
     with serving(["-c", limited, "--port"], PROJECT, tmp_path / "temp") as server, ExitStack() as open_ones:
@@ -282,48 +135,3 @@ def _answers(server: Server) -> bool:
         return server.status() == "READY"
     except httpx.TransportError:
         return False
-
-
-def test_restored_temporary_folder_is_used_again(server: Server, tmp_path: Path) -> None:
-    shutil.rmtree(server.temp)
-    sentence = "The service's temporary folder is gone: try again when it is back."
-    reply = say(server, "hello")
-    assert (reply.status_code, reply.json()["error"]) == (503, sentence)
-    server_process = family(server)[-1]
-    server_process.kill()
-    wait_until(lambda: server.client.get("/health-check").json() == {"status": "STARTING", "reason": sentence})
-    assert sentence in say(server, "hello").json()["error"]
-    server.temp.mkdir()
-    wait_until(lambda: server.status() == "READY")
-    assert is_served(server)
-
-
-def test_full_disk_is_reported_until_there_is_space(tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", "size=1m") as temp, serving(["-c", SCRIPT, "--port"], PROJECT, temp) as server:
-        large = fill(temp)
-        reply = say(server, "hello")
-        sentence = "The service has no room left to write files: try again later."
-        assert (reply.status_code, reply.json()["error"]) == (503, sentence)
-        before = pid(server)
-        family(server)[-1].kill()
-        wait_until(lambda: server.status() == "READY" and pid(server) != before)
-        assert say(server, "hello").json()["error"] == sentence
-        large.unlink()
-        assert is_served(server)
-
-
-def test_full_disk_under_cogs_folder_is_reported_in_advance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with disk(tmp_path / "disk", "size=1m") as full:
-        for folder in (full, full / "coglet" / "predictions"):
-            monkeypatch.setattr(cog_process, "COG_FOLDER", folder)
-            assert cog_process.folder_problem() is None
-        fill(full)
-        assert cog_process.folder_problem() == "The service has no room left to write files: try again later."
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(cog_process, "COG_FOLDER", tmp_path / "file" / "predictions")
-    assert cog_process.folder_problem() == "The service may not write to its temporary folder."
-
-
-def test_idle_server_stops_immediately(server: Server) -> None:
-    assert server.stop() == 0
-    assert "supervisor: stopped" in log_of(server)
