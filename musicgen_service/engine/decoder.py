@@ -6,6 +6,7 @@ import operator
 import torch
 
 from musicgen_service.engine.attention import Attention
+from musicgen_service.engine.step_kernel import layers
 from musicgen_service.engine.weights import Weights
 
 _MAX_PERIOD = 10_000.0
@@ -32,6 +33,7 @@ class Decoder:
         self.device = device
         self.codebooks = torch.arange(weights.codebooks, device=device)
         self.positions = _sinusoids(0, weights.dim, device).to(dtype)
+        self.compiled = layers.create(weights, cache_dtype)
 
     def reserve_positions(self, positions: int) -> None:
         """Compute the position embeddings up to `positions`, if not yet computed."""

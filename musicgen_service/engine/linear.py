@@ -6,7 +6,9 @@ in the batch; tests/engine/test_linear.py checks this.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn import functional
@@ -159,6 +161,21 @@ class Fp16Linear(PackedLinear):
         return torch.ops.quantized.linear_dynamic_fp16(functional.pad(x, (0, 0, 0, missing)), self._packed)[:rows]
 
 
+class FloatLinear(PackedLinear):
+    """A float32 product whose weight is stored row after row, as float16 where that loses nothing.
+
+    The compiled step reads it so. Many rows, as in a prefill, are multiplied with a widened copy.
+    """
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__(weight)
+        self.weight = (weight.half() if fits_half(weight) else weight.float()).contiguous()
+        self.outputs = weight.shape[0]
+
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x, self.weight.float())
+
+
 class Int8Linear(PackedLinear):
     """A weight stored as int8 with a scale per output, multiplied with bfloat16 rows in float32.
 
@@ -169,29 +186,42 @@ class Int8Linear(PackedLinear):
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__(weight)
         weight = weight.float()
-        self._outputs = weight.shape[0]
+        self.outputs = weight.shape[0]
         quantised, scale = _quantise_rows(weight)
         residual = weight - quantised * scale[:, None]
         typical_norm = weight.norm(dim=1).square().mean().sqrt()
-        self._residual_rows = (residual.norm(dim=1) > _MAX_QUANT_ERROR * typical_norm).nonzero()[:, 0]
-        residual_quantised, residual_scale = _quantise_rows(residual[self._residual_rows])
-        self._integers = torch.cat([quantised, residual_quantised]).to(torch.int8)
-        self._scale = torch.cat([scale, residual_scale]).bfloat16()
+        self.residual_rows = (residual.norm(dim=1) > _MAX_QUANT_ERROR * typical_norm).nonzero()[:, 0]
+        residual_quantised, residual_scale = _quantise_rows(residual[self.residual_rows])
+        self.integers = torch.cat([quantised, residual_quantised]).to(torch.int8)
+        self.scale = torch.cat([scale, residual_scale]).bfloat16()
+
+    @cached_property
+    def sums(self) -> torch.Tensor:
+        """The sum of each row's integers, float32."""
+        return self.integers.sum(1, dtype=torch.int32).float()
 
     @property
     def residual_share(self) -> float:
         """Share of outputs that have a residual and therefore take 16 bits."""
-        return len(self._residual_rows) / self._outputs
+        return len(self.residual_rows) / self.outputs
 
     def _product(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[0] <= MAX_STEP_ROWS:
-            y = torch.ops.aten._weight_int8pack_mm(x.bfloat16(), self._integers, self._scale).to(x.dtype)
+            y = torch.ops.aten._weight_int8pack_mm(x.bfloat16(), self.integers, self.scale).to(x.dtype)
         else:
             dtype = torch.bfloat16 if supports_bf16() else torch.float32
-            y = functional.linear(x.to(dtype), self._integers.to(dtype)).to(x.dtype).mul_(self._scale)
-        if not len(self._residual_rows):
+            y = functional.linear(x.to(dtype), self.integers.to(dtype)).to(x.dtype).mul_(self.scale)
+        if not len(self.residual_rows):
             return y
-        return y[:, : self._outputs].index_add(1, self._residual_rows, y[:, self._outputs :])
+        return y[:, : self.outputs].index_add(1, self.residual_rows, y[:, self.outputs :])
+
+
+def fits_half(weight: torch.Tensor) -> bool:
+    """Whether float16 represents a weight without loss."""
+    if weight.dtype is torch.float16:
+        return True
+    # Most weights that do not fit show it in their first row.
+    return all(torch.equal(part.half().to(part.dtype), part) for part in (weight[:1], weight))
 
 
 def supports_bf16() -> bool:
@@ -231,16 +261,26 @@ class AdaptedLinear(Linear):
     Parameters
     ----------
     linear : of the weight [outputs, inputs]
-    down, up : of the narrow matrices [rank, inputs] and [outputs, rank]; their product is added to the weight
+    down, up : float32 [rank, inputs] and [outputs, rank]; their product is added to the weight
+    pack : packs them
     """
 
-    def __init__(self, linear: Linear, down: Linear, up: Linear) -> None:
-        self._linear = linear
-        self._down = down
-        self._up = up
+    def __init__(
+        self, linear: Linear, down: torch.Tensor, up: torch.Tensor, pack: Callable[[torch.Tensor], Linear]
+    ) -> None:
+        self.linear = linear
+        self.down = down
+        self.up = up
+        self._pack = pack
+
+    @cached_property
+    def _packed(self) -> tuple[Linear, Linear]:
+        # When first needed: a compiled step reads the matrices as they are.
+        return self._pack(self.down), self._pack(self.up)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `Linear`."""
-        total = self._linear(x)
-        self._up.add_to(total, self._down(x))
+        down, up = self._packed
+        total = self.linear(x)
+        up.add_to(total, down(x))
         return total

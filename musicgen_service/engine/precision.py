@@ -11,13 +11,16 @@ from musicgen_service.engine.linear import (
     INPUT_MULTIPLE,
     AdaptedLinear,
     DenseLinear,
+    FloatLinear,
     Fp16Linear,
     FusedLinear,
     Int8Linear,
     Linear,
     OneDnnLinear,
+    fits_half,
     supports_bf16,
 )
+from musicgen_service.engine.step_kernel import layers
 
 _MAX_RESIDUAL_SHARE = 0.5
 """Share of outputs with a residual above which int8 is no faster than float16, which is exact."""
@@ -59,22 +62,24 @@ class Numerics:
         """The dtype of keys and values."""
         return torch.bfloat16 if self.precision is Precision.INT8 else self.dtype
 
-    def pack_unquantised(self, weight: torch.Tensor) -> Linear:
-        """Pack a matrix that is not to be in 8 bits."""
-        exact = Numerics(Precision.EXACT, self.device) if self.precision is Precision.INT8 else self
-        return exact.pack_weight(weight)
-
     def pack_weight(self, weight: torch.Tensor) -> Linear:
-        """Pack a matrix [outputs, inputs] into the format with the fastest product."""
+        """Pack a matrix [outputs, inputs] of a layer into the format in which a step reads it fastest."""
+        if self.device.type == "cpu" and self.dtype is torch.float32:
+            if self.precision is Precision.INT8 and weight.shape[1] % INPUT_MULTIPLE == 0:
+                int8 = Int8Linear(weight)
+                if int8.residual_share <= _MAX_RESIDUAL_SHARE:
+                    return int8
+            if layers.supports(*weight.shape):
+                return FloatLinear(weight)
+        return self.pack_unquantised(weight)
+
+    def pack_unquantised(self, weight: torch.Tensor) -> Linear:
+        """Pack a matrix [outputs, inputs] that is multiplied by itself, and never in 8 bits."""
         if fused.available(self.device):
             return FusedLinear(weight.to(self.dtype).contiguous())
         if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not supports_bf16()):
             return DenseLinear(weight.to(self.dtype).contiguous())
-        if self.precision is Precision.INT8 and weight.shape[1] % INPUT_MULTIPLE == 0:
-            int8 = Int8Linear(weight)
-            if int8.residual_share <= _MAX_RESIDUAL_SHARE:
-                return int8
-        if self.dtype is torch.float32 and _has_fbgemm() and _fits_fp16(weight):
+        if self.dtype is torch.float32 and _has_fbgemm() and fits_half(weight):
             return Fp16Linear(weight)
         return OneDnnLinear(weight.to(self.dtype))
 
@@ -91,20 +96,12 @@ class Numerics:
         """
         if isinstance(linear, DenseLinear):
             return linear.plus(up.to(self.device) @ down.to(self.device))
-        return AdaptedLinear(linear, self.pack_unquantised(down), self.pack_unquantised(up))
+        return AdaptedLinear(linear, down, up, self.pack_unquantised)
 
 
 def _has_fbgemm() -> bool:
     """Whether this build of torch has FBGEMM; on x86 it does."""
     return "fbgemm" in torch.backends.quantized.supported_engines
-
-
-def _fits_fp16(weight: torch.Tensor) -> bool:
-    """Whether float16 represents a weight without loss."""
-    if weight.dtype is torch.float16:
-        return True
-    # Most weights that do not fit show it in their first row.
-    return all(torch.equal(part.half().to(part.dtype), part) for part in (weight[:1], weight))
 
 
 def choose(device: torch.device) -> Precision:

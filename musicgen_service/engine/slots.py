@@ -246,6 +246,14 @@ class Slots:
                 cache.clear(slot)
         return Prefill(self._decoder, buffers.cache, buffers.text, slot, rows, condition, columns.to(device))
 
+    def _layers_on_cpu(self, x: torch.Tensor, slots: list[SlotRows]) -> torch.Tensor:
+        buffers, decoder = self.buffers, self._decoder
+        if decoder.compiled is not None:
+            return decoder.compiled.forward(x, buffers.cache, buffers.text, slots)
+        is_compact = buffers.cache.buffer.dtype is torch.bfloat16
+        attention = (Bf16Attention if is_compact else PerSlotAttention)(buffers.cache, buffers.text, slots)
+        return decoder.forward(x, attention)
+
     def _step_on_cpu(self, slots: list[SlotRows], max_top_k: int, uses_top_p: bool) -> None:
         """Run one step of the given slots only, each with as many rows as it needs."""
         buffers, decoder = self.buffers, self._decoder
@@ -253,9 +261,7 @@ class Slots:
         guided = sum(slot.rows == 2 for slot in slots)
         column = buffers.column[index]
         x = decoder.embed(buffers.tokens[index, :, column]) + decoder.position_embedding(buffers.position[index])
-        is_compact = buffers.cache.buffer.dtype is torch.bfloat16
-        attention = (Bf16Attention if is_compact else PerSlotAttention)(buffers.cache, buffers.text, slots)
-        hidden = decoder.forward(torch.cat([x, x[:guided]]), attention)
+        hidden = self._layers_on_cpu(torch.cat([x, x[:guided]]), slots)
         controls = buffers.controls.of(index)
         logits = decoder.logits(hidden)
         conditional, unconditional = logits[: len(slots)], logits[len(slots) :]

@@ -1,0 +1,104 @@
+"""Functions of numbers that the step's kernel calls, in float32 and in vectors."""
+
+from functools import partial
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+_INT, _FLOAT = ir.IntType(32), ir.FloatType()
+_float = np.float32
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+"""Sums may be reordered, so that they are computed in vectors. Infinities and NaN keep their meaning."""
+compiled = partial(njit, nogil=True, fastmath=_FAST, error_model="numpy")
+"""Compiles a function of the kernel. Divisions by zero raise nothing, as nobody else would know of it."""
+
+
+@intrinsic
+def _widened(_, value):
+    """The float32 of a bfloat16's bits: they are its upper half."""
+
+    def generate(_, builder, __, arguments):
+        return builder.bitcast(builder.shl(builder.zext(arguments[0], _INT), ir.Constant(_INT, 16)), _FLOAT)
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def _bits(_, value):
+    return types.int32(types.float32), lambda _, builder, __, arguments: builder.bitcast(arguments[0], _INT)
+
+
+@intrinsic
+def _from_bits(_, value):
+    return types.float32(types.int32), lambda _, builder, __, arguments: builder.bitcast(arguments[0], _FLOAT)
+
+
+def widen(value):
+    """Return a stored number, float32 or the bits of a bfloat16, as float32."""
+    raise NotImplementedError("for compiled functions")
+
+
+@overload(widen, inline="always")
+def _widen(value):
+    return (lambda value: _widened(value)) if value is types.uint16 else (lambda value: value)
+
+
+def narrow(value, stored):
+    """Return a float32 in the form of the numbers of an array; see `widen`."""
+    raise NotImplementedError("for compiled functions")
+
+
+@overload(narrow, inline="always")
+def _narrow(value, stored):
+    return (lambda value, stored: _to_bf16(value)) if stored.dtype is types.uint16 else (lambda value, stored: value)
+
+
+@njit
+def _to_bf16(value):
+    """Return the bits of the nearest bfloat16, of two that are as near the even one; NaN stays NaN."""
+    if value != value:
+        return np.uint16(0x7FC0)
+    bits = _bits(value)
+    return np.uint16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
+
+
+@njit(
+    fastmath=False, error_model="numpy"
+)  # otherwise it has that of its caller, and what is added and taken away again cancels out
+def exp(x):
+    """exp of a number up to 0, to 2e-7 of it; numpy's would be called for each number alone.
+
+    2 to the power of an integer goes into the exponent's bits, and what is left of `x`, less than ln(2) / 2, into the
+    series of exp.
+    """
+    x = max(x, _float(-87))  # of less it is no normal number
+    rounding = _float(12582912)  # 1.5 * 2**23: a sum with it has the nearest integer in its last bits
+    rounded = x * _float(1.4426950409) + rounding
+    power = rounded - rounding
+    # ln(2) in two parts, of which the first has few bits, so that its product is exact.
+    left = (x - power * _float(0.693359375)) + power * _float(0.000212194440)
+    total = _float(1 / 5040)
+    total = total * left + _float(1 / 720)
+    total = total * left + _float(1 / 120)
+    total = total * left + _float(1 / 24)
+    total = total * left + _float(1 / 6)
+    total = total * left + _float(0.5)
+    total = total * left + _float(1.0)
+    total = total * left + _float(1.0)
+    return _from_bits(_bits(total) + (_bits(rounded) << np.int32(23)))
+
+
+@njit(fastmath=False, error_model="numpy")
+def gelu(x):
+    """``x * P(normal <= x)``, by the error function's approximation 7.1.26 of Abramowitz and Stegun, to 1.5e-7."""
+    size = abs(x) * _float(0.7071067811865476)
+    t = _float(1.0) / (_float(1.0) + _float(0.3275911) * size)
+    tail = _float(1.061405429)
+    tail = tail * t + _float(-1.453152027)
+    tail = tail * t + _float(1.421413741)
+    tail = tail * t + _float(-0.284496736)
+    tail = tail * t + _float(0.254829592)
+    tail = _float(0.5) * tail * t * exp(-size * size)
+    return x * (tail if x < 0 else _float(1.0) - tail)

@@ -1,0 +1,87 @@
+"""The arrays that the kernel works with."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+QUERY_KEYS_VALUES, OUT, CROSS_QUERY, CROSS_OUT, UP, DOWN = range(6)
+"""The matrices of a layer."""
+MATRICES = 6
+INT8, HALF, FLOAT = range(3)
+"""Forms of their weights."""
+BLOCK = 4
+"""Outputs that are multiplied at a time."""
+
+
+class StoredLayers(NamedTuple):
+    """The weights of all layers.
+
+    Attributes
+    ----------
+    addresses : [layers, MATRICES], of the weights [outputs, inputs]
+    forms : [layers, MATRICES], of `INT8`, `HALF` and `FLOAT`
+    inputs, outputs : [MATRICES]
+    starts : [layers, MATRICES], where a matrix's rows begin in the three arrays that follow
+    scales : of each row of int8 weights
+    sums : of each row of int8 weights, its weights
+    extra : the row after the outputs that is added to an output; -1 where there is none
+    norms : [layers, 3, 2, dim], weights and biases before self-attention, cross-attention and feed-forward
+    epsilon : of the norms
+    ranks : [layers, MATRICES], of the low-rank product that is added to a matrix; 0 where there is none
+    down_starts, up_starts : [layers, MATRICES], where its two matrices begin in the arrays that follow
+    down, up : matrices [rank, inputs] and [outputs, rank], one after the other
+    """
+
+    addresses: Integers
+    forms: Integers
+    inputs: Integers
+    outputs: Integers
+    starts: Integers
+    scales: Floats
+    sums: Floats
+    extra: Integers
+    norms: Floats
+    epsilon: np.float32
+    ranks: Integers
+    down_starts: Integers
+    up_starts: Integers
+    down: Floats
+    up: Floats
+
+
+class Attended(NamedTuple):
+    """What rows attend to.
+
+    Attributes
+    ----------
+    keys_values : float32 or the bits of bfloat16, [layers, slots, rows of a slot, 2, heads, positions, width]
+    places : [rows, 3], of each row its slot, its row there, and its number of positions
+    """
+
+    keys_values: npt.NDArray[Any]
+    places: Integers
+
+
+class Scratch(NamedTuple):
+    """Room of one thread.
+
+    Attributes
+    ----------
+    values : [rows, widest], rows as they are multiplied with float16 and float32 weights
+    digits : [rows, 2, widest], as they are multiplied with int8 weights, in multiples of
+    steps : [rows]
+    lowered : [rows, highest rank], between the two matrices of a low-rank product
+    result : [2 * BLOCK + 2], of the products of a pair of rows
+    scores : for the positions of a row
+    """
+
+    values: Floats
+    digits: npt.NDArray[np.uint8]
+    steps: Floats
+    lowered: Floats
+    result: Floats
+    scores: Floats

@@ -1,0 +1,239 @@
+"""Gives the kernel its arrays and its threads."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from musicgen_service import threads
+from musicgen_service.engine.attention import SlotRows
+from musicgen_service.engine.cache import KeyValueCache
+from musicgen_service.engine.linear import AdaptedLinear, FloatLinear, Int8Linear, Linear
+from musicgen_service.engine.step_kernel.arrays import (
+    BLOCK,
+    FLOAT,
+    HALF,
+    INT8,
+    MATRICES,
+    UP,
+    Attended,
+    Floats,
+    Integers,
+    Scratch,
+    StoredLayers,
+)
+from musicgen_service.engine.weights import Layer, Weights
+
+LANES = 64
+"""Numbers of inputs and outputs are multiples of it; see `instructions.LANES`."""
+MIN_WIDTH = 513
+_FORMS = {torch.int8: INT8, torch.float16: HALF, torch.float32: FLOAT}
+
+
+@cache
+def is_available() -> bool:
+    """Whether this processor has the instructions that the kernel consists of (AVX-512 with VNNI)."""
+    from llvmlite import binding
+
+    return bool(binding.get_host_cpu_features().get("avx512vnni"))
+
+
+def supports(outputs: int, inputs: int) -> bool:
+    """Whether a matrix of this shape can be multiplied by the kernel, on this processor."""
+    # Narrower networks are done sooner than the kernel is loaded.
+    return inputs >= MIN_WIDTH and outputs >= MIN_WIDTH and not (inputs % LANES or outputs % LANES) and is_available()
+
+
+def create(weights: Weights, cache_dtype: torch.dtype) -> "CompiledLayers | None":
+    """Return the layers as one function, or None where one of their matrices is in another form."""
+    matrices = [[_Matrix.of(linear) for linear in _linears(layer)] for layer in weights.layers]
+    stored = [matrix for layer in matrices for matrix in layer if matrix is not None]
+    if len(stored) != sum(map(len, matrices)):
+        return None
+    return CompiledLayers(weights, stored, cache_dtype)
+
+
+class _Matrix(NamedTuple):
+    """A matrix of a layer, and what is added to it.
+
+    Attributes
+    ----------
+    linear : its weights
+    low_rank : what adapters add, each float32 [rank, inputs] and [outputs, rank]
+    """
+
+    linear: FloatLinear | Int8Linear
+    low_rank: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    @classmethod
+    def of(cls, linear: Linear) -> "_Matrix | None":
+        """Take a matrix apart; None for one in a form that the kernel does not read."""
+        added: list[tuple[torch.Tensor, torch.Tensor]] = []
+        while isinstance(linear, AdaptedLinear):
+            added.append((linear.down, linear.up))
+            linear = linear.linear
+        return cls(linear, tuple(added)) if isinstance(linear, FloatLinear | Int8Linear) else None
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """Its rows [outputs, inputs], and of int8 those that are added to some."""
+        return self.linear.integers if isinstance(self.linear, Int8Linear) else self.linear.weight
+
+    @property
+    def down(self) -> torch.Tensor:
+        """[rank, inputs] of all that is added."""
+        return torch.cat([torch.empty(0, self.weight.shape[1]), *(down.float() for down, _ in self.low_rank)])
+
+    @property
+    def up(self) -> torch.Tensor:
+        """[outputs, rank] of all that is added."""
+        empty = torch.empty(self.linear.outputs, 0)
+        return torch.cat([empty, *(up.float() for _, up in self.low_rank)], dim=1)
+
+    def per_row(self) -> tuple[Floats, Floats, Integers]:
+        """Of each row of the weight its scale, the sum of its integers, and the row that is added to it or -1."""
+        rows = len(self.weight)
+        extra = np.full(rows, -1)
+        if isinstance(self.linear, FloatLinear):
+            return np.ones(rows, np.float32), np.zeros(rows, np.float32), extra
+        residual = self.linear.residual_rows.numpy()
+        extra[residual] = self.linear.outputs + np.arange(len(residual))
+        return self.linear.scale.float().numpy(), self.linear.sums.numpy(), extra
+
+
+class CompiledLayers:
+    """All layers of a decoder as one function.
+
+    Parameters
+    ----------
+    weights : of the decoder
+    matrices : of all layers, in the kernel's order
+    cache_dtype : of keys and values
+    """
+
+    def __init__(self, weights: Weights, matrices: Sequence[_Matrix], cache_dtype: torch.dtype) -> None:
+        # Imported here: numba takes half a second, and most commands take no steps.
+        from musicgen_service.engine.step_kernel import kernel
+
+        self._kernel = kernel
+        self._matrices = matrices  # which own what the addresses point to
+        shape = len(weights.layers), MATRICES
+        first = matrices[:MATRICES]
+        scales, sums, extra = (
+            np.concatenate(rows) for rows in zip(*(matrix.per_row() for matrix in matrices), strict=True)
+        )
+        downs, ups = [matrix.down for matrix in matrices], [matrix.up for matrix in matrices]
+        ranks = np.array([len(down) for down in downs]).reshape(shape)
+        self._stored = StoredLayers(
+            addresses=np.array([matrix.weight.data_ptr() for matrix in matrices]).reshape(shape),
+            forms=np.array([_FORMS[matrix.weight.dtype] for matrix in matrices]).reshape(shape),
+            inputs=np.array([matrix.weight.shape[1] for matrix in first]),
+            outputs=np.array([matrix.linear.outputs for matrix in first]),
+            starts=_starts([len(matrix.weight) for matrix in matrices], shape),
+            scales=scales,
+            sums=sums,
+            extra=extra,
+            norms=np.stack([_norms(layer) for layer in weights.layers]),
+            epsilon=np.float32(weights.norm.epsilon),
+            ranks=ranks,
+            down_starts=_starts([down.numel() for down in downs], shape),
+            up_starts=_starts([up.numel() for up in ups], shape),
+            down=torch.cat([down.flatten() for down in downs]).numpy(),
+            up=torch.cat([up.flatten() for up in ups]).numpy(),
+        )
+        self._dim, self._widest, self._rank = weights.dim, int(self._stored.outputs[UP]), int(ranks.max())
+        self._threads = threads.for_width(weights.dim)
+        self._helping: list[Future[None]] = []
+        self._step: Callable[..., None] = kernel.load()
+        self._compile(cache_dtype)
+
+    def forward(
+        self, x: torch.Tensor, cache: KeyValueCache, text: KeyValueCache | None, slots: Sequence[SlotRows]
+    ) -> torch.Tensor:
+        """Apply all layers to the rows of a step, in place, and store their keys and values.
+
+        Parameters
+        ----------
+        x : float32 [rows, dim], the conditional rows of all slots, then the unconditional ones of those that have one
+        cache, text : keys and values of the sequences and of their texts
+        slots : of the step, in the order of `SlotRows.order`
+        """
+        places = [(slot.slot, row, slot.length) for row in range(2) for slot in slots if row < slot.rows]
+        texts = [
+            (slot.slot, row, slot.text_lengths[row])
+            for row in range(2)
+            for slot in slots
+            if text is not None and row < len(slot.text_lengths)
+        ]
+        own = Attended(_stored(cache.buffer), np.array(places, np.int64))
+        others = Attended(_stored((text or cache).buffer), np.array(texts, np.int64).reshape(-1, 3))
+        longest = max(place[2] for place in [*places, *texts])
+        shared = self._shared(self._stored, x, own, others)
+        # A thread that has not got round to the last step yet would be later still for this one.
+        self._helping = [helping for helping in self._helping if not helping.done()]
+        while len(self._helping) < self._threads - 1:
+            self._helping.append(_pool().submit(self._step, *shared, self._scratch(len(x), longest)))
+        self._step(*shared, self._scratch(len(x), longest))
+        return x
+
+    def _compile(self, cache_dtype: torch.dtype) -> None:
+        """Have the kernel compiled or read from disk, by a step through no layers, before the first request."""
+        nothing = Attended(_stored(torch.empty((0,) * 7, dtype=cache_dtype)), np.empty((0, 3), np.int64))
+        no_layers = self._stored._replace(addresses=self._stored.addresses[:0])
+        self._step(*self._shared(no_layers, torch.empty(0, self._dim), nothing, nothing), self._scratch(0, 0))
+
+    def _shared(self, stored: StoredLayers, x: torch.Tensor, own: Attended, text: Attended) -> tuple[Any, ...]:
+        """Arguments of the kernel that its threads share."""
+        rows = len(x)
+        return (
+            stored,
+            own,
+            text,
+            x.numpy(),
+            np.empty((rows, 3 * self._dim), np.float32),
+            np.empty((rows, self._dim), np.float32),
+            np.empty((rows, self._widest), np.float32),
+            np.zeros((len(stored.addresses) * self._kernel.PHASES, 2), np.int64),
+        )
+
+    def _scratch(self, rows: int, longest: int) -> Scratch:
+        return Scratch(
+            values=np.empty((rows, self._widest), np.float32),
+            digits=np.empty((rows, 2, self._widest), np.uint8),
+            steps=np.empty(rows, np.float32),
+            lowered=np.empty((rows, self._rank), np.float32),
+            result=np.empty(2 * BLOCK + 2, np.float32),
+            scores=np.empty(longest, np.float32),
+        )
+
+
+def _linears(layer: Layer) -> list[Linear]:
+    # Without cross-attention, what stands in its place is not read.
+    cross = (layer.cross.query, layer.cross.out) if layer.cross is not None else (layer.out, layer.out)
+    return [layer.query_keys_values, layer.out, *cross, layer.up, layer.down]
+
+
+def _norms(layer: Layer) -> Floats:
+    """Weights and biases of a layer's norms: float32 [3, 2, dim]."""
+    norms = (layer.norm, layer.cross.norm if layer.cross is not None else layer.norm, layer.feedforward_norm)
+    return np.stack([np.stack([norm.weight.float().numpy(), norm.bias.float().numpy()]) for norm in norms])
+
+
+def _starts(lengths: Sequence[int], shape: tuple[int, int]) -> Integers:
+    """Where parts of these lengths begin, one after the other."""
+    return np.array([0, *accumulate(lengths)][:-1]).reshape(shape)
+
+
+def _stored(keys_values: torch.Tensor) -> npt.NDArray[Any]:
+    return (keys_values.view(torch.uint16) if keys_values.dtype is torch.bfloat16 else keys_values).numpy()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The threads that compute beside a step loop's own."""
+    return ThreadPoolExecutor(max(1, threads.limit() - 1), thread_name_prefix="step")
