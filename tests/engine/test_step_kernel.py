@@ -70,7 +70,7 @@ def decoder(built: weights.Weights, precision: Precision) -> Decoder:
 def caches(made: Decoder) -> tuple[KeyValueCache, KeyValueCache | None]:
     """The same keys and values at every call."""
     found = [
-        KeyValueCache(CacheShape(LAYERS, 4, 2, HEADS, capacity, DIM // HEADS), made.cache_dtype, CPU)
+        KeyValueCache(CacheShape(LAYERS, 14, 2, HEADS, capacity, DIM // HEADS), made.cache_dtype, CPU)
         for capacity in (300, 32)
     ]
     torch.manual_seed(1)
@@ -124,6 +124,20 @@ def test_slot_is_independent_of_its_neighbours(precision: Precision) -> None:
     for index, own in enumerate(([0, 3], [1, 4], [2])):
         alone, _ = by_kernel(made, rows_in()[own], [SLOTS[index]])
         assert torch.equal(alone, together[own])
+
+
+@pytest.mark.parametrize("precision", list(TOLERANCE))
+def test_result_is_that_of_a_row_alone_however_many_there_are(precision: Precision) -> None:
+    made = decoder(build(precision), precision)
+    rows = torch.randn(14, DIM, generator=torch.Generator().manual_seed(3))
+
+    def result(count: int) -> torch.Tensor:
+        """Slots without guidance, of one row each."""
+        slots = [SlotRows(row, length=20 + row, rows=1, text_lengths=(4,)) for row in range(count)]
+        return by_kernel(made, rows[:count], slots)[0]
+
+    most = result(14)
+    assert all(torch.equal(result(count), most[:count]) for count in (1, 2, 3, 8, 9, 10, 13))
 
 
 @pytest.mark.parametrize("precision", list(TOLERANCE))

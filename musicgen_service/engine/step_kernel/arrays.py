@@ -15,6 +15,8 @@ INT8, HALF, FLOAT = range(3)
 """Forms of their weights."""
 BLOCK = 4
 """Outputs that are multiplied at a time."""
+MANY = 8
+"""Rows that are multiplied at a time where there are so many; otherwise it is two, or one."""
 
 
 class StoredLayers(NamedTuple):
@@ -75,7 +77,7 @@ class Scratch(NamedTuple):
     digits : [rows, 2, widest], as they are multiplied with int8 weights, in multiples of
     steps : [rows]
     lowered : [rows, highest rank], between the two matrices of a low-rank product
-    result : [2 * BLOCK + 2], of the products of a pair of rows
+    result : [MANY * BLOCK], of products
     scores : for the positions of a row
     """
 

@@ -19,6 +19,7 @@ from musicgen_service.engine.step_kernel.arrays import (
     FLOAT,
     HALF,
     INT8,
+    MANY,
     MATRICES,
     UP,
     Attended,
@@ -207,7 +208,7 @@ class CompiledLayers:
             digits=np.empty((rows, 2, self._widest), np.uint8),
             steps=np.empty(rows, np.float32),
             lowered=np.empty((rows, self._rank), np.float32),
-            result=np.empty(2 * BLOCK + 2, np.float32),
+            result=np.empty(MANY * BLOCK, np.float32),
             scores=np.empty(longest, np.float32),
         )
 

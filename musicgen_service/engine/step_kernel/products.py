@@ -3,7 +3,7 @@
 import numpy as np
 
 from musicgen_service.engine.step_kernel.arithmetic import compiled
-from musicgen_service.engine.step_kernel.arrays import BLOCK, HALF
+from musicgen_service.engine.step_kernel.arrays import BLOCK, HALF, MANY
 from musicgen_service.engine.step_kernel.instructions import DIGIT, dot_floats, dot_int8
 from musicgen_service.engine.step_kernel.rows import HALF_DIGIT
 
@@ -13,6 +13,7 @@ _float = np.float32
 _int8_pair, _int8_single = dot_int8(2, BLOCK), dot_int8(1, BLOCK)
 _int8_pair_extra, _int8_single_extra = dot_int8(2, 1), dot_int8(1, 1)
 _half_pair, _half_single = dot_floats(2, BLOCK, 16), dot_floats(1, BLOCK, 16)
+_half_many = dot_floats(MANY, BLOCK // 2, 16)  # of half as many outputs, as there are no more registers
 _float_pair, _float_single = dot_floats(2, BLOCK, 32), dot_floats(1, BLOCK, 32)
 
 
@@ -56,10 +57,16 @@ def multiply_floats(weights, layer, matrix, rows, begin, end, target, adds, scra
     result = scratch.result
     for output in range(begin, end, BLOCK):
         here = address + output * inputs * (2 if is_half else 4)
-        for row in range(0, rows, 2):
+        row = 0
+        while row < rows:
             own = values + row * stride * 4
-            count = min(2, rows - row)
-            if is_half and count == 2:
+            count = MANY if is_half and rows - row >= MANY else min(2, rows - row)
+            if count == MANY:
+                # Weights are widened for each group of rows, which takes as long as to multiply two rows with them.
+                _half_many(here, own, result.ctypes.data, inputs, stride)
+                second = here + BLOCK // 2 * inputs * 2
+                _half_many(second, own, result[BLOCK // 2 * MANY :].ctypes.data, inputs, stride)
+            elif is_half and count == 2:
                 _half_pair(here, own, result.ctypes.data, inputs, stride)
             elif is_half:
                 _half_single(here, own, result.ctypes.data, inputs, stride)
@@ -70,6 +77,7 @@ def multiply_floats(weights, layer, matrix, rows, begin, end, target, adds, scra
             for index in range(BLOCK):
                 for n in range(count):
                     _put(target, row + n, output + index, result[index * count + n], adds)
+            row += count
 
 
 @compiled
