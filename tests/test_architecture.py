@@ -40,7 +40,8 @@ def test_one_module_imports_a_package_of_networks(package: str) -> None:
 def test_the_reference_and_training_alone_need_transformers() -> None:
     assert importers("omegaconf") == {"models/audiocraft_adapter.py"}
     assert importers("transformers") == {"models/audiocraft_adapter.py", "training/network.py"}
-    assert importers("peft", "accelerate") == {"training/network.py"}
+    assert importers("peft") == {"training/network.py"} and importers("accelerate") == {"training/processes.py"}
+    assert importers("tensorboardX") == {"training/board.py"}
 
 
 def test_packages_that_contain_weights_are_not_imported() -> None:

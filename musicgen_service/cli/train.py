@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +65,21 @@ def run(options: argparse.Namespace) -> None:
     from musicgen_service.training import layout
     from musicgen_service.training import run as training
     from musicgen_service.training.errors import TrainingError
+    from musicgen_service.training.processes import Processes
 
+    processes = Processes.started()
     progress = TrainingLines() if options.json else TrainingProgress()
     try:
-        with _local(options.songs) as paths, training.understood(paths, chosen, store, progress.report) as songs:
-            progress.understood(songs)
+        with ExitStack() as stack:
+            paths = stack.enter_context(_local(options.songs if processes.is_main else ()))
+            songs = stack.enter_context(training.understood(paths, chosen, store, progress.report, processes))
+            if processes.is_main:
+                progress.understood(songs)
             if options.dry_run:
                 return
-            import torch
-
-            if options.restart:
+            if options.restart and processes.is_main:
                 shutil.rmtree(layout.work_folder(store, chosen.name), ignore_errors=True)
-            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-            training.train(songs, chosen, store, device, progress.report)
+            training.train(songs, chosen, store, processes.device, progress.report, processes)
     except KeyboardInterrupt:
         progress.close()
         print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
@@ -86,7 +88,8 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(str(error)) from None
     finally:
         progress.close()
-    progress.trained(adapters.get(chosen.name), chosen.trigger)
+    if processes.is_main:
+        progress.trained(adapters.get(chosen.name), chosen.trigger)
 
 
 @contextmanager

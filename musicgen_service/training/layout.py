@@ -8,6 +8,7 @@ FOLDER = "training"
 """Name of the folder of unfinished trainings, inside the weights folder."""
 SAMPLES = "samples"
 TABLE, PICTURE = "losses.csv", "losses.png"
+BOARD = "tensorboard"
 
 
 def work_folder(store: WeightStore, name: str) -> Path:

@@ -23,11 +23,13 @@ from musicgen_service.models.store import WeightStore
 from musicgen_service.training import base, captions, layout, made, network, reports, sources
 from musicgen_service.training.base import Conditions
 from musicgen_service.training.batches import Batches
+from musicgen_service.training.board import Board
 from musicgen_service.training.encoding import Clip, Encoder
 from musicgen_service.training.errors import TrainingError
 from musicgen_service.training.files import atomic
 from musicgen_service.training.listening import Listener, Song
 from musicgen_service.training.options import Options
+from musicgen_service.training.processes import ALONE, Processes
 from musicgen_service.training.samples import Sampler
 from musicgen_service.training.trainer import Trainer
 
@@ -66,14 +68,21 @@ class Songs:
 
 
 @contextmanager
-def understood(paths: Sequence[Path], options: Options, store: WeightStore, report: Report) -> Iterator[Songs]:
+def understood(
+    paths: Sequence[Path], options: Options, store: WeightStore, report: Report, processes: Processes = ALONE
+) -> Iterator[Songs]:
     """Find the songs and listen to them; what was taken out of archives is there for the block.
+
+    Of several processes the main one listens.
 
     Raises
     ------
     TrainingError
         When there is no song, or too much.
     """
+    if not processes.is_main:
+        yield processes.from_main(None)
+        return
     with tempfile.TemporaryDirectory(prefix="musicgen-songs-") as work:
         source = sources.find(paths, Path(work))
         total = len(source.songs)
@@ -85,15 +94,24 @@ def understood(paths: Sequence[Path], options: Options, store: WeightStore, repo
             as_written=options.as_written,
         )
         songs = listener.hear_all(source.songs, lambda done: report("listening", done, total, ""))
-        yield Songs(songs, source.others)
+        yield processes.from_main(Songs(songs, source.others))
 
 
-def train(songs: Songs, options: Options, store: WeightStore, device: torch.device, report: Report) -> Path:
+def train(
+    songs: Songs,
+    options: Options,
+    store: WeightStore,
+    device: torch.device,
+    report: Report,
+    processes: Processes = ALONE,
+) -> Path:
     """Train an adapter, and put it into the weights folder; goes on with one that was interrupted.
 
     Parameters
     ----------
     songs : as `understood` gives them
+    report : called by the main process
+    processes : those that train together
 
     Returns
     -------
@@ -110,13 +128,16 @@ def train(songs: Songs, options: Options, store: WeightStore, device: torch.devi
     work = layout.work_folder(store, options.name)
     work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(FileLock(work / ".lock", timeout=0))
-        except Timeout:
-            raise TrainingError(f"'{options.name}' is being trained already: wait, or choose another name.") from None
-        _require_same(work / "training.json", songs, options)
-        folder = _Training(songs, options, store, device, work, report).run()
-        shutil.rmtree(work)
+        if processes.is_main:
+            try:
+                stack.enter_context(FileLock(work / ".lock", timeout=0))
+            except Timeout:
+                sentence = f"'{options.name}' is being trained already: wait, or choose another name."
+                raise TrainingError(sentence) from None
+            _require_same(work / "training.json", songs, options)
+        folder = _Training(songs, options, store, device, work, report, processes).run()
+        if processes.is_main:
+            shutil.rmtree(work)
     return folder
 
 
@@ -137,32 +158,47 @@ class _Training:
     """One training, in its folder."""
 
     def __init__(
-        self, songs: Songs, options: Options, store: WeightStore, device: torch.device, work: Path, report: Report
+        self,
+        songs: Songs,
+        options: Options,
+        store: WeightStore,
+        device: torch.device,
+        work: Path,
+        report: Report,
+        processes: Processes,
     ) -> None:
         self._songs = songs
         self._options = options
         self._store = store
         self._work = work
-        self._report = report
+        self._processes = processes
+        self._report = report if processes.is_main else lambda *_: None
         self._base = base.load(store, options.base, device)
         torch.set_num_threads(threads.for_width(self._base.model.width))
 
     def run(self) -> Path:
         """Encode, train, and deliver the adapter."""
         options = self._options
-        training, held_out = self._split(self._clips())
-        made_clips = self._made(training)
+        with self._processes.main_first():
+            training, held_out = self._split(self._clips())
+            made_clips = self._made(training)
         conditions = Conditions(self._base)
         model = self._model()
         rate, device = self._base.model.frame_rate, self._base.model.device
         batches = Batches(training, made_clips, conditions, options, rate, device)
         rows = batches.held_out(held_out)
-        trainer = Trainer(model, self._base.pattern, options, batches, rows, self._work / "checkpoint.pt")
+        checkpoint = self._work / "checkpoint.pt"
+        trainer = Trainer(model, self._base.pattern, options, batches, rows, checkpoint, self._processes)
         sampler = Sampler(self._base, model, options, self._prompts(training), self._work)
         interval = max(options.every, options.steps // _SAMPLES // options.every * options.every)
 
+        board = Board(self._work)
+
         def on_evaluation() -> None:
+            if not self._processes.is_main:
+                return
             reports.write_losses(trainer.history, self._work)
+            board.write(trainer.history)
             if trainer.step % interval == 0 or trainer.has_ended:
                 sampler.make(network.weights_of(model), trainer.step)
 
@@ -171,6 +207,9 @@ class _Training:
             self._report("training", step, options.steps, f"loss {loss:.3f}, held-out {held_out_loss:.3f}")
 
         trainer.run(on_step, on_evaluation)
+        board.close()
+        if not self._processes.is_main:
+            return AdapterStore.of(self._store).root / options.name
         names = list(dict.fromkeys(self._songs.used[clip.song].name for clip in held_out))
         return self._deliver(model, trainer, names)
 
@@ -235,5 +274,7 @@ class _Training:
             (folder / CARD_FILE).write_text(card, encoding="utf-8")
             for name in (layout.TABLE, layout.PICTURE):
                 shutil.copy(self._work / name, folder)
-            shutil.copytree(self._work / layout.SAMPLES, folder / layout.SAMPLES)
+            for name in (layout.SAMPLES, layout.BOARD):
+                if (self._work / name).is_dir():
+                    shutil.copytree(self._work / name, folder / name)
         return adapters.root / options.name

@@ -13,6 +13,7 @@ from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.training import files, network, objective
 from musicgen_service.training.batches import Batches, Row
 from musicgen_service.training.options import Options
+from musicgen_service.training.processes import ALONE, Processes
 
 _WARM_UP = 20
 """Steps, at most a tenth of all."""
@@ -51,6 +52,7 @@ class Trainer:
     batches : draws the clips of steps
     held_out : clips that are not trained on
     checkpoint : file from which it goes on, if it exists
+    processes : those that train together
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Trainer:
         batches: Batches,
         held_out: Sequence[Row],
         checkpoint: Path,
+        processes: Processes = ALONE,
     ) -> None:
         self._model = model
         self._pattern = pattern
@@ -68,6 +71,7 @@ class Trainer:
         self._batches = batches
         self._held_out = held_out
         self._checkpoint = checkpoint
+        self._processes = processes
         scale = CHECKPOINTS[options.base].logit_scale
         self._logit_scale = torch.tensor(scale)[None, :, None, None] if scale else None
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -110,13 +114,15 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = self._options.rate * _schedule(self.step, self._options.steps)
         total = 0.0
-        for row in self._batches.of_step(self.step):
+        for row in self._processes.share(self._batches.of_step(self.step)):
             if row.is_kept:
                 loss = self._options.kept * self._distance(row)
             else:
                 loss = self._loss(row) / self._options.batch
                 total += float(loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]
+        self._processes.add_gradients(self._trained)
+        total = self._processes.total(total)
         torch.nn.utils.clip_grad_norm_(self._trained, _CLIP)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
@@ -128,7 +134,8 @@ class Trainer:
     def _evaluate(self) -> None:
         """Measure the held-out loss, keep the weights if it is the lowest, and write the checkpoint."""
         self._model.eval()
-        loss = sum(float(self._loss(row)) for row in self._held_out) / len(self._held_out)
+        losses = [float(self._loss(row)) for row in self._processes.share(self._held_out)]
+        loss = self._processes.total(sum(losses)) / len(self._held_out)
         self.history.held_out.append((self.step, loss))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in network.weights_of(self._model).items()}
         if self.history.best[0] == self.step:
@@ -141,7 +148,8 @@ class Trainer:
             "held_out": self.history.held_out,
             "best": self.best,
         }
-        files.save(self._checkpoint, state)
+        if self._processes.is_main:
+            files.save(self._checkpoint, state)
 
     def _resume(self, state: dict[str, Any]) -> None:
         network.set_weights(self._model, state["weights"])
