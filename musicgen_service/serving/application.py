@@ -92,8 +92,7 @@ class Application:
             Rate(options.audio_seconds_per_minute),
             options.prediction_seconds,
         )
-        self._records = TrainingRecords(self._results.folder / "trainings")
-        self._trainings = Trainings(self._records, self._results.files) if options.trainings else None
+        self._trainings = self._open_trainings() if options.trainings else None
         self._results.used = self._used_tokens
         self._webhooks = Webhooks(options.webhook_secret)
         self._add_gauges(options)
@@ -165,9 +164,7 @@ class Application:
             self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds, self._form
         )
         jobs = Jobs(predictions, results)
-        trainings = TrainingRoutes(
-            models, self.availability, self._trainings, self._records, files, self._webhooks, memory
-        )
+        trainings = TrainingRoutes(models, self.availability, self._trainings, files, self._webhooks, memory)
         hosted = HostedRoutes(
             models, predictions, intake, jobs, results.files, files, trainings.routes(), options.webhook_secret
         )
@@ -206,6 +203,9 @@ class Application:
                 log(f"results will not survive a restart: {options.results} cannot be written ({error})")
         self._own_folder = folders.OwnFolder(PREFIX)
         return Results(self._own_folder.path, options.keep_seconds, storage)
+
+    def _open_trainings(self) -> Trainings:
+        return Trainings(TrainingRecords(self._results.folder / "trainings"), self._results.files)
 
 
 def _middleware(options: GatewayOptions, is_local: bool) -> list[Middleware]:

@@ -25,6 +25,7 @@ _TYPES = {
     "audio/midi": "mid",
     "audio/mid": "mid",  # as Cog has it
     "application/zip": "zip",
+    "image/png": "png",
 }
 _MEDIA_TYPES = {extension: kind for kind, extension in reversed(_TYPES.items())}
 _DATA_URI = re.compile(r"data:([\w.+/-]+);base64,", re.ASCII)

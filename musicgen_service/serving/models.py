@@ -65,7 +65,7 @@ class Model:
             module.rpartition(".")[2] if in_own_predictor else None,
             described,
             InputChecks(described),
-            kind.trains,
+            getattr(kind, "trains", False),
         )
 
 

@@ -27,7 +27,6 @@ from musicgen_service.serving.refusals import Refusal, reply
 from musicgen_service.serving.routing import base_url, prediction_id, route
 from musicgen_service.serving.stand_in import stand_in
 from musicgen_service.serving.training import Training
-from musicgen_service.serving.training_records import TrainingRecords
 from musicgen_service.serving.training_request import TrainingRequest
 from musicgen_service.serving.trainings import Trainings
 from musicgen_service.serving.webhooks import Webhooks
@@ -44,8 +43,7 @@ class TrainingRoutes:
     ----------
     models : what is served
     availability : whether anything is accepted
-    trainings : those that have not ended; None where there are none
-    records : all that are kept
+    trainings : those that have not ended, and what is kept of others; None where there are none
     file_routes : checks addresses of the service
     webhooks : reports to clients
     memory : counts the bodies of requests
@@ -56,7 +54,6 @@ class TrainingRoutes:
         models: Models,
         availability: Availability,
         trainings: Trainings | None,
-        records: TrainingRecords,
         file_routes: FileRoutes,
         webhooks: Webhooks,
         memory: bodies.BodyMemory,
@@ -64,7 +61,6 @@ class TrainingRoutes:
         self._models = models
         self._availability = availability
         self._running = trainings
-        self._records = records
         self._file_routes = file_routes
         self._webhooks = webhooks
         self._memory = memory
@@ -137,7 +133,7 @@ class TrainingRoutes:
         if asked.name in adapters.names():
             raise Refusal(409, f"There is an adapter '{asked.name}' already: choose another name.")
         unfinished = layout.work_folder(store, asked.name).exists()
-        if unfinished and self._records.owner_of(asked.name) not in (None, owner):
+        if unfinished and self._trainings.records.owner_of(asked.name) not in (None, owner):
             raise Refusal(409, f"Another client has begun to train '{asked.name}': choose another name.")
 
     def _report(self, training: Training, webhook: Address | None) -> None:
@@ -151,9 +147,8 @@ class TrainingRoutes:
         return reply(200, self._shown(self._find(request), base_url(request)))
 
     async def _list(self, request: Request) -> Response:
-        _ = self._trainings
         address = base_url(request)
-        found = [self._current(record) for record in self._records.owned_by(clients.owner(request))]
+        found = [self._current(record) for record in self._trainings.records.owned_by(clients.owner(request))]
         return reply(200, hosted_replies.page([self._shown(record, address) for record in found]))
 
     async def _cancel(self, request: Request) -> Response:
@@ -177,8 +172,7 @@ class TrainingRoutes:
         return files.response(found)
 
     def _find(self, request: Request) -> dict[str, Any]:
-        _ = self._trainings
-        record = self._records.find(clients.owner(request), prediction_id(request))
+        record = self._trainings.records.find(clients.owner(request), prediction_id(request))
         if record is None:
             raise Refusal(404, "There is no such training, or it ended too long ago.")
         return self._current(record)

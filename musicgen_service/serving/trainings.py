@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from musicgen_service import folders
@@ -35,12 +35,12 @@ class Trainings:
 
     Parameters
     ----------
-    records : keeps them
+    records : all that are kept, those that have not ended among them
     kept : the files of the service, among them uploaded songs
     """
 
     def __init__(self, records: TrainingRecords, kept: Files) -> None:
-        self._records = records
+        self.records = records
         self._files = kept
         self._lanes = {is_preview: _Lane() for is_preview in (False, True)}
         self._unfinished: dict[str, Training] = {}
@@ -90,10 +90,13 @@ class Trainings:
             folder.remove()
             raise
         taken_on()
+        # What was sent in place is on the disk now.
+        shown = tuple(training_inputs.without_data(training.request.songs))
+        training.request = replace(training.request, songs=shown)
         self._unfinished[training.id] = training
         self._folders[training], self._songs[training] = folder, songs
         lane.queue.add(training.owner, training)
-        await asyncio.to_thread(self._records.put, training.as_record())
+        await asyncio.to_thread(self.records.put, training.as_record())
         self._start_next(lane)
 
     async def cancel(self, training: Training) -> None:
@@ -167,7 +170,7 @@ class Trainings:
     async def _end(self, training: Training, status: str, error: str | None = None) -> None:
         training.settle(status, error)
         try:
-            await asyncio.to_thread(self._records.put, training.as_record())
+            await asyncio.to_thread(self.records.put, training.as_record())
         finally:
             self._songs.pop(training, None)
             self._folders.pop(training).remove()
