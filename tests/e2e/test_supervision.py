@@ -1,5 +1,6 @@
 """The real server under its supervisor: a crashed worker, running predictions at shutdown, many concurrent clients."""
 
+import json
 import shutil
 import signal
 import threading
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from musicgen_service.serving import cog_process
+from musicgen_service.serving.predictions import BROKE_DOWN
 from tests.e2e import soak
 from tests.support.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
@@ -54,6 +56,30 @@ def test_crashed_worker_is_replaced_and_shutdown_drains(own_server: Server) -> N
     assert len(Clip.from_uri(replies[1].json()["output"][0]).samples) == 20 * 32_000
     assert server.process.wait(120) == 0
     assert family and not any(runs(process.pid) for process in family)
+
+
+def test_who_listens_is_told_when_the_worker_dies(tmp_path: Path) -> None:
+    demo = {"MUSICGEN_WEIGHTS": str(PROJECT / "weights"), "MUSICGEN_MODELS": "demo"}
+    inputs = {"prompt": "solo piano", "model_version": "demo", "duration": 300}
+    with serving(["-m", "musicgen_service", "serve", "--port"], PROJECT, tmp_path / "temp", **demo) as server:
+        with server.client.stream("POST", "/predictions/stream", json={"id": "heard", "input": inputs}) as reply:
+            pieces = reply.iter_raw()
+            assert next(pieces)[:4] == b"RIFF"
+            server.worker().kill()
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(pieces)
+        wait_until(lambda: server.client.get("/predictions/heard").json()["status"] == "failed")
+        assert server.client.get("/predictions/heard").json()["error"] == BROKE_DOWN
+        assert server.make(**inputs | {"duration": 1})  # in another worker
+
+        events = {"Accept": "text/event-stream"}
+        with server.client.stream("POST", "/predictions/stream", json={"input": inputs}, headers=events) as reply:
+            lines = reply.iter_lines()
+            assert "event: audio" in lines
+            server.worker().kill()
+            assert "event: error" in lines
+            assert json.loads(next(lines).removeprefix("data: "))["error"] == BROKE_DOWN
+        assert server.make(**inputs | {"duration": 1})
 
 
 def test_weights_added_after_the_start_are_found(weights: Path, tmp_path: Path) -> None:
