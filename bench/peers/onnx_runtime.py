@@ -22,8 +22,8 @@ _AS_INT8 = 4
 """The accuracy level at which products round their inputs to 8 bits, the fastest."""
 _EXAMPLE_COLUMNS, _EXAMPLE_TEXT = 3, 7
 
-for _talkative in ("torch.onnx", "onnxscript", MatMulNBitsQuantizer.__module__):
-    logging.getLogger(_talkative).setLevel(logging.ERROR)
+# The quantizer, when imported, has every library's information logged.
+logging.getLogger().setLevel(logging.WARNING)
 
 
 def export(lm: Any, file: Path, room: int) -> None:

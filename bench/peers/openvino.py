@@ -1,6 +1,8 @@
 """MusicGen's decoder in OpenVINO: stateful, as its own tools export language models."""
 
+import contextlib
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from openvino._offline_transformations import apply_make_stateful_transformation
 from torch.nn import functional
 
 WEIGHTS = ("float32", "bf16", "int8", "int4")
-"""Arithmetic of the first two, whose weights are stored as float16; weights of the others, whose arithmetic OpenVINO
-chooses. Keys and values are float32 in the first, and in the others as OpenVINO chooses, 8 bits."""
+"""Arithmetic of the first two, whose weights are stored as float16; weights of the others, whose arithmetic is float32,
+as bfloat16 would be less exact. Keys and values are float32 in the first, and have 8 bits in the others."""
 _GROUP = 64
 """Inputs that share a scale in 4 bits."""
 _EXAMPLE_COLUMNS, _EXAMPLE_PAST, _EXAMPLE_TEXT = 3, 5, 7
@@ -72,11 +74,12 @@ class OpenVinoNetwork(ConvertedNetwork):
         super().__init__(lm, condition)
         core = openvino.Core()
         model = _compressed(core.read_model(file), weights)
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        if weights == "float32":
-            options |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
-        elif weights == "bf16":
-            options["INFERENCE_PRECISION_HINT"] = "bf16"
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "bf16" if weights == "bf16" else "f32",
+            "KV_CACHE_PRECISION": "f32" if weights == "float32" else "u8",
+        }
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
         text = text_keys_values(lm, condition).numpy()
         self._inputs = {"text": text, "rows": np.arange(2, dtype=np.int32)}
@@ -115,12 +118,10 @@ def _name(ports: list[Any], names: list[str]) -> None:
 
 
 def _compressed(model: Any, weights: str) -> Any:
-    match weights:
-        case "int8":
-            return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
-        case "int4":
-            # All layers but the last, which nncf keeps in 8 bits.
-            mode = nncf.CompressWeightsMode.INT4_SYM
-            return nncf.compress_weights(model, mode=mode, group_size=_GROUP, ratio=1.0)
-        case _:
-            return model
+    modes = {"int8": nncf.CompressWeightsMode.INT8_ASYM, "int4": nncf.CompressWeightsMode.INT4_SYM}
+    if weights not in modes:
+        return model
+    # All layers in 4 bits, but for the last one, which nncf keeps in 8.
+    options = {"group_size": _GROUP, "ratio": 1.0} if weights == "int4" else {}
+    with contextlib.redirect_stdout(sys.stderr):  # its progress
+        return nncf.compress_weights(model, mode=modes[weights], **options)
