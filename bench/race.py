@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bench import quality
+from bench import priority, quality
 from bench.implementations import Implementations
 from bench.peers.interface import Generate, Peer
 
@@ -80,6 +80,7 @@ def run(
     frames: int,
     turns: int,
     scored: int,
+    real_time: bool = False,
 ) -> list[Row]:
     """Race implementations.
 
@@ -90,6 +91,7 @@ def run(
     frames : timed per turn and position
     turns : of every implementation at every position
     scored : frames of the clip with which predictions are compared
+    real_time : whether timed steps have real-time priority
     """
     torch.manual_seed(0)
     peers: dict[str, Peer] = {}
@@ -110,22 +112,30 @@ def run(
             prefix = torch.randint(0, card, (codebooks, position)) if position else None
             for name, peer in peers.items():
                 given = prefix if peer.takes_prefix else None
-                times[name][position].append(ms_per_step(peer.generate, given, frames, device))
+                times[name][position].append(ms_per_step(peer.generate, given, frames, device, real_time))
                 _say(f"turn {turn + 1}, {name} at frame {position}: {times[name][position][-1]:.2f} ms/step")
     return [Row(name, times[name], *closeness[name]) for name in names]
 
 
-def ms_per_step(generate: Generate, prefix: torch.Tensor | None, frames: int, device: torch.device) -> float:
+def ms_per_step(
+    generate: Generate, prefix: torch.Tensor | None, frames: int, device: torch.device, real_time: bool = False
+) -> float:
     """Milliseconds per step that follows a prefix: the median on a CPU, the mean on a GPU."""
     stamps: list[float] = []
 
     def stamp(*_steps: int) -> None:
+        if real_time and not stamps:
+            priority.set_real_time(True)
         if device.type == "cuda" and len(stamps) == WARM_UP:
             # The host runs ahead of the device, so times are valid only after synchronisation.
             torch.cuda.synchronize(device)
         stamps.append(time.perf_counter())
 
-    generate(prefix, frames, stamp)
+    try:
+        generate(prefix, frames, stamp)
+    finally:
+        if real_time:
+            priority.set_real_time(False)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return 1000 * (time.perf_counter() - stamps[WARM_UP]) / (len(stamps) - 1 - WARM_UP)
@@ -158,8 +168,9 @@ def table(rows: Sequence[Row], memory: dict[str, float]) -> list[str]:
             f"{row.name:22}{cells}{real_time:13.2f}{closeness}{occupied:>10}{'yes' if row.passes else 'no':>8}"
         )
     for position in positions:
-        lines += ["", f"at frame {position}, in times of {best[position].name}, the fastest of each:"]
-        lines += _fastest_of_each(rows, position, best[position].least(position))
+        others = _fastest_of_each(rows, position, best[position].least(position))
+        if others:
+            lines += ["", f"at frame {position}, in times of {best[position].name}, the fastest of each:", *others]
     return lines
 
 

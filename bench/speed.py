@@ -58,6 +58,9 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only implementations whose name begins with one")
     parser.add_argument("--race-only", action="store_true", help="the race, and neither slots, memory nor requests")
+    parser.add_argument(
+        "--real-time", action="store_true", help="real-time priority for timed steps of the race, beside other work"
+    )
     parser.add_argument("--steps-only", action="store_true", help="neither memory nor whole requests")
     parser.add_argument("--save", action="store_true", help="keep the output in bench/results")
     parser.add_argument("--alone", nargs=3, metavar=("NAME", "WEIGHTS", "CHECKPOINT"), help=argparse.SUPPRESS)
@@ -77,7 +80,8 @@ def main() -> None:
             loaded = Implementations(store, checkpoint, device, room, Path(folder))
             threads.limit()  # asked for before the next line changes what torch says
             torch.set_num_threads(threads.for_width(loaded.exact.width))
-            rows = race.run(loaded, names, device, options.at, options.frames, options.turns, options.scored)
+            timing = (options.at, options.frames, options.turns, options.scored, options.real_time)
+            rows = race.run(loaded, names, device, *timing)
             del loaded
         if not options.race_only:
             figures["engine"] = engine_figures.measure(store, checkpoint, device, options.frames)

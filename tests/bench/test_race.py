@@ -50,6 +50,21 @@ def test_steps_are_timed_after_the_first_ones(monkeypatch: pytest.MonkeyPatch) -
     assert race.ms_per_step(generate, None, 9, torch.device("cpu")) == pytest.approx(100)
 
 
+def test_steps_are_timed_with_real_time_priority_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[bool | str] = []
+    monkeypatch.setattr("bench.priority.set_real_time", said.append)
+
+    def generate(prefix: torch.Tensor | None, frames: int, on_step: OnStep) -> torch.Tensor:
+        said.append("prefill")
+        for step in range(frames):
+            on_step(step + 1, frames)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        race.ms_per_step(generate, None, 9, torch.device("cpu"), real_time=True)
+    assert said == ["prefill", True, False]
+
+
 def test_a_peer_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
