@@ -1,74 +1,20 @@
 """Audio of a prediction while it is made: who hears what, and what becomes of it when nobody listens any more."""
 
-import base64
 import io
-import json
-import socket
-import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
 
-from musicgen_service.audio import streamed
-from musicgen_service.serving.bodies import Memory
 from musicgen_service.serving.gateway import Gateway
-from tests.serving.conftest import client_of, gateway_of, running
+from tests.serving.streams import EVENTS, HALF, WHOLE, client_of_same, events_of, heard, joined, take, wav
 from tests.serving.test_jobs import ended, job, submit
 from tests.serving.test_predictions import posted
-from tests.support.fake_audio import music
-from tests.support.fake_cog import FakeCog, fake_cog
+from tests.support.fake_cog import FakeCog
 from tests.support.harness import wait_until
 from tests.support.sounds import RATE
-
-EVENTS = {"Accept": "text/event-stream"}
-HALF = 44 + 2 * RATE
-"""Bytes of the first second, and of the header before it."""
-WHOLE = HALF + 2 * RATE
-
-
-def wav(prompt: str = "music") -> bytes:
-    """What is heard of a prompt."""
-    half = music(prompt)
-    encoder = streamed.encoder("wav", 2 * half.shape[1], RATE, 1)
-    return encoder.encode(half) + encoder.encode(half)
-
-
-@contextmanager
-def heard(client: httpx.Client, prompt: str = "music", path: str = "/predictions/stream") -> Iterator[httpx.Response]:
-    with client.stream("POST", path, json={"input": {"prompt": prompt}}) as reply:
-        yield reply
-
-
-@contextmanager
-def joined(client: httpx.Client, name: str) -> Iterator[httpx.Response]:
-    with client.stream("GET", f"/predictions/{name}/audio") as reply:
-        yield reply
-
-
-def events_of(reply: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
-    assert reply.headers["content-type"] == "text/event-stream"
-    name = ""
-    for line in reply.iter_lines():
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        if field == "data":
-            yield name, json.loads(value)
-
-
-def take(parts: Iterator[bytes], size: int) -> bytes:
-    """The first bytes of a reply, as soon as they are there."""
-    received = b""
-    while len(received) < size:
-        received += next(parts)
-    return received
 
 
 def test_audio_comes_while_it_is_made(client: httpx.Client, cog: FakeCog) -> None:
@@ -137,13 +83,6 @@ def test_listeners_join_from_the_beginning_and_leave(
     assert (file.content, file.headers["content-type"]) == (b"music", "audio/wav")
     part = client.get("/predictions/radio/audio", headers={"Range": "bytes=1-2"})
     assert (part.status_code, part.content) == (206, b"us")
-
-
-@contextmanager
-def client_of_same(client: httpx.Client) -> Iterator[httpx.Client]:
-    """Another connection of the same client."""
-    with httpx.Client(base_url=client.base_url, timeout=60) as other:
-        yield other
 
 
 def test_a_hang_up_cancels_what_was_asked_for_to_be_heard(client: httpx.Client, cog: FakeCog) -> None:
@@ -253,100 +192,9 @@ def test_refusals_are_those_of_predictions(client: httpx.Client, cog: FakeCog) -
     assert cog.requests == []
 
 
-def test_events_tell_everything(client: httpx.Client, gateway: Gateway, cog: FakeCog) -> None:
-    with posted(gateway, client, "wait"), client_of_same(client) as own:
-        body = {"input": {"prompt": "music"}}
-        with own.stream("POST", "/predictions/told/stream", json=body, headers=EVENTS) as reply:
-            events = events_of(reply)
-            name, place = next(events)
-            assert name == "queue" and place["position"] == 0 and "eta_seconds" in place
-            cog.resume.set()
-            told = list(events)
-    assert {name for name, _ in told} == {"progress", "format", "audio", "completed"}
-    content = dict(told)
-    assert content["format"] == {
-        "media_type": "audio/wav",
-        "sample_rate": RATE,
-        "channels": 1,
-        "seconds": 2.0,
-        "real_time_factor": 2.5,
-        "level": "not normalised",
-    }
-    audio = b"".join(base64.b64decode(data["base64"]) for name, data in told if name == "audio")
-    assert audio == wav()
-    name, last = told[-1]
-    assert name == "completed" and last["status"] == "succeeded" and last["id"] == "told"
-    assert httpx.get(last["output"][0]).content == b"music"
-    with client.stream("GET", "/predictions/told/audio", headers=EVENTS) as reply:
-        assert [name for name, _ in events_of(reply)] == ["completed"]
-
-
-@pytest.mark.parametrize("prompt", ["fail", "broken music"])
-def test_a_failure_is_the_last_event(client: httpx.Client, cog: FakeCog, prompt: str) -> None:
-    body = {"id": f"event-{prompt.split()[0]}", "input": {"prompt": prompt}}
-    with client.stream("POST", "/predictions/stream", json=body, headers=EVENTS) as reply:
-        name, last = list(events_of(reply))[-1]
-    assert (name, last["status"]) == ("error", "failed") and last["error"]
-
-
-def test_a_cancel_is_an_event(client: httpx.Client, cog: FakeCog) -> None:
-    with client.stream(
-        "POST", "/predictions/stopped/stream", json={"input": {"prompt": "music"}}, headers=EVENTS
-    ) as reply:
-        events = events_of(reply)
-        while next(events)[0] != "audio":
-            pass
-        with client_of_same(client) as other:
-            assert other.post("/predictions/stopped/cancel").status_code == 200
-        name, last = list(events)[-1]
-    assert (name, last["status"]) == ("completed", "canceled")
-    assert client.get("/predictions/stopped/audio").status_code == 409
-
-
 def test_the_head_alone(client: httpx.Client, cog: FakeCog) -> None:
     submit(client, "head", "music")
     reply = client.head("/predictions/head/audio")
     assert (reply.headers["content-type"], reply.headers["content-length"]) == ("audio/wav", str(WHOLE))
     cog.resume.set()
     ended(client, "head")
-
-
-def test_the_socket_is_private_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = tmp_path / ("d" * 120)  # longer than the address of a socket may be
-    deep.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(deep))
-    with fake_cog() as cog:
-        gateway = gateway_of(lambda: cog.server_port, results=tmp_path / "results")
-        cog.audio_socket = gateway.audio_socket
-        cog.resume.set()
-        with running(gateway), client_of(gateway) as client:
-            assert stat.S_IMODE(gateway.audio_socket.parent.stat().st_mode) == 0o700
-            with heard(client) as reply:
-                assert reply.read() == wav()
-                files = [path for path in gateway.audio_socket.parent.iterdir() if not path.name.startswith(".")]
-                assert files == [gateway.audio_socket]
-    assert list(deep.iterdir()) == []
-
-
-def test_a_wrong_ticket_is_not_listened_to(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(gateway.audio_socket))
-        connection.sendall(b"0" * 32)
-        assert connection.recv(1) == b""
-
-
-def test_a_full_disk_ends_the_audio_alone(
-    client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gateway._audio, "_space", Memory(HALF))
-    cog.resume.set()
-    with pytest.raises(httpx.RemoteProtocolError), heard(client, path="/predictions/full/stream") as reply:
-        reply.read()
-    assert ended(client, "full")["status"] == "succeeded"
-
-
-def test_recordings_are_given_up(client: httpx.Client, gateway: Gateway, cog: FakeCog) -> None:
-    cog.resume.set()
-    with heard(client) as reply:
-        reply.read()
-    wait_until(lambda: not gateway.unfinished and not gateway._audio._space.held)

@@ -79,7 +79,7 @@ def test_failed_setup_is_retried_until_weights_appear(tmp_path: Path) -> None:
     # A setup may take long before it fails: that is no service, so the waits get longer all the same.
     command = ["-c", SCRIPT.replace("command =", "cog_process.STABLE_AFTER = 0\ncommand ="), "--port"]
     with serving(command, PROJECT, tmp_path / "temp", status="SETUP_FAILED", WEIGHTS=str(weights)) as server:
-        for wait in ("0.05", "0.1", "0.2", "0.4"):
+        for wait in ("0.05", "0.1", "0.2"):
             sentence = f"supervisor: the server is SETUP_FAILED; starting it again in {wait} s"
             wait_until(lambda sentence=sentence: sentence in log_of(server))  # type: ignore[misc]
         # Until then it goes on to say what is wrong.
