@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from bench.peers.exported import ConvertedNetwork, DecoderModule, join, split, text_keys_values
 from bench.peers.interface import Network
+from bench.peers.loaded import Audiocraft, Ours
 from bench.peers.stepwise import Stepwise
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling
@@ -122,3 +123,13 @@ def test_sampled_tokens_are_among_the_likeliest(pairs: dict[str, Pair], tmp_path
     likeliest = peer.score(tokens).topk(5).indices
     assert (likeliest == tokens[..., None]).any(-1).all()
     assert not torch.equal(tokens, likeliest[..., 0])
+
+
+@pytest.mark.parametrize("kind", ["small", "melody"])
+def test_our_steps_and_audiocraft_score_tokens_alike(pairs: dict[str, Pair], kind: str) -> None:
+    pair = pairs[kind]
+    tokens = torch.randint(0, pair.lm.card, (4, 30), generator=torch.Generator().manual_seed(1))
+    assert isinstance(pair.model.generator, Engine) and CONDITION.text
+    expected = pair.model.generator.score(CONDITION, tokens, Sampling().guidance)
+    for peer in (Ours(pair.model, CONDITION.text), Audiocraft(pair.reference, CONDITION.text)):
+        torch.testing.assert_close(peer.score(tokens), expected, rtol=1e-4, atol=1e-4)
