@@ -14,7 +14,7 @@ from tests.support.harness import Server, http_server
 
 FOLDER = page_files.FOLDER
 OWN = [path for path in FOLDER.rglob("*.js") if "vendor" not in path.parts]
-MAX_BYTES = 250 * 1024
+MAX_BYTES = 250_000
 
 
 def test_the_page_is_small() -> None:

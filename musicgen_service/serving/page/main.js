@@ -96,7 +96,7 @@ async function start() {
     create = new CreateView(place("create"), readFields(schema));
     place("teach-link").hidden = !schema.components.schemas.TrainingInput;
   } catch (error) {
-    const retry = el("button", { type: "button", class: "button", on: { click: () => location.reload() } }, S.jobs.retry);
+    const retry = el("button", { class: "button", on: { click: () => location.reload() } }, S.jobs.retry);
     place("create").replaceChildren(el("div", { class: "empty", role: "alert" }, el("p", {}, /** @type {Error} */ (error).message), retry));
     return;
   }

@@ -25,7 +25,7 @@ export class AnalyseView {
   /** @param {HTMLElement} element */
   constructor(element) {
     this.input = new AudioInput(S.fields.names.input_audio);
-    this.button = el("button", { type: "button", class: "button primary", disabled: true, on: { click: () => this.#run() } }, S.analyse.run);
+    this.button = el("button", { class: "button primary", disabled: true, on: { click: () => this.#run() } }, S.analyse.run);
     this.input.element.addEventListener("change", () => {
       this.button.disabled = !this.input.file;
     });
@@ -48,7 +48,7 @@ export class AnalyseView {
     this.#ending.abort();
     const ending = new AbortController();
     this.#ending = ending;
-    const cancel = el("button", { type: "button", class: "button", on: { click: () => this.#cancel() } }, S.jobs.cancel);
+    const cancel = el("button", { class: "button", on: { click: () => this.#cancel() } }, S.jobs.cancel);
     this.result.replaceChildren(el("div", { class: "progress-line" }, el("p", {}, fill(S.analyse.running, { name: file.name })), cancel), el("progress", { "aria-label": S.analyse.heading }));
     try {
       const heard = known ?? (await api.analyse(file, file.name, ending.signal));
@@ -70,7 +70,7 @@ export class AnalyseView {
   async #show(file, heard, signal) {
     const place = el("div", { class: "lanes-wave" });
     const json = new Blob([JSON.stringify(heard, null, 2)], { type: "application/json" });
-    const save = el("button", { type: "button", class: "button", on: { click: () => saveFile(json, `${file.name.replace(/\.\w+$/, "")}.json`) } }, S.analyse.download);
+    const save = el("button", { class: "button", on: { click: () => saveFile(json, `${file.name.replace(/\.\w+$/, "")}.json`) } }, S.analyse.download);
     this.result.replaceChildren(facts(heard), el("div", { class: "lanes-box" }, place, lanes(heard, file.name, signal)), chordTable(heard.chords), save);
     const sound = await decode(file).catch(() => null);
     if (!sound || signal.aborted) return;

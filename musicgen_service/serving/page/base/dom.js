@@ -5,14 +5,15 @@
  * Make an element.
  * @param {string} tag
  * @param {Record<string, any>} [properties] attributes; `class`; `on`: listeners by event; `data`: data attributes;
- *   a property that is null, undefined or false is left out
+ *   a property that is null, undefined or false is left out. A button submits nothing unless its type says so
  * @param {...(Node | string | null | undefined | false)} children
  * @returns {any} an HTMLElement of that tag
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
+  if (tag === "button") element.setAttribute("type", "button");
   for (const [name, value] of Object.entries(properties)) {
-    if (value === null || value === undefined || value === false) continue;
+    if (value === false || (value ?? null) === null) continue;
     if (name === "on") {
       for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
     } else if (name === "data") {
@@ -21,7 +22,7 @@ export function el(tag, properties = {}, ...children) {
       element.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.filter((child) => child || child === ""));
   return element;
 }
 
@@ -69,7 +70,7 @@ export function icon(name) {
  */
 export function iconButton(name, label, press, properties = {}) {
   const on = { click: press };
-  return el("button", { type: "button", class: "icon-button", "aria-label": label, title: label, on, ...properties }, icon(name));
+  return el("button", { class: "icon-button", "aria-label": label, title: label, on, ...properties }, icon(name));
 }
 
 /**

@@ -21,7 +21,7 @@ function ask() {
   return new Promise((resolve) => {
     const id = uniqueId("key");
     const input = el("input", { id, type: "password", autocomplete: "current-password", required: true });
-    const cancel = el("button", { type: "button", class: "button", on: { click: () => dialog.close() } }, S.key.cancel);
+    const cancel = el("button", { class: "button", on: { click: () => dialog.close() } }, S.key.cancel);
     const save = el("button", { type: "submit", class: "button primary" }, S.key.save);
     const wrong = key() ? el("p", { class: "field-error", role: "alert" }, S.key.wrong) : null;
     const form = el("form", {}, el("h2", {}, S.key.heading), el("label", { for: id }, S.key.label), input, wrong, el("p", { class: "field-help" }, S.key.help), el("div", { class: "dialog-buttons" }, cancel, save));

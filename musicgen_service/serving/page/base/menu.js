@@ -20,7 +20,7 @@ export function menu(label, face, actions, look = "icon-button") {
   const id = uniqueId("menu");
   const list = el("div", { id, class: "menu-list", hidden: true });
   const open = { "aria-expanded": "false", "aria-controls": id, "aria-label": label, title: label };
-  const button = el("button", { type: "button", class: look, ...open }, face);
+  const button = el("button", { class: look, ...open }, face);
   const close = () => {
     list.hidden = true;
     button.setAttribute("aria-expanded", "false");
@@ -34,7 +34,7 @@ export function menu(label, face, actions, look = "icon-button") {
     list.replaceChildren(
       ...actions()
         .filter((action) => !action.hidden)
-        .map(({ label: text, act }) => el("button", { type: "button", on: { click: act } }, text)),
+        .map(({ label: text, act }) => el("button", { on: { click: act } }, text)),
     );
     list.hidden = false;
     // To the left, where there is no room on the right.

@@ -1,7 +1,7 @@
 // @ts-check
 /** Light, dark, or as the system has it. */
 import { S } from "../strings.js";
-import { icon } from "./dom.js";
+import { el, icon } from "./dom.js";
 
 const NAME = "musicgen-theme";
 const THEMES = ["auto", "light", "dark"];
@@ -29,5 +29,10 @@ export function themeSwitch(button) {
 
 /** @param {string} name of a colour in style/base.css @returns its value in the current theme */
 export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const probe = el("i");
+  probe.style.color = `var(--${name})`;
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
 }

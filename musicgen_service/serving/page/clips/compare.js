@@ -73,7 +73,7 @@ export function refresh() {
     el("span", { class: "compare-name", "data-heard": Boolean(b && a && index === heard) }, el("b", {}, "AB"[index]), ` ${entry ? shorten(entry.name, 40) : "–"}`),
   );
   const ready = Boolean(a && b);
-  const press = el("button", { type: "button", class: "button primary", disabled: !ready, on: { click: swap } }, S.compare.swap);
+  const press = el("button", { class: "button primary", disabled: !ready, on: { click: swap } }, S.compare.swap);
   const note = el("p", { class: "field-help" }, ready ? level() : S.compare.choose);
   bar.replaceChildren(el("strong", {}, S.compare.bar), ...names, press, iconButton("close", S.compare.close, close), note);
 }

@@ -10,26 +10,17 @@ const TAGS = 2 ** 20;
  * @param {string} text
  */
 function objectIn(text) {
-  const start = text.indexOf(MARK);
-  if (start < 0) return null;
+  const rest = text.slice(text.indexOf(MARK));
+  if (!rest.startsWith(MARK)) return null;
   let depth = 0;
-  let inString = false;
-  for (let at = start; at < text.length; at += 1) {
-    const character = text[at];
-    if (inString) {
-      if (character === "\\") at += 1;
-      else if (character === '"') inString = false;
-    } else if (character === '"') inString = true;
-    else if (character === "{") depth += 1;
-    else if (character === "}") {
-      depth -= 1;
-      if (!depth) {
-        try {
-          return JSON.parse(text.slice(start, at + 1));
-        } catch {
-          return null;
-        }
-      }
+  // Strings are matched whole, so that braces in them do not count.
+  for (const { 0: token, index } of rest.matchAll(/"(?:\\.|[^"\\])*"|[{}]/gs)) {
+    if (token === "{") depth += 1;
+    if (token !== "}" || --depth) continue;
+    try {
+      return JSON.parse(rest.slice(0, index + 1));
+    } catch {
+      return null;
     }
   }
   return null;

@@ -90,7 +90,7 @@ export class Row {
     const { clip } = this;
     const favourite = iconButton("star", S.clips.favourite, () => this.#setFavourite(favourite), { "aria-pressed": String(clip.favourite) });
     const repeat = iconButton("repeat", S.clips.loop, () => this.#setRepeat(repeat), { "aria-pressed": String(this.#repeats) });
-    const pair = el("button", { type: "button", class: "text-button", title: S.compare.help, on: { click: () => compare.choose(this.#entry) } }, S.clips.compare);
+    const pair = el("button", { class: "text-button", title: S.compare.help, on: { click: () => compare.choose(this.#entry) } }, S.clips.compare);
     const uses = menu(S.clips.use, el("span", {}, S.clips.use), () => this.#uses(), "text-button");
     const downloads = menu(S.clips.download, icon("download"), () => this.#downloads());
     const more = menu(S.clips.more, icon("more"), () => this.#more());

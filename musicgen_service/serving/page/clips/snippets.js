@@ -97,14 +97,14 @@ export function showPrograms(inputs, files) {
   const names = /** @type {Record<string, string>} */ (S.code);
   const code = el("pre", { class: "code", tabindex: 0 });
   const tabs = Object.keys(all).map((language) =>
-    el("button", { type: "button", class: "chip", on: { click: () => show(language) }, data: { language } }, names[language]),
+    el("button", { class: "chip", on: { click: () => show(language) }, data: { language } }, names[language]),
   );
   const show = (/** @type {string} */ language) => {
     code.textContent = all[language];
     for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab.dataset.language === language));
   };
-  const copy = el("button", { type: "button", class: "button primary", on: { click: () => copyText(code) } }, S.code.copy);
-  const close = el("button", { type: "button", class: "button", on: { click: () => dialog.close() } }, S.code.close);
+  const copy = el("button", { class: "button primary", on: { click: () => copyText(code) } }, S.code.copy);
+  const close = el("button", { class: "button", on: { click: () => dialog.close() } }, S.code.close);
   const notes = Object.values(files).map((name) => el("p", { class: "field-help" }, fill(S.code.audio, { name: plain(name) })));
   const parts = [el("h2", {}, S.code.heading), el("div", { class: "chips" }, ...tabs), code, ...notes, el("div", { class: "dialog-buttons" }, close, copy)];
   const dialog = el("dialog", { class: "dialog wide", "aria-label": S.code.heading, on: { close: () => dialog.remove() } }, ...parts);

@@ -21,7 +21,7 @@ function piece({ name, start, end }, onPick) {
   const texts = [el("span", { class: "timeline-name" }, name), el("span", { class: "timeline-time" }, clock(start))];
   const on = { click: () => onPick?.(start) };
   const item = el("li", name ? { title } : { class: "timeline-given" });
-  if (name) item.append(onPick ? el("button", { type: "button", "aria-label": title, on }, ...texts) : el("span", { class: "timeline-text" }, ...texts));
+  if (name) item.append(onPick ? el("button", { "aria-label": title, on }, ...texts) : el("span", { class: "timeline-text" }, ...texts));
   item.style.flexGrow = String(end - start);
   return item;
 }

@@ -51,8 +51,8 @@ export class AudioInput {
   }
 
   #showEmpty() {
-    const choose = el("button", { type: "button", class: "button", on: { click: () => this.picker.click() } }, icon("file"), S.audio.choose);
-    const record = el("button", { type: "button", class: "button", on: { click: () => this.#record(record) } }, icon("microphone"), S.audio.record);
+    const choose = el("button", { class: "button", on: { click: () => this.picker.click() } }, icon("file"), S.audio.choose);
+    const record = el("button", { class: "button", on: { click: () => this.#record(record) } }, icon("microphone"), S.audio.record);
     const buttons = el("div", { class: "audio-buttons" }, choose, record);
     this.element.replaceChildren(this.picker, el("p", { class: "audio-drop" }, S.audio.drop), buttons);
   }

@@ -21,7 +21,7 @@ export class CreateView {
     this.licence = el("p", { class: "field-help licence", hidden: true });
     this.tabs = el("div", { class: "tabs", role: "tablist", "aria-label": S.create.tasks });
     const submit = el("button", { type: "submit", class: "button primary generate" }, S.create.generate);
-    const reset = el("button", { type: "button", class: "text-button", on: { click: () => this.form.clear() } }, S.create.reset);
+    const reset = el("button", { class: "text-button", on: { click: () => this.form.clear() } }, S.create.reset);
     const keys = el("span", { class: "muted keys" }, S.create.shortcut);
     this.playAtOnce = el("input", { type: "checkbox", id: "play-at-once", on: { change: () => localStorage.setItem(PLAY, String(this.playAtOnce.checked)) } });
     this.playAtOnce.checked = localStorage.getItem(PLAY) !== "false";
@@ -53,7 +53,7 @@ export class CreateView {
         this.form.controls.get("prompt")?.set(text);
         this.form.controls.get("prompt")?.focus();
       };
-      return el("button", { type: "button", class: "chip", title: text, on: { click: press } }, short);
+      return el("button", { class: "chip", title: text, on: { click: press } }, short);
     });
   }
 
@@ -61,7 +61,7 @@ export class CreateView {
     this.tabs.hidden = this.tasks.length < 2;
     for (const task of this.tasks) {
       const press = () => this.select(task);
-      const properties = { type: "button", role: "tab", class: "tab", id: `tab-${task}`, "aria-controls": "task-panel", data: { task }, on: { click: press } };
+      const properties = { role: "tab", class: "tab", id: `tab-${task}`, "aria-controls": "task-panel", data: { task }, on: { click: press } };
       this.tabs.append(el("button", properties, taskTexts(task).name));
     }
     this.tabs.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {

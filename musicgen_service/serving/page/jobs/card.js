@@ -65,7 +65,7 @@ export class Card {
   #buildProgress() {
     this.status = el("p", { class: "status", role: "status" });
     this.bar = el("progress", { max: 1, "aria-label": fill(S.jobs.progress, { what: shorten(this.name, 40) }) });
-    const cancel = el("button", { type: "button", class: "button", on: { click: () => this.job.cancel() } }, S.jobs.cancel);
+    const cancel = el("button", { class: "button", on: { click: () => this.job.cancel() } }, S.jobs.cancel);
     this.live = el("div", { class: "live", hidden: true });
     this.body.replaceChildren(el("div", { class: "progress-line" }, this.status, cancel), this.bar, this.live);
   }
@@ -78,7 +78,7 @@ export class Card {
 
   /** @param {string} label of the button @param {string} text beside it @param {() => void} press */
   #showLive(label, text, press) {
-    const button = el("button", { type: "button", class: "button", on: { click: press } }, icon(label === S.jobs.listen ? "play" : "stop"), label);
+    const button = el("button", { class: "button", on: { click: press } }, icon(label === S.jobs.listen ? "play" : "stop"), label);
     this.live.replaceChildren(button, el("span", { class: "muted" }, text));
     this.live.hidden = false;
   }
@@ -135,7 +135,7 @@ export class Card {
       job.clips.length > 1 ? fill(S.jobs.variations, { count: job.clips.length }) : "",
       seconds ? fill(S.jobs.took, { seconds: number(seconds, 1) }) : "",
     ].filter(Boolean);
-    const another = el("button", { type: "button", class: "text-button", on: { click: () => this.actions.anotherSeed(job) } }, S.clips.anotherSeed);
+    const another = el("button", { class: "text-button", on: { click: () => this.actions.anotherSeed(job) } }, S.clips.anotherSeed);
     const notes = (job.metrics?.notes ?? []).map((/** @type {string} */ note) => el("li", {}, note));
     this.body.replaceChildren(
       el("div", { class: "muted card-facts" }, el("span", {}, facts.join(" · ")), another),
@@ -157,7 +157,7 @@ export class Card {
       return;
     }
     const sentence = kind === "lost" ? S.jobs.lost : String(job.error?.message ?? "");
-    const retry = el("button", { type: "button", class: "button retry", on: { click: () => this.#retry() } }, S.jobs.retry);
+    const retry = el("button", { class: "button retry", on: { click: () => this.#retry() } }, S.jobs.retry);
     const head = el("strong", {}, S.jobs.failed);
     this.body.replaceChildren(el("div", { class: "failure", role: "alert" }, head, el("p", {}, sentence)), retry);
   }

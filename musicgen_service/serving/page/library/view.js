@@ -24,12 +24,12 @@ export class LibraryView {
   constructor(element) {
     const id = uniqueId("search");
     this.search = el("input", { type: "search", id, placeholder: S.library.search, on: { input: () => this.#restart() } });
-    this.favourites = el("button", { type: "button", class: "chip", "aria-pressed": "false", on: { click: () => this.#toggleFavourites() } }, S.library.favourites);
-    this.exportButton = el("button", { type: "button", class: "button", on: { click: () => this.#export() } }, S.library.exportAll);
+    this.favourites = el("button", { class: "chip", "aria-pressed": "false", on: { click: () => this.#toggleFavourites() } }, S.library.favourites);
+    this.exportButton = el("button", { class: "button", on: { click: () => this.#export() } }, S.library.exportAll);
     this.count = el("p", { class: "muted", role: "status" });
     this.tools = el("div", { class: "tools" }, el("label", { class: "visually-hidden", for: id }, S.library.search), this.search, this.favourites, this.exportButton);
     this.list = el("div", { class: "clips" });
-    this.more = el("button", { type: "button", class: "button", on: { click: () => this.#showMore() } }, S.library.more);
+    this.more = el("button", { class: "button", on: { click: () => this.#showMore() } }, S.library.more);
     element.replaceChildren(el("div", { class: "view" }, el("h1", {}, S.nav.library), el("p", { class: "lead" }, S.library.help), this.tools, this.count, this.list, this.more));
   }
 
@@ -109,7 +109,7 @@ export class LibraryView {
       note.remove();
       await this.show();
     };
-    const button = el("button", { type: "button", class: "text-button", on: { click: undo } }, S.library.undo);
+    const button = el("button", { class: "text-button", on: { click: undo } }, S.library.undo);
     const note = announce(fill(S.library.deleted, { name: shorten(clipName(clip), 40) }), button);
     await this.show();
   }
