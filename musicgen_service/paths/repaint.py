@@ -1,40 +1,33 @@
 """Repaint: a part of a recording is made anew, from what stands before it, and leads to what follows.
 
-Of several candidates the one is kept that joins best: after which the model finds what follows likely, whose seam is
-heard least, and whose onsets are on the beats of the recording. The rest of the recording is not touched, but for two
-crossfades just outside the part, from the recording to the codec's version of it and back.
+Of several candidates the one is kept that joins best (`candidates`): after which the model finds what follows likely,
+whose seams are heard least, and whose onsets are on the beats of the recording. The rest of the recording is not
+touched, but for two crossfades just outside the part, from the recording to the codec's version of it and back.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from musicgen_service.analysis import onsets
 from musicgen_service.audio import mixing
 from musicgen_service.audio.reading import Audio
-from musicgen_service.engine.interface import Condition, ScoreRequest
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.notes import note
-from musicgen_service.paths import levels, windows
+from musicgen_service.paths import candidates, levels, windows
+from musicgen_service.paths.candidates import Surroundings
 from musicgen_service.paths.grid import LOW_CONFIDENCE
 from musicgen_service.paths.job import Clip, Job, scaled
 from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.seeds import derive
 
-CANDIDATES = 6
 FADE = 0.01
 """Seconds of each crossfade."""
 _FOLLOWING = 5.0
 """Seconds after the part by which candidates are judged."""
 _HEARD = 30.0
 """Seconds before and after the part in which beats are looked for."""
-_NEAR = 0.03
-"""Seconds around a beat in which an onset is on it."""
-_WEIGHTS = np.array([1, 2, 2])
-"""How much the ranks by likelihood, seam and beats count. By likelihood alone, seams and beats are no better than by
-chance (`bench.fidelity --only repaints`)."""
 _MIN_SECONDS = 0.5
 """A part is not made shorter than this to begin and end on beats."""
 
@@ -70,6 +63,10 @@ class Region:
         """Length of the part."""
         return self.end - self.start
 
+    def ending(self, early: int) -> "Region":
+        """The part up to so many frames before its end."""
+        return replace(self, end=self.end - early, after=self.after + early)
+
 
 def generate(job: Job) -> Iterator[Clip]:
     """Generate clips [channels, samples] of the rate, channels and length of the input audio."""
@@ -78,16 +75,15 @@ def generate(job: Job) -> Iterator[Clip]:
     region = Region.of(start, end, source, model)
     known = _known(source, region, model)
     before, after = known[:, : region.before * model.hop], known[:, (region.before + region.frames) * model.hop :]
-    context, following = (model.encode(torch.from_numpy(part)) if part.size else None for part in (before, after))
+    context = model.encode(torch.from_numpy(before)) if before.size else None
+    around = _surroundings(known, beats, region, model)
     for number, seed in enumerate(job.seeds, 1):
         report = scaled(job.report, (number - 1) / len(job.seeds), number / len(job.seeds))
-        candidates = _candidates(job, seed, context, region.before + region.frames, following, report)
-        tokens = candidates[0]
-        if following is not None:
-            if len(candidates) > 1:
-                within = beats - (region.start - region.before) / model.frame_rate
-                tokens = candidates[best(model, job.condition(), candidates, region, following, within)]
-            tokens = torch.cat([tokens, following], dim=-1)
+        made = _candidates(job, seed, context, region.before + region.frames, around, report)
+        tokens, early = made[0], 0
+        if around is not None:
+            chosen, join = candidates.best(model, job.condition(), made, around)
+            tokens, early = around.joined(made[chosen], join.early), join.early
         sound = job.decode_tokens(tokens, seed)
         compared = round(levels.COMPARED_SECONDS * model.sample_rate)
         beside = slice(max(0, before.shape[1] - compared), before.shape[1])
@@ -95,7 +91,7 @@ def generate(job: Job) -> Iterator[Clip]:
             beside = slice(known.shape[1] - after.shape[1], known.shape[1] - after.shape[1] + compared)
         sound *= levels.ratio(known[:, beside], sound[:, beside], model.sample_rate)
         new = Audio(mixing.limit(sound, model.sample_rate), model.sample_rate)
-        yield Clip(_joined(source, new, region, model), seed, number, rate=source.rate)
+        yield Clip(_joined(source, new, region.ending(early), model), seed, number, rate=source.rate)
 
 
 def _borders(job: Job, source: Audio) -> tuple[float, float, np.ndarray]:
@@ -146,74 +142,29 @@ def _known(source: Audio, region: Region, model: MusicModel) -> np.ndarray:
     return mixing.fit_length(heard.samples, (region.before + region.frames + region.after) * model.hop)
 
 
+def _surroundings(known: np.ndarray, beats: np.ndarray, region: Region, model: MusicModel) -> Surroundings | None:
+    """Return what the part is joined to; None where the recording ends with it."""
+    if not region.after:
+        return None
+    early = candidates.reach(region.frames)
+    following = model.encode(torch.from_numpy(known[:, (region.before + region.frames - early) * model.hop :]))
+    within = beats - (region.start - region.before) / model.frame_rate
+    return Surroundings(region.before, early, following, within)
+
+
 def _candidates(
     job: Job,
     seed: int,
     context: torch.Tensor | None,
     length: int,
-    following: torch.Tensor | None,
+    around: Surroundings | None,
     report: Callable[[float], None],
 ) -> list[torch.Tensor]:
     """Generate tokens [codebooks, length] several times, as far as one of them can be chosen."""
-    count = 1 if following is None or job.sampling.temperature == 0 else CANDIDATES
+    count = 1 if around is None or job.sampling.temperature == 0 else candidates.COUNT
     seeds = [derive(seed, "candidate", index) if index else seed for index in range(count)]
     condition = job.condition()
     return generate_tokens(job.model, lambda _: condition, context, length, job.sampling, seeds, report)
-
-
-def best(
-    model: MusicModel,
-    condition: Condition,
-    candidates: Sequence[torch.Tensor],
-    region: Region,
-    following: torch.Tensor,
-    beats: np.ndarray,
-) -> int:
-    """Return the number of the candidate that joins best; of a long part, its end is listened to.
-
-    Parameters
-    ----------
-    candidates : tokens [codebooks, frames] of what is before the part, and of the part
-    following : tokens [codebooks, frames] after it
-    beats : of the recording, in seconds from the beginning of the candidates; none where they are unclear
-    """
-    heard = min(region.frames, model.window // 2)
-    first, end = region.before + region.frames - heard, heard * model.hop
-    seams, on_beat = [], []
-    for tokens in candidates:
-        sound = Job.as_samples(model.decode(torch.cat([tokens[:, first:], following], dim=-1)))
-        seams.append(-float(onsets.peaks(sound, model.sample_rate, [end])[0]))
-        on_beat.append(share_on_beats(sound[:, :end], model.sample_rate, beats - first / model.frame_rate))
-    likely = likelihoods(model, condition, candidates, following)
-    values = np.array([likely, seams, on_beat])
-    ranks = (values[:, :, None] > values[:, None]).sum(axis=2)  # equal ones have the same rank
-    return int(np.argmax(_WEIGHTS @ ranks))
-
-
-def share_on_beats(sound: np.ndarray, rate: int, beats: np.ndarray) -> float:
-    """Return how strong onsets near beats (seconds) are, relative to those of the whole sound [channels, samples]."""
-    flux = onsets.flux(sound, rate)
-    times = np.arange(len(flux)) * onsets.HOP_SECONDS
-    near = (np.abs(times[:, None] - beats) < _NEAR).any(axis=1)
-    return float(flux[near].mean() / max(flux.mean(), 1e-9)) if near.any() else 0.0
-
-
-def likelihoods(
-    model: MusicModel, condition: Condition, candidates: Sequence[torch.Tensor], following: torch.Tensor
-) -> list[float]:
-    """Return how likely the model finds what follows after each candidate, as the mean logarithm over its tokens.
-
-    Parameters
-    ----------
-    candidates : tokens [codebooks, frames]
-    following : the tokens [codebooks, frames] after each of them, fewer than a window
-    """
-    room = model.window - following.shape[-1]
-    requests = [
-        ScoreRequest(condition, torch.cat([tokens[:, -room:], following], dim=-1), start=min(room, tokens.shape[-1]))
-        for tokens in candidates
-    ]
-    return [float(score.mean()) for score in model.score_tokens(requests)]
 
 
 def _joined(source: Audio, new: Audio, region: Region, model: MusicModel) -> np.ndarray:

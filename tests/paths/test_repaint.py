@@ -9,7 +9,8 @@ import torch
 from musicgen_service import notes, paths
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.reading import Audio
-from musicgen_service.paths import repaint
+from musicgen_service.paths import candidates, repaint
+from musicgen_service.paths.candidates import Surroundings
 from musicgen_service.paths.job import Clip
 from musicgen_service.seeds import derive
 from tests.support.fake_music_model import RATE, FakeMusicModel, job_for
@@ -77,7 +78,7 @@ def test_the_part_goes_on_from_what_is_before_it() -> None:
     model, source = model_of(), noise(40, RATE, 1)
     repainted(model, source, 20, 25)
     [requests] = model.asked
-    assert len(requests) == repaint.CANDIDATES
+    assert len(requests) == candidates.COUNT
     for request in requests:
         assert request.length == 600 + 250 and request.prefix_tokens is not None
         assert torch.equal(
@@ -87,8 +88,8 @@ def test_the_part_goes_on_from_what_is_before_it() -> None:
 
 def test_by_likelihood_the_candidate_is_kept_after_which_the_rest_is_likeliest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model of this test finds likely what is as loud as what was before it."""
-    monkeypatch.setattr(repaint, "_WEIGHTS", np.array([1, 0, 0]))
-    seeds = [5, *(derive(5, "candidate", index) for index in range(1, repaint.CANDIDATES))]
+    monkeypatch.setattr(candidates, "_WEIGHTS", np.array([1, 0, 0]))
+    seeds = [5, *(derive(5, "candidate", index) for index in range(1, candidates.COUNT))]
     loudness = {seed: 0.05 + seed % 11 / 50 for seed in seeds}
     for wanted in (min(loudness.values()), max(loudness.values())):
         model, source = model_of(), Audio(tone(10, amplitude=wanted), RATE)
@@ -101,9 +102,10 @@ def test_by_likelihood_the_candidate_is_kept_after_which_the_rest_is_likeliest(m
 
 def test_each_variation_has_candidates_of_its_own_and_can_be_made_alone() -> None:
     source = noise(8, 44_100, 2)
-    clips = repainted(model_of(), source, 2, 4, variations=3)
+    model = FakeMusicModel(lambda seed, length: tone(length, amplitude=0.05 + seed % 1009 / 5000)[0])
+    clips = repainted(model, source, 2, 4, variations=3)
     assert len({clip.samples.tobytes() for clip in clips}) == 3
-    [again] = repainted(model_of(), source, 2, 4, seed=clips[2].seed)
+    [again] = repainted(model, source, 2, 4, seed=clips[2].seed)
     assert np.array_equal(again.samples, clips[2].samples)
 
 
@@ -202,9 +204,27 @@ def test_of_candidates_that_are_as_likely_the_one_on_the_beats_is_kept() -> None
 
 def test_share_on_beats() -> None:
     sound = clicks(4, np.arange(0.25, 4, 0.5))[None]
-    on, off = (repaint.share_on_beats(sound, RATE, np.arange(start, 4, 0.5)) for start in (0.25, 0.5))
+    on, off = (candidates.share_on_beats(sound, RATE, np.arange(start, 4, 0.5)) for start in (0.25, 0.5))
     assert on > 3 > 1 > off
-    assert repaint.share_on_beats(sound, RATE, np.zeros(0)) == 0
+    assert candidates.share_on_beats(sound, RATE, np.zeros(0)) == 0
+
+
+def test_the_recording_goes_on_where_the_least_is_heard_of_it() -> None:
+    """A candidate that plays what the recording does, but for noise in the last tenth of a second."""
+    source = tone(6, amplitude=0.2)
+    made = source[:, : 4 * RATE].copy()
+    made[:, -3200:] = np.random.default_rng(1).normal(0, 0.3, 3200)
+    model = model_of()
+    tokens, recorded = (model.encode(torch.from_numpy(sound)) for sound in (made, source))
+    around = Surroundings(100, candidates.reach(100), recorded[:, 200 - candidates.reach(100) :], np.zeros(0))
+    found = candidates.join(model, tokens, around)
+    assert found.early in (6, 8, 10) and found.flux < candidates.join_flux(model, tokens, around, 0) / 5
+    assert torch.equal(around.joined(tokens, found.early), recorded)
+
+
+@pytest.mark.parametrize(("frames", "early"), [(25, 5), (50, 10), (1000, 10)])
+def test_a_short_part_is_joined_near_its_end(frames: int, early: int) -> None:
+    assert candidates.reach(frames) == early
 
 
 def test_a_part_that_is_moved_to_beats_is_told() -> None:
