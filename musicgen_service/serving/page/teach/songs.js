@@ -16,7 +16,7 @@ export class Songs {
     this.list = el("ul", { class: "song-files" });
     const picker = el("input", { type: "file", multiple: true, class: "visually-hidden", tabindex: "-1", "aria-label": S.teach.songs });
     picker.addEventListener("change", () => this.add(picker.files));
-    const choose = el("button", { type: "button", class: "button", on: { click: () => picker.click() } }, S.teach.choose);
+    const choose = el("button", { class: "button", on: { click: () => picker.click() } }, S.teach.choose);
     this.element = el("div", { class: "audio-input" }, picker, el("p", { class: "audio-drop" }, S.teach.drop), choose, this.list);
     this.element.addEventListener("dragover", (/** @type {Event} */ event) => event.preventDefault());
     this.element.addEventListener("drop", (/** @type {DragEvent} */ event) => {

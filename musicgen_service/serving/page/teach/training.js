@@ -19,7 +19,7 @@ export class Training {
     this.training = training;
     this.status = el("p", { class: "status", role: "status" }, S.jobs.starting);
     this.bar = el("progress", { max: 1, "aria-label": S.teach.heading });
-    const cancel = el("button", { type: "button", class: "button", on: { click: () => api.cancelTraining(training.id) } }, S.jobs.cancel);
+    const cancel = el("button", { class: "button", on: { click: () => api.cancelTraining(training.id) } }, S.jobs.cancel);
     this.samples = el("div", { class: "samples" });
     this.element = el("section", { class: "card", data: { training: training.id } }, el("div", { class: "progress-line" }, this.status, cancel), this.bar, this.samples);
   }
@@ -74,7 +74,7 @@ export class Training {
     const adapter = output?.adapter;
     if (adapter) {
       const use = () => document.dispatchEvent(new CustomEvent("use-adapter", { detail: adapter }));
-      end = el("div", { class: "progress-line" }, el("p", { role: "status" }, fill(S.teach.done, adapter)), el("button", { type: "button", class: "button primary", on: { click: use } }, S.teach.use));
+      end = el("div", { class: "progress-line" }, el("p", { role: "status" }, fill(S.teach.done, adapter)), el("button", { class: "button primary", on: { click: use } }, S.teach.use));
     }
     this.element.replaceChildren(end, this.samples);
   }

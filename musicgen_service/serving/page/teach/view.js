@@ -100,7 +100,7 @@ export class TeachView {
       await this.#carryOut({}, () => this.songs.forget());
     };
     const isEmpty = songs.every((/** @type {any} */ { problem }) => problem);
-    const button = el("button", { type: "button", class: "button primary", disabled: isEmpty, on: { click: train } }, S.teach.train);
+    const button = el("button", { class: "button primary", disabled: isEmpty, on: { click: train } }, S.teach.train);
     this.state.replaceChildren(el("h2", {}, S.teach.understood), el("div", { class: "panel" }, el("table", { class: "recipe" }, el("thead", {}, head), el("tbody", {}, ...songs.map(row)))), el("p", { class: "muted" }, summary), button);
   }
 
