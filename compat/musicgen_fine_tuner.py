@@ -1,7 +1,7 @@
 """A drop-in for sakemin/musicgen-fine-tuner."""
 
 import re
-from typing import Any, ClassVar, Optional
+from typing import Any, Optional
 from urllib.parse import unquote
 
 from cog import Input, Path, concurrent
@@ -19,13 +19,16 @@ class Predictor(DropIn):
     versions = ("b1ec6490e57013463006e928abc7acd8d623fe3e8321d3092e1231bf006898b1",)
     trains = True
     default_model = "stereo-melody"
-    names: ClassVar = {"adapter": "replicate_weights"}
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Keep the inputs; `replicate_weights` names an adapter, whose base is then the model."""
         adapter = _adapter(inputs.pop("replicate_weights"))
         model = stand_in(self.default_model) if adapter is None else "auto"
         return inputs | {"adapter": adapter, "model_version": model}
+
+    def reword(self, sentence: str) -> str:
+        """Name the input `adapter` as this system does; elsewhere in a sentence the word means what was trained."""
+        return re.sub(r"^adapter\b", "replicate_weights", sentence)
 
     @concurrent(max=8)
     async def run(

@@ -116,7 +116,7 @@ def _property(field: Field) -> dict[str, Any]:
         "default": field.default,
         "minimum": field.minimum,
         "maximum": field.maximum,
-        "enum": field.choices,
+        "enum": list(field.choices) if field.choices else None,
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -8,6 +8,7 @@ import pytest
 import compat
 from musicgen_service import predictors
 from musicgen_service.audio.reading import AudioInput
+from musicgen_service.requests.errors import RequestError
 from musicgen_service.serving import schema
 from tests.compat.requests import PRESENT, problems, resolve
 
@@ -199,6 +200,8 @@ def test_trained_weights_are_an_adapter_of_that_name(weights: str | None, adapte
 def test_errors_about_trained_weights_name_their_input() -> None:
     [problem] = problems("musicgen_fine_tuner", replicate_weights="a+a")
     assert problem == "replicate_weights names 'a' twice: name it once."
+    with pytest.raises(RequestError, match=r"^There is no adapter 'mine': present are none\.$"):
+        predictors.load("musicgen_fine_tuner").resolve({"prompt": "rock", "replicate_weights": "mine"}, PRESENT, {})
 
 
 @pytest.mark.parametrize("system", predictors.names())
