@@ -95,9 +95,12 @@ class Trainings:
         training.request = replace(training.request, songs=shown)
         self._unfinished[training.id] = training
         self._folders[training], self._songs[training] = folder, songs
-        lane.queue.add(training.owner, training)
         await asyncio.to_thread(self.records.put, training.as_record())
-        self._start_next(lane)
+        if training.is_cancelled:
+            await self._end(training, "canceled")
+        else:
+            lane.queue.add(training.owner, training)
+            self._start_next(lane)
 
     async def cancel(self, training: Training) -> None:
         """End a training; what it has learned is kept for another one of its name."""
@@ -105,9 +108,10 @@ class Trainings:
         lane = self._lanes[training.request.is_preview]
         if lane.queue.remove(training.owner, training):
             await self._end(training, "canceled")
-        elif training in self._runs:
+            return
+        if training in self._runs:
             self._runs[training].cancel()
-            await training.ended.wait()
+        await training.ended.wait()
 
     async def close(self) -> None:
         """End all trainings, as the service is shutting down."""
