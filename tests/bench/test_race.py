@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from bench import implementations, race
+from bench.implementations import Implementations
 from bench.race import Row
 from musicgen_service.engine.interface import OnStep
+from musicgen_service.models.store import WeightStore
 
 ROWS = [
     Row("ours exact", {0: [20.0, 22.0], 700: [40.0, 41.0]}, 0.0, 1.0),
@@ -16,6 +18,20 @@ ROWS = [
     Row("other float32", {0: [50.0, 60.0], 700: [90.0, 90.0]}, 0.0, 1.0),
     Row("other bf16", {0: [8.0, 9.0], 700: [45.0, 46.0]}, 0.05, 0.9),
 ]
+
+
+def test_a_race_times_and_compares_everybody(store: WeightStore) -> None:
+    names = ["ours exact", "ours bf16", "audiocraft float32", "transformers float32"]
+    loaded = Implementations(store, "small", torch.device("cpu"), room=30)
+    rows = race.run(loaded, names, torch.device("cpu"), positions=[0, 12], frames=8, turns=2, scored=20)
+    assert [row.name for row in rows] == names
+    for row in rows:
+        assert all(len(turns) == 2 and min(turns) > 0 for turns in row.milliseconds.values())
+        assert row.milliseconds.keys() == {0, 12}
+    exact, bf16, *others = rows
+    assert all(row.kl == pytest.approx(0, abs=1e-6) and row.agreement == 1 for row in (exact, *others))
+    assert 1e-6 < bf16.kl < 0.1
+    assert len(race.table(rows, {})) > len(names)
 
 
 def test_the_best_of_ours_is_the_fastest_whose_predictions_are_close_enough() -> None:
