@@ -1,5 +1,6 @@
 """Requests of a batch: their seeds, their names, and what is wrong with them."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from musicgen_service import predictors
 from musicgen_service.batch import items
 from musicgen_service.batch.items import Item, Preparation
 from musicgen_service.batch.lists import read
+from musicgen_service.cli import batch
 from musicgen_service.requests.fields import FIELDS
+from tests.support import stand_in_adapters
 from tests.support.batches import write_list
+from tests.support.harness import PROJECT
 from tests.support.sounds import RATE, tone
 
 PRESENT = ("stereo-small", "melody")
@@ -187,3 +191,19 @@ def test_an_adapter_that_is_not_there_is_a_problem() -> None:
     _, problems = prepared(line, adapters={"style": {"base": "melody"}})
     assert problems == ["line 1: There is no adapter 'styl' (did you mean 'style'?): present are style."]
     assert prepared(line, present=None)[1] == []  # which only the server knows
+
+
+def test_adapters_are_those_of_the_weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "demo").symlink_to(PROJECT / "weights" / "demo")
+    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(weights))
+    write_list(ROCK)
+    options = argparse.Namespace(set=["adapter=style"], fields=FIELDS, server=None, system=None)
+    names = set()
+    for content in (b"first", b"first", b"second"):
+        stand_in_adapters.add(weights, "style", content=content)
+        [item] = batch._items(options, Path("list.jsonl"))
+        assert item.model == "demo"
+        names.add(item.name)
+    assert len(names) == 2

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,18 @@ class RayCluster:
         self.url = url
         self.resume = resume
 
-    def deploy(self, replicas: int | None = 2, version: str = "1", **options: Any) -> None:
+    def deploy(
+        self,
+        replicas: int | None = 2,
+        version: str = "1",
+        cog: Callable[[Settings], CogProcess] = process,
+        **options: Any,
+    ) -> None:
         """Deploy the service with a number of replicas, or else to be scaled; another version replaces each of them."""
         if replicas:
             options |= {"num_replicas": replicas, "autoscaling_config": None}
         resources = {"num_cpus": 0.1, "runtime_env": {"env_vars": {"VERSION": version}}}
-        application = ray_serve.build(process, ray_actor_options=resources, **options)
+        application = ray_serve.build(cog, ray_actor_options=resources, **options)
         serve.run(application, name=NAME)
         if replicas:
             wait_until(lambda: self.replicas() == replicas)
