@@ -17,9 +17,6 @@ from openvino import opset13
 from openvino._offline_transformations import apply_make_stateful_transformation
 from torch.nn import functional
 
-WEIGHTS = ("float32", "bf16", "int8", "int4")
-"""Arithmetic of the first two, whose weights are stored as float16; weights of the others, whose arithmetic is float32,
-as bfloat16 would be less exact. Keys and values are float32 in the first, and have 8 bits in the others."""
 _GROUP = 64
 """Inputs that share a scale in 4 bits."""
 _EXAMPLE_COLUMNS, _EXAMPLE_PAST, _EXAMPLE_TEXT = 3, 5, 7
@@ -66,19 +63,20 @@ class OpenVinoNetwork(ConvertedNetwork):
     ----------
     lm, condition : see `ConvertedNetwork`
     file : see `export`
-    weights : one of `WEIGHTS`
+    precision : float32 or bf16, of the arithmetic, with weights stored as float16; or int8 or int4, of the weights, with
+        arithmetic in float32, as bfloat16 is less exact. Keys and values are float32 in the first, otherwise in 8 bits
     threads : of a step
     """
 
-    def __init__(self, lm: Any, condition: ConditionTensors, file: Path, weights: str, threads: int) -> None:
+    def __init__(self, lm: Any, condition: ConditionTensors, file: Path, precision: str, threads: int) -> None:
         super().__init__(lm, condition)
         core = openvino.Core()
-        model = _compressed(core.read_model(file), weights)
+        model = _compressed(core.read_model(file), precision)
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "bf16" if weights == "bf16" else "f32",
-            "KV_CACHE_PRECISION": "f32" if weights == "float32" else "u8",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "KV_CACHE_PRECISION": "f32" if precision == "float32" else "u8",
         }
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
         text = text_keys_values(lm, condition).numpy()
@@ -117,11 +115,11 @@ def _name(ports: list[Any], names: list[str]) -> None:
         port.get_tensor().set_names({name})
 
 
-def _compressed(model: Any, weights: str) -> Any:
+def _compressed(model: Any, precision: str) -> Any:
     modes = {"int8": nncf.CompressWeightsMode.INT8_ASYM, "int4": nncf.CompressWeightsMode.INT4_SYM}
-    if weights not in modes:
+    if precision not in modes:
         return model
     # All layers in 4 bits, but for the last one, which nncf keeps in 8.
-    options = {"group_size": _GROUP, "ratio": 1.0} if weights == "int4" else {}
+    options = {"group_size": _GROUP, "ratio": 1.0} if precision == "int4" else {}
     with contextlib.redirect_stdout(sys.stderr):  # its progress
-        return nncf.compress_weights(model, mode=modes[weights], **options)
+        return nncf.compress_weights(model, mode=modes[precision], **options)
