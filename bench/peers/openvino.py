@@ -63,8 +63,8 @@ class OpenVinoNetwork(ConvertedNetwork):
     ----------
     lm, condition : see `ConvertedNetwork`
     file : see `export`
-    precision : float32 or bf16, of the arithmetic, with weights stored as float16; or int8 or int4, of the weights, with
-        arithmetic in float32, as bfloat16 is less exact. Keys and values are float32 in the first, otherwise in 8 bits
+    precision : float32 or bf16, of the arithmetic, with weights stored as float16; or int8 or int4, of the weights,
+        with arithmetic in float32, as bfloat16 is less exact. Keys and values have 8 bits in all but the first
     threads : of a step
     """
 
