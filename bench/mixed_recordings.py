@@ -17,11 +17,13 @@ from musicgen_service.analysis.beats import BeatGrid, BeatTracker
 from musicgen_service.analysis.stems import Separator
 from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.audio.reading import Audio, AudioInput
+from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.models import beat_tracking, separators
 from musicgen_service.models.catalogue import SPLEETER
 from musicgen_service.models.store import WeightStore
 from musicgen_service.notes import collected
 from musicgen_service.paths import grid
+from musicgen_service.paths.alignment import bar_lines, on_kicks
 from musicgen_service.paths.takes import CONTEXT, Take
 from musicgen_service.service import MusicGenService
 from tests.support import recordings
@@ -61,7 +63,7 @@ def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator)
             whole, backing, vocals = service.clips(inputs | {"return_stems": True, "input_audio": given})
         of_song = track(song.mono, song.rate, None)
         is_aligned = not any("not aligned" in sentence for sentence in noted)
-        found = _distances(track(backing.samples, backing.sample_rate, of_song.tempo), of_song)
+        found = _distances(track(backing.samples, backing.sample_rate, of_song.tempo), of_song, backing)
         near = found <= ALIGNED
         parts = stems.vocals_and_accompaniment(song, separator, lambda _share: None)
         levels = [integrated_loudness(part.samples, part.rate) for part in parts]
@@ -80,11 +82,17 @@ def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator)
     )
 
 
-def _distances(backing: BeatGrid, song: BeatGrid) -> np.ndarray:
-    """Distance of each of the song's downbeats from the nearest of the backing's, in seconds."""
-    if not len(backing.downbeats) or not len(song.downbeats):
-        return np.zeros(0)
-    distances: np.ndarray = np.abs(song.downbeats[:, None] - backing.downbeats).min(axis=1)
+def _distances(heard: BeatGrid, song: BeatGrid, backing: FinishedClip) -> np.ndarray:
+    """Distance of each of the song's downbeats from the nearest of the backing's, in seconds.
+
+    The backing's bars are counted in the song's beats, and begin on the kicks that are played there; where no beats are
+    heard in it, all distances are infinite.
+    """
+    if not len(heard.beats):
+        return np.full(len(song.downbeats), np.inf)
+    lines = bar_lines(heard, 60 * song.beats_per_bar / song.tempo)
+    lines = on_kicks(lines, kicks.beginnings(backing.samples, backing.sample_rate))
+    distances: np.ndarray = np.abs(song.downbeats[:, None] - lines).min(axis=1)
     return distances
 
 

@@ -18,6 +18,7 @@ MIN_BEATS = 8  # fewer may be evenly spaced by chance
 # Weights of the envelopes, and of what a network hears, for pulses.
 _MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3, 3.0, 0.0])
 _EDGE = 0.03  # seconds
+_UNEVEN = 0.25  # of a beat, by which beats of a changing tempo leave an even grid
 _MIN_DRIFTING = 16  # ticks: fewer are told from even ones by chance
 _SMOOTHING = 2  # neighbours on each side of a drifting tick
 _DRIFT_GAIN = 1.2  # how much stronger the onsets at drifting ticks must be before the tempo may be drifting
@@ -50,7 +51,7 @@ class BeatGrid:
 
     Attributes
     ----------
-    tempo : beats per minute, from a line fitted to the beats
+    tempo : beats per minute; see `tempo_of`
     beats : seconds, float64 ``[beats]``; none where it is silent
     downbeats : the beats that begin a bar
     beats_per_bar : 2 to 7; 6/8 has two
@@ -168,8 +169,12 @@ def possible(heard: Sequence[Array], length: float, tempo: float | None = None) 
 
 
 def tempo_of(beats: np.ndarray) -> float:
-    """Beats per minute of ``[beats]`` in seconds, from a line fitted to them."""
-    return 60 / float(np.polyfit(np.arange(len(beats)), beats, 1)[0])
+    """Beats per minute of ``[beats]`` in seconds: from a line fitted to them or, where they leave it, the usual one."""
+    numbers = np.arange(len(beats))
+    interval, first = np.polyfit(numbers, beats, 1)
+    if np.abs(beats - first - interval * numbers).max() > _UNEVEN * interval:
+        interval = np.median(np.diff(beats))
+    return float(60 / interval)
 
 
 def activations(probabilities: np.ndarray, frames: int) -> np.ndarray:

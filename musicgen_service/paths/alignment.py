@@ -7,6 +7,8 @@ import numpy as np
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.stretching import warp
 
+_REACH = 0.07
+"""Seconds from a beat to the kick that is played on it: the usual tolerance of beat tracking."""
 _MAX_FACTOR = 2.0
 """Maximum factor by which a part may be stretched or compressed; anchors that need more are left out."""
 
@@ -34,6 +36,20 @@ def bar_lines(grid: BeatGrid, bar: float) -> np.ndarray:
     first = max((np.arange(count) + own.argmax()) % count, key=lambda first: own[first::count].sum())
     result: np.ndarray = grid.beats[first::count]
     return result
+
+
+def on_kicks(times: np.ndarray, kicks: np.ndarray) -> np.ndarray:
+    """Move times, all by as much, to the kicks that are near them: what is played may be later than what is counted.
+
+    Parameters
+    ----------
+    times, kicks : seconds, ascending
+    """
+    if not len(kicks):
+        return times
+    late = kicks[np.abs(times[:, None] - kicks).argmin(axis=1)] - times
+    near = late[np.abs(late) <= _REACH]
+    return times + np.median(near) if len(near) else times
 
 
 def anchors(downbeats: np.ndarray, targets: np.ndarray, threshold: float) -> list[Anchor]:

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from musicgen_service.analysis import kicks
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio import mixing
 from musicgen_service.audio.music import Music
 from musicgen_service.audio.reading import Audio
 from musicgen_service.notes import note
 from musicgen_service.paths import progressions
-from musicgen_service.paths.alignment import align, anchors, bar_lines
+from musicgen_service.paths.alignment import align, anchors, bar_lines, on_kicks
 from musicgen_service.paths.grid import LOW_CONFIDENCE, MIN_CONFIDENCE, same_tempo
 from musicgen_service.paths.job import Clip, Job, scaled
 
@@ -82,9 +83,9 @@ def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.nda
     elif own_grid.confidence < MIN_CONFIDENCE:
         note("The beats of the new backing are unclear, so it is not aligned with input_audio.")
     else:
-        downbeats = bar_lines(own_grid, bar)
+        downbeats = on_kicks(bar_lines(own_grid, bar), kicks.beginnings(sound, rate))
         start = round((downbeats[0] - grid.downbeats[0]) % bar * rate)
-        downbeats = downbeats - start / rate
+        downbeats = np.round(downbeats * rate - start) / rate
         moves = anchors(downbeats[downbeats >= 0], grid.downbeats, job.request.beat_sync_threshold)
         return align(sound[:, start:], rate, moves, length)
     return sound[:, start : start + length]

@@ -6,7 +6,7 @@ import pytest
 
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
 from demo.synth.styles import STYLES
-from musicgen_service.analysis.beats import BeatGrid, track
+from musicgen_service.analysis.beats import BeatGrid, tempo_of, track
 
 CLICKS_PER_MINUTE = [40, 60.23, 87.5, 140, 174, 300]
 
@@ -108,6 +108,14 @@ def test_a_change_of_tempo_is_followed() -> None:
     audio = np.interp(in_song * SAMPLE_RATE, np.arange(len(song.audio)), song.audio).astype(np.float32)
     truth = np.interp(song.beats[song.beats < in_song[-1]], in_song, recorded)
     assert mir_eval.beat.f_measure(truth, track(audio, SAMPLE_RATE, tempo=120).beats) > 0.9
+
+
+def test_a_changing_tempo_is_the_usual_one() -> None:
+    steady, drifting = np.arange(40) * 0.5, np.arange(40) * 0.5 + 0.04 * np.sin(np.arange(40) / 6)
+    assert tempo_of(steady) == pytest.approx(120)
+    assert tempo_of(drifting) == pytest.approx(120, rel=0.005)
+    # Most of it at 120: a line fitted to all would have 127.
+    assert tempo_of(np.concatenate([steady[:30], steady[29] + 0.4 * np.arange(1, 15)])) == pytest.approx(120)
 
 
 def test_a_long_silence_has_no_beats() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musicgen_service.analysis.beats import BeatGrid
-from musicgen_service.paths.alignment import Anchor, align, anchors, bar_lines
+from musicgen_service.paths.alignment import Anchor, align, anchors, bar_lines, on_kicks
 from tests.audio.test_stretching import click_near, clicks
 from tests.support.sounds import RATE
 
@@ -22,6 +22,13 @@ from tests.support.sounds import RATE
 def test_bar_lines_are_a_songs_bars_of_another_reading(tempo: int, own: list[int], expected: list[int]) -> None:
     beats = np.arange(12) * 60 / tempo
     assert np.array_equal(bar_lines(BeatGrid(tempo, beats, beats[own]), 2.0), beats[expected])
+
+
+def test_bar_lines_move_to_the_kicks_that_are_near_all_by_as_much() -> None:
+    lines = np.array([1.0, 3.0, 5.0, 7.0])
+    assert on_kicks(lines, np.array([1.03, 2.0, 3.05, 5.04, 7.5])) == pytest.approx(lines + 0.04)
+    assert np.array_equal(on_kicks(lines, np.array([1.1, 5.2])), lines)
+    assert np.array_equal(on_kicks(lines, np.zeros(0)), lines)
 
 
 def test_downbeat_moves_to_the_nearest_target() -> None:

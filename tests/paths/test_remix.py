@@ -61,7 +61,7 @@ def test_backing_is_aligned_with_the_songs_downbeats(bpm: float, start: float) -
     _, aligned, _ = parts(remixes(reference, song, track=known))
     grid = beats.track(aligned, RATE, song.bpm)
     distance = np.abs(song.downbeats[:, None] - grid.downbeats).min(axis=1)
-    assert (distance < 0.02).mean() >= 0.95
+    assert (distance[1:] < 0.02).all() and distance[0] < 0.03  # of a hit on the first sample the beginning is not heard
 
 
 @pytest.mark.parametrize("seconds", [3.0, 10.0, 25.7])
