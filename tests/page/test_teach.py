@@ -91,6 +91,9 @@ def test_a_training_is_followed_after_a_reload_and_cancelled(studio: Studio, tmp
     progress.wait_for()
     studio.reload()
     progress.wait_for()
+    studio.page.get_by_label("After 0 steps, sample 1").wait_for()
+    studio.page.set_viewport_size({"width": 360, "height": 800})
+    assert studio.page.evaluate("document.documentElement.scrollWidth") == 360
     button(studio, "Cancel").click()
     studio.page.locator("#teach").get_by_text("Cancelled.").wait_for()
 

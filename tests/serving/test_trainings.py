@@ -18,7 +18,7 @@ from replicate.client import Client
 from replicate.exceptions import ReplicateError
 
 from musicgen_service.models.adapters import AdapterStore
-from musicgen_service.serving import adapted_models, training_process, training_records, training_routes
+from musicgen_service.serving import adapted_models, api_keys, training_process, training_records, training_routes
 from musicgen_service.serving.gateway import Gateway
 from musicgen_service.serving.models import Models
 from musicgen_service.serving.training_inputs import FIELDS
@@ -188,6 +188,7 @@ def test_one_trains_at_a_time_and_others_wait(client: httpx.Client, weights_fold
     preview = ended(client, train(client, preview=True))
     assert preview["status"] == "succeeded" and preview["songs"]["songs"] == [fake_train.SONG]
     assert preview["output"] == {"version": None, "weights": None, "adapter": None}
+    wait_until(lambda: len(calls(weights_folder)) == 2)
     client.post(f"/v1/trainings/{first['id']}/cancel")
     assert ended(client, third)["status"] == "succeeded"
     assert sorted(call["options"]["name"] for call in calls(weights_folder)) == ["first", "mine", "third"]
@@ -273,6 +274,21 @@ def test_without_the_extra_there_are_none(client: httpx.Client, monkeypatch: pyt
     body = {"destination": "mine", "input": {"dataset_path": SONGS, "model_version": "demo"}}
     reply = client.post("/v1/trainings", json=body)
     assert reply.status_code == 501 and "need the extra 'train'" in reply.json()["detail"]
+
+
+def test_they_are_of_those_who_have_a_key(tmp_path: Path) -> None:
+    keys = {name: api_keys.add(tmp_path / "keys", name) for name in ("ada", "ben")}
+    with training_gateway(tmp_path / "results", keys=api_keys.ApiKeys(tmp_path / "keys")) as gateway:
+        with client_of(gateway) as nobody:
+            assert nobody.get("/v1/trainings").status_code == nobody.post("/v1/trainings", json={}).status_code == 401
+        with client_of(gateway) as ada, client_of(gateway) as ben:
+            for name, client in (("ada", ada), ("ben", ben)):
+                client.headers["Authorization"] = f"Bearer {keys[name]}"
+            training = ended(ada, train(ada))
+            assert training["status"] == "succeeded" and ada.get(training["samples"][0]).content == b"RIFF"
+            assert ben.get(f"/v1/trainings/{training['id']}").status_code == 404
+            assert ben.get(training["samples"][0]).status_code == 404
+            assert ben.get("/v1/trainings").json()["results"] == []
 
 
 def test_they_can_be_turned_off() -> None:

@@ -10,7 +10,7 @@ import { Songs } from "./songs.js";
 import { Training } from "./training.js";
 
 /** Inputs that the form shows first; the rest is under "Advanced". */
-const MAIN = ["model_version", "trigger", "one_same_description", "drop_vocals"];
+const MAIN = ["trigger", "model_version", "drop_vocals", "one_same_description"];
 /** What is asked otherwise, or has no effect. */
 const HIDDEN = ["dataset_path", "preview", "lr_scheduler", "warmup"];
 
@@ -47,9 +47,9 @@ export class TeachView {
       if (base) base.choices = models.filter((/** @type {any} */ { kind, present }) => present && (kind === "text" || kind === "melody")).map((/** @type {any} */ { name }) => name);
       for (const [name, field] of fields) if (!HIDDEN.includes(name)) this.#controls.set(name, new Control(field));
       if (base && !base.choices.includes(base.default)) this.#controls.get("model_version")?.set(base.choices[0]);
-      const elements = (/** @type {boolean} */ isMain) => [...this.#controls].filter(([name]) => MAIN.includes(name) === isMain).map(([, control]) => control.element);
-      this.fields.replaceChildren(this.name.element, ...elements(true));
-      this.more.replaceChildren(...elements(false));
+      const elements = (/** @type {string[]} */ names) => names.map((name) => this.#controls.get(name)?.element).filter(Boolean);
+      this.fields.replaceChildren(this.name.element, ...elements(MAIN));
+      this.more.replaceChildren(...elements([...this.#controls.keys()].filter((name) => !MAIN.includes(name))));
       const running = results.find((/** @type {any} */ { input, status }) => !input.preview && ["starting", "processing"].includes(status));
       if (running) this.#follow(running);
     } catch (error) {
