@@ -6,19 +6,25 @@ from pathlib import Path
 
 from demo.measure import onsets
 from demo.synth import FRAME, HELD_BACK, SAMPLE_RATE, Song, Synthesiser
-from demo.synth.styles import Trait
+from demo.synth.styles import Pattern, Trait
 from musicgen_service.analysis.chords import recognise
 
+import librosa
 import mir_eval
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
+from scipy.signal import butter, find_peaks, sosfilt
 
 SECONDS = 20.0
 _TEMPI = (90.0, 95.0, 100.0, 105.0, 110.0, 115.0, 120.0)
 _STEPS = 16  # of a bar
 _LOW = 110.0  # Hz, below which a bass is heard and little else
+_HIGH = 6000.0  # Hz, above which snares and hats are heard and little else
+_HOP = 320  # samples, 10 ms, between measurements of what is that high
+_WEAKEST_HIT = 0.15  # of the strongest one
+_SHORTEST_GAP = 5  # times `_HOP`, between hits
+_TOLERANCE = 0.03  # seconds: a sixteenth lasts 125 ms at 120 bpm
 
 Array = NDArray[np.float32]
 
@@ -100,6 +106,29 @@ def rhythm_correlation(audio: Array, song: Song, is_low: bool) -> float:
     return float(np.corrcoef(ours, theirs)[0, 1]) if ours.std() > 0 else 0.0
 
 
+def hits(audio: Array) -> NDArray[np.float64]:
+    """Seconds at which a snare or a hat is struck."""
+    magnitudes = np.abs(librosa.stft(audio, n_fft=1024, hop_length=_HOP))
+    high = magnitudes[librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=1024) > _HIGH].sum(0)
+    rises = np.maximum(0, np.diff(np.log1p(10 * high), prepend=0))
+    peaks, _ = find_peaks(rises, height=_WEAKEST_HIT * rises.max(), distance=_SHORTEST_GAP)
+    return np.asarray(peaks * _HOP / SAMPLE_RATE)
+
+
+def hits_overlap(audio: Array, song: Song, pattern: Pattern) -> float:
+    """F-measure of a clip's hits of snares and hats against those of a pattern at the tempo of a song.
+
+    Chance is above 0, as some hits of any rhythm come when one of the pattern does.
+    """
+    step, seconds = 60 / song.bpm / 4, len(audio) / SAMPLE_RATE
+    _, snare, hat = pattern
+    struck = [index for index, marks in enumerate(zip(snare, hat, strict=True)) if "x" in marks]
+    bars = np.arange(int(np.ceil(seconds / step / _STEPS)))[:, None]
+    times = ((bars * _STEPS + struck) * step).ravel()
+    heard = hits(audio)
+    return float(mir_eval.onset.f_measure(times[times < seconds], heard, window=_TOLERANCE)[0]) if len(heard) else 0.0
+
+
 def chord_overlap(audio: Array, song: Song) -> float:
     """Share of a clip's time in which it has the chords of a song of the same tempo (WCSR, major and minor)."""
     heard = [segment for segment in recognise(audio, SAMPLE_RATE).chords if segment.end > segment.start]
@@ -122,6 +151,9 @@ def measures(style: Style) -> dict[str, Callable[[Array, Song], float]]:
     found: dict[str, Callable[[Array, Song], float]] = {
         "rhythm (correlation)": lambda audio, song: rhythm_correlation(audio, song, style.is_low)
     }
+    pattern = style.trait.pattern
+    if pattern:
+        found["hits (F-measure)"] = lambda audio, song: hits_overlap(audio, song, pattern)
     if style.trait.progression:
         found["chords (WCSR)"] = chord_overlap
     return found

@@ -9,7 +9,10 @@ of 10 s, for prompts with the trigger and without, beside the song that the prom
 """
 
 import argparse
+import os
+import shlex
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -46,7 +49,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of a training (default: that of `train`)")
     parser.add_argument("--clips", type=int, default=8, help="clips behind each figure (default %(default)s)")
     arguments = parser.parse_args()
-    print(f"demo; {machine.describe(_CPU)}\n")
+    print(f"demo; {machine.describe(_CPU)}; load average {os.getloadavg()[0]:.1f}")
+    print(f"python -m bench.adapters {shlex.join(sys.argv[1:])}".rstrip(), end="\n\n", flush=True)
     for style in adapter_songs.STYLES:
         if style.name in (arguments.style or names):
             _measure(style, arguments.steps, arguments.clips)
@@ -140,7 +144,7 @@ def _clips(model: MusicGenModel, songs: Sequence[Song], trigger: str | None) -> 
 
 
 def _row(name: str, value: str) -> None:
-    print(f"  {name:62}{value}")
+    print(f"  {name:62}{value}", flush=True)
 
 
 if __name__ == "__main__":

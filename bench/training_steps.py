@@ -44,7 +44,7 @@ class RandomRows:
 
     def row(self, *, is_kept: bool = False) -> Row:
         """A row."""
-        return Row(self._tokens, self._condition, is_kept)
+        return Row(self._tokens, self._tokens, self._condition, is_kept)
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         pattern = DelayPattern(config.delays, config.decoder.card)
-        trainer = Trainer(model, pattern, chosen, rows, [rows.row()], Path(folder) / "checkpoint.pt")  # type: ignore[arg-type]
+        trainer = Trainer(model, pattern, chosen, rows, [rows.row()], FRAME_RATE, Path(folder) / "checkpoint.pt")  # type: ignore[arg-type]
         trainer.run(on_step, lambda: None)
     losses = [loss for _step, loss in trainer.history.steps]
     steps = len(stamps) - _WARM_UP

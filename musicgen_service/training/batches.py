@@ -1,7 +1,7 @@
 """The clips of each step, drawn from the seed and the step's number alone: a resumed training draws the same."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +20,8 @@ _MADE = 0.6
 """Share of the clips made by the base, among those on which it is kept; the others are of the songs."""
 _NO_WORDS = 0.25
 """Share of the clips without a caption, among those on which the base is kept: guidance moves away from them."""
+_SPAN = 0.5
+"""Seconds that are replaced at a time in what is heard: long enough to sound like other music."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Row:
 
     Attributes
     ----------
-    tokens : int64 [1, codebooks, frames]
+    tokens : int64 [1, codebooks, frames], what is to be predicted
+    heard : int64 [1, codebooks, frames], what it is predicted from: the tokens, or others in some spans
     condition : float [1, positions, dim]
     is_kept : whether the base's predictions are the target, in place of the tokens
     """
 
     tokens: torch.Tensor
+    heard: torch.Tensor
     condition: torch.Tensor
     is_kept: bool
 
@@ -63,6 +67,7 @@ class Batches:
         self._conditions = conditions
         self._options = options
         self._frames = round(options.crop * frame_rate)
+        self._span = round(_SPAN * frame_rate)
         self._device = device
 
     def of_step(self, step: int) -> list[Row]:
@@ -87,13 +92,28 @@ class Batches:
         dropped = not self._made and bool(random.random() < self._options.dropout)
         chroma = clip.chroma if clip.chroma is not None and random.random() < _MELODY else None
         start = self._start(random, clip)
-        return self._row(clip, start, self._conditions.row(caption, _part(clip, chroma, start), dropped=dropped))
+        row = self._row(clip, start, self._conditions.row(caption, _part(clip, chroma, start), dropped=dropped))
+        return replace(row, heard=self._disturbed(random, row.tokens))
 
     def _kept_row(self, random: np.random.Generator) -> Row:
         clip = _pick(random, self._made if random.random() < _MADE else self._clips)
         dropped = bool(random.random() < _NO_WORDS)
         condition = self._conditions.row(clip.caption, dropped=dropped)
         return self._row(clip, self._start(random, clip), condition, is_kept=True)
+
+    def _disturbed(self, random: np.random.Generator, tokens: torch.Tensor) -> torch.Tensor:
+        """Replace spans by those of a clip that the base made, or of another song.
+
+        A model continues what it has made itself, which is never quite right, and for the base's habits in it goes on
+        with them. So it is trained to come back from them. The share of a clip that is replaced is the square of a
+        uniform draw, times `disturbed`: some clips are hardly disturbed, and some nearly as a whole.
+        """
+        share = self._options.disturbed * random.random() ** 2
+        frames = tokens.shape[-1]
+        replaced = np.repeat(random.random(-(-frames // self._span)) < share, self._span)[:frames]
+        other = _pick(random, self._made or self._clips).tokens.to(self._device)
+        others = other.repeat(1, -(-frames // other.shape[1]))[None, :, :frames]
+        return torch.where(torch.from_numpy(replaced).to(self._device), others, tokens)
 
     def _start(self, random: np.random.Generator, clip: Clip) -> int:
         """The first frame of a crop: that of a bar where one leaves enough behind it, else any."""
@@ -105,7 +125,7 @@ class Batches:
 
     def _row(self, clip: Clip, start: int, condition: torch.Tensor, *, is_kept: bool = False) -> Row:
         tokens = clip.tokens[None, :, start : start + self._frames].to(self._device)
-        return Row(tokens, condition, is_kept)
+        return Row(tokens, tokens, condition, is_kept)
 
 
 def _part(clip: Clip, chroma: torch.Tensor | None, start: int) -> torch.Tensor | None:

@@ -12,7 +12,7 @@ from musicgen_service.training.base import Base
 from musicgen_service.training.encoding import Clip
 from musicgen_service.training.files import atomic
 
-_COUNT = 12
+_COUNT = 20
 _STYLES = (
     ("rock, guitar, drums", 130),
     ("pop, piano, drums", 110),

@@ -28,6 +28,8 @@ NUMBERS = {
     "crop": Number(float, 5, 30, "seconds of a clip at most"),
     "dropout": Number(float, 0, 1, "share of clips without a caption; without a trigger"),
     "kept": Number(float, 0, 100, "how much the model is held to what it was where the trigger is not given"),
+    "opening": Number(float, 1, 100, "how many times the first second of a clip counts"),
+    "disturbed": Number(float, 0, 1, "share of a clip, at most, that is another clip's in what it is predicted from"),
     "gain": Number(float, 0, 12, "also train on each song this many decibels softer and louder"),
     "pitch": Number(int, 0, 2, "also train on each song up to this many semitones lower and higher"),
     "seed": Number(int, 0, 2**32 - 1, "seed of all that is drawn"),

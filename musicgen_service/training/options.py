@@ -26,6 +26,8 @@ class Options:
     crop : seconds of a clip, at most
     dropout : share of clips without their caption, on which guidance is trained
     kept : weight of the distance from the base where it is to stay as it was; 0 without a trigger
+    opening : how many times the first second of a clip counts, which the prompt alone decides
+    disturbed : share of a clip that is another clip's in what its frames are predicted from, at most
     gain : decibels by which songs are made softer and louder
     pitch : semitones by which songs are moved up and down
     drop_vocals : whether vocals are taken out of the songs
@@ -49,6 +51,8 @@ class Options:
     crop: float = 30.0
     dropout: float = 0.1
     kept: float = 1.0
+    opening: float = 1.0
+    disturbed: float = 0.0
     gain: float = 0.0
     pitch: int = 0
     drop_vocals: bool = False
@@ -63,8 +67,9 @@ class Options:
 
 
 OF_BASES: dict[str, dict[str, Any]] = {
-    # A hundredth of the others' size: it learns at a higher rate, from shorter clips.
-    "demo": {"steps": 120, "rate": 4e-3, "crop": 10.0},
+    # A hundredth of the others' size: it learns at a higher rate, from shorter clips. It was trained on disturbed clips
+    # whose first second counted five times, too.
+    "demo": {"steps": 160, "rate": 4e-3, "crop": 10.0, "kept": 2.0, "opening": 5.0, "disturbed": 1.0},
     "medium": {"checkpointing": True},
     "melody": {"checkpointing": True},
     "large": {"checkpointing": True},

@@ -188,7 +188,7 @@ class _Training:
         batches = Batches(training, made_clips, conditions, options, rate, device)
         rows = batches.held_out(held_out)
         checkpoint = self._work / "checkpoint.pt"
-        trainer = Trainer(model, self._base.pattern, options, batches, rows, checkpoint, self._processes)
+        trainer = Trainer(model, self._base.pattern, options, batches, rows, rate, checkpoint, self._processes)
         sampler = Sampler(self._base, model, options, self._prompts(training), self._work)
         interval = max(options.every, options.steps // _SAMPLES // options.every * options.every)
 

@@ -51,6 +51,7 @@ class Trainer:
     pattern : in which its tokens are arranged
     batches : draws the clips of steps
     held_out : clips that are not trained on
+    frame_rate : frames per second
     checkpoint : file from which it goes on, if it exists
     processes : those that train together
     """
@@ -62,6 +63,7 @@ class Trainer:
         options: Options,
         batches: Batches,
         held_out: Sequence[Row],
+        frame_rate: int,
         checkpoint: Path,
         processes: Processes = ALONE,
     ) -> None:
@@ -70,6 +72,7 @@ class Trainer:
         self._options = options
         self._batches = batches
         self._held_out = held_out
+        self._opening = frame_rate  # a second
         self._checkpoint = checkpoint
         self._processes = processes
         scale = CHECKPOINTS[options.base].logit_scale
@@ -118,7 +121,7 @@ class Trainer:
             if row.is_kept:
                 loss = self._options.kept * self._distance(row)
             else:
-                loss = self._loss(row) / self._options.batch
+                loss = self._loss(row, self._weights(row)) / self._options.batch
                 total += float(loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]
         self._processes.add_gradients(self._trained)
@@ -158,17 +161,21 @@ class Trainer:
         self.history = History(list(state["steps"]), list(state["held_out"]))
         self.best = state["best"]
 
-    def _loss(self, row: Row) -> torch.Tensor:
-        return objective.cross_entropy(self._logits(row), row.tokens).mean()
+    def _weights(self, row: Row) -> torch.Tensor:
+        """Weights of a row's frames."""
+        return objective.opening_weights(row.tokens.shape[-1], self._opening, self._options.opening)
+
+    def _loss(self, row: Row, weights: torch.Tensor | None = None) -> torch.Tensor:
+        return objective.cross_entropy(self._logits(row), row.tokens, weights).mean()
 
     def _distance(self, row: Row) -> torch.Tensor:
         with torch.no_grad(), self._model.disable_adapter():
             reference = self._logits(row)
-        return objective.distance(self._logits(row), reference).mean()
+        return objective.distance(self._logits(row), reference, self._weights(row)).mean()
 
     def _logits(self, row: Row) -> torch.Tensor:
         """Logits of a row's tokens, as the base was trained: float [1, codebooks, frames, card]."""
-        columns = objective.arrange(self._pattern, row.tokens)
+        columns = objective.arrange(self._pattern, row.heard)
         device = row.tokens.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = self._model(columns[..., :-1], row.condition)
