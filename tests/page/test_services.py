@@ -130,7 +130,7 @@ def test_the_service_is_started_again_in_between(browser: Any, tmp_path: Path, m
         first.process.kill()
         card.get_by_text("cannot be reached").wait_for()
         with serving(command, PROJECT, tmp_path / "temp", MUSICGEN_MODELS="demo"):
-            card.get_by_text("does not know this request any more").wait_for()
+            card.get_by_text("The service ended in this prediction").wait_for()
             old = studio.page.locator("section.card", has_text="solo piano").locator("article.clip")
             studio.menu(old, "More", "Same again")
             again = studio.page.locator("section.card:first-child", has_text="solo piano").locator("article.clip")
