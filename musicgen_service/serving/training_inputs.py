@@ -24,7 +24,8 @@ _OWN = ("rank", "alpha", "crop", "kept", "gain", "pitch", "seed", "patience", "e
 def _number(name: str, meaning: str = "") -> Field:
     """A field like an option of the command, without a default: that is the base's."""
     number = NUMBERS[name]
-    return Field(number.kind, None, number.low, number.high, description=meaning or number.meaning.capitalize() + ".")
+    description = meaning or f"{number.meaning[0].upper()}{number.meaning[1:]}."
+    return Field(number.kind, None, number.low, number.high, description=description)
 
 
 FIELDS = {
@@ -47,7 +48,7 @@ FIELDS = {
     ),
     "warmup": Field(int, None, 0, 100_000, description="It has no effect: a tenth of the steps, 20 at most, warm up."),
     "cfg_p": _number("dropout", "Share of clips without a caption, where there is no trigger."),
-    "trigger": Field(str, description="Words that ask for it in prompts; without them the model stays as it was."),
+    "trigger": Field(str, description="Words that ask for it in prompts; without a trigger it always sounds."),
     **{name: _number(name) for name in _OWN},
     "restart": Field(bool, False, description="Begin anew where a training of that name was interrupted."),
     "preview": Field(bool, False, description="Tell what is understood of the songs, and train nothing."),
