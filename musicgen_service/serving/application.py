@@ -140,7 +140,6 @@ class Application:
         self._loop = asyncio.get_running_loop()
         await self._upstream.open()
         await self._audio.open()
-        await self._lost.tell()
         repeated = self._results.sweep_regularly(), self._lost.tell_regularly()
         tasks = [asyncio.create_task(work) for work in repeated]
         yield

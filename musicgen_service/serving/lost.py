@@ -48,8 +48,8 @@ class LostPredictions:
     async def tell_regularly(self) -> None:
         """Tell of those that there are, until cancelled."""
         while True:
-            await asyncio.sleep(_INTERVAL)
             await self.tell()
+            await asyncio.sleep(_INTERVAL)
 
     async def _report(self, prediction: Prediction) -> None:
         """Have it reported to its webhook, if it has one."""

@@ -31,8 +31,11 @@ class Unfinished:
         self._folder = folder
         self._store = store
         self._process = secrets.token_hex(8)
-        self._lock = (folder / self._process).open("x")
+        # It gets its name when it is locked: others take a file without a lock for that of a process which has ended.
+        unnamed = folder / f".{self._process}"
+        self._lock = unnamed.open("x")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unnamed.rename(folder / self._process)
 
     def close(self) -> None:
         """Give up the lock: what has a note now is found by others."""
@@ -66,8 +69,9 @@ class Unfinished:
                 prediction = Prediction(asked, owner, key=key, created_at=request["created_at"])
                 prediction.base_url, prediction.hosted = request["base_url"], job.get("hosted")
                 found.append(prediction)
-        for process in ended:
-            (self._folder / process).unlink(missing_ok=True)
+        for file in self._folder.glob("[!.]*"):
+            if file.name != self._process and not self._runs(file.name):
+                file.unlink(missing_ok=True)
         return found
 
     def _runs(self, process: str) -> bool:

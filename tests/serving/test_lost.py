@@ -47,15 +47,20 @@ def test_clients_are_told_after_a_kill(tmp_path: Path) -> None:
             server.process.wait()
         with started(tmp_path, port) as server:
             for name in ("running", "waiting"):
+                wait_until(lambda name=name: _status(server, name) == "failed")  # type: ignore[misc]
                 job = server.client.get(f"/predictions/{name}").json()
                 assert (job["status"], job["error"], job["output"]) == ("failed", LOST, None)
                 assert job["created_at"] < job["completed_at"]
+            wait_until(lambda: len(reports) == 2)
             hosted = server.client.get(f"/v1/predictions/{own['id']}").json()
             assert (hosted["status"], hosted["error"], hosted["model"]) == ("failed", LOST, "meta/musicgen")
             assert {job["id"] for job in server.client.get("/predictions").json()["results"]} >= {"running", "waiting"}
-            wait_until(lambda: len(reports) == 2)
     assert {report["id"]: report["error"] for report in reports} == {"running": LOST, own["id"]: LOST}
     assert "urls" in next(report for report in reports if report["id"] == own["id"])  # in the form of its route
+
+
+def _status(server: Server, name: str) -> str:
+    return str(server.client.get(f"/predictions/{name}").json()["status"])
 
 
 def test_what_has_ended_is_not_lost(tmp_path: Path) -> None:
@@ -66,7 +71,7 @@ def test_what_has_ended_is_not_lost(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait()
     with started(tmp_path, port) as server:
-        assert server.client.get("/predictions/done").json()["status"] == "succeeded"
+        assert _status(server, "done") == "succeeded"
 
 
 def test_what_another_process_carries_out_is_not_lost(tmp_path: Path) -> None:
@@ -82,5 +87,6 @@ def test_what_another_process_carries_out_is_not_lost(tmp_path: Path) -> None:
     assert (left.key, left.id, left.owner) == (prediction.key, "a", "somebody")
     store.add(left.key, left.owner, found | {"status": "failed"}, None, 0)
     assert second.left_behind(model) == []
+    assert len(list((tmp_path / "running").iterdir())) == 1
     second.close()
     store.close()
