@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from musicgen_service.progress import log
+from musicgen_service.progress import log, quiet
 
 
 def test_a_line_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +38,10 @@ def test_closed_terminal_does_not_fail_the_request(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(sys, "stderr", Closed())
     log("a line")
+
+
+def test_quiet_requests_are_quiet_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        log("inside")
+    log("outside")
+    assert capsys.readouterr().err == "outside\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from musicgen_service import cli, progress
+from musicgen_service import cli
 from musicgen_service.audio import recipe
 from musicgen_service.batch.manifest import Manifest, Shard
 from musicgen_service.paths import text
@@ -288,13 +288,6 @@ def test_the_manifest_makes_any_clip_again(capsys: Capture) -> None:
     assert message.startswith("error: out/manifest.jsonl has 2 clips of 'a': name one of a-")
     message = refusal(capsys, "recipe", "out/manifest.jsonl", "c", status=1)
     assert message == "error: out/manifest.jsonl has no clip 'c': name its file, or the id of its line."
-
-
-def test_quiet_requests_are_quiet_alone(capsys: Capture) -> None:
-    with progress.quiet():
-        progress.log("inside")
-    progress.log("outside")
-    assert capsys.readouterr().err == "outside\n"
 
 
 def refusal_of(capsys: Capture, run: Any) -> str:
