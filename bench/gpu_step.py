@@ -58,11 +58,11 @@ class Scene:
     """Slots that all stay at one position."""
 
     def __init__(self, engine: Engine, count: int, position: int, rows: int) -> None:
-        decoder = engine._decoder
+        decoder = engine.decoder
         capacity = -(-(position + 1) // BLOCK) * BLOCK
         decoder.reserve_positions(capacity)
         buffers = Buffers(decoder, count, capacity, TEXT_CAPACITY, 1)
-        Slots(decoder, engine._pattern, buffers)
+        Slots(decoder, engine.pattern, buffers)
         for cache in filter(None, (buffers.cache, buffers.text)):
             cache.buffer.normal_()
         buffers.tokens.random_(0, decoder.weights.card)

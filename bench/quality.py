@@ -11,23 +11,17 @@ and how often both have the same likeliest token. A precision passes with at mos
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from contextlib import nullcontext
 from unittest.mock import patch
 
 from bench import implementations, machine
-from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
-from musicgen_service.engine.precision import Precision
+from musicgen_service.engine.precision import Precision, supported
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
+from musicgen_service.models.precision_check import TEXTS, clip, compare, passes, predictions
 from musicgen_service.models.store import WeightStore
 
 import torch
-from torch.nn import functional
-
-TEXTS = ("a slow rock song with guitar and drums , 90 bpm", "fast jazz piano", "lofi , 120 bpm")
-MAX_NATS, MIN_AGREEMENT = 0.01, 0.97
 
 
 def main() -> None:
@@ -39,7 +33,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=250, help="frames of each clip (default %(default)s)")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lossy = [Precision.HALF, Precision.BF16] if device.type == "cuda" else [Precision.BF16, Precision.INT8]
+    lossy = [precision for precision in supported(device) if precision is not Precision.EXACT]
     store_context = (
         nullcontext(WeightStore.from_environment())
         if options.checkpoint
@@ -48,11 +42,11 @@ def main() -> None:
     name = options.checkpoint or "small"
     with store_context as store:
         exact = _load(name, store, device, Precision.EXACT)
-        clips = [_clip(exact, text, options.frames) for text in TEXTS]
-        truth = _scores(exact, clips)
+        clips = [clip(exact, text, options.frames) for text in TEXTS]
+        truth = predictions(exact, clips)
         del exact
         figures = {
-            precision: compare(truth, _scores(_load(name, store, device, precision), clips)) for precision in lossy
+            precision: compare(truth, predictions(_load(name, store, device, precision), clips)) for precision in lossy
         }
     print(f"{name} {options.size or ''}; {machine.describe(device)}\n")
     print(f"{'':8}{'mean KL':>12}{'same likeliest':>17}{'passes':>9}")
@@ -64,35 +58,6 @@ def main() -> None:
 def _load(name: str, store: WeightStore, device: torch.device, precision: Precision) -> MusicGenModel:
     with patch.dict(os.environ, MUSICGEN_ENGINE="", MUSICGEN_PRECISION=precision):
         return load_model(store.checkpoint(name), device)
-
-
-def _clip(model: MusicGenModel, text: str, frames: int) -> torch.Tensor:
-    generator = torch.Generator(model.device).manual_seed(0)
-    [tokens] = model.generate_tokens(
-        [SlotRequest(Condition(text), None, frames, Sampling(), generator)], lambda *_: None
-    )
-    return tokens
-
-
-def _scores(model: MusicGenModel, clips: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Log-probabilities [tokens, card] of all clips."""
-    assert isinstance(model.generator, Engine)
-    scores = [
-        model.generator.score(Condition(text), clip, Sampling().guidance)
-        for text, clip in zip(TEXTS, clips, strict=True)
-    ]
-    return torch.cat(scores).flatten(0, 1).log_softmax(-1)
-
-
-def compare(truth: torch.Tensor, predicted: torch.Tensor) -> tuple[float, float]:
-    """Compare log-probabilities [..., card]: mean divergence in nats, and the share with the same likeliest token."""
-    nats = functional.kl_div(predicted, truth, reduction="sum", log_target=True) / truth[..., 0].numel()
-    return float(nats), float((truth.argmax(-1) == predicted.argmax(-1)).float().mean())
-
-
-def passes(nats: float, agreement: float) -> bool:
-    """Whether a precision is as close to float32 as those that we offer have to be."""
-    return nats <= MAX_NATS and agreement >= MIN_AGREEMENT
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bench import priority, quality
+from bench import priority
 from bench.implementations import Implementations
 from bench.peers.interface import Generate, Peer
+from musicgen_service.models import precision_check
 
 import torch
 
@@ -61,7 +62,7 @@ class Row:
     @property
     def passes(self) -> bool:
         """Whether its predictions are as close to float32's as those of a precision that we offer have to be."""
-        return quality.passes(self.kl, self.agreement)
+        return precision_check.passes(self.kl, self.agreement)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON takes them."""
@@ -103,7 +104,7 @@ def run(
     expected = _log_probabilities(truth, clip)
     closeness = {}
     for name, peer in peers.items():
-        closeness[name] = quality.compare(expected, _log_probabilities(peer, clip))
+        closeness[name] = precision_check.compare(expected, _log_probabilities(peer, clip))
         _say(f"{name}: {closeness[name][0]:.5f} nats, {closeness[name][1]:.2%} the same likeliest")
     times: dict[str, dict[int, list[float]]] = {name: {position: [] for position in positions} for name in names}
     codebooks, card = expected.shape[0], expected.shape[-1]

@@ -32,7 +32,8 @@ from musicgen_service.setting_types import (
 )
 
 PREFIX = "MUSICGEN_"
-PRECISIONS = ("exact", "bf16", "int8", "half")
+AUTO_PRECISION = "auto"
+PRECISIONS = ("exact", "bf16", "int8", "half", AUTO_PRECISION)
 ENGINES = ("own", "reference")
 METRICS = ("key", "open", "off")
 SEPARATORS = ("auto", HTDEMUCS, SPLEETER)
@@ -95,7 +96,7 @@ class Settings:
         metadata=_variable(
             choice(*PRECISIONS),
             "`exact`: float32, audiocraft's own tokens; `int8`: weights of 8 bits, keys and values of 16, on a CPU; "
-            "`half`: on a GPU",
+            "`half`: on a GPU; `auto`: the fastest that is close enough to float32, measured once",
             shown="`exact` on a CPU, `half` on a GPU",
         ),
     )

@@ -95,7 +95,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         ("MUSICGEN_DRAIN_SECONDS", "nan", "a number from 0 to 86,400"),
         ("MUSICGEN_SLOTS", "0", "a whole number from 1 to 64"),
         ("MUSICGEN_SLOTS", "2.5", "a whole number from 1 to 64"),
-        ("MUSICGEN_PRECISION", "fp8", "one of exact, bf16, int8, half"),
+        ("MUSICGEN_PRECISION", "fp8", "one of exact, bf16, int8, half, auto"),
         ("MUSICGEN_ENGINE", "fast", "one of own, reference"),
         ("MUSICGEN_CUDA_GRAPH", "off", "1 or 0"),
         ("MUSICGEN_SEPARATOR", "demucs", "one of auto, htdemucs, spleeter"),
@@ -185,7 +185,7 @@ def test_a_misspelt_variable_is_logged(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_precisions_are_those_of_the_engine() -> None:
-    assert tuple(Precision) == settings.PRECISIONS
+    assert (*Precision, settings.AUTO_PRECISION) == settings.PRECISIONS
 
 
 def test_the_page_for_operators_has_every_variable() -> None:

@@ -1,11 +1,7 @@
 """Our engine and audiocraft's own token loop as peers: models that our loader loads, each with a loop of its own."""
 
-from unittest.mock import patch
-
-from musicgen_service.engine import slots
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
-from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.engine.sampling import guide
 from musicgen_service.models import audiocraft_adapter as adapter
@@ -45,24 +41,10 @@ class Ours(_Loaded):
 
     def score(self, tokens: torch.Tensor) -> torch.Tensor:
         """See `Peer.score`; on a CPU by steps, whose products can differ from those of a prefill."""
-        if self._model.device.type == "cuda":
-            assert isinstance(self._model.generator, Engine)
-            return self._model.generator.score(self._condition, tokens, Sampling().guidance).cpu()
-        length = tokens.shape[-1]
-        pattern = DelayPattern(self._model.config.delays, self._model.config.decoder.card)
-        columns = pattern.layout(tokens, length)
-        guided: list[torch.Tensor] = []
-
-        def give(logits: torch.Tensor, *_controls: object) -> torch.Tensor:
-            guided.append(logits[0].clone())
-            return columns[None, :, len(guided)]
-
-        with patch.object(slots, "draw", give):
-            given = self.generate(None, length, lambda *_: None)
-        if not torch.equal(given, tokens):
-            raise RuntimeError("the engine did not take the tokens that it was given")
-        # Nothing predicts the first column.
-        return pattern.frames(torch.stack([guided[0], *guided], dim=1), length)
+        engine = self._model.generator
+        assert isinstance(engine, Engine)
+        score = engine.score if self._model.device.type == "cuda" else engine.step_scores
+        return score(self._condition, tokens, Sampling().guidance).cpu()
 
 
 class Audiocraft(_Loaded):

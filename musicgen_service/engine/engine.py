@@ -24,6 +24,7 @@ from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.precision import Numerics
 from musicgen_service.engine.slot_memory import SlotMemory, UnsharedSlotMemory
 from musicgen_service.engine.step_loop import StepLoop
+from musicgen_service.engine.step_scores import step_scores
 from musicgen_service.engine.weights import Weights
 
 _POLL_INTERVAL = 0.05
@@ -58,17 +59,18 @@ class Engine:
         memory: SlotMemory | None = None,
     ) -> None:
         self.to_tensors = to_tensors
+        self.numerics = numerics
         # Cells without a token hold the special token, whose number follows the last real one.
-        self._pattern = DelayPattern(delays, weights.card)
-        self._decoder = Decoder(weights, numerics.dtype, numerics.cache_dtype, numerics.device)
+        self.pattern = DelayPattern(delays, weights.card)
+        self.decoder = Decoder(weights, numerics.dtype, numerics.cache_dtype, numerics.device)
         memory = memory or UnsharedSlotMemory(numerics.device)
-        room = self._pattern.columns(positions)
-        self.loop = StepLoop(self._decoder, self._pattern, room, threads.for_width(weights.dim), memory)
+        room = self.pattern.columns(positions)
+        self.loop = StepLoop(self.decoder, self.pattern, room, threads.for_width(weights.dim), memory)
 
     @property
     def weights(self) -> Weights:
         """Of its decoder."""
-        return self._decoder.weights
+        return self.decoder.weights
 
     @property
     def unresponsive_seconds(self) -> float:
@@ -102,7 +104,7 @@ class Engine:
         handles = []
         for request, condition in zip(requests, self._condition_tensors(requests), strict=True):
             tokens, sampling = request.tokens, Sampling(guidance=request.guidance)
-            generator = torch.Generator(self._decoder.device)  # of which nothing is drawn
+            generator = torch.Generator(self.decoder.device)  # of which nothing is drawn
             given = SlotRequest(request.condition, tokens, tokens.shape[-1], sampling, generator, is_part=True)
             handles.append(Handle(given, condition, 0, advances, scored_from=request.start))
         result(self._carry_out(handles, advances, lambda _done, _total: None))
@@ -111,6 +113,10 @@ class Engine:
     def score(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
         """Compute the logits [codebooks, frames, card] of given tokens [codebooks, frames]; see `score_many`."""
         return self.score_many([ScoreRequest(condition, tokens, guidance)])[0]
+
+    def step_scores(self, condition: Condition, tokens: torch.Tensor, guidance: float) -> torch.Tensor:
+        """Do what `score` does, but by steps on a CPU, whose products a prefill does not have; beside the loop."""
+        return step_scores(self.decoder, self.pattern, self.to_tensors(condition), tokens, guidance)
 
     def _carry_out(
         self, handles: list[Handle], advances: Advances, on_step: OnStep
@@ -138,7 +144,7 @@ class Engine:
         known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
         if known >= request.length:
             raise ValueError(f"the prefix ({known} frames) is not shorter than the clip ({request.length})")
-        return Handle(request, condition, self._pattern.columns(request.length) - 1 - known, advances)
+        return Handle(request, condition, self.pattern.columns(request.length) - 1 - known, advances)
 
     def _condition_tensors(self, requests: Sequence[SlotRequest | ScoreRequest]) -> list[ConditionTensors]:
         """Return one per request; requests with the same condition share the computation."""

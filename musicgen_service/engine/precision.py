@@ -104,8 +104,15 @@ def _has_fbgemm() -> bool:
     return "fbgemm" in torch.backends.quantized.supported_engines
 
 
-def choose(device: torch.device) -> Precision:
-    """Choose the precision: `MUSICGEN_PRECISION`, or else half on a GPU and exact on a CPU.
+def supported(device: torch.device) -> list[Precision]:
+    """Return the precisions that are for a device."""
+    if device.type == "cuda":
+        return [Precision.EXACT, Precision.BF16, Precision.HALF]
+    return [Precision.EXACT, Precision.BF16, *([Precision.INT8] if _has_fbgemm() else [])]
+
+
+def choose(device: torch.device) -> Precision | None:
+    """Choose the precision: `MUSICGEN_PRECISION`, or else half on a GPU and exact on a CPU; None for the fastest.
 
     Raises
     ------
@@ -115,10 +122,11 @@ def choose(device: torch.device) -> Precision:
     setting = settings.load().precision
     if setting is None:
         return Precision.HALF if device.type == "cuda" else Precision.EXACT
+    if setting == settings.AUTO_PRECISION:
+        return None
     precision = Precision(setting)
-    unsupported = Precision.HALF if device.type == "cpu" else Precision.INT8
-    if precision is unsupported:
-        raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device.")
-    if precision is Precision.INT8 and not _has_fbgemm():
+    if precision is Precision.INT8 and device.type == "cpu" and not _has_fbgemm():
         raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is for x86 processors.")
+    if precision not in supported(device):
+        raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device.")
     return precision

@@ -13,11 +13,19 @@ from musicgen_service import installation, settings
 from musicgen_service.engine import low_rank, precision, weights
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import TokenGenerator
-from musicgen_service.engine.precision import Numerics
+from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.engine.slot_memory import SlotMemory
 from musicgen_service.engine.weights import Weights
-from musicgen_service.models import adapters, checkpoint_config, encodec_formats, lora, state, t5_encoder
+from musicgen_service.models import (
+    adapters,
+    checkpoint_config,
+    encodec_formats,
+    lora,
+    precision_check,
+    state,
+    t5_encoder,
+)
 from musicgen_service.models.adapters import AppliedAdapter
 from musicgen_service.models.catalogue import BEAT_TRACKER, DIFFUSION, HTDEMUCS, fetch_hint
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
@@ -54,7 +62,17 @@ def load_model(files: CheckpointFiles, device: torch.device, slots: SlotMemory |
     SettingsError
         When this device does not support `MUSICGEN_PRECISION`.
     """
-    numerics = Numerics(precision.choose(device), device)
+    chosen = precision.choose(device)
+    if chosen is None and settings.load().engine != "reference":
+        chosen = precision_check.fastest(files, device, lambda each: _load_in(each, files, device, None))
+    return _load_in(chosen or Precision.EXACT, files, device, slots)
+
+
+def _load_in(
+    chosen: Precision, files: CheckpointFiles, device: torch.device, slots: SlotMemory | None
+) -> MusicGenModel:
+    """Load a checkpoint in a precision; see `load_model`."""
+    numerics = Numerics(chosen, device)
     with _wrap_load_errors(files.name):
         package = state.read_package(files.language_model)
         options = checkpoint_config.parse(package["xp.cfg"])
@@ -100,7 +118,8 @@ def load_adapted(
     WeightsError
         When an adapter is damaged or does not fit; otherwise as `load_model`.
     """
-    numerics = Numerics(precision.choose(base.device), base.device)
+    own = base.generator
+    numerics = own.numerics if isinstance(own, Engine) else Numerics(Precision.EXACT, base.device)
     with _wrap_load_errors(files.name):
         package = state.read_package(files.language_model)
         shapes = {name: tensor.shape for name, tensor in package["best_state"].items()}

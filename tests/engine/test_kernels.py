@@ -170,11 +170,11 @@ def test_steps_give_the_tokens_of_steps_on_a_cpu(
     assert isinstance(engine, Engine)
     conditions = [engine.to_tensors(Condition("rock song", negative_text="jazz")), engine.to_tensors(Condition("a"))]
     prompts = [None, torch.randint(0, 128, (4, 70), generator=torch.Generator().manual_seed(0))]
-    engine._decoder.reserve_positions(256)
+    engine.decoder.reserve_positions(256)
     both = []
     for _ in range(2):
-        buffers = Buffers(engine._decoder, 2, 256, 32, 2)
-        slots = Slots(engine._decoder, engine._pattern, buffers)
+        buffers = Buffers(engine.decoder, 2, 256, 32, 2)
+        slots = Slots(engine.decoder, engine.pattern, buffers)
         for slot in range(2):
             greedy = Sampling(temperature=0.0, guidance=guidance[slot])
             slots.admit(slot, conditions[slot], prompts[slot], 90, greedy, torch.Generator())

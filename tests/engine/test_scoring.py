@@ -98,3 +98,13 @@ def test_nothing_to_score(pairs: dict[str, Pair]) -> None:
         )
     with pytest.raises(ValueError, match="scores no tokens"):
         pairs["small"].reference.generator.score_many([])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("negative", [None, "fast jazz song with piano"])
+def test_scores_by_steps_are_those_of_a_prefill(pairs: dict[str, Pair], kind: str, negative: str | None) -> None:
+    engine, tokens = engine_of(pairs[kind]), tokens_for(pairs[kind], 20)
+    condition = Condition("a rock song", pairs[kind].melody, negative_text=negative)
+    for guidance in (1.0, 3.0):
+        by_steps = engine.step_scores(condition, tokens, guidance)
+        torch.testing.assert_close(by_steps, engine.score(condition, tokens, guidance), atol=1e-4, rtol=0)

@@ -93,7 +93,7 @@ def test_late_admission_and_early_release(pairs: dict[str, Pair]) -> None:
     requests = requests_for(model, None)[:3]
     expected = alone(model, requests)
     conditions = engine._condition_tensors(requests)
-    slots = Slots(engine._decoder, engine._pattern, Buffers(engine._decoder, 8, 256, 256, 1))
+    slots = Slots(engine.decoder, engine.pattern, Buffers(engine.decoder, 8, 256, 256, 1))
 
     def admit(slot: int, index: int) -> None:
         request = requests[index]
