@@ -17,7 +17,7 @@ _MAX_SONGS = 100
 _EPOCHS, _UPDATES = 3, 100
 """Of the hosted fine-tuner; their product is the number of steps, where one of the two is given."""
 _RATE = NUMBERS["rate"]
-_OWN = ("rank", "alpha", "crop", "kept", "gain", "pitch", "seed", "patience", "every")
+_OWN = tuple(name for name in NUMBERS if name not in ("steps", "rate", "batch", "dropout"))
 """Options of the command that the hosted fine-tuner does not have, under their own names."""
 
 
