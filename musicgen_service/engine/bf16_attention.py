@@ -71,7 +71,7 @@ class _Reading:
         shape = cache.shape
         self._layers = cache.buffer.view(torch.uint16).numpy()
         self._places = np.array(places, np.int64).reshape(-1, 3)
-        self._kernel = bf16_kernels.attend(shape.width)
+        self._kernel = bf16_kernels.attend()
         self._scale = np.float32(shape.width**-0.5)
         count = reading_threads(cache, int(self._places[:, 2].sum()))
         bounds = [round(len(places) * shape.heads * part / count) for part in range(count + 1)]

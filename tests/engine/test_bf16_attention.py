@@ -1,14 +1,18 @@
 """Attention over keys and values in bfloat16 is torch's, and that of a slot does not depend on its neighbours."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from musicgen_service import threads
-from musicgen_service.engine import attention, bf16_kernels
+from musicgen_service.engine import attention
 from musicgen_service.engine.attention import PerSlotAttention, SlotRows
 from musicgen_service.engine.bf16_attention import Bf16Attention
 from musicgen_service.engine.cache import CacheShape, KeyValueCache
+from musicgen_service.engine.step_kernel import arithmetic
 
 SHAPE = CacheShape(layers=2, slots=4, rows=2, heads=3, capacity=300, width=40)
 SLOTS = [
@@ -65,8 +69,21 @@ def test_slot_is_independent_of_its_neighbours() -> None:
         assert torch.equal(all_rows[own], found)
 
 
-def test_exp_is_right_wherever_softmax_needs_it() -> None:
-    numbers = np.linspace(-87, 0, 10_001, dtype=np.float32)
-    found = np.array([bf16_kernels._exp(number) for number in numbers])
-    np.testing.assert_allclose(found, np.exp(numbers.astype(np.float64)), rtol=6e-6)
-    assert bf16_kernels._exp(np.float32(-1e30)) < 1e-37
+@pytest.mark.parametrize(
+    ("name", "reference", "numbers", "error"),
+    [
+        ("exp", torch.exp, torch.linspace(-87, 0, 20_001), 3e-7),
+        ("gelu", functional.gelu, torch.linspace(-9, 9, 20_001), 5e-7),
+    ],
+)
+def test_function_is_that_of_torch(
+    name: str, reference: Callable[[torch.Tensor], torch.Tensor], numbers: torch.Tensor, error: float
+) -> None:
+    found = np.array([getattr(arithmetic, name)(number) for number in numbers.numpy()], np.float32)
+    right = reference(numbers.double())
+    difference = (torch.from_numpy(found) - right).abs()
+    assert (difference / (right if name == "exp" else 1)).max() < error
+
+
+def test_exp_of_a_number_far_below_zero_is_next_to_nothing() -> None:
+    assert arithmetic.exp(np.float32(-1e30)) < 1e-37

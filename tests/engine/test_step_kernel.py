@@ -1,14 +1,11 @@
 """The compiled step computes what the decoder computes operation by operation, for any rows, weights and threads."""
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from musicgen_service import threads
 from musicgen_service.engine import low_rank, weights
@@ -209,21 +206,3 @@ def test_compiled_engine_gives_the_tokens_of_audiocraft(
             generate(each, pairs[kind].melody, known, 60, sampling, seed=3) for each in (pairs[kind].reference, model)
         ]
         assert torch.equal(*both)
-
-
-@pytest.mark.parametrize(
-    ("name", "reference", "numbers", "error"),
-    [
-        ("exp", torch.exp, torch.linspace(-87, 0, 20_001), 3e-7),
-        ("gelu", functional.gelu, torch.linspace(-9, 9, 20_001), 5e-7),
-    ],
-)
-def test_function_is_that_of_torch(
-    name: str, reference: Callable[[torch.Tensor], torch.Tensor], numbers: torch.Tensor, error: float
-) -> None:
-    from musicgen_service.engine.step_kernel import arithmetic
-
-    found = np.array([getattr(arithmetic, name)(number) for number in numbers.numpy()], np.float32)
-    right = reference(numbers.double())
-    difference = (torch.from_numpy(found) - right).abs()
-    assert (difference / (right if name == "exp" else 1)).max() < error
