@@ -16,7 +16,7 @@ from musicgen_service import threads
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, ConditionTensors
 from musicgen_service.engine.pattern import DelayPattern
-from musicgen_service.engine.precision import Precision
+from musicgen_service.engine.precision import Precision, supported
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
@@ -63,7 +63,7 @@ def names(device: torch.device) -> list[str]:
     """Names of the implementations on a device; ours first, in its default precision."""
     if device.type == "cuda":
         return ["ours half", "ours exact", "audiocraft half", "transformers half", "fast-musicgen half"]
-    ours = [f"ours {precision}" for precision in Precision if precision is not Precision.HALF]
+    ours = [f"ours {precision}" for precision in supported(device)]
     by_torch = ("audiocraft", "transformers", "fast-musicgen")
     torchs = [f"{peer} {dtype}" for peer in by_torch for dtype in ("float32", "bf16")]
     converted = {"openvino": ("float32", "bf16", "int8", "int4"), "onnxruntime": ("float32", "int8", "int4")}
