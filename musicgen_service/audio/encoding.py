@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from musicgen_service import folders
-from musicgen_service.audio import child, ffmpeg, riff, vorbis_comments
+from musicgen_service.audio import child, ffmpeg, mp3_padding, riff, vorbis_comments
 from musicgen_service.audio.tags import Tags
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
@@ -157,6 +157,8 @@ def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: Tags) -> None:
                 number = int(done.stdout)
                 raise OSError(number, os.strerror(number))
             raise _Mp3Error(done.stderr.decode(errors="replace"))
+    if 0 < (more := soundfile.info(path).frames - len(pcm)) <= mp3_padding.MOST:
+        mp3_padding.add(path, more)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from musicgen_service.audio import encoding, reading
+from musicgen_service.audio import encoding, ffmpeg, reading
 from musicgen_service.audio.encoding import BIT_DEPTHS, FORMATS, EncodingError
 from musicgen_service.audio.tags import Tags
 from tests.support.sounds import RATE, tone
@@ -70,6 +70,22 @@ def test_a_sample_has_the_bits_asked_for(tmp_path: Path, name: str, bits: int) -
 def test_long_ogg_files_are_written(tmp_path: Path) -> None:
     encoding.write(tone(120, 2), RATE, tmp_path / "clip.ogg", TAGS)
     assert soundfile.info(tmp_path / "clip.ogg").frames == 120 * RATE
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(32_000, 1), (44_100, 2), (22_050, 1)])
+@pytest.mark.parametrize("missing", [1, 30, 46, 47])
+def test_an_mp3_is_exact_where_its_last_frame_is_all_but_full(
+    tmp_path: Path, rate: int, channels: int, missing: int
+) -> None:
+    """Where ffmpeg counts too little padding; what it is encoded with is 1105 samples late."""
+    length, path = 1152 * 20 - 1105 - missing, tmp_path / "clip.mp3"
+    sound = np.repeat(tone(1)[:, :length], channels, axis=0)
+    encoding.write(sound, rate, path, TAGS)
+    assert soundfile.info(path).frames == length
+    decoded = soundfile.read(path)[0].reshape(length, channels)
+    assert np.abs(decoded[100:-100].T - sound[:, 100:-100]).max() < 0.02
+    command = [ffmpeg.path(), "-v", "error", "-i", str(path), "-f", "s16le", "-"]
+    assert len(subprocess.run(command, capture_output=True, check=True).stdout) == 2 * channels * length
 
 
 @pytest.mark.parametrize("name", FORMATS)
