@@ -85,7 +85,7 @@ def metrics(system: str | None, service: MusicGenService, **inputs: Any) -> dict
 def test_notes_are_in_the_metrics_when_there_are_some(service: MusicGenService) -> None:
     inputs = {"prompt": "rock", "model_version": "small", "duration": 1}
     recorded = metrics(None, service, **inputs)
-    assert set(recorded) == {"task", "model", "seed", "seeds", "files"}
+    assert set(recorded) == {"task", "model", "seed", "seeds", "files", "audio_seconds"}
     assert (recorded["task"], recorded["model"], len(recorded["files"])) == ("text", "small", 1)
     recorded = metrics(None, service, **inputs, chroma_coefficient=1.5)
     assert recorded["notes"] == ["chroma_coefficient has no effect on task 'text'."]

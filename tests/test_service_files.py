@@ -150,7 +150,8 @@ def test_a_repainted_file_is_the_recording_outside_of_the_part(
     for clip, rate in clips:
         assert rate == 44_100 and clip.shape == stored.shape
         changed = np.flatnonzero((clip != stored).any(axis=1)) / 44_100
-        assert 1.0 < changed.min() < 1.04 and 1.98 < changed.max() < 2.03
+        # It is joined within the last 0.2 s of the part, where that is heard least.
+        assert 1.0 < changed.min() < 1.04 and 1.8 < changed.max() < 2.03
     assert not np.array_equal(clips[0][0], clips[1][0])
     found = recipe.read(files[1])
     again = {name: found[name] for name in ("task", "prompt", "seed", "output_format", *inputs)}

@@ -125,6 +125,24 @@ def readings(beats: Beats) -> list[Reading]:
     return [Reading(beats, metre, first) for metre in METRES for first in range(metre.beats)]
 
 
+def same_readings(beats: Beats, others: Beats) -> NDArray[np.intp]:
+    """Return, of each of the `readings` with these beats, the number of the one with the same bars on `others`.
+
+    Parameters
+    ----------
+    others : beats that agree with these
+    """
+    numbers = {(reading.metre.name, reading.first_downbeat): n for n, reading in enumerate(readings(others))}
+    shift = int(np.abs(others.frames - beats.frames[0]).argmin()) - int(
+        np.abs(beats.frames - others.frames[0]).argmin()
+    )
+    found = [
+        numbers[reading.metre.name, (reading.first_downbeat + shift) % reading.metre.beats]
+        for reading in readings(beats)
+    ]
+    return np.array(found, np.intp)
+
+
 def _share_near(times: Array, others: Array, tolerance: float) -> float:
     """Share of times (frames) that are within `tolerance` seconds of one of the others."""
     reach = tolerance * FRAME_RATE

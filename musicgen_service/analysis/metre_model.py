@@ -140,7 +140,10 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
     rest = (1 - probability) / max(1 - totals[0], 1e-9)
     result: list[Candidate] = []
     for total, group in zip(totals, groups, strict=True):
-        within = shares[of_beats == group[0]]
+        within = np.zeros(len(shares) // len(pulses))
+        for member in group:
+            # Which of the beats begin the bars is heard in each way, too.
+            np.add.at(within, metre.same_readings(pulses[member], pulses[group[0]]), shares[of_beats == member])
         best = int(within.argmax())
         reading = metre.readings(pulses[group[0]])[best]
         result.append(Candidate(reading, total * rest if result else probability, float(within[best] / within.sum())))
