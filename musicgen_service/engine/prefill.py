@@ -7,7 +7,7 @@ from musicgen_service.engine.cache import KeyValueCache
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.interface import ConditionTensors
 
-PIECE = 48
+PIECE = 32
 """Positions of a piece. Sequences that are running wait for one piece at a time, not for a whole prefill."""
 
 
