@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from musicgen_service.serving.models import Models
 from musicgen_service.serving.prediction import Prediction
@@ -15,6 +16,8 @@ from musicgen_service.serving.store import Store
 from musicgen_service.serving.unfinished import Unfinished
 from tests.serving.supervised import SCRIPT
 from tests.support.harness import PROJECT, Server, free_port, serving, wait_until, webhook
+
+pytestmark = pytest.mark.slow
 
 KEEPING = SCRIPT.replace(
     "GatewayOptions()",

@@ -11,6 +11,8 @@ import pytest
 from tests.serving.supervised import SCRIPT, family, log_of, say
 from tests.support.harness import PROJECT, Server, runs, serving, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_lost_slot_does_not_delay_shutdown(server: Server) -> None:
     say(server, "stuck")

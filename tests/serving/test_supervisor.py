@@ -13,6 +13,8 @@ from musicgen_service.serving import cog_process
 from tests.serving.supervised import SCRIPT, is_served, log_of, pid, say
 from tests.support.harness import PROJECT, Server, runs, serving, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_crashed_server_is_restarted(server: Server) -> None:
     assert say(server, "crash").status_code == 502  # when it has crashed twice
