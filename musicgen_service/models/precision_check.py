@@ -6,7 +6,7 @@ as in use: a mean divergence of `MAX_NATS`, and the same likeliest token for a s
 
 import hashlib
 import json
-import logging
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +22,7 @@ from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.precision import Precision, supported
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import CheckpointFiles
+from musicgen_service.progress import log
 
 TEXTS = ("a slow rock song with guitar and drums , 90 bpm", "fast jazz piano", "lofi , 120 bpm")
 MAX_NATS, MIN_AGREEMENT = 0.01, 0.97
@@ -42,7 +43,7 @@ class Finding:
     ----------
     nats : mean divergence of its predictions from float32's
     agreement : share of tokens of which the likeliest is the same
-    step : seconds of a step, the least of those measured
+    step : seconds of a step, the median of those measured
     """
 
     nats: float
@@ -66,11 +67,11 @@ def fastest(files: CheckpointFiles, device: torch.device, load: Load) -> Precisi
     file = files.language_model.parent.parent / FOLDER / f"{files.name}-{_fingerprint(files, device)}.json"
     findings = _read(file)
     if findings is None:
-        _log().info("measuring which precision of '%s' is fastest here, once", files.name)
+        log(f"measuring which precision of '{files.name}' is fastest here, once")
         findings = _measure(device, load)
         _keep(file, findings)
     best = min((name for name, found in findings.items() if found.passes), key=lambda name: findings[name].step)
-    _log().info("precision of '%s': %s (%s)", files.name, best, "; ".join(map(_said, findings.items())))
+    log(f"precision of '{files.name}': {best} ({'; '.join(map(_said, findings.items()))})")
     return best
 
 
@@ -127,7 +128,8 @@ def _step(model: MusicGenModel) -> float:
 
     request = SlotRequest(Condition(TEXTS[0]), None, _FRAMES, Sampling(), torch.Generator(model.device).manual_seed(0))
     model.generate_tokens([request], stamp)
-    return min(after - before for before, after in pairwise(stamps[_WARM_UP:]))
+    # The median: this thread is told of steps, and sometimes of two at once.
+    return statistics.median(after - before for before, after in pairwise(stamps[_WARM_UP:]))
 
 
 def _fingerprint(files: CheckpointFiles, device: torch.device) -> str:
@@ -157,14 +159,10 @@ def _keep(file: Path, findings: dict[Precision, Finding]) -> None:
         partial.write_text(json.dumps({name: asdict(found) for name, found in findings.items()}, indent=1))
         partial.replace(file)
     except OSError as error:
-        _log().warning("the fastest precision is measured at every start, as it cannot be kept: %s", error)
+        log(f"the fastest precision is measured at every start, as it cannot be kept: {error}")
 
 
 def _said(finding: tuple[Precision, Finding]) -> str:
     name, found = finding
     verdict = "" if found.passes else ", not close enough"
     return f"{name} {1000 * found.step:.1f} ms a step, {found.nats:.4f} nats, {found.agreement:.1%}{verdict}"
-
-
-def _log() -> logging.Logger:
-    return logging.getLogger("musicgen_service")

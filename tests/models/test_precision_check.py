@@ -1,7 +1,6 @@
 """`MUSICGEN_PRECISION=auto` takes the fastest precision that is close enough to float32, and measures once."""
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -33,11 +32,10 @@ def chosen(store: WeightStore) -> Precision:
 
 
 def test_precision_is_measured_once_and_told(
-    store: WeightStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: WeightStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="musicgen_service"):
-        first = chosen(store)
-    assert f"precision of 'small': {first} (" in caplog.text
+    first = chosen(store)
+    assert f"precision of 'small': {first} (" in capsys.readouterr().err
     [file] = (store.root / precision_check.FOLDER).iterdir()
     findings = {Precision(name): Finding(**found) for name, found in json.loads(file.read_text()).items()}
     passing = [name for name, found in findings.items() if found.passes]
@@ -75,9 +73,9 @@ def test_other_machine_measures_for_itself(store: WeightStore, monkeypatch: pyte
 
 
 def test_weights_that_cannot_be_written_are_told(
-    store: WeightStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: WeightStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision_check, "_measure", lambda *_: {Precision.EXACT: Finding(0.0, 1.0, 0.03)})
     (store.root / precision_check.FOLDER).write_text("not a folder")
     assert chosen(store) is Precision.EXACT
-    assert "cannot be kept" in caplog.text
+    assert "cannot be kept" in capsys.readouterr().err
