@@ -20,15 +20,15 @@ import torch
 
 COMMANDS = (
     "pytest -q tests/gpu",
-    "bench.training_steps --size medium --steps 100",
-    "bench.training_steps --size large --steps 20",
+    "bench.training_steps --size medium --steps 30",
+    "bench.training_steps --size large --steps 10",
     "bench.gpu_step --size stereo-melody-large",
-    "bench.speed --size medium --frames 60 --turns 3 --steps-only",
+    "bench.speed --size medium --frames 60 --turns 2 --steps-only",
     "bench.gpu_step --size large",
-    "bench.speed --size large --frames 60 --turns 3 --steps-only",
+    "bench.speed --size large --frames 60 --turns 2 --steps-only",
     "bench.gpu_step --size medium",
     "bench.gpu_step --size small",
-    "bench.speed --size small --frames 60 --turns 3 --steps-only",
+    "bench.speed --size small --frames 60 --turns 2 --steps-only",
 )
 """In the order of how much is missed without them, as the time may not suffice for all."""
 SECONDS = 540
