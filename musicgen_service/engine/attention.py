@@ -110,6 +110,18 @@ class SlotRows(NamedTuple):
         return -len(self.text_lengths), -self.rows, self.slot
 
 
+def row_places(slots: Sequence[SlotRows]) -> list[tuple[int, int, int]]:
+    """Return, of each row of a step in order, its slot, its row there, and its number of positions."""
+    return [(slot.slot, row, slot.length) for row in range(2) for slot in slots if row < slot.rows]
+
+
+def text_places(slots: Sequence[SlotRows]) -> list[tuple[int, int, int]]:
+    """Return the same of the texts that rows of a step attend to."""
+    return [
+        (slot.slot, row, slot.text_lengths[row]) for row in range(2) for slot in slots if row < len(slot.text_lengths)
+    ]
+
+
 class PerSlotAttention:
     """A step on a CPU: one call per slot, over exactly that slot's positions.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from musicgen_service import threads
-from musicgen_service.engine.attention import SlotRows, reading_threads
+from musicgen_service.engine.attention import SlotRows, reading_threads, row_places, text_places
 from musicgen_service.engine.cache import KeyValueCache
 
 
@@ -25,13 +25,7 @@ class Bf16Attention:
     """
 
     def __init__(self, cache: KeyValueCache, text: KeyValueCache | None, slots: Sequence[SlotRows]) -> None:
-        rows = [(slot.slot, row, slot.length) for row in range(2) for slot in slots if row < slot.rows]
-        texts = [
-            (slot.slot, row, slot.text_lengths[row])
-            for row in range(2)
-            for slot in slots
-            if row < len(slot.text_lengths)
-        ]
+        rows, texts = row_places(slots), text_places(slots)
         self._cache = cache
         self._own = _Reading(cache, rows)
         self._texts = _Reading(text, texts) if text else None

@@ -14,7 +14,8 @@ class _RecordingDecoder(Decoder):
     """Keeps the logits of every step."""
 
     def __init__(self, decoder: Decoder) -> None:
-        super().__init__(decoder.weights, decoder.dtype, decoder.cache_dtype, decoder.device)
+        # Everything is shared: to prepare the weights for a compiled step again would take longer than many steps.
+        vars(self).update(vars(decoder))
         self.recorded: list[torch.Tensor] = []
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:

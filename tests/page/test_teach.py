@@ -6,21 +6,14 @@ from typing import Any
 
 import pytest
 
-from musicgen_service.serving import training_process
 from tests.page.studio import Studio
-from tests.serving.test_trainings import calls, training_gateway
-from tests.support import fake_train
-from tests.support.harness import PROJECT, wait_until
+from tests.serving.test_trainings import calls, training_gateway, weights_with_stand_in
+from tests.support.harness import wait_until
 
 
 @pytest.fixture
 def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    (folder / "demo").symlink_to(PROJECT / "weights" / "demo")
-    monkeypatch.setenv("MUSICGEN_WEIGHTS", str(folder))
-    monkeypatch.setattr(training_process, "COMMAND", (*training_process.COMMAND[:1], fake_train.__file__))
-    return folder
+    return weights_with_stand_in(tmp_path, monkeypatch)
 
 
 @pytest.fixture

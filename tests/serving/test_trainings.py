@@ -34,15 +34,19 @@ FINE_TUNER = "sakemin/musicgen-fine-tuner:b1ec6490e57013463006e928abc7acd8d623fe
 SONGS = "data:application/zip;base64," + base64.b64encode(b"songs").decode()
 
 
-@pytest.fixture(autouse=True)
-def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A weights folder with the demo checkpoint, and the stand-in."""
+def weights_with_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A weights folder with the demo checkpoint, and the stand-in for the command that trains."""
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "demo").symlink_to(PROJECT / "weights" / "demo")
     monkeypatch.setenv("MUSICGEN_WEIGHTS", str(folder))
     monkeypatch.setattr(training_process, "COMMAND", (*training_process.COMMAND[:1], fake_train.__file__))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return weights_with_stand_in(tmp_path, monkeypatch)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from musicgen_service import threads
-from musicgen_service.engine.attention import SlotRows
+from musicgen_service.engine.attention import SlotRows, row_places, text_places
 from musicgen_service.engine.cache import KeyValueCache
 from musicgen_service.engine.linear import AdaptedLinear, FloatLinear, Int8Linear, Linear
 from musicgen_service.engine.step_kernel.arrays import (
@@ -33,6 +33,7 @@ from musicgen_service.engine.weights import Layer, Weights
 LANES = 64
 """Numbers of inputs and outputs are multiples of it; see `instructions.LANES`."""
 MIN_WIDTH = 513
+"""Of the networks whose steps are compiled."""
 _FORMS = {torch.int8: INT8, torch.float16: HALF, torch.float32: FLOAT}
 
 
@@ -164,13 +165,7 @@ class CompiledLayers:
         cache, text : keys and values of the sequences and of their texts
         slots : of the step, in the order of `SlotRows.order`
         """
-        places = [(slot.slot, row, slot.length) for row in range(2) for slot in slots if row < slot.rows]
-        texts = [
-            (slot.slot, row, slot.text_lengths[row])
-            for row in range(2)
-            for slot in slots
-            if text is not None and row < len(slot.text_lengths)
-        ]
+        places, texts = row_places(slots), text_places(slots) if text is not None else []
         own = Attended(_stored(cache.buffer), np.array(places, np.int64))
         others = Attended(_stored((text or cache).buffer), np.array(texts, np.int64).reshape(-1, 3))
         longest = max(place[2] for place in [*places, *texts])
