@@ -75,6 +75,14 @@ class Outputs:
         self._remove_finished()
         folders.sweep_old(COG_FOLDER, _COG_PARTS, time.time() - _COG_AGE)
 
+    def remove_all(self) -> None:
+        """Remove the files of all requests; none may be running."""
+        with self._lock:
+            self._finished.clear()
+            if self._own is not None:
+                self._own.remove()
+                self._own = None
+
     def _remove_finished(self) -> None:
         """Remove expired folders, then the oldest while the total size is over the limit."""
         now = time.monotonic()

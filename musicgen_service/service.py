@@ -124,6 +124,10 @@ class MusicGenService:
                     files[-1].write_bytes(clip.midi)
         return files, seeds
 
+    def remove_files(self) -> None:
+        """Remove the files of all requests that have ended; none may be running."""
+        self._outputs.remove_all()
+
     def clips(self, inputs: Mapping[str, Any]) -> list[FinishedClip]:
         """Carry out one request, in memory; parameters and errors are those of `generate`."""
         with self._clips(self._request(inputs)) as clips:

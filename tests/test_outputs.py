@@ -109,6 +109,14 @@ def test_oldest_files_are_removed_beyond_the_size_limit(clock: Clock, monkeypatc
     assert [file.exists() for file in files] == [False, True, True]
 
 
+def test_all_files_are_removed_at_the_end_of_a_command() -> None:
+    outputs = Outputs()
+    own = finished(outputs).parent.parent
+    outputs.remove_all()
+    assert not own.exists()
+    assert finished(outputs).exists()  # in a new folder
+
+
 def test_running_request_keeps_its_files(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "MAX_BYTES", 0)
     kept = Outputs()

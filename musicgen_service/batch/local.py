@@ -50,7 +50,8 @@ class LocalClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is left to end."""
+        """Remove the files of requests that were cancelled in the moment in which they had just been made."""
+        self._predictor.service.remove_files()
 
     def problems(self, item: Item) -> list[str]:
         """None: what this process refuses is known without it."""

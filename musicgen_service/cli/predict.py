@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import IO, Any
 
@@ -131,17 +131,15 @@ def _generated(predictor: Any, model: str, values: dict[str, Any]) -> Iterator[t
     from musicgen_service.client_errors import ServiceError
 
     started, metrics = time.monotonic(), dict[str, Any]()
+    # Whatever a signal interrupts, the files included that were made a moment before and are not known here.
     try:
-        files = predictor.carry_out(values, metrics)
-    except ServiceError as error:
-        raise CommandError(str(error)) from None
-    try:
+        try:
+            files = predictor.carry_out(values, metrics)
+        except ServiceError as error:
+            raise CommandError(str(error)) from None
         yield files, {"predict_time": round(time.monotonic() - started, 3), **metrics}
     finally:
-        for file in files:
-            file.unlink(missing_ok=True)
-        with suppress(OSError):
-            files[0].parent.rmdir()
+        predictor.service.remove_files()
 
 
 def _describe_all(moves: Sequence[tuple[Path, Path]]) -> list[dict[str, Any]]:

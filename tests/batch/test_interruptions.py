@@ -3,15 +3,18 @@
 import random
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.batches import SHORT, files, records, write_list
+from musicgen_service.serving.cog_runner import ServiceRunner
+from tests.support.batches import SHORT, batch, files, records, write_list
 from tests.support.harness import wait_until
 from tests.support.shell import COMMAND, environment
 
@@ -72,6 +75,20 @@ def test_a_signal_ends_a_batch_cleanly(folder: Path, number: int, status: int) -
     assert sorted(files()) == sorted(listed) and 3 < len(listed) < len(PROMPTS)  # nothing half there, nothing unlisted
     assert f"stopped after {len(listed)} of 60: the same command goes on from there" in errors
     assert "Traceback" not in errors
+    assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
+
+
+def test_a_request_that_ends_as_it_is_cancelled_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    carry_out = ServiceRunner.carry_out
+
+    def made_and_lost(*arguments: Any) -> list[Path]:
+        carry_out(*arguments)
+        raise MemoryError  # as a cancel is raised, wherever the thread is
+
+    monkeypatch.setattr(ServiceRunner, "carry_out", made_and_lost)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "temporary"))
+    with pytest.raises(MemoryError):
+        batch()
     assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
 
 
