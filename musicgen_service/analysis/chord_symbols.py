@@ -14,12 +14,17 @@ _SYMBOLS = {
 _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _DEGREES = (0, 2, 4, 5, 7, 9, 11)
 """Semitones of the degrees 1 to 7 above a root."""
-_SIGNS = str.maketrans({"♯": "#", "♭": "b", "𝄪": "##", "𝄫": "bb", "∆": "Δ", "△": "Δ", "º": "°", "Ø": "ø", "−": "-"})
+_SIGNS = str.maketrans(
+    {
+        **{"♯": "#", "♭": "b", "♮": "", "𝄪": "##", "𝄫": "bb", "−": "-", "‖": "||"},
+        **{"∆": "Δ", "△": "Δ", "^": "Δ", "º": "°", "Ø": "ø", "∅": "ø"},
+    }
+)
 _NOTE = re.compile(r"([A-Ga-g])([#b]*)")
 _DEGREE = re.compile(r"([#b]*)(\d+)")
 _WORDS = {
     **dict.fromkeys(("dim", "diminished", "°", "o"), "dim"),
-    **dict.fromkeys(("hdim", "half-diminished", "half-dim", "ø"), "hdim"),
+    **dict.fromkeys(("hdim", "half-diminished", "halfdiminished", "half-dim", "halfdim", "h", "ø"), "hdim"),
     **dict.fromkeys(("aug", "augmented", "+"), "aug"),
     **dict.fromkeys(("maj", "major", "ma", "j", "δ"), "maj"),
     **dict.fromkeys(("min", "minor", "mi", "m", "-"), "m"),
@@ -33,6 +38,7 @@ _KIND = re.compile(
     (?P<third> mmaj | maj | m | dim | hdim | augmaj | aug )?
     (?P<number> 6/9 | 69 | 6 | 7 | 9 | 11 | 13 )?
     (?P<sus> sus[24]? )?
+    (?: add[#b]?(?:2|4|9|11|13) | [#b](?:9|11|13) )*
     (?P<fifth> aug | [#b]5 )?
     (?: add[#b]?(?:2|4|9|11|13) | [#b](?:9|11|13) )*
     """,
@@ -111,7 +117,7 @@ def split_bass(text: str, root: int, is_label: bool = False) -> tuple[str, int |
     is_label : whether the bass may be a degree above the root, as in "C:maj/3"
     """
     kind, slash, below = text.rpartition("/")
-    if not slash or (kind.endswith("6") and below == "9"):
+    if not slash or (kind.endswith("6") and below == "9") or below.lower().startswith(("maj", "ma7")):
         return text, root
     if found := _NOTE.fullmatch(below):
         return kind, note(*found.groups())
@@ -134,7 +140,9 @@ def _canonical(text: str) -> str:
     """Replace the words and signs for kinds of chords by one of each; what is unknown is kept."""
     # Notes in brackets are added; of the letter M alone, its size tells major from minor.
     text = re.sub(r"\((?=\d)", "add", text).replace("(", "").replace(")", "")
+    text = re.sub(r"7M(?!\w)", "maj7", text)
     text = re.sub(r"M(?![A-Za-z])", "maj", text).lower()
+    text = re.sub(r"sus(7|9|13)(?!\d)", r"\1sus", text).replace("/ma", "ma")
     words = _WORD.findall(text)
     if "".join(words) != text:
         return text

@@ -1,7 +1,8 @@
 """Chord progressions as people write them: "Am F C G", "C:min7,G:7 F", "|: C / F G | Am % :|", "ii V I in C major".
 
 Without bar lines, spaces separate bars and commas the chords of one bar; with bar lines, both separate chords. The
-chords of a bar share it equally. "C*3,G" gives C three shares and G one; "/" gives the chord before it another.
+chords of a bar share it equally. "C*3,G" gives C three shares and G one; "/" between bar lines gives the chord before
+it another. "x4" at the end of a line repeats it.
 """
 
 import re
@@ -14,19 +15,27 @@ from typing import NamedTuple, NoReturn
 
 from musicgen_service.analysis import chord_symbols
 from musicgen_service.analysis.chord_labels import QUALITIES
-from musicgen_service.requests import roman_numerals
+from musicgen_service.requests import key_names, roman_numerals
 from musicgen_service.requests.roman_numerals import KEY, Key, key_of
 
 _MAX_QUOTE = 24
 _MAX_TIMES = 99
 """How often a repeat is played at most, and the most shares of a bar that a chord may have."""
-_NAMED_KEY = rf"(?i:key(?:\s+of|\s*[:=])?|in(?:\s+the\s+key\s+of)?)\s+{KEY}"
-_KEY_BEFORE = re.compile(rf"\s*{_NAMED_KEY}\s*[:;,|\n]")
+_NAMED_KEY = rf"(?i:key(?:\s+of|\s*[:=])?|e[nm]|in(?:\s+the\s+key\s+of)?)\s+{KEY}"
+_KEY_BEFORE = re.compile(rf"\s*{_NAMED_KEY}(?:\s*[:;,|\n]|\s+(?=\S))")
 _ONLY_KEY_BEFORE = re.compile(rf"\s*{KEY}\s*:\s")
-_KEY_AFTER = re.compile(rf"(?<![\s,;|])[\s,;|]+{_NAMED_KEY}\s*$")
+_KEY_AFTER = re.compile(rf"(?<![\s,;|(])[\s,;|(]+{_NAMED_KEY}[\s).]*$")
 _DASH = re.compile(r"\s[-–—→>]+(?=\s)|[-–—→](?=[A-G]|[#b]*[IViv])")
 """A dash between chords; one at the end of a chord makes it minor."""
-_BAR_LINE = re.compile(r"(?P<ends>:)?\|+(?P<begins>:)?(?(ends)(?:\s*[x×]\s*(?P<times>\d{1,4})\b)?)")
+_BAR_LINE = re.compile(r"(?P<ends>:)?\|+(?P<begins>:)?(?(ends)(?:\s*x(?P<times>\d{1,4})\b)?)")
+_TIMES = re.compile(r"(?<=[\s|)])\(?(?:[x×]\s?(\d{1,4})|(\d{1,4})\s?[x×])\)?(?![^\s|])")
+"""How often something is played: "x4", "4x", "(x4)"."""
+_LINE_TIMES = re.compile(r"\sx(\d{1,4})\s*$")
+_ACCIDENTAL = re.compile(r"\b([A-G])[ -]?(flat|sharp)\b", re.IGNORECASE)
+_APART = re.compile(
+    r"(?<![^\s,|])([A-Ga-g][#b]*(?:m|m?7|maj7)?)[ \t]+(?=(?:maj|min|dim|aug|sus|add|dom|half))", re.IGNORECASE
+)
+"""A chord whose kind stands apart: "A minor", "C maj7", "G7 sus4"."""
 _SHARES = re.compile(r"(.+)\*(\d{1,4}(?:\.\d{1,4})?)")
 
 
@@ -79,10 +88,10 @@ class _Reader:
     """Reads one text bar by bar."""
 
     def __init__(self, text: str) -> None:
-        self._key, text = _split_key(chord_symbols.plain(text))
+        self._key, text = _split_key(_plain(text))
         # Commas in brackets belong to a chord: "C7(b9,#11)".
         text = re.sub(r"(?<=\S)\([^()\s]*\)", lambda found: found[0].replace(",", ""), text)
-        self._text = _DASH.sub(" ", text.replace(";", " "))
+        self._text = _with_signs_of_repeats(_DASH.sub(" ", text.replace(";", " ")))
         self._bars: list[tuple[Part, ...]] = []
         self._number = 0  # of the bar that is read, as written, from 1
         self._begun: int | None = None  # place of the first bar of a repeat that has begun
@@ -93,7 +102,10 @@ class _Reader:
         if "|" in self._text:
             self._read_between_lines()
         else:
-            for bar in re.sub(r",(?=\s|$)|(?<=\s),|^,", " ", self._text).split():
+            for bar in _bars(self._text):
+                if bar == "/":
+                    self._number += 1
+                    self._fail("is '/', a beat of the bar before it: put bar lines around bars, as in | C / G / |")
                 self._read_bar(bar.split(","))
         if not self._bars:
             raise ChordTextError("there is no chord in it.")
@@ -167,6 +179,8 @@ class _Reader:
             label = roman_numerals.read(chord, self._key)
         else:
             label = chord_symbols.read(chord)
+        if label is None and chord[0] in "Hh" and chord_symbols.read(f"B{chord[1:]}"):
+            self._fail(f"has '{_quoted(chord)}': write B for a German H, and Bb for a German B")
         if label is None:
             kinds = ", ".join(QUALITIES)
             self._fail(
@@ -191,6 +205,38 @@ class _Reader:
 
     def _fail(self, what: str) -> NoReturn:
         raise ChordTextError(f"bar {self._number} {what}.")
+
+
+def _plain(text: str) -> str:
+    """Write signs, accidentals, kinds, numbers of times and keys as they are read below."""
+    text = chord_symbols.plain(text)
+    text = _ACCIDENTAL.sub(lambda found: found[1] + {"flat": "b", "sharp": "#"}[found[2].lower()], text)
+    text = _TIMES.sub(lambda found: f" x{found[1] or found[2]}", text)
+    return _APART.sub(r"\1", key_names.in_english(text))
+
+
+def _bars(text: str) -> list[str]:
+    """Split a text without bar lines into bars."""
+    return re.sub(r",(?=\s|$)|(?<=\s),|^,", " ", text).split()
+
+
+def _with_signs_of_repeats(text: str) -> str:
+    """Write how often a line is played, as in "Am F x4", with signs of repeats."""
+    lines = [_line_and_times(line) for line in text.split("\n")]
+    if all(times is None for _, times in lines):
+        return text
+    if "|" not in text:
+        lines = [(" | ".join(_bars(line)), times) for line, times in lines]
+    return "\n".join(f"|: {line.strip('| ')} :| x{times}" if times else f"| {line} |" for line, times in lines if line)
+
+
+def _line_and_times(line: str) -> tuple[str, str | None]:
+    """Split a line from how often it is played; None where it, or a part of it, has signs of repeats."""
+    found = _LINE_TIMES.search(line)
+    rest = line[: found.start()].strip() if found else ""
+    if found is None or not rest.strip("|") or ":|" in rest or "|:" in rest:
+        return line.strip(), None
+    return (rest[1:-1] if rest.startswith("(") and rest.endswith(")") else rest), found[1]
 
 
 def _split_key(text: str) -> tuple[Key | None, str]:

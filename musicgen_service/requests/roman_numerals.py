@@ -7,7 +7,7 @@ from musicgen_service.analysis.chord_labels import Chord
 from musicgen_service.analysis.chord_symbols import note, read_quality, shift, split_bass
 from musicgen_service.analysis.pitch import NOTE_NAMES
 
-KEY = r"([A-Ga-g])([#b]*)(?:[\s-]*((?i:major|maj|dur|minor|min|moll)|m\b))?"
+KEY = r"([A-Ga-g])([#b]*)(?:[\s-]*((?i:major|maj|minor|min)|m\b))?"
 """Three groups: letter, accidentals and mode, which is major where there is none."""
 _MAJOR, _MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 _DEGREES = ("I", "II", "III", "IV", "V", "VI", "VII")
@@ -29,12 +29,12 @@ class Key(NamedTuple):
 
 def key_of(letter: str, accidentals: str, mode: str | None) -> Key:
     """The key that the groups of `KEY` name."""
-    return Key(note(letter, accidentals), (mode or "").lower() in ("minor", "min", "moll", "m"))
+    return Key(note(letter, accidentals), (mode or "").lower() in ("minor", "min", "m"))
 
 
 def is_numeral(text: str) -> bool:
-    """Whether a chord is written as a Roman numeral."""
-    return _NUMERAL.match(text) is not None
+    """Whether a chord is written as a Roman numeral, and can be read in some key."""
+    return read(text, Key(0, is_minor=False)) is not None
 
 
 def read(text: str, key: Key) -> str | None:

@@ -104,8 +104,8 @@ def test_the_key_that_chords_name(texts: dict[str, str], key: str | None) -> Non
 
 
 def test_an_unreadable_chord_is_named_with_its_bar() -> None:
-    [sentence] = problems(text_chords="Am F H", bpm=120)
-    assert sentence.startswith("text_chords: bar 3 has 'H', which is no chord known here: ")
+    [sentence] = problems(text_chords="Am F Q", bpm=120)
+    assert sentence.startswith("text_chords: bar 3 has 'Q', which is no chord known here: ")
 
 
 def test_bars_need_a_tempo(song: AudioInput) -> None:

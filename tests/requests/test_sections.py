@@ -106,7 +106,7 @@ def test_bars_do_not_drift() -> None:
         ("intro 0.9 s: x", "is 0.9 s long; a section has at least 1 s."),
         ("intro 8 s: x / nor: y", "has '/ nor:', but only '/ not:' or '/ chords:' is known (did you mean 'not'?)."),
         ("intro 8 s: x / chords: Am F", "has chords, which need one tempo: give bpm, or a prompt such as '120 bpm'."),
-        ("intro 8 s: x, 90 bpm / chords: Am H", "has chords that cannot be read: bar 2 has 'H', which is no chord"),
+        ("intro 8 s: x, 90 bpm / chords: Am Q", "has chords that cannot be read: bar 2 has 'Q', which is no chord"),
         ("intro 8 s: x, 90 bpm / chords: |: C", "has chords that cannot be read: a repeat begins with '|:'"),
         ("intro 8 s: x / not: ", "has nothing after '/ not:'."),
         ("intro 8 s: x / not: y / not: z", "has '/ not:' twice: join them."),

@@ -33,7 +33,7 @@ def test_a_long_progression_is_counted_and_its_beginning_shown(client: httpx.Cli
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("C H", "text_chords: bar 2 has 'H', which is no chord known here"),
+        ("C Q", "text_chords: bar 2 has 'Q', which is no chord known here"),
         ("", "text_chords: there is no chord in it."),
         (None, "text_chords: there is no chord in it."),
         (5, "text_chords must be text, not 5."),
