@@ -2,14 +2,12 @@
 
 import re
 from typing import Any, Optional
-from urllib.parse import unquote
 
 from cog import Input, Path, concurrent
 
 from compat.dropin import DropIn
+from musicgen_service.requests import adapter_text
 from musicgen_service.serving.stand_in import stand_in
-
-_ENDING = re.compile(r"\.(zip|tar|tgz|tar\.gz)$")
 
 
 class Predictor(DropIn):
@@ -22,7 +20,7 @@ class Predictor(DropIn):
 
     def as_request(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Keep the inputs; `replicate_weights` names an adapter, whose base is then the model."""
-        adapter = _adapter(inputs.pop("replicate_weights"))
+        adapter = adapter_text.of_weights(inputs.pop("replicate_weights"))
         model = stand_in(self.default_model) if adapter is None else "auto"
         return inputs | {"adapter": adapter, "model_version": model}
 
@@ -95,11 +93,3 @@ class Predictor(DropIn):
     ) -> Path:
         """Make one clip."""
         return await self.run_single(locals())
-
-
-def _adapter(weights: str | None) -> str | None:
-    """The adapter in `replicate_weights`: a name, or an address whose last part is that of an adapter's archive."""
-    if not weights or not weights.strip():
-        return None
-    path = unquote(weights.strip().partition("?")[0])
-    return _ENDING.sub("", path.rpartition("/")[2])

@@ -99,7 +99,9 @@ def _kind(request: PredictionRequest) -> tuple[Any, ...]:
 
 
 def _adapters(request: PredictionRequest) -> list[adapter_text.NamedAdapter]:
-    text = request.inputs.get("adapter")
+    text, weights = request.inputs.get("adapter"), request.inputs.get("replicate_weights")
+    if isinstance(weights, str):  # of the drop-in for the fine-tuner
+        text = adapter_text.of_weights(weights)
     try:
         return adapter_text.parse(text) if isinstance(text, str) and text.strip() else []
     except ValueError:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from musicgen_service.suggestion import did_you_mean
 
 MAX_STRENGTH = 2.0
 MAX_ADAPTERS = 4
 _ONE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,63})(?::(?P<strength>\d{1,3}(?:\.\d{0,6})?|\.\d{1,6}))?")
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.gz)$")
 _FORM = "names of adapters, joined by +, each with :STRENGTH where that is not 1, such as 'mystyle:0.7'"
 
 
@@ -45,6 +47,14 @@ def parse(text: str) -> list[NamedAdapter]:
     if len(set(names)) < len(names):
         raise ValueError(f"adapter names '{max(names, key=names.count)}' twice: name it once.")
     return found
+
+
+def of_weights(weights: str | None) -> str | None:
+    """The adapter in `replicate_weights`: a name, or an address whose last part is that of an adapter's archive."""
+    if not weights or not weights.strip():
+        return None
+    path = unquote(weights.strip().partition("?")[0])
+    return _ARCHIVE.sub("", path.rpartition("/")[2])
 
 
 def choose_base(values: dict[str, Any], adapters: Mapping[str, str] | None) -> list[str]:

@@ -53,6 +53,16 @@ def test_the_base_of_an_adapter_is_learnt() -> None:
     assert str(models.of(request({"adapter": "no such: form"}))) == "large"  # refused by the replica
 
 
+@pytest.mark.parametrize("weights", ["style", "https://example.com/v1/trainings/0/style.zip?a=b"])
+def test_the_weights_of_the_fine_tuner_are_an_adapter(weights: str) -> None:
+    models = NeededModels()
+    asked = request({"prompt": "a", "replicate_weights": weights}, system="musicgen_fine_tuner")
+    assert str(models.of(asked)) == "? + style:1"
+    models.learn(asked, {"model": "melody"})
+    assert str(models.of(asked)) == "melody + style:1"
+    assert str(models.of(request({"prompt": "a"}, system="musicgen_fine_tuner"))) == "?"
+
+
 @pytest.mark.parametrize("text", ["?", "demo", "demo + a:1", "demo + a:0.5 + b:2", "? + a:1"])
 def test_it_is_read_as_it_is_written(text: str) -> None:
     assert str(Needed.read(text)) == text
