@@ -65,7 +65,7 @@ def test_secrets_and_environments_stay_out(tmp_path: Path, place: str, file: str
             "bench/results/figures.txt",
             "bench/speed.py",
         ),
-        *("tests/test_deploy.py", "deploy/compose.yaml", "out/clip.wav", "build/x", "notes.txt", "recording.wav"),
+        *("tests/test_docs.py", "deploy/compose.yaml", "out/clip.wav", "build/x", "notes.txt", "recording.wav"),
         *("compat/README.md", "weights/README.md", "requirements.txt", "shared/anything"),
     ],
 )

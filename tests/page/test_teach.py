@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.page.studio import Studio
-from tests.serving.test_trainings import calls, training_gateway, weights_with_stand_in
+from tests.serving.training_gateway import calls, training_gateway, weights_with_stand_in
 from tests.support.harness import wait_until
 
 
