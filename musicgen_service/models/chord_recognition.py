@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from musicgen_service.analysis import chords, heard_chords, pitch
 from musicgen_service.analysis.beats import BeatGrid
@@ -31,7 +32,13 @@ def _recognise(network: Crema, samples: np.ndarray, rate: int, grid: BeatGrid) -
     nothing = chords.trivial_harmony(audio)
     if nothing is not None:
         return nothing
-    mixed = np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
-    loud = mixed / np.abs(mixed).max()  # the network's decibels end a fixed way under full scale
-    heard = network.hear(soxr.resample(loud, rate, crema.RATE), pitch.tuning_of(audio, RATE))
+    tuning = pitch.tuning_of(audio, RATE)
+    heard = network.hear(_loud(samples, rate), tuning)
     return heard_chords.to_harmony(heard, audio, grid)
+
+
+def _loud(samples: np.ndarray, rate: int) -> NDArray[np.float32]:
+    """One channel at the network's rate, at full scale: its decibels end a fixed way under that."""
+    mixed: NDArray[np.float32] = np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
+    mixed /= max(mixed.max(), -mixed.min())  # in place: a long recording is large
+    return soxr.resample(mixed, rate, crema.RATE)
