@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from musicgen_service.threads import set_wait_policy
+from musicgen_service.threads import limit_numpy, set_wait_policy
 
 if TYPE_CHECKING:
     from musicgen_service.api import AudioError, FinishedClip, MusicGen, RequestError, WeightsError, load
@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 __all__ = ["AudioError", "FinishedClip", "MusicGen", "RequestError", "WeightsError", "load"]
 __version__ = "0.1.0"
 
-# Every entry point imports this module, usually before torch, and OpenMP reads the variables when torch is loaded.
+# Every entry point imports this module, usually before torch and numpy, which read the variables when they are loaded.
 set_wait_policy()
+limit_numpy()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,8 @@
 """Wait policy and number of torch's threads."""
 
+import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from musicgen_service import cgroups, threads
-from musicgen_service.threads import WAIT_POLICY
+from musicgen_service.threads import NUMPY_THREADS, WAIT_POLICY
 from tests.support.cancelling import Cancelled, cancelled_when
 
 PREDICT = ["predict", "-i", "prompt=rock", "-i", "model_version=demo"]
@@ -36,7 +38,7 @@ os._exit(0)
 
 def run(command: list[str], *wrapper: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a Python command in an environment without thread variables except `settings`."""
-    removed = ("OMP_NUM_THREADS", *WAIT_POLICY)
+    removed = ("OMP_NUM_THREADS", NUMPY_THREADS, *WAIT_POLICY)
     environment = {name: value for name, value in os.environ.items() if name not in removed} | settings
     return subprocess.run(
         [*wrapper, sys.executable, *command], env=environment, capture_output=True, text=True, check=True
@@ -63,6 +65,18 @@ def test_threads_sleep_while_they_wait() -> None:
 def test_a_wait_policy_of_the_environment_is_kept() -> None:
     assert spin_counts(GOMP_SPINCOUNT="77") == {"77"}
     assert "0" not in spin_counts(OMP_WAIT_POLICY="ACTIVE")
+
+
+def numpy_threads(**settings: str) -> set[int]:
+    """The numbers of threads that the libraries of numpy's products report."""
+    code = "import musicgen_service, numpy, threadpoolctl as t; print([i['num_threads'] for i in t.threadpool_info()])"
+    return set(json.loads(run(["-c", code], **settings).stdout))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="torch reads the same variable")
+def test_numpys_products_have_one_thread_unless_the_environment_says_otherwise() -> None:
+    assert numpy_threads() == {1}
+    assert numpy_threads(OPENBLAS_NUM_THREADS="2") == {min(2, len(os.sched_getaffinity(0)))}
 
 
 def limit(*wrapper: str, **settings: str) -> int:
