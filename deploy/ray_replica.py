@@ -4,9 +4,12 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
+import ray
 from ray import serve
+from ray.exceptions import RayError
 
 from deploy.ray_router import LOADED, RUNNING
 from deploy.ray_upstream import AUDIO, LOST, REFUSED, REPLY, REPORT
@@ -24,6 +27,10 @@ from musicgen_service.settings import Settings
 Message = tuple[str, Any]
 """One of the kinds in `ray_upstream`, and its content."""
 _POLL_INTERVAL = 0.1
+_SERVE = "serve"
+"""Ray's namespace of everything that Serve starts."""
+_GATEWAY_INTERVAL = 2.0
+"""Seconds between two looks at whether the gateway that asked for a prediction is still there."""
 
 
 class Replica:
@@ -80,10 +87,15 @@ class Replica:
         return {LOADED: sorted(await self._cog.loaded()), RUNNING: sorted(running)}
 
     async def predict(self, asked: Mapping[str, Any]) -> AsyncIterator[Message]:
-        """Carry a prediction out; yields what happens to it. Cancelled, it ends it."""
+        """Carry a prediction out; yields what happens to it. Cancelled, it ends it.
+
+        Parameters
+        ----------
+        asked : attributes of the prediction, and as `gateway` the name of the actor that asks
+        """
         needed = serve.get_multiplexed_model_id()
         self._running[needed] += 1
-        prediction = Prediction(**asked)
+        prediction = Prediction(**{name: value for name, value in asked.items() if name != "gateway"})
         messages = asyncio.Queue[Message | None]()
         prediction.on_event = lambda _: messages.put_nowait(
             (REPORT, {"logs": prediction.logs, "metrics": prediction.metrics})
@@ -91,14 +103,15 @@ class Replica:
         listening = asyncio.create_task(self._relay_audio(prediction, messages))
         working = asyncio.create_task(self._carry_out(prediction, listening))
         working.add_done_callback(lambda _: messages.put_nowait(None))
+        watching = asyncio.create_task(_end_without(asked["gateway"], working))
         try:
             while message := await messages.get():
                 yield message
             yield await working
         finally:
             self._running[needed] -= 1
-            working.cancel()
-            listening.cancel()
+            for task in (working, listening, watching):
+                task.cancel()
 
     async def _carry_out(self, prediction: Prediction, listening: "asyncio.Task[None]") -> Message:
         try:
@@ -119,6 +132,19 @@ class Replica:
             return
         if not prediction.is_heard:
             gateway = serve.get_deployment_handle("Gateway", serve.get_replica_context().app_name)
-            await gateway.wanted.remote(prediction.key)
+            while not await gateway.wanted.remote(prediction.key):
+                pass
         async for message in prediction.recording.messages():
             messages.put_nowait((AUDIO, message))
+
+
+async def _end_without(gateway: str, working: "asyncio.Task[Message]") -> None:
+    """End the work for a gateway when that has died: Serve goes on with it, and the next gateway asks for it anew."""
+    while True:
+        await asyncio.sleep(_GATEWAY_INTERVAL)
+        with suppress(RayError):  # the cluster's head is not reached just now
+            try:
+                await asyncio.to_thread(ray.get_actor, gateway, _SERVE)
+            except ValueError:
+                working.cancel()
+                return

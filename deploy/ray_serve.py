@@ -64,9 +64,9 @@ class Gateway:
     def _start_next(self) -> None:
         self._application.start_next()
 
-    async def wanted(self, key: str) -> None:
-        """Wait until somebody listens to a prediction, or it has ended."""
-        await self._upstream.wanted(key)
+    async def wanted(self, key: str) -> bool:
+        """Whether somebody listens to a prediction; see `RayUpstream.wanted`."""
+        return await self._upstream.wanted(key)
 
 
 def app(args: Mapping[str, Any]) -> serve.Application:
@@ -77,11 +77,11 @@ def app(args: Mapping[str, Any]) -> serve.Application:
 def build(process: Callable[[Settings], CogProcess], *, is_insecure: bool = False, **options: Any) -> serve.Application:
     """The application, with what starts the Cog server of a replica, and other options of Serve for replicas."""
     given = settings.load()
-    drain = {"graceful_shutdown_timeout_s": given.drain_seconds}
+    # Their period is also the time within which Serve notices that one has died.
+    both = {"graceful_shutdown_timeout_s": given.drain_seconds, "health_check_period_s": 1}
     own = {
-        **drain,
+        **both,
         "max_ongoing_requests": given.slots,
-        "health_check_period_s": 1,
         # A request that waits at Serve looks for a free slot so often; it looks less and less often by default.
         "request_router_config": {
             "max_backoff_s": 0.05,
@@ -90,6 +90,6 @@ def build(process: Callable[[Settings], CogProcess], *, is_insecure: bool = Fals
         },
         "autoscaling_config": {"min_replicas": 1, "max_replicas": 4, "metrics_interval_s": 1, "look_back_period_s": 5},
     }
-    gateway = serve.deployment(max_ongoing_requests=_CLIENTS, **drain)(serve.ingress()(Gateway))
+    gateway = serve.deployment(max_ongoing_requests=_CLIENTS, **both)(serve.ingress()(Gateway))
     replica = serve.deployment(**own | options)(Replica)
     return gateway.bind(replica.bind(process), is_insecure)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import ray
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
@@ -27,6 +28,8 @@ _COUNT_INTERVAL = 1.0
 """Seconds between two looks at how many replicas there are."""
 _AT_WORK = ("RUNNING", "UPDATING", "PENDING_MIGRATION")
 """States of replicas that carry requests out."""
+_LISTENER_WAIT = 2.0
+"""Seconds for which a replica is let wait for a listener before it asks again."""
 _PATIENCE = 60.0
 """Seconds without a replica after which no more predictions are taken on; one that has died is soon replaced."""
 
@@ -72,6 +75,7 @@ class RayUpstream:
 
     async def open(self) -> None:
         """Start to count the replicas."""
+        self._name = ray.get_runtime_context().get_actor_name()
         self._counting = asyncio.create_task(self._count_regularly())
 
     async def close(self) -> None:
@@ -126,20 +130,24 @@ class RayUpstream:
             del self._sent[prediction.key]
         raise UpstreamLost
 
-    async def wanted(self, key: str) -> None:
-        """Wait until somebody listens to a prediction, or it has ended."""
-        if prediction := self._sent.get(key):
-            waits = [asyncio.create_task(wait) for wait in (prediction.recording.wanted(), prediction.ended.wait())]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
+    async def wanted(self, key: str) -> bool:
+        """Whether somebody listens to a prediction; waits for it some seconds only, as a gateway may be replaced."""
+        prediction = self._sent.get(key)
+        if prediction is None:  # another gateway had it
+            await asyncio.sleep(_LISTENER_WAIT)
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(prediction.recording.wanted(), _LISTENER_WAIT)
+            return True
+        return False
 
     def _asked(self, prediction: Prediction) -> dict[str, Any]:
-        """The attributes of the prediction at the replica, which reads no files of the gateway."""
+        """What the replica, which reads no files of the gateway, needs for the prediction; see `Replica.predict`."""
         request = prediction.request
         inputs = {name: self._content(value) for name, value in request.inputs.items()}
         return {
             "request": replace(request, inputs=inputs, model=replace(request.model, schema=None, checks=None)),
+            "gateway": self._name,
             **{name: getattr(prediction, name) for name in ("owner", "trace", "key", "is_watched", "is_heard")},
         }
 

@@ -54,6 +54,12 @@ def test_only_the_mp3_exporter_imports_pydub() -> None:
     assert not any(name.endswith("mp3_export") for module in MODULES for name in imports_of(module))
 
 
+def test_the_gateway_starts_without_torch() -> None:
+    """Its import would be most of the time that the gateway, and a replica of a cluster, takes to start."""
+    program = "from musicgen_service.serving import cog_server, supervisor; import sys; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
 def test_package_does_not_import_unittest_mock() -> None:
     assert importers("unittest", "mock") == set()
 

@@ -32,7 +32,6 @@ from musicgen_service.serving.hosted_routes import HostedRoutes
 from musicgen_service.serving.hosts import Hosts
 from musicgen_service.serving.intake import Intake
 from musicgen_service.serving.jobs import Jobs
-from musicgen_service.serving.lost import LostPredictions
 from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.object_storage import ObjectStorage
 from musicgen_service.serving.predictions import Predictions
@@ -42,6 +41,7 @@ from musicgen_service.serving.request_log import RequestLog
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.routes import Routes
 from musicgen_service.serving.routing import known_as, route
+from musicgen_service.serving.takeover import Takeover
 from musicgen_service.serving.training_records import TrainingRecords
 from musicgen_service.serving.training_routes import TrainingRoutes
 from musicgen_service.serving.trainings import Trainings
@@ -97,7 +97,15 @@ class Application:
         self._webhooks = Webhooks(options.webhook_secret)
         self._add_gauges(options)
         self._form = partial(hosted_replies.reported, options.models.own)
-        self._lost = LostPredictions(self._results, self._webhooks, self.metrics, options.models.own, self._form)
+        self._takeover = Takeover(
+            self._results,
+            self._predictions,
+            self.availability,
+            self._webhooks,
+            self.metrics,
+            options.models,
+            self._form,
+        )
         routes = self._routes(options).application(self._running, _middleware(options, is_local))
         self.asgi: ASGIApp = RequestLog(routes, self.metrics, request_log.write_line if options.access_log else None)
         if options.public_url is not None:
@@ -140,11 +148,12 @@ class Application:
         self._loop = asyncio.get_running_loop()
         await self._upstream.open()
         await self._audio.open()
-        repeated = self._results.sweep_regularly(), self._lost.tell_regularly()
+        repeated = self._results.sweep_regularly(), self._takeover.look_regularly()
         tasks = [asyncio.create_task(work) for work in repeated]
         yield
         for task in tasks:
             task.cancel()
+        await self._predictions.leave()
         if self._trainings is not None:
             await self._trainings.close()
         await self._webhooks.close()

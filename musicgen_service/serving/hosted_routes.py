@@ -105,9 +105,8 @@ class HostedRoutes:
             raise Refusal(422, "id is for the service to say: leave it out.")
         wait = _wait(request)
         hosted = hosted_replies.asked_for(asked, in_place=wait is not None, **more)
-        prediction = Prediction(
-            asked, clients.owner(request), request.state.trace, base_url=base_url(request), hosted=hosted
-        )
+        owner, trace, address = clients.owner(request), request.state.trace, base_url(request)
+        prediction = Prediction(asked, owner, trace, base_url=address, hosted=hosted, is_detached=True)
         request.state.prediction = prediction.id
         await self._intake.add(prediction, webhook)
         if wait is not None:

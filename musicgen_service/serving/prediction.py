@@ -68,6 +68,8 @@ class Prediction:
     audio_seconds : how much audio the client asks for
     is_cancelled : whether its client has asked for its end
     is_heard : whether it goes on only as long as somebody listens
+    is_detached : whether it goes on when its client hangs up, and when the service starts again
+    attempts : how often a service has died in it
     recording : its audio, as far as it has been made
     hosted : what only clients of the hosted platform are told, or None
     on_event : called with each event that a webhook may be told, of those in `prediction_request.EVENTS`
@@ -96,6 +98,8 @@ class Prediction:
     audio_seconds: float = 0.0
     is_cancelled: bool = False
     is_heard: bool = False
+    is_detached: bool = False
+    attempts: int = 0
     recording: Recording = field(default_factory=Recording)
     hosted: dict[str, Any] | None = None
     on_event: Callable[[str], None] = lambda _: None

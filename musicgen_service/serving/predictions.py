@@ -17,8 +17,8 @@ from musicgen_service.serving.refusals import BROKEN, Refusal
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.upstream import Upstream, UpstreamLost
 
-_ATTEMPTS = 2
-"""How often a prediction is carried out, when the worker dies in it."""
+ATTEMPTS = 2
+"""How often a prediction is carried out, when the worker or the service dies in it."""
 _RETRY_WAIT = 0.5
 """Seconds before a prediction is carried out again."""
 _MEASURED = 20
@@ -62,7 +62,7 @@ class Predictions:
         self._max_seconds = max_seconds
         self._tasks: dict[Prediction, asyncio.Task[None]] = {}
         self._unfinished: dict[tuple[str, str], Prediction] = {}
-        self._releases: set[asyncio.Task[None]] = set()
+        self._releases: dict[Prediction, asyncio.Task[None]] = {}
         self._seconds = deque[float](maxlen=_MEASURED)
 
     def __len__(self) -> int:
@@ -110,8 +110,8 @@ class Predictions:
             self._memory.release(prediction.owner, size)
             raise Refusal(429, "You ask for too much audio: try again later.", retry_after=math.ceil(wait))
         self._unfinished[prediction.owner, prediction.id] = prediction
-        self._releases.add(task := asyncio.create_task(self._release(prediction, size)))
-        task.add_done_callback(self._releases.discard)
+        self._releases[prediction] = asyncio.create_task(self._release(prediction, size))
+        self._releases[prediction].add_done_callback(lambda _: self._releases.pop(prediction))
         self._queue.add(prediction.owner, prediction)
         self.start_next()
 
@@ -139,6 +139,17 @@ class Predictions:
             prediction.fail(Refusal(503, SHUT_DOWN))
             if prediction in self._tasks:
                 self._tasks[prediction].cancel()
+
+    async def leave(self) -> None:
+        """Stop, and leave what has not ended to the service that takes it over."""
+        stopped = []
+        for prediction, release in self._releases.items():
+            if not prediction.settled.is_set():
+                self._queue.remove(prediction.owner, prediction)
+                stopped += [release, *filter(None, [self._tasks.get(prediction)])]
+        for task in stopped:
+            task.cancel()
+        await asyncio.gather(*stopped, return_exceptions=True)
 
     async def _release(self, prediction: Prediction, size: int) -> None:
         if prediction.is_watched:
@@ -169,7 +180,7 @@ class Predictions:
 
     async def _carry_out(self, prediction: Prediction) -> None:
         try:
-            for attempt in range(1, _ATTEMPTS + 1):
+            for attempt in range(1, ATTEMPTS + 1):
                 try:
                     # Cog cancels a prediction when the connection is closed.
                     async with asyncio.timeout(self._max_seconds):
@@ -182,7 +193,7 @@ class Predictions:
                     ) from None
                 except UpstreamLost:
                     # Whoever has heard its beginning would hear another beginning.
-                    if attempt == _ATTEMPTS or prediction.is_cancelled or prediction.recording.size:
+                    if attempt == ATTEMPTS or prediction.is_cancelled or prediction.recording.size:
                         raise
                     # A server that is dying still accepts connections.
                     await asyncio.sleep(_RETRY_WAIT)

@@ -9,7 +9,7 @@ from typing import Any
 
 from musicgen_service.progress import log
 from musicgen_service.serving.files import Files
-from musicgen_service.serving.models import Model
+from musicgen_service.serving.models import Models
 from musicgen_service.serving.object_storage import ObjectStorage
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.store import Store
@@ -88,10 +88,10 @@ class Results:
         except sqlite3.Error as error:
             log(f"prediction {prediction.id} would not survive a restart: {error}")
 
-    async def left_behind(self, model: Model) -> list[Prediction]:
+    async def left_behind(self, models: Models) -> list[Prediction]:
         """The predictions that others, which have ended, have noted and not ended; see `Unfinished.left_behind`."""
         try:
-            return await asyncio.to_thread(self._unfinished.left_behind, model)
+            return await asyncio.to_thread(self._unfinished.left_behind, models)
         except (OSError, sqlite3.Error) as error:
             log(f"what the service has left behind is not known: {error}")
             return []

@@ -199,8 +199,11 @@ class Routes:
             return running, False
         preferred = preferences(request)
         # Without an id nobody can name it before its reply.
-        is_watched = is_heard or asked.id is not None or webhook is not None or "respond-async" in preferred
-        prediction = Prediction(asked, owner, request.state.trace, is_watched=is_watched, is_heard=is_heard)
+        is_detached = not is_heard and "respond-async" in preferred
+        is_watched = is_heard or is_detached or asked.id is not None or webhook is not None
+        prediction = Prediction(
+            asked, owner, request.state.trace, is_watched=is_watched, is_heard=is_heard, is_detached=is_detached
+        )
         if is_heard or preferred & {"respond-async", "output=url"}:
             prediction.base_url = base_url(request)
         request.state.prediction = prediction.id

@@ -1,5 +1,6 @@
 """Finished predictions and uploads in a database of one file, which survives a restart."""
 
+import secrets
 import sqlite3
 import threading
 import time
@@ -10,8 +11,11 @@ from typing import Any
 
 from musicgen_service.serving import json_text
 
+# Inputs of predictions that have not ended may be large; the disk has their room back afterwards.
 # Written ahead, a result costs no wait for the disk; one of the last moments may be lost with the power.
 _SCHEMA = """
+PRAGMA auto_vacuum = FULL;
+PRAGMA journal_size_limit = 1048576;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS predictions (
@@ -90,17 +94,39 @@ class Store:
         Parameters
         ----------
         process : which carries it out
-        request : what is needed to tell of its end
+        request : what is needed to carry it out, and to tell of its end
         """
         row = (key, process, owner, job["id"], json_text.encode(job), json_text.encode(request))
         with self._transaction() as database:
-            database.execute("INSERT INTO unfinished VALUES (?, ?, ?, ?, ?, ?)", row)
+            database.execute("INSERT OR REPLACE INTO unfinished VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def unfinished(self) -> list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
-        """Key, process, owner, job and request of each prediction that has not ended."""
+    def processes(self) -> set[str]:
+        """The processes that have predictions which have not ended."""
         with self._transaction() as database:
-            rows = database.execute("SELECT key, process, owner, job, request FROM unfinished").fetchall()
-        return [(*row[:3], *map(json_text.decode, row[3:])) for row in rows]
+            return {row[0] for row in database.execute("SELECT DISTINCT process FROM unfinished")}
+
+    def hand_on(self, before: str, process: str) -> None:
+        """Note for the predictions of a process that another one has them."""
+        with self._transaction() as database:
+            database.execute("UPDATE unfinished SET process = ? WHERE process = ?", (process, before))
+
+    def claim(self, before: str, process: str) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+        """Have a process carry on with the predictions of another one, unless a third one does.
+
+        Returns
+        -------
+        Key, owner, job and request of each; its key is a new one, as the old one may still be in use
+        """
+        claimed = []
+        with self._transaction() as database:
+            query = "SELECT key, owner, job, request FROM unfinished WHERE process = ? ORDER BY rowid"
+            for old, owner, *texts in database.execute(query, (before,)).fetchall():
+                key = secrets.token_hex(16)
+                change = "UPDATE unfinished SET key = ?, process = ? WHERE key = ? AND process = ?"
+                if database.execute(change, (key, process, old, before)).rowcount:
+                    job, request = map(json_text.decode, texts)
+                    claimed.append((key, owner, job, request))
+        return claimed
 
     def find(self, owner: str, prediction_id: str) -> dict[str, Any] | None:
         """The latest prediction of that id that an owner has, where none has ended one that has not."""

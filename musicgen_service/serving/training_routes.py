@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from musicgen_service.models import adapter_exchange
 from musicgen_service.models.adapters import AdapterStore
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.serving import bodies, clients, files, hosted_replies, training_inputs, training_request
@@ -224,6 +223,8 @@ def _archive(record: dict[str, Any]) -> Path:
         raise Refusal(404, str(error)) from None
     if record["adapter"] is None or adapter.sha256 != record["adapter"]["sha256"]:
         raise Refusal(404, f"The adapter '{record['name']}' is not that of this training.")
+    from musicgen_service.models import adapter_exchange  # imports torch, which takes seconds, and is rarely needed
+
     folder = Path(tempfile.mkdtemp(prefix="musicgen-archive-"))
     try:
         adapter_exchange.export(adapter, folder / f"{adapter.name}.zip")

@@ -2,12 +2,19 @@
 
 import fcntl
 import secrets
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from musicgen_service.serving.models import Model
+from musicgen_service.serving.models import Models
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.prediction_request import PredictionRequest
+from musicgen_service.serving.refusals import Refusal
 from musicgen_service.serving.store import Store
+
+_NOBODY = "nobody"
+"""The process of what was given up in order."""
 
 
 class Unfinished:
@@ -38,37 +45,41 @@ class Unfinished:
         unnamed.rename(folder / self._process)
 
     def close(self) -> None:
-        """Give up the lock: what has a note now is found by others."""
+        """Leave what has a note now to others."""
+        with suppress(sqlite3.Error):  # without that they are found, too, as those of a process that has died
+            self._store.hand_on(self._process, _NOBODY)
         (self._folder / self._process).unlink(missing_ok=True)
         self._lock.close()
 
     def note(self, prediction: Prediction) -> None:
-        """Note a prediction."""
+        """Note a prediction; with its inputs only if it goes on without its client."""
+        asked = prediction.request
         request = {
-            "webhook": prediction.request.webhook,
-            "events": prediction.request.events,
+            "webhook": asked.webhook,
+            "events": asked.events,
             "base_url": prediction.base_url,
             "created_at": prediction.created_at,
+            "model": asked.model.name,
+            "inputs": asked.inputs if prediction.is_detached else None,
+            "attempts": prediction.attempts,
         }
         job = prediction.as_hosted()
         self._store.add_unfinished(prediction.key, self._process, prediction.owner, job, request)
 
-    def left_behind(self, model: Model) -> list[Prediction]:
-        """The predictions of processes that have ended, without their inputs.
+    def left_behind(self, models: Models) -> list[Prediction]:
+        """Claim the predictions of processes that have ended; without inputs, unless they go on without their clients.
 
         Parameters
         ----------
-        model : of which they are said to be
+        models : among which are theirs
         """
-        rows = self._store.unfinished()
-        ended = {process for _, process, *_ in rows if process != self._process and not self._runs(process)}
         found = []
-        for key, process, owner, job, request in rows:
-            if process in ended:
-                asked = PredictionRequest(job["id"], {}, request["webhook"], tuple(request["events"]), model)
-                prediction = Prediction(asked, owner, key=key, created_at=request["created_at"])
-                prediction.base_url, prediction.hosted = request["base_url"], job.get("hosted")
-                found.append(prediction)
+        for process in self._store.processes():
+            if process == _NOBODY or not (process == self._process or self._runs(process)):
+                # What was given up in order has harmed nobody.
+                attempt = int(process != _NOBODY)
+                claimed = self._store.claim(process, self._process)
+                found += [_restored(models, attempt, *values) for values in claimed]
         for file in self._folder.glob("[!.]*"):
             if file.name != self._process and not self._runs(file.name):
                 file.unlink(missing_ok=True)
@@ -83,3 +94,24 @@ class Unfinished:
         except BlockingIOError:
             return True
         return False
+
+
+def _restored(
+    models: Models, attempt: int, key: str, owner: str, job: dict[str, Any], noted: dict[str, Any]
+) -> Prediction:
+    """The prediction of a note; `attempt` is 1 where the service died in it."""
+    inputs, model = noted.get("inputs"), models.own
+    try:
+        model = models.named(noted.get("model") or "")
+    except Refusal:
+        inputs = None  # nobody carries it out any more
+    return Prediction(
+        PredictionRequest(job["id"], inputs or {}, noted["webhook"], tuple(noted["events"]), model),
+        owner,
+        key=key,
+        base_url=noted["base_url"],
+        hosted=job.get("hosted"),
+        created_at=noted["created_at"],
+        is_detached=inputs is not None,
+        attempts=noted.get("attempts", 0) + attempt,
+    )

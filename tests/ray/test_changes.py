@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -92,24 +92,56 @@ def test_replicas_come_and_go_with_what_waits(cluster: RayCluster) -> None:
     cluster.deploy(version="2")
 
 
-def test_a_gateway_that_starts_again_knows_what_has_ended_and_what_not(
+def test_a_gateway_that_starts_again_knows_what_has_ended_and_carries_on(
     cluster: RayCluster, client: httpx.Client
 ) -> None:
     begin(client, "kept", "kept")
     job = until_ended(client, "kept")
-    begin(client, "wait", "lost")
-    wait_until(lambda: runs(client, "lost"))
+    begin(client, "wait", "carried-on")
+    attached = threading.Thread(target=_post_until_cut, args=[cluster, "attached"])
+    attached.start()
+    wait_until(lambda: _status(client, "attached") == _status(client, "carried-on") == "processing")
     [gateway] = cluster.processes("Gateway")
     gateway.kill()
-    wait_until(lambda: not gateway.is_running())
-    end = time.monotonic() + 60
-    while (reply := _get(client, "/predictions/kept")) is None or reply.status_code != 200:
-        assert time.monotonic() < end, reply
-        time.sleep(0.1)
-    assert reply.json() == job
-    lost = until_ended(client, "lost")
-    assert (lost["status"], lost["error"]) == ("failed", LOST)
+    attached.join()
+    wait_until(lambda: (reply := _get(client, "/predictions/kept")) is not None and reply.status_code == 200)
+    assert client.get("/predictions/kept").json() == job
     assert client.get(job["output"][0]).text == "kept"
+    lost = until_ended(client, "attached")
+    assert (lost["status"], lost["error"]) == ("failed", LOST)
+    wait_until(lambda: _status(client, "carried-on") == "processing")
+    # Replicas have ended what they did for the one that was killed.
+    for number in range(2 * SLOTS - 1):
+        begin(client, "wait", f"more-{number}")
+        wait_until(lambda number=number: runs(client, f"more-{number}"))  # type: ignore[misc]
+    cluster.resume.touch()
+    assert until_ended(client, "carried-on")["status"] == "succeeded"
+
+
+def test_an_update_of_the_gateway_carries_on_with_what_nobody_waits_for(
+    cluster: RayCluster, client: httpx.Client
+) -> None:
+    names = [f"updated-{number}" for number in range(4 * SLOTS)]  # half of which wait for their turn
+    for name in names:
+        begin(client, "wait", name)
+    wait_until(lambda: sum(_status(client, name) == "processing" for name in names) == 2 * SLOTS)
+    [before] = cluster.processes("Gateway")
+    cluster.deploy()
+    wait_until(lambda: not before.is_running())
+    wait_until(lambda: sum(_status(client, name) == "processing" for name in names) == 2 * SLOTS)
+    time.sleep(3)  # more than a replica's look at whether its gateway is there
+    cluster.resume.touch()
+    assert {until_ended(client, name)["status"] for name in names} == {"succeeded"}
+
+
+def _post_until_cut(cluster: RayCluster, name: str) -> None:
+    with cluster.client() as client, suppress(httpx.TransportError):
+        client.post("/predictions", json={"id": name, "input": {"prompt": "wait"}})
+
+
+def _status(client: httpx.Client, name: str) -> str:
+    reply = _get(client, f"/predictions/{name}")
+    return "" if reply is None else str(reply.json().get("status")) if reply.status_code == 200 else ""
 
 
 def _get(client: httpx.Client, path: str) -> httpx.Response | None:

@@ -43,6 +43,19 @@ def test_a_damaged_database_is_made_anew(tmp_path: Path) -> None:
     assert Store(tmp_path / "predictions.sqlite").owned_by("a") == []
 
 
+def test_the_disk_has_the_room_of_large_inputs_back(store: Store, tmp_path: Path) -> None:
+    def size() -> int:
+        return sum(file.stat().st_size for file in tmp_path.iterdir())
+
+    store.add_unfinished("1", "process", "a", {"id": "x"}, {"inputs": {"input_audio": "x" * 10**7}})
+    assert size() > 10**7
+    store.add("1", "a", {"id": "x"}, None, 0)
+    for number in range(3):  # what was written ahead is given up by what is written next
+        store.add(str(number), "a", {"id": "y"}, None, 0)
+    assert size() < 2 * 10**6
+    store.close()
+
+
 OUTPUTS = {
     "file": (uri(b"a", "audio/mpeg"), {"output.mp3"}),
     "list": (
