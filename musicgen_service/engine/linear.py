@@ -170,7 +170,7 @@ class FloatLinear(PackedLinear):
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__(weight)
         self.weight = (weight.half() if fits_half(weight) else weight.float()).contiguous()
-        self.outputs = weight.shape[0]
+        self.outputs, self.inputs = weight.shape
 
     def _product(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, self.weight.float())
@@ -186,7 +186,7 @@ class Int8Linear(PackedLinear):
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__(weight)
         weight = weight.float()
-        self.outputs = weight.shape[0]
+        self.outputs, self.inputs = weight.shape
         quantised, scale = _quantise_rows(weight)
         residual = weight - quantised * scale[:, None]
         typical_norm = weight.norm(dim=1).square().mean().sqrt()

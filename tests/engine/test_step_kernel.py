@@ -17,7 +17,7 @@ from musicgen_service.engine.interface import Sampling
 from musicgen_service.engine.linear import FloatLinear, Int8Linear
 from musicgen_service.engine.low_rank import LowRank
 from musicgen_service.engine.precision import Numerics, Precision
-from musicgen_service.engine.step_kernel import layers
+from musicgen_service.engine.step_kernel import layers, processor
 from musicgen_service.models.store import WeightStore
 from tests.engine.conftest import KINDS, Pair, load
 from tests.engine.test_parity import generate
@@ -33,7 +33,7 @@ SLOTS = [
 TOLERANCE = {Precision.EXACT: 1e-5, Precision.INT8: 5e-2}
 """int8 multiplies with activations of 15 bits here, and of 8 bits operation by operation."""
 
-pytestmark = pytest.mark.skipif(not layers.is_available(), reason="the processor has no AVX-512 with VNNI")
+pytestmark = pytest.mark.skipif(not processor.is_supported(), reason="the processor has no AVX2")
 
 
 @pytest.fixture(autouse=True)
@@ -188,7 +188,7 @@ def test_low_rank_products_are_added(precision: Precision) -> None:
 
 def test_other_forms_and_processors_step_operation_by_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decoder(build(Precision.BF16), Precision.BF16).compiled is None
-    monkeypatch.setattr(layers, "is_available", lambda: False)
+    monkeypatch.setattr(processor, "is_supported", lambda: False)
     assert decoder(build(Precision.EXACT), Precision.EXACT).compiled is None
 
 

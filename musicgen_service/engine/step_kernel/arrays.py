@@ -15,8 +15,12 @@ INT8, HALF, FLOAT = range(3)
 """Forms of their weights."""
 BLOCK = 4
 """Outputs that are multiplied at a time."""
-MANY = 8
-"""Rows that are multiplied at a time where there are so many; otherwise it is two, or one."""
+LANES = 64
+"""Inputs that are multiplied at a time, in one vector or several; numbers of inputs and outputs are multiples of it."""
+MAX_INPUTS = 8192
+"""Of a matrix: so many of the largest products of integers have a sum that 32 bits hold; see `dot_levels`."""
+MAX_PRODUCTS = 32
+"""Products of rows and outputs at a time."""
 
 
 class StoredLayers(NamedTuple):
@@ -74,14 +78,16 @@ class Scratch(NamedTuple):
     Attributes
     ----------
     values : [rows, widest], rows as they are multiplied with float16 and float32 weights
-    digits : [rows, 2, widest], as they are multiplied with int8 weights, in multiples of
+    levels : [rows, widest], as they are multiplied with int8 weights, in multiples of steps
+    digits : [rows, 2, widest], the same memory for levels in two digits
     steps : [rows]
     lowered : [rows, highest rank], between the two matrices of a low-rank product
-    result : [MANY * BLOCK], of products
+    result : [MAX_PRODUCTS]
     scores : for the positions of a row
     """
 
     values: Floats
+    levels: npt.NDArray[np.int16]
     digits: npt.NDArray[np.uint8]
     steps: Floats
     lowered: Floats

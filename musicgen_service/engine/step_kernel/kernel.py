@@ -93,7 +93,7 @@ def _multiply(weights, layer, matrix, norm, source, count, target, use, phase, s
             if weights.ranks[layer, matrix]:
                 rows.lower(weights, layer, matrix, row, scratch)
             if form == INT8:
-                rows.to_digits(inputs, row, scratch)
+                rows.to_levels(inputs, row, scratch)
         while True:
             chunk = add_shared(counters)
             if chunk >= chunks:

@@ -14,13 +14,15 @@ from musicgen_service import threads
 from musicgen_service.engine.attention import SlotRows, row_places, text_places
 from musicgen_service.engine.cache import KeyValueCache
 from musicgen_service.engine.linear import AdaptedLinear, FloatLinear, Int8Linear, Linear
+from musicgen_service.engine.step_kernel import processor
 from musicgen_service.engine.step_kernel.arrays import (
-    BLOCK,
     FLOAT,
     HALF,
     INT8,
-    MANY,
+    LANES,
     MATRICES,
+    MAX_INPUTS,
+    MAX_PRODUCTS,
     UP,
     Attended,
     Floats,
@@ -30,34 +32,23 @@ from musicgen_service.engine.step_kernel.arrays import (
 )
 from musicgen_service.engine.weights import Layer, Weights
 
-LANES = 64
-"""Numbers of inputs and outputs are multiples of it; see `instructions.LANES`."""
 MIN_WIDTH = 513
 """Of the networks whose steps are compiled."""
 _FORMS = {torch.int8: INT8, torch.float16: HALF, torch.float32: FLOAT}
 
 
-@cache
-def is_available() -> bool:
-    """Whether this processor has the instructions that the kernel consists of (AVX-512 with VNNI)."""
-    from llvmlite import binding
-
-    return bool(binding.get_host_cpu_features().get("avx512vnni"))
-
-
 def supports(outputs: int, inputs: int) -> bool:
     """Whether a matrix of this shape can be multiplied by the kernel, on this processor."""
     # Narrower networks are done sooner than the kernel is loaded.
-    return inputs >= MIN_WIDTH and outputs >= MIN_WIDTH and not (inputs % LANES or outputs % LANES) and is_available()
+    fits = min(inputs, outputs) >= MIN_WIDTH and inputs <= MAX_INPUTS and inputs % LANES == outputs % LANES == 0
+    return fits and processor.is_supported()
 
 
 def create(weights: Weights, cache_dtype: torch.dtype) -> "CompiledLayers | None":
     """Return the layers as one function, or None where one of their matrices is in another form."""
-    matrices = [[_Matrix.of(linear) for linear in _linears(layer)] for layer in weights.layers]
-    stored = [matrix for layer in matrices for matrix in layer if matrix is not None]
-    if len(stored) != sum(map(len, matrices)):
-        return None
-    return CompiledLayers(weights, stored, cache_dtype)
+    linears = [linear for layer in weights.layers for linear in _linears(layer)]
+    matrices = [matrix for matrix in map(_Matrix.of, linears) if matrix is not None]
+    return CompiledLayers(weights, matrices, cache_dtype) if len(matrices) == len(linears) else None
 
 
 class _Matrix(NamedTuple):
@@ -79,7 +70,10 @@ class _Matrix(NamedTuple):
         while isinstance(linear, AdaptedLinear):
             added.append((linear.down, linear.up))
             linear = linear.linear
-        return cls(linear, tuple(added)) if isinstance(linear, FloatLinear | Int8Linear) else None
+        # int8 weights are packed in the same form whether the kernel can read them or not.
+        if not isinstance(linear, FloatLinear | Int8Linear) or not supports(linear.outputs, linear.inputs):
+            return None
+        return cls(linear, tuple(added))
 
     @property
     def weight(self) -> torch.Tensor:
@@ -198,12 +192,14 @@ class CompiledLayers:
         )
 
     def _scratch(self, rows: int, longest: int) -> Scratch:
+        levels = np.empty((rows, self._widest), np.int16)
         return Scratch(
             values=np.empty((rows, self._widest), np.float32),
-            digits=np.empty((rows, 2, self._widest), np.uint8),
+            levels=levels,
+            digits=levels.view(np.uint8).reshape(rows, 2, self._widest),
             steps=np.empty(rows, np.float32),
             lowered=np.empty((rows, self._rank), np.float32),
-            result=np.empty(MANY * BLOCK, np.float32),
+            result=np.empty(MAX_PRODUCTS, np.float32),
             scores=np.empty(longest, np.float32),
         )
 

@@ -3,12 +3,13 @@
 import numpy as np
 
 from musicgen_service.engine.step_kernel.arithmetic import compiled
-from musicgen_service.engine.step_kernel.instructions import DIGIT
+from musicgen_service.engine.step_kernel.dot_products import DIGIT
+from musicgen_service.engine.step_kernel.processor import has_vnni
 
 NO_NORM = -1
 HALF_DIGIT = DIGIT // 2
 _LEVELS = 16256
-"""The highest value of an activation in two digits: 127 in the first."""
+"""The highest value of an activation, which in two digits has 127 in the first."""
 _float = np.float32
 
 
@@ -60,17 +61,32 @@ def add_low_rank(weights, layer, matrix, rows, begin, end, target, scratch):
 
 
 @compiled
-def to_digits(count, row, scratch):
-    """Write a row as multiples of a step, in two digits."""
+def to_levels(count, row, scratch):
+    """Write a row as multiples of a step, in the form in which they are multiplied."""
     values = scratch.values[row]
     highest = _float(1e-30)
     for index in range(count):
         highest = max(highest, abs(values[index]))
     inverse = _float(_LEVELS) / highest
     scratch.steps[row] = highest / _float(_LEVELS)
+    _write_levels(values, inverse, count, row, scratch)
+
+
+@compiled
+def _write_digits(values, inverse, count, row, scratch):
     first, second = scratch.digits[row, 0], scratch.digits[row, 1]
     for index in range(count):
         level = np.int32(np.rint(values[index] * inverse))
         upper = (level + np.int32(HALF_DIGIT)) >> np.int32(7)
         first[index] = np.uint8(upper + np.int32(DIGIT))
         second[index] = np.uint8(level - upper * np.int32(DIGIT) + np.int32(HALF_DIGIT))
+
+
+@compiled
+def _write_whole(values, inverse, count, row, scratch):
+    levels = scratch.levels[row]
+    for index in range(count):
+        levels[index] = np.int16(np.int32(np.rint(values[index] * inverse)))
+
+
+_write_levels = _write_digits if has_vnni() else _write_whole

@@ -1,0 +1,36 @@
+"""What is built of LLVM's instructions, for functions that numba has no words for.
+
+Addresses are those of memory that the caller holds; nothing checks bounds.
+"""
+
+from llvmlite import ir
+
+INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+HALF, FLOAT = ir.HalfType(), ir.FloatType()
+
+
+def function(builder, name, result, arguments):
+    """Declare a function of LLVM's in the module that is being built."""
+    module = builder.module
+    return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
+
+
+def pointer(builder, address, kind):
+    """Return the pointer to what is at an address."""
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def load(builder, address, kind):
+    """Load a vector, aligned to nothing."""
+    return builder.load(pointer(builder, address, kind), align=1)
+
+
+def add(builder, address, offset, stride, count):
+    """Compute ``address + offset + count * stride``."""
+    return builder.add(address, builder.add(offset, builder.mul(stride, ir.Constant(INT64, count))))
+
+
+def prefetch(builder, address):
+    """Ask for the line of the cache at an address."""
+    fetch = function(builder, "llvm.prefetch.p0", ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32])
+    builder.call(fetch, [pointer(builder, address, INT8), *(ir.Constant(INT32, number) for number in (0, 3, 1))])
