@@ -120,6 +120,7 @@ class Replica:
             return REFUSED, (refusal.status, str(refusal), refusal.content.get("detail"), refusal.retry_after)
         except UpstreamLost:
             return LOST, None
+        prediction.on_event = lambda _: None  # all that is left to tell is in the reply, and each message takes time
         prediction.finish(reply)
         prediction.conclude()
         if prediction.recording.listeners:

@@ -58,6 +58,7 @@ class RayUpstream:
         self._counted_at = -math.inf
         self._sent: dict[str, Prediction] = {}
         self._models = NeededModels()
+        self._name = ""
 
     @property
     def slots(self) -> int:
@@ -108,6 +109,22 @@ class RayUpstream:
         asked = await asyncio.to_thread(self._asked, prediction)
         model = str(self._models.of(prediction.request))
         self._sent[prediction.key] = prediction
+        try:
+            while True:
+                try:
+                    return await self._ask(prediction, asked, model)
+                except asyncio.CancelledError:
+                    task = asyncio.current_task()
+                    if task is None or task.cancelling():
+                        raise
+                    # Now and then Serve cancels by itself what a full replica has refused.
+                    if prediction.status != "starting":
+                        raise UpstreamLost from None
+        finally:
+            del self._sent[prediction.key]
+
+    async def _ask(self, prediction: Prediction, asked: dict[str, Any], model: str) -> dict[str, Any]:
+        """Send it to a replica, and take what that sends; see `predict`."""
         response = self._replicas.options(multiplexed_model_id=model).predict.remote(asked)
         is_kept = True
         try:
@@ -127,7 +144,6 @@ class RayUpstream:
             pass
         finally:
             response.cancel()
-            del self._sent[prediction.key]
         raise UpstreamLost
 
     async def wanted(self, key: str) -> bool:
