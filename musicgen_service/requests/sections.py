@@ -3,7 +3,8 @@
     intro 8 s: soft piano
     verse 16 bars: drums join / chords: Am F C G / not: vocals
 
-Lines end at a line break or a semicolon. A length is in seconds, minutes, or bars of the tempo that is asked for.
+Lines end at a line break or a semicolon. A length is in seconds, minutes, or bars of the tempo that is asked for:
+"8 s", "2 min 30 s", "1:30", "16 bars".
 """
 
 import re
@@ -22,16 +23,25 @@ MIN_SECONDS = 1.0
 """Minimum length of a section: a shorter one is over before its words are heard."""
 _UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "seconds"),
-    **dict.fromkeys(("min", "mins", "minute", "minutes"), "minutes"),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "minutes"),
     **dict.fromkeys(("bar", "bars", "measure", "measures"), "bars"),
 }
-_LENGTH = re.compile(
-    rf"(?<![\d.,])(?P<number>\d{{1,4}}(?:[.,]\d{{1,3}})?)\s?(?P<unit>{'|'.join(_UNITS)})[\s)\]]*\Z", re.IGNORECASE
-)
-_OPTION = re.compile(r"(?:^|\s)/\s*(?![A-Ga-g][#b♯♭]*\s*:)(\w+)\s*:")
-"""A slash and a name; not those of a chord, as in "C:min / G:7"."""
+_MINUTES = "|".join(unit for unit, kind in _UNITS.items() if kind == "minutes")
+_LENGTH = rf"""
+    (?<![\d.,:]) (?:
+        (?: (?P<minutes>\d{{1,3}}) \s? (?:{_MINUTES}) \s? )?
+        (?P<number>\d{{1,4}}(?:[.,]\d{{1,3}})?) \s? (?P<unit>{"|".join(_UNITS)}) \.?
+        | (?P<clock>\d{{1,3}}:[0-5]\d)
+    ) [\s)\]*_]*
+"""
+_HEAD = re.compile(rf"(?P<name>[^:]*?) {_LENGTH} (?: : | \Z )", re.IGNORECASE | re.VERBOSE)
+_ANOTHER = re.compile(rf"(?P<length>{_LENGTH}) :(?!\S)", re.IGNORECASE | re.VERBOSE)
 _OPTIONS = ("not", "chords")
-_AROUND_NAME = " \t,([\u2013-"
+_OPTION = re.compile(rf"(?:^|\s)(?:/\s*(?![A-Ga-g][#b♯♭]*\s*:)(\w+)|({'|'.join(_OPTIONS)}))\s*:", re.IGNORECASE)
+"""A slash and a name, not those of a chord, as in "C:min / G:7"; or a known name alone."""
+_LIST_NUMBER = re.compile(r"\s*\d{1,2}[.)]\s+")
+_AROUND_NAME = " \t,([])\u2013-*_#>\u2022\ufeff"
+_RULE = " \t-\u2013\u2014*_=\ufeff"
 _MAX_QUOTE_LENGTH = 40
 _EXAMPLE = "'verse 16 bars: drums join' or 'intro 8 s: soft piano'"
 
@@ -96,7 +106,9 @@ def read(text: str, prompt: str | None, bpm: float | None, metre: TimeSignature 
 
 def name_chords(text: str) -> bool:
     """Whether any section says its chords, whether they can be read or not."""
-    return any(found[1].lower() == "chords" for _, line in _lines(text) for found in _OPTION.finditer(line))
+    return any(
+        (found[1] or found[2]).lower() == "chords" for _, line in _lines(text) for found in _OPTION.finditer(line)
+    )
 
 
 def listed(times: Iterable[tuple[str, float, float]]) -> str:
@@ -105,9 +117,9 @@ def listed(times: Iterable[tuple[str, float, float]]) -> str:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, each with its number."""
+    """Yield the lines that are neither blank nor a rule, each with its number."""
     for number, line in enumerate(re.split("\r\n|[\r\n;]", text), 1):
-        if line.strip():
+        if line.strip(_RULE):
             yield number, line.strip()
 
 
@@ -115,31 +127,45 @@ def _read_line(
     line: str, number: int, start: float, prompt: str | None, bpm: float | None, metre: TimeSignature
 ) -> Section:
     """Read one section; raises ValueError with the rest of a sentence about the line."""
-    head, _, body = line.partition(":")
-    if (option := _OPTION.search(line)) and option.start() < len(head):
-        head, body = line[: option.start()], line[option.start() :]
-    length = _LENGTH.search(head)
-    if length is None:
+    option = _OPTION.search(line)
+    head = _HEAD.match(line[: option.start()] if option else line)
+    if head is None:
         raise ValueError(f"has no length before its words: write it like {_EXAMPLE}")
-    options = dict(_options(body))
+    options = dict(_options(line[head.end() :]))
+    if another := _ANOTHER.search(options[""]):
+        length = another["length"].strip()
+        raise ValueError(
+            f"has another length, '{length}', among its words: begin a new line, or end it with a semicolon"
+        )
     words, chords = options[""] or None, _chords(options.get("chords"))
     if words is None and prompt is None and chords is None:
         raise ValueError("has no words, and there is no prompt: give one of them")
-    seconds = float(length["number"].replace(",", "."))
     own_tempo = _tempo(words, prompt, bpm)
-    match _UNITS[length["unit"].lower()]:
-        case "minutes":
-            seconds *= 60
-        case "bars":
-            if own_tempo is None:
-                raise ValueError("counts in bars, which needs one tempo: give bpm, or a prompt such as '120 bpm'")
-            seconds *= metre.bar_seconds(own_tempo)
+    seconds = _seconds(head, own_tempo, metre)
     if chords is not None and own_tempo is None:
         raise ValueError("has chords, which need one tempo: give bpm, or a prompt such as '120 bpm'")
     if seconds < MIN_SECONDS:
         raise ValueError(f"is {seconds:.3g} s long; a section has at least {MIN_SECONDS:g} s")
-    name = head[: length.start()].strip(_AROUND_NAME) or f"section {number}"
+    name = _LIST_NUMBER.sub("", head["name"], count=1).strip(_AROUND_NAME) or f"section {number}"
     return Section(name, start, start + seconds, words, options.get("not"), chords, own_tempo)
+
+
+def _seconds(head: re.Match[str], bpm: float | None, metre: TimeSignature) -> float:
+    """The length that the head of a section says; raises ValueError where it has bars without a tempo."""
+    if head["clock"]:
+        minutes, seconds = head["clock"].split(":")
+        return 60.0 * int(minutes) + int(seconds)
+    number, unit = float(head["number"].replace(",", ".")), _UNITS[head["unit"].lower()]
+    if head["minutes"] and unit != "seconds":
+        raise ValueError(f"has two lengths before its words: write it like {_EXAMPLE}")
+    match unit:
+        case "minutes":
+            return 60 * number
+        case "bars":
+            if bpm is None:
+                raise ValueError("counts in bars, which needs one tempo: give bpm, or a prompt such as '120 bpm'")
+            return number * metre.bar_seconds(bpm)
+    return 60.0 * int(head["minutes"] or 0) + number
 
 
 def _options(body: str) -> Iterator[tuple[str, str]]:
@@ -147,8 +173,8 @@ def _options(body: str) -> Iterator[tuple[str, str]]:
     words, *rest = _OPTION.split(body)
     yield "", words.strip()
     seen = set()
-    for name, value in zip(rest[::2], rest[1::2], strict=True):
-        key = name.lower()
+    for name, alone, value in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        key = (name or alone).lower()
         if key not in _OPTIONS:
             allowed = " or ".join(f"'/ {option}:'" for option in _OPTIONS)
             raise ValueError(f"has '/ {name}:', but only {allowed} is known{did_you_mean(key, _OPTIONS)}")

@@ -33,13 +33,33 @@ def refused(text: str, prompt: str | None = None, bpm: float | None = None) -> l
         ("Verse 2 – 1 BAR: drums join", "Verse 2", 2),
         ("3 measures: drums join", "section 1", 6),
         ("outro 4 bars", "outro", 8),
+        ("intro 2 min 30 s: soft piano", "intro", 150),
+        ("intro 2m30s: soft piano", "intro", 150),
+        ("intro 1m: soft piano", "intro", 60),
+        ("intro 1:30: soft piano", "intro", 90),
+        ("0:08", "section 1", 8),
+        ("intro 8 sec.: soft piano", "intro", 8),
+        ("- intro 8 s: soft piano", "intro", 8),
+        ("* **Intro** 8 s: soft piano", "Intro", 8),
+        ("• [Intro] 8 s: soft piano", "Intro", 8),
+        ("1. intro 8 s: soft piano", "intro", 8),
+        ("## intro (8 s): soft piano", "intro", 8),
+        ("\ufeffintro 8\u00a0s: soft piano", "intro", 8),
     ],
 )
 def test_a_line_has_a_name_a_length_and_words(line: str, name: str, seconds: float) -> None:
     assert times(line, bpm=120) == [(name, 0, seconds)]
 
 
-@pytest.mark.parametrize("text", ["a 8 s: x\nb 4 s: y", "a 8 s: x; b 4 s: y", "\r\na 8 s: x\r\n\r\n b 4 s: y\r\n;"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a 8 s: x\nb 4 s: y",
+        "a 8 s: x; b 4 s: y",
+        "\r\na 8 s: x\r\n\r\n b 4 s: y\r\n;",
+        "---\na 8 s: x\n\n---\nb 4 s: y",
+    ],
+)
 def test_lines_end_at_a_line_break_or_a_semicolon(text: str) -> None:
     assert times(text) == [("a", 0, 8), ("b", 8, 12)]
 
@@ -59,6 +79,8 @@ def test_words_and_negative_words() -> None:
         ("a 4 bars: / CHORDS : |: C:min7 / G:7 | Bb/D :| / not: flute", None, "flute", "Cm7 G7 | Bb/D | Cm7 G7 | Bb/D"),
         ("a 4 bars: / not: flute / chords: ii V I in C major", None, "flute", "Dm | G | C"),
         ("a 4 bars / chords: Am", None, None, "Am"),
+        ("a 4 bars: chords: Am F x2", None, None, "Am | F | Am | F"),
+        ("a 4 bars: drums chords: Am not: flute", "drums", "flute", "Am"),
         ("a 4 bars: drums", "drums", None, None),
     ],
 )
@@ -104,6 +126,10 @@ def test_bars_do_not_drift() -> None:
         ("intro 8 bars: x", "counts in bars, which needs one tempo: give bpm, or a prompt such as '120 bpm'."),
         ("intro 8 bars: 90 to 100 bpm", "counts in bars, which needs one tempo"),
         ("intro 0.9 s: x", "is 0.9 s long; a section has at least 1 s."),
+        ("intro 2 min 30 bars: x", "has two lengths before its words"),
+        ("0:08 intro: x", "has no length before its words"),
+        ("intro 0:00: x", "is 0 s long; a section has at least 1 s."),
+        ("intro 8 s: x, verse 1:30: y", "has another length, '1:30', among its words: begin a new line, or end it"),
         ("intro 8 s: x / nor: y", "has '/ nor:', but only '/ not:' or '/ chords:' is known (did you mean 'not'?)."),
         ("intro 8 s: x / chords: Am F", "has chords, which need one tempo: give bpm, or a prompt such as '120 bpm'."),
         ("intro 8 s: x, 90 bpm / chords: Am Q", "has chords that cannot be read: bar 2 has 'Q', which is no chord"),
