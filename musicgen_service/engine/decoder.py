@@ -52,15 +52,20 @@ class Decoder:
 
     def forward(self, x: torch.Tensor, attention: Attention) -> torch.Tensor:
         """Apply all layers to rows [rows, dim], in place; `attention` stores their keys and values."""
-        for index, layer in enumerate(self.weights.layers):
-            attended = attention.self_attention(index, layer.query_keys_values.of_normalised(layer.norm, x))
-            layer.out.add_to(x, attended)
-            if layer.cross is not None:
-                with_text = attention.text_rows(x)
-                queries = layer.cross.query.of_normalised(layer.cross.norm, with_text)
-                layer.cross.out.add_to(with_text, attention.cross_attention(index, queries))
-            layer.down.add_to(x, layer.up.activated(layer.feedforward_norm, x))
+        for index in range(len(self.weights.layers)):
+            self.apply_layer(index, x, attention)
         return x
+
+    def apply_layer(self, index: int, x: torch.Tensor, attention: Attention) -> None:
+        """Apply one layer to rows [rows, dim], in place."""
+        layer = self.weights.layers[index]
+        attended = attention.self_attention(index, layer.query_keys_values.of_normalised(layer.norm, x))
+        layer.out.add_to(x, attended)
+        if layer.cross is not None:
+            with_text = attention.text_rows(x)
+            queries = layer.cross.query.of_normalised(layer.cross.norm, with_text)
+            layer.cross.out.add_to(with_text, attention.cross_attention(index, queries))
+        layer.down.add_to(x, layer.up.activated(layer.feedforward_norm, x))
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Compute next-token logits of rows [rows, dim]: float32 [rows, codebooks, card]."""

@@ -1,5 +1,9 @@
 """Prefill of a sequence: its text, its prefix and its known columns, a piece at a time."""
 
+import math
+import time
+from dataclasses import dataclass
+
 import torch
 
 from musicgen_service.engine.attention import PrefillAttention
@@ -8,7 +12,25 @@ from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.interface import ConditionTensors
 
 PIECE = 32
-"""Positions of a piece. Sequences that are running wait for one piece at a time, not for a whole prefill."""
+"""Positions of a piece. Sequences that are running wait for one piece at a time, or for some layers of it."""
+
+
+@dataclass
+class _Piece:
+    """A piece that is being computed.
+
+    Attributes
+    ----------
+    stop : the position after it
+    x : [rows * positions, dim], after the layers so far
+    attention : over it and all before it
+    layers : how many have been applied
+    """
+
+    stop: int
+    x: torch.Tensor
+    attention: PrefillAttention
+    layers: int = 0
 
 
 class Prefill:
@@ -43,6 +65,7 @@ class Prefill:
         self._condition = condition
         self._columns = columns
         self._next: int | None = None if condition.texts else 0
+        self._piece: _Piece | None = None
         self.length = condition.prefix_length + columns.shape[1]
         """Positions."""
 
@@ -57,27 +80,40 @@ class Prefill:
         return (self._next or 0) - self._condition.prefix_length
 
     @torch.inference_mode()
-    def advance(self) -> torch.Tensor | None:
+    def advance(self, deadline: float = math.inf) -> torch.Tensor | None:
         """Compute the next piece: the texts first, then `PIECE` positions at a time.
+
+        Parameters
+        ----------
+        deadline : of `time.monotonic`, after which no further layer begins; at least one does
 
         Returns
         -------
-        float tensor [rows, positions, dim] after the last layer; None for the texts
+        float tensor [rows, positions, dim] after the last layer; None for the texts, and while layers are left
         """
         if self._next is None:
             self._write_texts()
             self._next = 0
             return None
-        start, stop = self._next, min(self._next + PIECE, self.length)
+        piece = self._piece = self._piece or self._begun(self._next)
+        count = len(self._decoder.weights.layers)
+        while piece.layers < count:
+            self._decoder.apply_layer(piece.layers, piece.x, piece.attention)
+            piece.layers += 1
+            if piece.layers < count and time.monotonic() >= deadline:
+                return None
+        self._next, self._piece = piece.stop, None
+        return piece.x.view(self._rows, -1, piece.x.shape[1])
+
+    def _begun(self, start: int) -> _Piece:
+        """Return the piece that begins at a position, before its first layer."""
+        stop = min(start + PIECE, self.length)
         x = self._embedded(start, stop)
-        positions = torch.arange(start, stop, device=x.device)
-        x = x + self._decoder.position_embedding(positions)
+        x = x + self._decoder.position_embedding(torch.arange(start, stop, device=x.device))
         attention = PrefillAttention(
             self._cache, self._text, self._slot, self._rows, start, stop, self._condition.text_lengths
         )
-        hidden = self._decoder.forward(x.flatten(0, 1), attention)
-        self._next = stop
-        return hidden.view(self._rows, stop - start, -1)
+        return _Piece(stop, x.flatten(0, 1), attention)
 
     def _embedded(self, start: int, stop: int) -> torch.Tensor:
         """Return the prefix and the embedded columns at some positions: [rows, positions, dim]."""

@@ -1,5 +1,6 @@
 """Slots: independent sequences that share every step and are admitted and released between steps."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -126,17 +127,17 @@ class Slots:
         )
 
     @torch.inference_mode()
-    def prefill(self, slot: int) -> bool:
-        """Prefill the next piece of a slot.
+    def prefill(self, slot: int, deadline: float = math.inf) -> bool:
+        """Prefill the next piece of a slot, or layers of it up to a deadline; see `Prefill.advance`.
 
         Returns
         -------
-        Whether that was the last piece, so that the slot takes part in the next step.
+        Whether that was the end of the last piece, so that the slot takes part in the next step.
         """
         sequence = self._sequences[slot]
         assert sequence.prefill is not None, "the slot is running"
         if not sequence.prefill.is_complete:
-            hidden = sequence.prefill.advance()
+            hidden = sequence.prefill.advance(deadline)
             if hidden is not None and sequence.scored_from is not None:
                 self._add_scores(sequence, hidden, sequence.prefill.next_column, sequence.scored_from)
         if sequence.prefill.is_complete:

@@ -1,10 +1,11 @@
 """The loop that generates the tokens of all callers: one thread per model, which alone touches its slots and buffers.
 
-A turn of the loop removes what was cancelled, prefills one piece of the sequence that joins, steps all running
-sequences and hands out their tokens.
+A turn of the loop removes what was cancelled, prefills one piece of the sequence that joins, or as much of it as the
+turn has time for, steps all running sequences and hands out their tokens.
 """
 
 import logging
+import math
 import time
 import traceback
 import weakref
@@ -28,6 +29,10 @@ from musicgen_service.threads import using
 
 MAX_SLOTS = {"cpu": 8, "cuda": 32}
 """Maximum number of sequences per step: with more, the time per step grows in proportion."""
+_TURN_SECONDS = 0.25
+"""Time of a turn that a prefill leaves a step: running sequences give a token per turn, which is to be heard soon."""
+_LEAST_SHARE = 0.5
+"""Time that a prefill may take in any case, as a multiple of a step's: with long steps, it would not end otherwise."""
 
 
 class StepLoop:
@@ -57,6 +62,8 @@ class StepLoop:
         """The slot that is being prefilled."""
         self._in_flight = InFlightLimit(decoder.device)
         self._turn_began: float | None = None
+        self._step_seconds = 0.0
+        """Time of the last step."""
         self._step_times = StepTimes()
         self._inbox = Inbox()
         self._finalizer = weakref.finalize(self, self._inbox.close)
@@ -114,8 +121,11 @@ class StepLoop:
         if self._joining is not None:
             self._prefill(self._joining)
         if self._slots is not None and self._slots.is_running:
+            stepping = time.monotonic()
             self._step(self._slots)
-            self._step_times.add(time.monotonic() - began)
+            ended = time.monotonic()
+            self._step_seconds = ended - stepping
+            self._step_times.add(ended - began)
 
     def _compact(self) -> None:
         """Where a step computes all slots up to the highest: move the sequence there down if that halves the step."""
@@ -191,9 +201,14 @@ class StepLoop:
 
     def _prefill(self, slot: int) -> None:
         assert self._slots is not None
+        deadline = math.inf
+        # A GPU computes later than it is told to.
+        if self._slots.is_running and self._decoder.device.type == "cpu":
+            share = max(_TURN_SECONDS - self._step_seconds, _LEAST_SHARE * self._step_seconds)
+            deadline = time.monotonic() + share
         try:
             with using(self._threads):
-                is_complete = self._slots.prefill(slot)
+                is_complete = self._slots.prefill(slot, deadline)
             if is_complete:
                 self._joining = None
                 handle = self._live[slot]

@@ -32,9 +32,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         events.append(("step", slots.count - len(slots.free)))
         return step(slots)
 
-    def recorded_advance(piece: Prefill) -> torch.Tensor | None:
+    def recorded_advance(piece: Prefill, deadline: float) -> torch.Tensor | None:
         events.append(("prefill", piece._slot))
-        return advance(piece)
+        return advance(piece, deadline)
 
     monkeypatch.setattr(Slots, "step", recorded_step)
     monkeypatch.setattr(Prefill, "advance", recorded_advance)
@@ -101,6 +101,46 @@ def test_prefill_takes_one_piece_between_two_steps(
     pieces = [index for index, (event, _) in enumerate(own) if event == "prefill"]
     assert len(pieces) >= -(-200 // prefill.PIECE)
     assert all(later - earlier == 2 for earlier, later in itertools.pairwise(pieces))
+
+
+def test_prefill_takes_layers_of_a_piece_where_a_turn_has_no_time_for_more(
+    engine: Engine, recorded: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_loop, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(step_loop, "_LEAST_SHARE", 0.0)
+    alone = generated(engine, request(0, 103, prefix=100))
+    with closing(streamed(engine, request(1, 1400))) as other:
+        next(other)
+        recorded.clear()
+        beside = generated(engine, request(0, 103, prefix=100))
+    assert torch.equal(beside, alone)
+    parts = [index for index, (event, _) in enumerate(recorded) if event == "prefill"]
+    # The text comes first.
+    assert len(parts) == 1 + len(engine.weights.layers) * -(-100 // prefill.PIECE)
+    assert all(later - earlier == 2 for earlier, later in itertools.pairwise(parts))
+
+
+def test_long_steps_leave_a_prefill_its_share(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_loop, "_TURN_SECONDS", 0.0)
+    shares: list[float] = []
+    prefilled, step = Slots.prefill, Slots.step
+
+    def timed(slots: Slots, slot: int, deadline: float) -> bool:
+        shares.append(deadline - time.monotonic())
+        return prefilled(slots, slot, deadline)
+
+    def slow(slots: Slots) -> list[int]:
+        time.sleep(0.1)
+        return step(slots)
+
+    with closing(streamed(engine, request(1, 1400))) as other:
+        next(other)
+        monkeypatch.setattr(Slots, "step", slow)
+        next(other)
+        next(other)
+        monkeypatch.setattr(Slots, "prefill", timed)
+        generated(engine, request(0, 103, prefix=100))
+    assert min(shares) > 0.04
 
 
 def test_a_cancelled_sequence_leaves_before_the_next_step(engine: Engine, recorded: list[tuple[str, int]]) -> None:
