@@ -1,9 +1,11 @@
 """Load test with mixed predictions from several clients: `python -m tests.e2e.soak [COUNT] [CLIENTS] [SEED]`.
 
 They are waited for, polled, heard while they are made, given up and cancelled, with recordings in them or uploaded
-before; a fifth are invalid. Every reply is held to what its request must get, and the server to what it may keep: no
-more memory after the first predictions, no thread, no file descriptor and no file beyond the finished clips. During the
-last ones, the worker and Cog's server are killed: then a reply may also say that the service broke down.
+before, by our own routes and those of the hosted platform, and their files are read in parts and converted; a fifth are
+invalid. Beside them adapters are trained. Every reply is held to what its request must get, and the server to what it
+may keep: no more memory after the first predictions, no thread, no file descriptor and no file beyond the finished
+clips. During the last ones, the worker and Cog's server are killed: then a reply may also say that the service broke
+down.
 """
 
 import random
@@ -18,9 +20,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 import soundfile
 
+from demo.synth import Synthesiser
+from tests.e2e import soak_trainings
 from tests.e2e.soak_ways import WAYS, Ask, BrokenError, answer, is_possible
 from tests.support import checkpoints
 from tests.support.harness import PROJECT, Server, data_uri, in_background, runs, serving, wait_until
@@ -33,6 +38,8 @@ WARM_UP = 50
 GROWTH = 0.05
 SONG = 1.0
 """Seconds of input audio."""
+TRAINED = 6.0
+"""Seconds of the song that adapters are trained on."""
 KILL_AFTER = 3.0
 """Seconds of predictions before a kill."""
 IDLE = 4
@@ -132,7 +139,9 @@ def _ask(rng: random.Random, number: int, song: str) -> Ask:
     return Ask(inputs, expected, way, seconds, 2 if "stereo" in model else 1)
 
 
-def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WARM_UP, while_killed: int = 0) -> Outcome:
+def soak(
+    server: Server, count: int, clients: int, seed: int, warm_up: int = WARM_UP, while_killed: int = 0, *, trains: bool
+) -> Outcome:
     """Send all predictions, `clients` at a time, and check every response and the server.
 
     Parameters
@@ -143,12 +152,10 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
     seed : of the mix
     warm_up : number of the first ones, after which memory should be stable
     while_killed : number of the last ones, during which the worker and Cog's server are killed
+    trains : whether adapters are trained after the first ones
     """
     outcome, lock = Outcome(), threading.Lock()
-    with tempfile.TemporaryDirectory() as folder:
-        song = Path(folder) / "song.wav"
-        soundfile.write(song, tone(SONG).T, RATE)
-        todo = asks(count, data_uri(song), seed)
+    todo = asks(count, _recording(tone(SONG)), seed)
 
     def tell(ask: Ask, *, may_break: bool = False) -> None:
         try:
@@ -163,9 +170,11 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
                 outcome.wrong.append(f"{complaint}: {str(ask.inputs)[:200]}")
 
     undisturbed = todo[: count - while_killed]
-    for part in (undisturbed[:warm_up], undisturbed[warm_up:]):
-        with ThreadPoolExecutor(clients) as pool:
+    for number, part in enumerate((undisturbed[:warm_up], undisturbed[warm_up:])):
+        with ThreadPoolExecutor(clients + 1) as pool:
+            training = pool.submit(_train, server) if trains and number else None
             list(pool.map(tell, part))
+            outcome.wrong += training.result() if training else []
         wait_until(server.is_idle)
         outcome.early, outcome.late = outcome.early or Footprint.of(server), Footprint.of(server)
     if while_killed:
@@ -179,6 +188,20 @@ def soak(server: Server, count: int, clients: int, seed: int, warm_up: int = WAR
     if strange:
         outcome.wrong.append(f"files left behind: {strange[:5]}")
     return outcome
+
+
+def _train(server: Server) -> list[str]:
+    """Train adapters; returns what is wrong."""
+    song = Synthesiser().song(1, TRAINED, bpm=120, drums=True).audio
+    return soak_trainings.train(server.client.base_url, _recording(song))
+
+
+def _recording(samples: np.ndarray) -> str:
+    """A recording [channels, samples] or [samples] as a data URI."""
+    with tempfile.TemporaryDirectory() as folder:
+        song = Path(folder) / "song.wav"
+        soundfile.write(song, samples.T, RATE)
+        return data_uri(song)
 
 
 def _kill(server: Server) -> None:
@@ -206,7 +229,7 @@ def main() -> None:
         command = ["-m", "musicgen_service", "serve", "--port"]
         settings = {"MUSICGEN_WEIGHTS": str(weights), "MUSICGEN_MODELS": "small"}
         with serving(command, PROJECT, Path(folder) / "temp", **settings) as server:
-            outcome = soak(server, count, clients, seed, while_killed=count // 5)
+            outcome = soak(server, count, clients, seed, while_killed=count // 5, trains=True)
     print(dict(outcome.counts), outcome.early, outcome.late, outcome.last, sep="\n")
     if problems := outcome.problems():
         sys.exit("\n".join(problems))
