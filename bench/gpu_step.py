@@ -18,6 +18,7 @@ from bench import implementations, machine
 from musicgen_service.engine import weights
 from musicgen_service.engine.buffers import BLOCK, Buffers
 from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.gpu_step import StepShape
 from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling, SlotRequest
 from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.slots import Slots
@@ -73,7 +74,9 @@ class Scene:
         buffers.column.fill_(position)
         buffers.text_lengths.fill_(TEXT_LENGTH)
         top_k = Sampling().top_k
-        _key, self._step = buffers.gpu_step.prepare(buffers, count, rows, position + 1, TEXT_LENGTH, top_k, False)
+        _key, self._step = buffers.gpu_step.prepare(
+            buffers, StepShape(count, rows, position + 1, TEXT_LENGTH, top_k, False)
+        )
         row = len(decoder.weights.layers) * decoder.weights.dim * decoder.dtype.itemsize
         self.cached_bytes = 2 * row * count * (rows * (position + 1) + (TEXT_LENGTH if buffers.text else 0))
 

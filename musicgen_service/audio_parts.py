@@ -29,6 +29,12 @@ def of_chords(request: GenerationRequest) -> Audio | None:
     return audio
 
 
+def size(request: GenerationRequest) -> int:
+    """Return the bytes of the client's recordings in memory, of which parts are views."""
+    recordings = (request.input_audio, request.audio_chords)
+    return sum(recording.samples.nbytes for recording in recordings if recording is not None)
+
+
 def _part(request: GenerationRequest, name: str, audio: Audio) -> Audio:
     """Return the part of a client's recording that is asked for."""
     part = audio.slice(request.continuation_start, request.continuation_end)

@@ -212,7 +212,7 @@ class MusicGenService:
 
     @property
     def memory(self) -> MemoryBudget:
-        """What loaded models and their slots take."""
+        """What loaded models, their slots and the recordings of requests take."""
         return self._models.memory
 
     @property
@@ -261,7 +261,8 @@ class MusicGenService:
             torch.set_num_threads(threads.for_width(model.width))  # of this thread
             text_checks.note_unread_words(request, model)
             audio, chords_audio = audio_parts.of_input(request), audio_parts.of_chords(request)
-            yield Job(request, model, audio, decode, self._analysis, report, listener, chords_audio)
+            with self._models.hold_inputs(audio_parts.size(request)):
+                yield Job(request, model, audio, decode, self._analysis, report, listener, chords_audio)
 
     @contextmanager
     def _model_and_decoder(self, request: GenerationRequest) -> Iterator[tuple[MusicGenModel, Decode]]:

@@ -24,6 +24,20 @@ class Kind:
     parse: Callable[[str], Any]
 
 
+def variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "", is_secret: bool = False) -> dict[str, Any]:
+    """Metadata of a field of `Settings`.
+
+    Parameters
+    ----------
+    kind : type of the variable
+    meaning : one sentence for docs/operators.md
+    shown : the default in words, where its value is not self-explanatory
+    name : name of the variable, where it is not `MUSICGEN_` and the field's name
+    is_secret : whether no message may quote the value
+    """
+    return {"kind": kind, "meaning": meaning, "shown": shown, "name": name, "is_secret": is_secret}
+
+
 def number(low: float, high: float, *, whole: bool = False, above: bool = False, unit: str = "") -> Kind:
     """A number from `low` to `high`; `above` excludes `low` itself."""
 

@@ -29,6 +29,7 @@ from musicgen_service.setting_types import (
     choice,
     choices,
     number,
+    variable,
 )
 
 PREFIX = "MUSICGEN_"
@@ -43,27 +44,13 @@ class SettingsError(ValueError):
     """An environment variable has an invalid value; the message names it and says what is allowed."""
 
 
-def _variable(kind: Kind, meaning: str, *, shown: str = "", name: str = "", is_secret: bool = False) -> dict[str, Any]:
-    """Metadata of a field of `Settings`.
-
-    Parameters
-    ----------
-    kind : type of the variable
-    meaning : one sentence for docs/operators.md
-    shown : the default in words, where its value is not self-explanatory
-    name : name of the variable, where it is not `PREFIX` and the field's name
-    is_secret : whether no message may quote the value
-    """
-    return {"kind": kind, "meaning": meaning, "shown": shown, "name": name, "is_secret": is_secret}
-
-
 @dataclass(frozen=True)
 class Settings:
     """The validated settings."""
 
     weights: Path = field(
         default_factory=weights_folder,
-        metadata=_variable(
+        metadata=variable(
             FOLDER,
             "the weights folder",
             shown="`weights/` beside the package; of an installation: in the user's data folder",
@@ -71,7 +58,7 @@ class Settings:
     )
     models: tuple[str, ...] = field(
         default=(),
-        metadata=_variable(
+        metadata=variable(
             choices("names of checkpoints", CHECKPOINTS),
             "checkpoints to load at start; others load when first asked for",
             shown="the best one for text",
@@ -79,7 +66,7 @@ class Settings:
     )
     memory_gb: float | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             number(0, math.inf, above=True, unit="gigabytes"),
             "memory that loaded models may take; the least recently used leave first",
             shown="80 % of what is free at start",
@@ -87,13 +74,11 @@ class Settings:
     )
     slots: int = field(
         default=8,
-        metadata=_variable(
-            number(1, 64, whole=True), "requests that `serve` carries out at the same time; others wait"
-        ),
+        metadata=variable(number(1, 64, whole=True), "requests that `serve` carries out at the same time; others wait"),
     )
     precision: str | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             choice(*PRECISIONS),
             "`exact`: float32, audiocraft's own tokens; `int8`: weights of 8 bits, keys and values of 16, on a CPU; "
             "`half`: on a GPU; `auto`: the fastest that is close enough to float32, measured once",
@@ -102,44 +87,44 @@ class Settings:
     )
     engine: str = field(
         default="own",
-        metadata=_variable(choice(*ENGINES), "`reference` generates with audiocraft's own loop", shown="`own`"),
+        metadata=variable(choice(*ENGINES), "`reference` generates with audiocraft's own loop", shown="`own`"),
     )
     cuda_graph: bool = field(
         default=True,
-        metadata=_variable(FLAG, "`0` launches a GPU's kernels one by one instead of a step as a whole", shown="1"),
+        metadata=variable(FLAG, "`0` launches a GPU's kernels one by one instead of a step as a whole", shown="1"),
     )
     separator: str = field(
         default="auto",
-        metadata=_variable(
+        metadata=variable(
             choice(*SEPARATORS),
             f"what takes recordings apart; `auto`: `{HTDEMUCS}` where it was fetched, else `{SPLEETER}`",
             shown="`auto`",
         ),
     )
     max_input_mb: float = field(
-        default=100.0, metadata=_variable(number(1, 10_000), "the largest file that is fetched or uploaded, in MiB")
+        default=100.0, metadata=variable(number(1, 10_000), "the largest file that is fetched or uploaded, in MiB")
     )
     max_uploads_mb: float = field(
         default=500.0,
-        metadata=_variable(number(1, 100_000), "uploaded files that one client may have together, in MiB"),
+        metadata=variable(number(1, 100_000), "uploaded files that one client may have together, in MiB"),
     )
     allow_private_urls: bool = field(
         default=False,
-        metadata=_variable(FLAG, "`1` fetches from, and reports to, private addresses too: for an intranet", shown="0"),
+        metadata=variable(FLAG, "`1` fetches from, and reports to, private addresses too: for an intranet", shown="0"),
     )
     queue: int = field(
         default=100,
-        metadata=_variable(number(1, 10_000, whole=True), "predictions that may wait for their turn"),
+        metadata=variable(number(1, 10_000, whole=True), "predictions that may wait for their turn"),
     )
     connections_per_address: int = field(
         default=1000,
-        metadata=_variable(
+        metadata=variable(
             number(1, 10_000, whole=True), "connections that one address may have; a proxy before the service is one"
         ),
     )
     api_keys_file: Path | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             FILE,
             "the API keys of those who may use `serve`; `keys add` makes one",
             shown="none, and whoever reaches the port may use it",
@@ -147,7 +132,7 @@ class Settings:
     )
     hosts: tuple[str, ...] = field(
         default=(),
-        metadata=_variable(
+        metadata=variable(
             HOSTS,
             "names by which clients reach `serve`, besides those of the loopback interface",
             shown="any; on the loopback interface no others",
@@ -155,43 +140,43 @@ class Settings:
     )
     cors_origins: tuple[str, ...] = field(
         default=(),
-        metadata=_variable(ORIGINS, "web pages of other hosts that may use `serve`; `*`: all of them", shown="none"),
+        metadata=variable(ORIGINS, "web pages of other hosts that may use `serve`; `*`: all of them", shown="none"),
     )
     requests_per_minute: float = field(
         default=6000.0,
-        metadata=_variable(number(1, 1_000_000), "requests that one client may send, a minute's worth of them at once"),
+        metadata=variable(number(1, 1_000_000), "requests that one client may send, a minute's worth of them at once"),
     )
     max_audio_seconds: float = field(
         default=1200.0,
-        metadata=_variable(
+        metadata=variable(
             number(1, 1_000_000),
             "audio that one request to a server may ask for, all variations and repetitions together, in seconds",
         ),
     )
     audio_seconds_per_minute: float = field(
         default=6000.0,
-        metadata=_variable(
+        metadata=variable(
             number(1, 1_000_000), "audio that one client may ask for, a minute's worth of it at once, in seconds"
         ),
     )
     prediction_seconds: float = field(
         default=3600.0,
-        metadata=_variable(number(1, 1_000_000), "how long a prediction may run, its wait not counted, in seconds"),
+        metadata=variable(number(1, 1_000_000), "how long a prediction may run, its wait not counted, in seconds"),
     )
     max_body_mb: float = field(
-        default=100.0, metadata=_variable(number(1, 100), "the largest body of a request, in MiB")
+        default=100.0, metadata=variable(number(1, 100), "the largest body of a request, in MiB")
     )
     head_seconds: float = field(
         default=10.0,
-        metadata=_variable(number(1, 3600), "how long the head of a request may take to arrive, in seconds"),
+        metadata=variable(number(1, 3600), "how long the head of a request may take to arrive, in seconds"),
     )
     body_seconds: float = field(
         default=300.0,
-        metadata=_variable(number(1, 3600), "how long the body of a request may take to arrive, in seconds"),
+        metadata=variable(number(1, 3600), "how long the body of a request may take to arrive, in seconds"),
     )
     results: Path = field(
         default_factory=results_folder,
-        metadata=_variable(
+        metadata=variable(
             FOLDER,
             "the folder of finished predictions, which outlive a restart",
             shown="in the user's folder for state",
@@ -199,15 +184,15 @@ class Settings:
     )
     keep_seconds: float = field(
         default=3600.0,
-        metadata=_variable(number(0, 10_000_000), "how long finished predictions and uploads are kept, in seconds"),
+        metadata=variable(number(0, 10_000_000), "how long finished predictions and uploads are kept, in seconds"),
     )
     trainings: bool = field(
         default=True,
-        metadata=_variable(FLAG, "`0`: clients of `serve` may not train adapters", shown="1"),
+        metadata=variable(FLAG, "`0`: clients of `serve` may not train adapters", shown="1"),
     )
     model_names: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}),
-        metadata=_variable(
+        metadata=variable(
             MODEL_NAMES,
             "further names of the models under `/v1`: models, deployments and versions of the hosted platform",
             shown="none",
@@ -215,7 +200,7 @@ class Settings:
     )
     public_url: str | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             PUBLIC_URL,
             "the address by which clients know the service, where a proxy stands before it",
             shown="that of each request",
@@ -223,7 +208,7 @@ class Settings:
     )
     webhook_secret: str | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             WEBHOOK_SECRET,
             "what webhooks are signed with (Standard Webhooks); every client may ask for it",
             shown="webhooks are not signed",
@@ -232,11 +217,11 @@ class Settings:
     )
     drain_seconds: float = field(
         default=120.0,
-        metadata=_variable(number(0, 86_400), "how long predictions may go on after SIGTERM, in seconds"),
+        metadata=variable(number(0, 86_400), "how long predictions may go on after SIGTERM, in seconds"),
     )
     metrics: str = field(
         default="key",
-        metadata=_variable(
+        metadata=variable(
             choice(*METRICS),
             "who may read `/metrics`; `key`: who has a key, where keys are needed; `open`: everybody; `off`: nobody",
             shown="`key`",
@@ -244,29 +229,29 @@ class Settings:
     )
     worker_socket: Path | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             Kind("a path", Path), "where the worker answers what the gateway asks: `serve` sets it", shown="none"
         ),
     )
     audio_socket: Path | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             Kind("a path", Path), "where the gateway takes audio while it is made: `serve` sets it", shown="none"
         ),
     )
     served_files: Path | None = field(
         default=None,
-        metadata=_variable(
+        metadata=variable(
             Kind("a path", Path), "where the files that the gateway serves are: `serve` sets it", shown="none"
         ),
     )
     access_log: bool = field(
         default=True,
-        metadata=_variable(FLAG, "`0`: no line of JSON on standard output for each request", shown="1"),
+        metadata=variable(FLAG, "`0`: no line of JSON on standard output for each request", shown="1"),
     )
     port: int = field(
         default=5000,
-        metadata=_variable(number(1, 65_535, whole=True), "where `serve` listens without `--port`", name="PORT"),
+        metadata=variable(number(1, 65_535, whole=True), "where `serve` listens without `--port`", name="PORT"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -22,6 +22,25 @@ _TEXT_BLOCK = 32
 """The same for texts, which are short."""
 
 
+class StepShape(NamedTuple):
+    """What decides which kernels a step has.
+
+    Attributes
+    ----------
+    slots : number of the first slots, whose next column is generated
+    rows : of each slot, 2 where any is guided
+    kv_length, text_length : positions of the longest slot, including this step's, and of the longest text
+    max_top_k, uses_top_p : see `sampling.draw`
+    """
+
+    slots: int
+    rows: int
+    kv_length: int
+    text_length: int
+    max_top_k: int
+    uses_top_p: bool
+
+
 class GpuStep:
     """Runs the steps of one set of buffers.
 
@@ -37,48 +56,22 @@ class GpuStep:
         is_fused = fused.available(decoder.device) and fused.supports(width)
         self._scratch = fused.Scratch.create(width, decoder.device) if is_fused else None
 
-    def run(
-        self,
-        buffers: "Buffers",
-        count: int,
-        rows: int,
-        kv_length: int,
-        text_length: int,
-        max_top_k: int,
-        uses_top_p: bool,
-    ) -> None:
-        """Generate the next column of the first `count` slots.
+    def run(self, buffers: "Buffers", step: StepShape) -> None:
+        """Generate the next column of slots; the buffers are the same at every call."""
+        self._graphs.run(*self.prepare(buffers, step))
 
-        Parameters
-        ----------
-        buffers : the same at every call
-        rows : of each slot, 2 where any is guided
-        kv_length, text_length : positions of the longest slot, including this step's, and of the longest text
-        max_top_k, uses_top_p : see `sampling.draw`
-        """
-        self._graphs.run(*self.prepare(buffers, count, rows, kv_length, text_length, max_top_k, uses_top_p))
-
-    def prepare(
-        self,
-        buffers: "Buffers",
-        count: int,
-        rows: int,
-        kv_length: int,
-        text_length: int,
-        max_top_k: int,
-        uses_top_p: bool,
-    ) -> tuple[Hashable, Callable[[], None]]:
+    def prepare(self, buffers: "Buffers", step: StepShape) -> tuple[Hashable, Callable[[], None]]:
         """Return the step that `run` runs, and the key of its shape; see `StepGraphs`."""
-        shape = buffers.cache.shape
+        shape, rows, uses_top_p = buffers.cache.shape, step.rows, step.uses_top_p
         # Rounded to a few sizes, so that a few captured graphs cover every step.
-        count = min(1 << (count - 1).bit_length(), shape.slots)
+        count = min(1 << (step.slots - 1).bit_length(), shape.slots)
         if self._scratch is not None:
             return (count, rows, uses_top_p), partial(self._fused, buffers, self._scratch, count, rows, uses_top_p)
         spans = (
-            _rounded(kv_length, _BLOCK, shape.capacity),
-            _rounded(text_length, _TEXT_BLOCK, buffers.text.shape.capacity if buffers.text else 0),
+            _rounded(step.kv_length, _BLOCK, shape.capacity),
+            _rounded(step.text_length, _TEXT_BLOCK, buffers.text.shape.capacity if buffers.text else 0),
         )
-        max_top_k = max_top_k and self._decoder.weights.card
+        max_top_k = step.max_top_k and self._decoder.weights.card
         return (count, rows, spans, max_top_k, uses_top_p), partial(
             self._by_torch, buffers, count, rows, spans, max_top_k, uses_top_p
         )

@@ -9,6 +9,7 @@ from musicgen_service.engine.attention import PerSlotAttention, SlotRows
 from musicgen_service.engine.bf16_attention import Bf16Attention
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
+from musicgen_service.engine.gpu_step import StepShape
 from musicgen_service.engine.interface import ConditionTensors, Sampling
 from musicgen_service.engine.pattern import UNKNOWN, DelayPattern
 from musicgen_service.engine.prefill import Prefill
@@ -173,7 +174,8 @@ class Slots:
             # Beside a slot that is guided, one that is not has a second row, without effect.
             rows = max(sequence.rows for sequence in sequences.values())
             count = 1 + max(sequences)
-            self.buffers.gpu_step.run(self.buffers, count, rows, longest, longest_text, max_top_k, uses_top_p)
+            shape = StepShape(count, rows, longest, longest_text, max_top_k, uses_top_p)
+            self.buffers.gpu_step.run(self.buffers, shape)
         else:
             slots = [
                 SlotRows(slot, sequence.kv_length, sequence.rows, sequence.text_lengths)

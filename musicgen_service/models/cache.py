@@ -15,7 +15,7 @@ from musicgen_service.models.adapters import AppliedAdapter
 from musicgen_service.models.cache_entries import Entry, Wanted
 from musicgen_service.models.catalogue import DIFFUSION
 from musicgen_service.models.diffusion import Diffusion
-from musicgen_service.models.memory import GB, MemoryBudget, ModelSlotMemory, release_memory
+from musicgen_service.models.memory import GB, INPUTS, InputMemory, MemoryBudget, ModelSlotMemory, release_memory
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
@@ -44,13 +44,15 @@ class ModelCache:
     ----------
     store : where checkpoints come from
     device : where models live
-    budget : bytes that all loaded models may take, together with the slots of their engines
+    budget : bytes that all loaded models may take, together with the slots of their engines and, on a CPU, with the
+        decoded recordings of requests
     """
 
     def __init__(self, store: WeightStore, device: torch.device, budget: int) -> None:
         self._store = store
         self._device = device
         self._budget = MemoryBudget(budget)
+        self._inputs = InputMemory(self._budget)
         self._loaded: OrderedDict[str, Entry] = OrderedDict()
         self._lock = CancellableLock()
         """Held to change what is loaded; never while loading."""
@@ -125,6 +127,20 @@ class ModelCache:
             yield entry.value
         finally:
             entry.users.remove(user)
+
+    @contextmanager
+    def hold_inputs(self, size: int) -> Iterator[None]:
+        """Count recordings of `size` bytes for the block, to a thread that has leased a checkpoint.
+
+        They are in memory already, so it does not wait: models that are not in use make room for them.
+        """
+        if self._device.type != "cpu" or not size:
+            yield
+            return
+        with self._inputs.hold(size):
+            with suppress(_NoRoom):
+                self._make_room(INPUTS, 0)
+            yield
 
     def clear(self) -> None:
         """Evict everything that is not in use, after the device ran out of memory."""

@@ -3,11 +3,15 @@
 import ctypes
 import gc
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psutil
 import torch
 
 from musicgen_service import cgroups, settings
+from musicgen_service.threads import CancellableLock
 
 GB = 10**9
 _MODEL_SHARE = 0.8
@@ -17,6 +21,8 @@ _SLOT_SHARE = 0.8
 
 SLOTS_OF = "slots of "
 """Prefix to the name of a model in the name of the part that its slots are."""
+INPUTS = "inputs"
+"""The part that decoded recordings are."""
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc's function; other C libraries do not have it."""
@@ -86,6 +92,48 @@ class ModelSlotMemory:
     def release(self) -> None:
         """See `SlotMemory.release`."""
         self._budget.release(self._part)
+
+
+class InputMemory:
+    """Counts the decoded recordings that requests hold.
+
+    Parameters
+    ----------
+    budget : shared with everything that is loaded
+    """
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._held: list[_Recordings] = []
+        self._lock = CancellableLock()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Count `size` bytes that a request of the calling thread holds, for the duration of the block."""
+        recordings = _Recordings(threading.current_thread(), size)
+        self._count([recordings])
+        try:
+            yield
+        finally:
+            recordings.size = 0
+            self._count([])
+
+    def _count(self, more: list["_Recordings"]) -> None:
+        with self._lock:
+            # A thread that was cancelled may have ended without saying so.
+            self._held = [held for held in [*self._held, *more] if held.size and held.user.is_alive()]
+            if self._held:
+                self._budget.take(INPUTS, sum(held.size for held in self._held))
+            else:
+                self._budget.release(INPUTS)
+
+
+@dataclass
+class _Recordings:
+    """What a request holds: the thread that carries it out, and bytes."""
+
+    user: threading.Thread
+    size: int
 
 
 def default_budget(device: torch.device) -> int:

@@ -12,9 +12,12 @@ from musicgen_service.serving.api_keys import ApiKeys
 from musicgen_service.serving.rates import Rate
 from musicgen_service.serving.refusals import Refusal, problem
 
-_OPEN = re.compile(r"/|/page/.*|/livez|/readyz|/health-check|/files/[^/]+/.*", re.DOTALL)
-"""What may be read without a key: what there is, the page's own files, how the service is, and files of results and
-uploads, whose addresses nobody can guess."""
+_UNCOUNTED = re.compile(r"/|/page/.*|/livez|/readyz|/files/[^/]+/.*", re.DOTALL)
+"""What may be read without a key and at any rate: what there is, the page's own files, the probes, and files of results
+and uploads, whose addresses nobody can guess."""
+_HEALTH = "/health-check"
+"""It may be read without a key, too, but probes do not need it."""
+_READING = ("GET", "HEAD")
 _CREDENTIALS = re.compile(r"\s*(?:Bearer|Token)\s+(\S+)\s*", re.IGNORECASE)
 """Clients of the hosted platform send `Token`."""
 
@@ -38,10 +41,11 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
-        if scope["type"] != "http" or self._is_open(scope):
+        if scope["type"] != "http" or self._is_uncounted(scope):
             await self._app(scope, receive, send)
             return
-        refusal = self._identify(scope)
+        is_open = scope["path"] == _HEALTH and scope["method"] in _READING
+        refusal = None if is_open else self._identify(scope)
         # Those without a valid key count as well, for their address.
         if wait := self._requests.take(clients.owner(Request(scope))):
             refusal = Refusal(429, "You send too many requests: try again later.", retry_after=math.ceil(wait))
@@ -67,10 +71,10 @@ class Access:
         clients.remember_key(scope, name)
         return None
 
-    def _is_open(self, scope: Scope) -> bool:
-        """Whether a request needs no key."""
+    def _is_uncounted(self, scope: Scope) -> bool:
+        """Whether a request needs no key and has no limit."""
         method, path = scope["method"], scope["path"]
-        if method in ("GET", "HEAD"):
-            return _OPEN.fullmatch(path) is not None or (self._shows_metrics and path == "/metrics")
+        if method in _READING:
+            return _UNCOUNTED.fullmatch(path) is not None or (self._shows_metrics and path == "/metrics")
         # A browser asks with it whether it may send a key.
         return bool(method == "OPTIONS")

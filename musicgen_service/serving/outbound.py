@@ -72,7 +72,7 @@ class Address:
             url = httpx2.URL(text) if _URL.fullmatch(text) else None
         except httpx2.InvalidURL:
             url = None
-        if url is None or not url.host or url.userinfo:
+        if url is None or not url.host or url.userinfo or not _is_port(url.port):
             raise AddressError("must be an http(s) URL.")
         try:
             host, port = url.raw_host.decode("ascii"), url.port or _SCHEMES[url.scheme]
@@ -121,3 +121,8 @@ class Address:
     def __str__(self) -> str:
         """The address without its path and query, which may hold secrets."""
         return f"{self._url.scheme}://{self._url.netloc.decode('ascii')}"
+
+
+def _is_port(port: int | None) -> bool:
+    """Whether there is such a port; None is that of the scheme."""
+    return port is None or 0 < port < 65_536

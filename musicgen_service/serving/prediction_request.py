@@ -47,17 +47,40 @@ def read(body: Any, id_in_path: str | None, model: Model) -> PredictionRequest:
     Refusal
         When it is no valid request, with every problem.
     """
-    if not isinstance(body, dict):
-        raise Refusal(422, "The body must be a JSON object.")
+    body = object_in(body)
     prediction_id = _id(body, id_in_path)
     if model.checks and (problems := model.checks.problems(body)):
         raise Refusal(422, " ".join(problem["msg"] for problem in problems), problems)
-    inputs = body.get("input", {})
+    # Cog refuses null even for an optional input.
+    given = {**model.preset, **inputs_of({"input": {}} | body)}
+    return PredictionRequest(prediction_id, given, webhook_of(body), events_of(body), model)
+
+
+def object_in(body: Any) -> dict[str, Any]:
+    """Return the body of a request, which is any JSON value.
+
+    Raises
+    ------
+    Refusal
+        When it is no object.
+    """
+    if not isinstance(body, dict):
+        raise Refusal(422, "The body must be a JSON object.")
+    return body
+
+
+def inputs_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs in a body that are not null.
+
+    Raises
+    ------
+    Refusal
+        When they are no object.
+    """
+    inputs = body.get("input")
     if not isinstance(inputs, dict):
         raise Refusal(422, "input must be an object.")
-    # Cog refuses null even for an optional input.
-    given = {**model.preset, **{name: value for name, value in inputs.items() if value is not None}}
-    return PredictionRequest(prediction_id, given, webhook_of(body), events_of(body), model)
+    return {name: value for name, value in inputs.items() if value is not None}
 
 
 def check_id(prediction_id: Any) -> str:

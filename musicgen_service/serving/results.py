@@ -16,7 +16,7 @@ from musicgen_service.serving.store import Store
 from musicgen_service.serving.unfinished import Unfinished
 
 MAX_BYTES = 2 * 10**9
-"""Maximum size of all files together; beyond it, the oldest predictions are removed."""
+"""Maximum size of all predictions, files and rows of the database together; beyond it, the oldest are removed."""
 _SWEEP_INTERVAL = 60.0
 _NOTED_WITHIN = 600.0
 """Seconds after which files of which there is no note are removed."""

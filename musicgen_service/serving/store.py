@@ -189,14 +189,15 @@ class Store:
         Parameters
         ----------
         before : in seconds since the epoch
-        size : of the files of all predictions together, in bytes
+        size : of all predictions together, their files and what is kept of them here, in bytes
         used : tokens of files that stay
 
         Returns
         -------
         The tokens of the files that are not needed any more
         """
-        query = "SELECT key, token, completed_at, SUM(size) OVER (ORDER BY completed_at DESC, key) FROM predictions"
+        total = "SUM(size + LENGTH(job)) OVER (ORDER BY completed_at DESC, key)"
+        query = f"SELECT key, token, completed_at, {total} FROM predictions"
         with self._transaction() as database:
             old = [row for row in database.execute(query) if (row[2] < before or row[3] > size) and row[1] not in used]
             database.executemany("DELETE FROM predictions WHERE key = ?", [(row[0],) for row in old])

@@ -60,15 +60,11 @@ def read(body: Any, model: Model) -> TrainingRequest:
     Refusal
         When it is no valid request, with every problem.
     """
-    if not isinstance(body, dict):
-        raise Refusal(422, "The body must be a JSON object.")
+    body = prediction_request.object_in(body)
     for name in body:
         if name not in _FIELDS:
             raise Refusal(422, f"There is no field '{name[:60]}'{did_you_mean(name[:60], _FIELDS)}.")
-    inputs = body.get("input")
-    if not isinstance(inputs, dict):
-        raise Refusal(422, "input must be an object.")
-    given = {name: value for name, value in inputs.items() if value is not None}
+    given = prediction_request.inputs_of(body)
     songs, values, problems = training_inputs.read(given)
     if problems:
         detail = [{"loc": ["body", "input"], "msg": problem, "type": "value_error"} for problem in problems]

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from musicgen_service.engine.step_times import BOUNDS
-from musicgen_service.models.memory import SLOTS_OF
+from musicgen_service.models.memory import INPUTS, SLOTS_OF
 from musicgen_service.service import MusicGenService
 
 
@@ -65,6 +65,9 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("musicgen_memory_budget_bytes", "Memory that models may take", value=budget.total)
         taken = GaugeMetricFamily("musicgen_memory_bytes", "Memory that models take", labels=["model", "part"])
         for name, size in budget.parts.items():
+            if name == INPUTS:
+                taken.add_metric(["", INPUTS], size)
+                continue
             part = "slots" if name.startswith(SLOTS_OF) else "weights"
             taken.add_metric([name.removeprefix(SLOTS_OF), part], size)
         yield taken

@@ -1,23 +1,31 @@
 """Requests of every shape to every route: `python -m tests.e2e.any_requests [COUNT] [SEED]`.
 
 Schemathesis makes them from the schema that the service publishes, and from the list of its other routes; none may be
-answered with 5xx. They go to a gateway before a fake Cog server, so that clips take no time. Schemathesis needs an
-older jsonschema-rs than the service, so uv runs it in an environment of its own.
+answered with 5xx. They go to a gateway before a fake Cog server, and trainings are those of a stand-in for the command
+that trains, so that nothing takes time. Schemathesis needs an older jsonschema-rs than the service, so uv runs it in an
+environment of its own.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from musicgen_service.serving import training_process, training_schema
 from musicgen_service.serving.gateway import Gateway
 from musicgen_service.serving.routes import ROUTES
 from tests.serving.conftest import SCHEMA, gateway_of, running
+from tests.support import fake_train
 from tests.support.fake_cog import FakeCog, fake_cog
+from tests.support.harness import PROJECT
 
 TOOL = ("schemathesis==4.32.5", "2026-11-26")
 """Its version, and the day whose versions of what it needs it gets."""
@@ -33,7 +41,9 @@ _HOSTED = (
     "POST /v1/predictions/ID/cancel",
     "GET /v1/models",
     "GET /v1/models/OWNER/NAME",
+    "GET /v1/models/OWNER/NAME/versions",
     "GET /v1/models/OWNER/NAME/versions/VERSION",
+    "POST /v1/models/OWNER/NAME/versions/VERSION/trainings",
     "POST /v1/models/OWNER/NAME/predictions",
     "GET /v1/deployments/OWNER/NAME",
     "POST /v1/deployments/OWNER/NAME/predictions",
@@ -41,13 +51,15 @@ _HOSTED = (
     "POST /v1/files",
     "GET /v1/files/ID",
     "DELETE /v1/files/ID",
+    "GET /v1/trainings/ID/NAME",
 )
 
 
 def document() -> dict[str, Any]:
     """The service's schema, with every route that it does not describe."""
-    paths: dict[str, Any] = {path: dict(operations) for path, operations in SCHEMA["paths"].items()}
-    made = paths["/predictions"]["post"]
+    schema = training_schema.added_to(SCHEMA)
+    paths: dict[str, Any] = {path: dict(operations) for path, operations in schema["paths"].items()}
+    made, trained = paths["/predictions"]["post"], paths["/v1/trainings"]["post"]
     for route in (*ROUTES, *_HOSTED):
         method, _, path = route.rpartition(" ")
         if not method:
@@ -63,9 +75,10 @@ def document() -> dict[str, Any]:
         operation: dict[str, Any] = {"parameters": parameters, "responses": {"default": {"description": ""}}}
         if method != "GET":
             is_new = re.search(r"/predictions(/ID)?(/stream)?$", path)
-            operation["requestBody"] = made["requestBody"] if is_new else {"content": _FREE}
+            known = made if is_new else trained if path.endswith("/trainings") else {"requestBody": {"content": _FREE}}
+            operation["requestBody"] = known["requestBody"]
         paths.setdefault(address, {}).setdefault(method.lower(), operation)
-    return {**SCHEMA, "paths": paths}
+    return {**schema, "paths": paths}
 
 
 def attack(gateway: Gateway, count: int, seed: int) -> Counter[str]:
@@ -99,7 +112,7 @@ def main() -> None:
     """Parse the command line and run; exits with 1 on a problem."""
     numbers = [int(word) for word in sys.argv[1:]]
     count, seed = [*numbers, *(5000, 0)[len(numbers) :]]
-    with fake_cog(slots=8) as cog, running(_gateway(cog)) as gateway:
+    with _stand_in_trainings(), fake_cog(slots=8) as cog, running(_gateway(cog)) as gateway:
         cog.resume.set()
         answered = attack(gateway, count, seed)
     print(f"{answered.total()} requests answered:", dict(sorted(answered.items())))
@@ -108,7 +121,24 @@ def main() -> None:
 
 
 def _gateway(cog: FakeCog) -> Gateway:
-    return gateway_of(lambda: cog.server_port, slots=8, requests_per_minute=10**6, audio_seconds_per_minute=10**6)
+    limit = 10**6
+    return gateway_of(
+        lambda: cog.server_port,
+        slots=8,
+        trainings=True,
+        requests_per_minute=limit,
+        audio_seconds_per_minute=limit,
+    )
+
+
+@contextmanager
+def _stand_in_trainings() -> Iterator[None]:
+    """Train with the stand-in for the block, in a weights folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "demo").symlink_to(PROJECT / "weights" / "demo")
+        command = (*training_process.COMMAND[:1], fake_train.__file__)
+        with patch.dict(os.environ, MUSICGEN_WEIGHTS=folder), patch.object(training_process, "COMMAND", command):
+            yield
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from torch.nn import functional
 from musicgen_service.engine import fused, sampling
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.gpu_step import StepShape
 from musicgen_service.engine.interface import Condition, Sampling
 from musicgen_service.engine.slots import Slots
 from tests.engine.conftest import Pair
@@ -185,7 +186,7 @@ def test_steps_give_the_tokens_of_steps_on_a_cpu(
     by_engine.step()
     # What was never computed of a slot without guidance must not matter.
     ours.cache.buffer[:, [each == 1 for each in guidance], 1] = torch.nan
-    ours.gpu_step.run(ours, 2, 1 if guidance == (1.0, 1.0) else 2, 71, 8, 0, False)
+    ours.gpu_step.run(ours, StepShape(2, 1 if guidance == (1.0, 1.0) else 2, 71, 8, 0, False))
     assert torch.equal(ours.tokens, expected.tokens)
     assert torch.equal(ours.position, expected.position) and torch.equal(ours.column, expected.column)
     assert (ours.tokens[:, 0].gather(1, ours.column[:, None]) != UNKNOWN).all()

@@ -208,6 +208,36 @@ def test_parts_count_and_are_evicted_but_do_not_wait(store: WeightStore) -> None
     assert models.names() == []
 
 
+def test_recordings_count_while_a_request_holds_them(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "small", "stereo-small") + 1000)
+    get(models, "stereo-small")
+    with models.lease("small"):
+        free = models.memory.free
+        with models.hold_inputs(free):
+            assert models.names() == ["stereo-small", "small"] and models.memory.free == 0
+            # One more byte: what is not in use leaves, and what is in use stays.
+            with models.hold_inputs(1):
+                assert models.names() == ["small"] and models.memory.parts["inputs"] == free + 1
+            assert models.memory.parts["inputs"] == free
+        assert "inputs" not in models.memory.parts
+    assert models.names() == ["small"]
+
+
+def test_recordings_of_a_thread_that_ended_do_not_count(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, GB)
+    left = threading.Thread(target=models.hold_inputs(1000).__enter__)
+    left.start()
+    left.join()
+    with models.hold_inputs(10):
+        assert models.memory.parts == {"inputs": 10}
+
+
+def test_recordings_take_no_memory_of_a_gpu(store: WeightStore) -> None:
+    models = ModelCache(store, torch.device("cuda"), GB)
+    with models.hold_inputs(1000):
+        assert models.memory.parts == {}
+
+
 def test_slots_count_until_their_model_is_idle(store: WeightStore) -> None:
     models = ModelCache(store, CPU, GB)
     busy: list[int] = []

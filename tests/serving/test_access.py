@@ -164,3 +164,11 @@ def test_requests_of_a_client_are_limited(tmp_path: Path) -> None:
         assert reply.json()["error"] == "You send too many requests: try again later."
         assert 1 <= int(reply.headers["retry-after"]) <= 20
         assert client.get("/livez").status_code == 200
+
+
+def test_the_health_is_told_so_often(tmp_path: Path) -> None:
+    api_keys.add(tmp_path / "keys", "ann")
+    keys = api_keys.ApiKeys(tmp_path / "keys")
+    with running(gateway_of(lambda: None, keys=keys, requests_per_minute=2)) as gateway, client_of(gateway) as client:
+        assert [client.get("/health-check").status_code for _ in range(3)] == [200, 200, 429]
+        assert [client.get("/readyz").status_code for _ in range(3)] == [503, 503, 503]

@@ -31,11 +31,17 @@ def test_jobs_are_found_by_owner_and_id(store: Store) -> None:
 
 def test_old_and_large_ones_are_removed(store: Store) -> None:
     for number in range(5):
-        store.add(str(number), "a", {"id": str(number)}, f"token {number}", 10)
-    assert store.remove(0, 50) == []
-    assert store.remove(0, 25) == ["token 2", "token 1", "token 0"]
+        store.add(str(number), "a", {"id": str(number)}, f"token {number}", 1000)
+    assert store.remove(0, 5100) == []
+    assert store.remove(0, 2500) == ["token 2", "token 1", "token 0"]
     assert store.tokens() == {"token 3", "token 4"}
-    assert sorted(store.remove(time.time() + 1, 50)) == ["token 3", "token 4"]
+    assert sorted(store.remove(time.time() + 1, 5000)) == ["token 3", "token 4"]
+
+
+def test_what_is_kept_of_predictions_without_files_counts(store: Store) -> None:
+    for number in range(5):
+        store.add(str(number), "a", {"id": str(number), "logs": "x" * 1000}, None, 0)
+    assert store.remove(0, 2500) == [] and [job["id"] for job in store.owned_by("a")] == ["4", "3"]
 
 
 def test_a_damaged_database_is_made_anew(tmp_path: Path) -> None:

@@ -185,6 +185,8 @@ def test_a_hook_that_hangs_holds_nothing(
         ("http://8.8.8.8/ x", "webhook must be an http(s) URL."),
         ("http://8.8.8.8/\r\nX: y", "webhook must be an http(s) URL."),
         ("http:///x", "webhook must be an http(s) URL."),
+        ("http://8.8.8.8:0/", "webhook must be an http(s) URL."),
+        ("http://8.8.8.8:65536/", "webhook must be an http(s) URL."),
         ("", "webhook must be an http(s) URL."),
         (" http://8.8.8.8/", "webhook must be an http(s) URL."),
     ],

@@ -41,9 +41,11 @@ def test_a_request_is_measured(service: MusicGenService) -> None:
 
 def test_memory_is_told_by_model(service: MusicGenService) -> None:
     service.memory.take("slots of small", 7)
+    service.memory.take("inputs", 5)
     seen = read(service)
     assert seen["musicgen_memory_bytes", (("model", "small"), ("part", "weights"))] > 1000
     assert seen["musicgen_memory_bytes", (("model", "small"), ("part", "slots"))] == 7
+    assert seen["musicgen_memory_bytes", (("model", ""), ("part", "inputs"))] == 5
     assert seen["musicgen_memory_budget_bytes", ()] == service.memory.total
     assert seen["musicgen_worker_process_resident_memory_bytes", ()] > 10_000_000
     assert not any("gpu" in name for name, _ in seen)
