@@ -25,6 +25,11 @@ _MIN_WAIT, _MAX_WAIT = 0.02, 0.5
 """Seconds before Cog is asked again after it has refused a prediction: its slot is free a moment after the reply."""
 _ACCEPTED_AFTER = 0.25
 """Seconds without a reply after which Cog is carrying a prediction out; it refuses one at once."""
+_CANCEL_AGAIN = 0.5
+"""Seconds after which a prediction that goes on is cancelled again: Cog answers 200 to a cancel that comes before it
+has begun the prediction, and forgets it."""
+_CANCELLED = "CancelationException"
+"""Part of the error of a prediction that was cancelled while Cog began it."""
 _HEALTH_TIMEOUT = 15.0
 _MAX_EVENT = 2**20
 """Maximum bytes of an event. Those that are larger have outputs, which come with the reply."""
@@ -63,6 +68,7 @@ class CogClient:
         self._problem = problem
         self._audio = audio
         self._sent: dict[Prediction, float] = {}
+        self._cancels: dict[Prediction, asyncio.Task[None]] = {}
         self._events = _Events()
         # A new connection for each request: the server may close an idle one at the moment of its next use, which
         # could not be told from a crash. On the loopback interface it takes no time.
@@ -85,6 +91,8 @@ class CogClient:
 
     async def close(self) -> None:
         """Close every connection."""
+        for task in self._cancels.values():
+            task.cancel()
         await self._events.close()
         await self._http.aclose()
 
@@ -116,6 +124,8 @@ class CogClient:
                 raise Refusal(status, sentence, reply.get("detail"))
             if reply.get("error") == _CRASHED:
                 raise UpstreamLost
+            if prediction.is_cancelled and _CANCELLED in str(reply.get("error")):
+                reply |= {"status": "canceled", "error": None}
             if reply.get("status") != "succeeded" and prediction.is_watched:
                 await self._events.wait(prediction, _LOGS_TIMEOUT)
         finally:
@@ -127,13 +137,29 @@ class CogClient:
 
     async def cancel(self, prediction: Prediction) -> bool:
         """Cancel a prediction that was sent; returns whether Cog has it, and will reply to it."""
-        while prediction in self._sent and (port := self._port()) is not None:
-            with suppress(httpx2.TransportError):
-                address = f"http://127.0.0.1:{port}/predictions/{prediction.key}/cancel"
-                if (await self._http.post(address, timeout=_HEALTH_TIMEOUT)).status_code != 404:
-                    return True
+        while prediction in self._sent and self._port() is not None:
+            if await self._cancel_once(prediction):
+                if prediction not in self._cancels:
+                    task = self._cancels[prediction] = asyncio.create_task(self._cancel_until_ended(prediction))
+                    task.add_done_callback(lambda _: self._cancels.pop(prediction))
+                return True
             await asyncio.sleep(_MIN_WAIT)  # it has been sent, but not arrived
         return False
+
+    async def _cancel_once(self, prediction: Prediction) -> bool:
+        """Send a cancel; returns whether Cog has the prediction."""
+        if (port := self._port()) is not None:
+            with suppress(httpx2.TransportError):
+                address = f"http://127.0.0.1:{port}/predictions/{prediction.key}/cancel"
+                return (await self._http.post(address, timeout=_HEALTH_TIMEOUT)).status_code != 404
+        return False
+
+    async def _cancel_until_ended(self, prediction: Prediction) -> None:
+        while True:
+            await asyncio.sleep(_CANCEL_AGAIN)
+            if prediction not in self._sent:
+                return
+            await self._cancel_once(prediction)
 
     async def loaded(self) -> set[str]:
         """Labels of the models in its worker's memory; see `models.musicgen.MusicGenModel`."""

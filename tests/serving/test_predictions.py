@@ -124,6 +124,18 @@ def test_cancelling_what_runs_ends_it_at_cog(gateway: Gateway, client: httpx.Cli
     assert cog.cancelled == [cog.requests[0]["id"]]
 
 
+@pytest.mark.parametrize(("prompt", "cancels"), [("deaf", 2), ("cut off", 1)])
+def test_a_cancel_at_its_beginning_ends_it_too(
+    gateway: Gateway, client: httpx.Client, cog: FakeCog, prompt: str, cancels: int
+) -> None:
+    with posted(gateway, client, prompt, id="mine") as replies:
+        wait_until(lambda: bool(cog.requests))
+        assert client.post("/predictions/mine/cancel").status_code == 200
+    reply = replies[0].json()
+    assert reply["status"] == "canceled" and "error" not in reply
+    assert cog.cancelled == [cog.requests[0]["id"]] * cancels
+
+
 def test_cancelling_what_cog_refuses_ends_it(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
     cog.running["other"] = threading.Event()
     with posted(gateway, client, "a", id="mine") as replies:

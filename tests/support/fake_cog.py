@@ -7,6 +7,7 @@
 | `unhealthy`, `stuck` | its health is UNHEALTHY, or BUSY, from then on |
 | `worker crash` | fails as when the worker dies, the first time; the next one finds no worker |
 | `slow`, `endless` | takes a second, or until it is cancelled |
+| `deaf`, `cut off` | the same, but the first cancel is forgotten, or makes it fail as Cog's own code does |
 | `wait` | takes until `resume` is set; in a process of its own, until there is a file where `RESUME` says |
 | `fail` | fails |
 | `30 seconds` | reports that it was asked for so much audio |
@@ -100,9 +101,11 @@ class _Handler(BaseHTTPRequestHandler):
             cancelled = self.server.running.get(key)
             if cancelled is None:
                 return self._reply(404, {})
+            prompt = next(request["input"].get("prompt") for request in self.server.requests if request["id"] == key)
+            if prompt != "deaf" or key in self.server.cancelled:
+                cancelled.set()
             self.server.cancelled.append(key)
             print(f"cancelled {self.path}", flush=True)
-            cancelled.set()
             return self._reply(200, {})
         assert self.path == "/predictions", self.path
         request = json.loads(body)
@@ -140,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
             return result | {"logs": LOG}
         if ended == "failed":
             result["error"] = "Prediction failed: Async prediction failed: x"
+            if prompt == "cut off":
+                result["error"] = "Prediction failed: Failed to submit coroutine: CancelationException: "
             if prompt == "worker crash":
                 result["error"] = WORKER_ERRORS[self.server.prompts.count(prompt)]
             if prompt == "broken music":
@@ -171,11 +176,11 @@ class _Handler(BaseHTTPRequestHandler):
             from tests.support import fake_audio  # which loads numpy, and a process of its own should start fast
 
             return fake_audio.play(self.server, prompt, context, cancelled)
-        seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0}.get(prompt, 0.0)
+        seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0, "deaf": 600.0, "cut off": 600.0}.get(prompt, 0.0)
         end = time.monotonic() + seconds
         while time.monotonic() < end and not (prompt == "wait" and self.server.resume.is_set()):
             if cancelled.wait(0.02) or self._is_gone():
-                return "canceled"
+                return "failed" if prompt == "cut off" else "canceled"
         return "succeeded"
 
     def _is_gone(self) -> bool:
