@@ -1,12 +1,12 @@
 """Songs with a trait that the demo checkpoint was never trained on, and how much of it is heard in a clip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from demo.measure import onsets
 from demo.synth import FRAME, HELD_BACK, SAMPLE_RATE, Song, Synthesiser
-from demo.synth.styles import Pattern, Trait
+from demo.synth.styles import Trait
 from musicgen_service.analysis.chords import recognise
 
 import librosa
@@ -22,8 +22,8 @@ _STEPS = 16  # of a bar
 _LOW = 110.0  # Hz, below which a bass is heard and little else
 _HIGH = 6000.0  # Hz, above which snares and hats are heard and little else
 _HOP = 320  # samples, 10 ms, between measurements of what is that high
-_WEAKEST_HIT = 0.15  # of the strongest one
-_SHORTEST_GAP = 5  # times `_HOP`, between hits
+_WEAKEST = 0.15  # of the strongest onset
+_SHORTEST_GAP = 0.05  # seconds between onsets
 _TOLERANCE = 0.03  # seconds: a sixteenth lasts 125 ms at 120 bpm
 
 Array = NDArray[np.float32]
@@ -48,11 +48,18 @@ class Style:
 
     def song(self, number: int) -> Song:
         """One of its songs, in A minor at one of a few tempi."""
+        return self._song(number, self.trait)
+
+    def song_without_trait(self, number: int) -> Song:
+        """The same song as its musical style has it."""
+        return self._song(number, None)
+
+    def _song(self, number: int, trait: Trait | None) -> Song:
         random = np.random.default_rng(number)
         make = Synthesiser(snap=True).song
         seed = HELD_BACK + self.first_seed + number
         bpm = float(random.choice(_TEMPI))
-        return make(seed, SECONDS, bpm=bpm, key=9, mode="minor", drums=self.drums, beats_per_bar=4, trait=self.trait)
+        return make(seed, SECONDS, bpm=bpm, key=9, mode="minor", drums=self.drums, beats_per_bar=4, trait=trait)
 
 
 STYLES = (
@@ -110,23 +117,37 @@ def hits(audio: Array) -> NDArray[np.float64]:
     """Seconds at which a snare or a hat is struck."""
     magnitudes = np.abs(librosa.stft(audio, n_fft=1024, hop_length=_HOP))
     high = magnitudes[librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=1024) > _HIGH].sum(0)
-    rises = np.maximum(0, np.diff(np.log1p(10 * high), prepend=0))
-    peaks, _ = find_peaks(rises, height=_WEAKEST_HIT * rises.max(), distance=_SHORTEST_GAP)
-    return np.asarray(peaks * _HOP / SAMPLE_RATE)
+    return _peaks(np.maximum(0, np.diff(np.log1p(10 * high), prepend=0)), _HOP / SAMPLE_RATE)
 
 
-def hits_overlap(audio: Array, song: Song, pattern: Pattern) -> float:
-    """F-measure of a clip's hits of snares and hats against those of a pattern at the tempo of a song.
+def low_notes(audio: Array) -> NDArray[np.float64]:
+    """Seconds at which a low note begins."""
+    return _peaks(_low_onsets(audio), FRAME / SAMPLE_RATE)
 
-    Chance is above 0, as some hits of any rhythm come when one of the pattern does.
+
+def _peaks(strengths: NDArray[np.floating], interval: float) -> NDArray[np.float64]:
+    """Seconds of the peaks of what is measured every `interval` seconds."""
+    distance = max(1, round(_SHORTEST_GAP / interval))
+    # A peak has something before it: so does the first value here.
+    found, _ = find_peaks(np.insert(strengths, 0, 0), height=_WEAKEST * strengths.max(), distance=distance)
+    return np.asarray((found - 1) * interval)
+
+
+def between_eighths(audio: Array, song: Song, heard: NDArray[np.float64], steps: Collection[int]) -> float:
+    """F-measure of onsets between the eighths of a song's tempo against those of a pattern of sixteenths.
+
+    Songs without a trait have next to none there: on the eighths, any rhythm shares some onsets with any other.
+
+    Parameters
+    ----------
+    heard : seconds of all onsets of the clip
+    steps : of a bar; those on eighths do not count
     """
     step, seconds = 60 / song.bpm / 4, len(audio) / SAMPLE_RATE
-    _, snare, hat = pattern
-    struck = [index for index, marks in enumerate(zip(snare, hat, strict=True)) if "x" in marks]
     bars = np.arange(int(np.ceil(seconds / step / _STEPS)))[:, None]
-    times = ((bars * _STEPS + struck) * step).ravel()
-    heard = hits(audio)
-    return float(mir_eval.onset.f_measure(times[times < seconds], heard, window=_TOLERANCE)[0]) if len(heard) else 0.0
+    times = ((bars * _STEPS + sorted(index for index in steps if index % 2)) * step).ravel()
+    off = heard[np.round(heard / step).astype(int) % 2 == 1]
+    return float(mir_eval.onset.f_measure(times[times < seconds], off, window=_TOLERANCE)[0]) if len(off) else 0.0
 
 
 def chord_overlap(audio: Array, song: Song) -> float:
@@ -148,12 +169,17 @@ def chord_overlap(audio: Array, song: Song) -> float:
 
 def measures(style: Style) -> dict[str, Callable[[Array, Song], float]]:
     """What is heard of a style's trait, by name."""
+    trait = style.trait
     found: dict[str, Callable[[Array, Song], float]] = {
         "rhythm (correlation)": lambda audio, song: rhythm_correlation(audio, song, style.is_low)
     }
-    pattern = style.trait.pattern
-    if pattern:
-        found["hits (F-measure)"] = lambda audio, song: hits_overlap(audio, song, pattern)
-    if style.trait.progression:
+    if trait.pattern:
+        _, snare, hat = trait.pattern
+        struck = [index for index, marks in enumerate(zip(snare, hat, strict=True)) if "x" in marks]
+        found["hits (F-measure)"] = lambda audio, song: between_eighths(audio, song, hits(audio), struck)
+    if trait.bass:
+        played = [round(4 * beat) for beat in trait.bass]
+        found["low notes (F-measure)"] = lambda audio, song: between_eighths(audio, song, low_notes(audio), played)
+    if trait.progression:
         found["chords (WCSR)"] = chord_overlap
     return found

@@ -2,15 +2,18 @@
 
     python -m bench.adapters
     python -m bench.adapters --clips 4 --steps 40 --style "bass figure"
+    python -m bench.adapters --style "bass figure" --adapter FOLDER  # one that has been trained before
 
 Songs of `demo/synth` with held-back seeds: ten to train on, others to measure the loss on. Losses are in nats per
 token, of the engine's own predictions without guidance, each token from the ones before. The trait is measured in clips
-of 10 s, for prompts with the trigger and without, beside the song that the prompt describes.
+of 10 s, for prompts with the trigger and without, beside the song that the prompt describes. Those songs through the
+codec show what a measure can reach, and the same songs without the trait what it is by chance.
 """
 
 import argparse
 import os
 import shlex
+import shutil
 import statistics
 import sys
 import tempfile
@@ -48,19 +51,23 @@ def main() -> None:
     parser.add_argument("--style", choices=names, action="append", help="default: all")
     parser.add_argument("--steps", type=int, help="of a training (default: that of `train`)")
     parser.add_argument("--clips", type=int, default=8, help="clips behind each figure (default %(default)s)")
+    parser.add_argument("--adapter", type=Path, help="folder of one that is trained already, in place of training")
     arguments = parser.parse_args()
     print(f"demo; {machine.describe(_CPU)}; load average {os.getloadavg()[0]:.1f}")
     print(f"python -m bench.adapters {shlex.join(sys.argv[1:])}".rstrip(), end="\n\n", flush=True)
     for style in adapter_songs.STYLES:
         if style.name in (arguments.style or names):
-            _measure(style, arguments.steps, arguments.clips)
+            _measure(style, arguments.steps, arguments.clips, arguments.adapter)
 
 
-def _measure(style: Style, steps: int | None, clips: int) -> None:
+def _measure(style: Style, steps: int | None, clips: int, trained: Path | None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         store = _store(Path(temporary))
         wall, processor = time.monotonic(), time.process_time()
-        _train(style, steps, store, Path(temporary))
+        if trained is None:
+            _train(style, steps, store, Path(temporary))
+        else:
+            shutil.copytree(trained, AdapterStore.of(store).root / "mystyle")
         wall, processor = time.monotonic() - wall, time.process_time() - processor
         files, adapters = store.checkpoint("demo"), AdapterStore.of(store)
         base = loading.load_model(files, _CPU)
@@ -76,7 +83,8 @@ def _measure(style: Style, steps: int | None, clips: int) -> None:
             with_strength(0.9)
             switching.append(time.monotonic() - started)
         print(f"{style.name}: {_TRAINED} songs of {adapter_songs.SECONDS:g} s")
-        _row("training, listening included", f"{wall / 60:.1f} min ({processor / 60:.1f} min of processors)")
+        if trained is None:
+            _row("training, listening included", f"{wall / 60:.1f} min ({processor / 60:.1f} min of processors)")
         _row("adapter's size", f"{adapter.size / 1e6:.2f} MB")
         _row("switching, median", f"{statistics.median(switching):.2f} s")
         unseen = [style.song(number) for number in range(_TRAINED, _TRAINED + _MEASURED)]
@@ -96,6 +104,10 @@ def _measure(style: Style, steps: int | None, clips: int) -> None:
             "adapter, without it": _clips(adapted, prompts, None),
             "songs themselves": [song.audio[: _CLIP_FRAMES * base.hop] for song in prompts],
         }
+        made["songs through the codec"] = [_through_codec(base, audio) for audio in made["songs themselves"]]
+        made["songs without the trait"] = [
+            style.song_without_trait(number).audio[: _CLIP_FRAMES * base.hop] for number in range(100, 100 + clips)
+        ]
         for name, measure in adapter_songs.measures(style).items():
             for who, sounds in made.items():
                 heard = [measure(sound, song) for sound, song in zip(sounds, prompts, strict=True)]
@@ -141,6 +153,10 @@ def _clips(model: MusicGenModel, songs: Sequence[Song], trigger: str | None) -> 
         for seed, song in enumerate(songs, 1)
     ]
     return [model.decode(tokens)[0].numpy() for tokens in model.generate_tokens(requests, lambda _d, _t: None)]
+
+
+def _through_codec(model: MusicGenModel, audio: np.ndarray) -> np.ndarray:
+    return model.decode(model.encode(torch.from_numpy(audio)[None]))[0].numpy()
 
 
 def _row(name: str, value: str) -> None:

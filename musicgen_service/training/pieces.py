@@ -46,6 +46,9 @@ def cut(seconds: float, downbeats: Sequence[float] | np.ndarray, window: float) 
     The pieces in order, and how many seconds are in none of them
     """
     bars = [float(time) for time in downbeats if 0 <= time < seconds]
+    # A bar is heard only from a beat on that is in the song: the first one may have begun just before it.
+    if len(bars) > 1 and abs(bars[0] - (bars[1] - bars[0])) <= _NEAR_START < bars[0]:
+        bars.insert(0, 0.0)
     edges = [0.0]
     if bars and bars[0] > _NEAR_START:
         edges.append(bars[0])

@@ -34,6 +34,13 @@ def test_what_precedes_the_first_bar_is_a_piece_if_it_is_long_enough(intro: floa
     assert rest == pytest.approx(40.0 - sum(piece.seconds for piece in pieces))
 
 
+def test_a_song_that_begins_where_a_bar_would_have_loses_nothing() -> None:
+    pieces, rest = cut(20.0, np.arange(1.9, 20, 2.0), 20.0)
+    assert [(piece.start, piece.end) for piece in pieces] == [(0.0, 20.0)]
+    assert pieces[0].bars[:2] == (0.0, 1.9)
+    assert rest == 0.0
+
+
 @pytest.mark.parametrize("seconds", [5.0, 31.7, 300.0])
 @pytest.mark.parametrize("bar", [0.0, 1.3, 29.0, 31.0])
 def test_pieces_are_in_order_and_no_longer_than_the_window(seconds: float, bar: float) -> None:
