@@ -68,7 +68,8 @@ async def _measure(folder: Path, options: argparse.Namespace) -> str:
             # The turn before the first one is not measured: models and libraries are loaded in it.
             target = folder / ("warm-up" if turn < 0 else name) / (name if turn < 0 else "")
             started, processor_started = time.perf_counter(), time.process_time()
-            await _make(part, LocalClient(runner, "demo", at_once), target, describer)
+            groups = [[item] for item in part] if at_once else [part]
+            await _make(groups, LocalClient(runner, "demo", at_once), target, describer)
             if turn >= 0:
                 wall[name] += time.perf_counter() - started
                 processor[name] += time.process_time() - processor_started
@@ -93,11 +94,15 @@ async def _measure(folder: Path, options: argparse.Namespace) -> str:
     )
 
 
-async def _make(items: Sequence[Item], client: LocalClient, folder: Path, describer: Describer) -> None:
+async def _make(groups: Sequence[Sequence[Item]], client: LocalClient, folder: Path, describer: Describer) -> None:
+    """Make requests, one group after the other."""
     folder.mkdir(parents=True, exist_ok=True)
-    manifest, progress = Manifest(folder, Shard()), BatchProgress(len(items), sum(item.seconds for item in items))
+    seconds = [item.seconds for group in groups for item in group]
+    manifest, progress = Manifest(folder, Shard()), BatchProgress(len(seconds), sum(seconds))
+    batch = Batch(folder, Shard(), manifest, describer)
     async with client:
-        await Batch(folder, Shard(), manifest, describer).run(items, client, progress)
+        for group in groups:
+            await batch.run(group, client, progress)
     manifest.close()
 
 

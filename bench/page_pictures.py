@@ -38,8 +38,9 @@ def _heard(studio: Studio, count: int = 1) -> None:
 
 
 def _show_top(studio: Studio) -> None:
-    """Close what was opened to fill in inputs, and go to the top."""
+    """Close what was opened to fill in inputs, go to the top, and point at nothing."""
     studio.page.locator("#create details").evaluate("details => { details.open = false; scrollTo(0, 0); }")
+    studio.page.mouse.move(1, 1)
 
 
 def take_clips(studio: Studio, path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a manifest says of a clip."""
 
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ class Describer:
     def __init__(self, *, listens: bool) -> None:
         self._listens = listens
         self._lock = threading.Lock()
+        # The other cores are for the steps of what is being made.
+        self._listening = threading.Semaphore(max(1, (os.cpu_count() or 1) // 2))
         self._ears: tuple[BeatTracker, ChordRecogniser] | None = None
 
     def describe(self, file: Path) -> dict[str, Any]:
@@ -53,7 +56,8 @@ class Describer:
         from musicgen_service.analysis import report
 
         track, recognise = self._load()
-        data = report.analyse(audio, track, recognise).data
+        with self._listening:
+            data = report.analyse(audio, track, recognise).data
         return {
             name: round(data[name], 3) if isinstance(data[name], float) else data[name]
             for name in ("tempo_bpm", "tempo_confidence", "key", "key_confidence")

@@ -59,16 +59,18 @@ class Batch:
         shutil.rmtree(self._unfinished, ignore_errors=True)
         self._unfinished.mkdir()
         waiting = iter(items)
+        slots = asyncio.Semaphore(client.at_once)
 
         async def work() -> None:
             for item in waiting:
-                await self._carry_out(item, client, progress)
+                await self._carry_out(item, client, slots, progress)
 
         try:
             # Requests share the cores, which threads of numpy's products would take from others and wait on, spinning.
             with threadpool_limits(1, user_api="blas"):
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(min(client.at_once, len(items))):
+                    # While requests are made, as many others are described and delivered.
+                    for _ in range(min(2 * client.at_once, len(items))):
                         group.create_task(work())
         except BaseExceptionGroup as errors:
             # The others ended by the first, or are like it.
@@ -76,7 +78,7 @@ class Batch:
         finally:
             shutil.rmtree(self._unfinished, ignore_errors=True)
 
-    async def _carry_out(self, item: Item, client: Client, progress: BatchProgress) -> None:
+    async def _carry_out(self, item: Item, client: Client, slots: asyncio.Semaphore, progress: BatchProgress) -> None:
         started = datetime.now(UTC), time.monotonic()
 
         def record(status: str, **more: Any) -> dict[str, Any]:
@@ -91,7 +93,9 @@ class Batch:
         place = self._unfinished / item.name
         place.mkdir()
         try:
-            reply = await client.make(item, place)
+            async with slots:
+                started = datetime.now(UTC), time.monotonic()
+                reply = await client.make(item, place)
             await _to_the_end(partial(self._deliver, item, reply, record, progress))
         except RequestFailed as error:
             await _to_the_end(partial(self._list_failure, item, str(error), record, progress))

@@ -105,8 +105,13 @@ def _write(event: dict[str, Any]) -> None:
 def _summary(songs: Songs) -> str:
     left_out = len(songs.songs) - len(songs.used)
     pieces = sum(len(song.pieces) for song in songs.used)
-    text = f"{len(songs.used)} songs, {pieces} pieces, {songs.seconds / 60:.1f} minutes; {left_out} songs left out"
+    counts = f"{_counted(len(songs.used), 'song')}, {_counted(pieces, 'piece')}"
+    text = f"{counts}, {songs.seconds / 60:.1f} minutes; {_counted(left_out, 'song')} left out"
     if songs.others:
         shown = ", ".join(songs.others[:5]) + (", ..." if len(songs.others) > 5 else "")
         text += f"\nnot songs, left alone: {shown}"
     return text
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"

@@ -196,8 +196,8 @@ def _song(name: str, member: _Member, texts: dict[str, _Member], work: Path, num
     path = PurePosixPath(name)
     text, kind = None, TEXTS[0]
     for ending in TEXTS:
-        # Beside `song.mp3`: `song.txt`, or `song.mp3.txt`.
-        for beside in (str(path.with_suffix(f".{ending}")), f"{path}.{ending}"):
+        # Beside `song.mp3`: `song.mp3.txt`, which can be added to what has a `song.txt`, or `song.txt`.
+        for beside in (f"{path}.{ending}", str(path.with_suffix(f".{ending}"))):
             if text is None and beside in texts:
                 text, kind = _read_text(texts.pop(beside)), ending
     if isinstance(member.copy.item, Path):

@@ -68,7 +68,8 @@ def test_songs_are_looked_at_described_trained_on_and_used(
     look, train = calls(weights_folder)
     assert look["options"] == {"json": "", "name": "mine", "base": "demo", "trigger": "in mine", "dry-run": ""}
     assert train["options"] == {"json": "", "name": "mine", "base": "demo", "trigger": "in mine"}
-    assert look["read"] == ["first", "second", "rock"] and train["read"] == ["first", "second", "jazz"]
+    assert look["read"] == ["first", "second", "rock"]
+    assert train["read"] == [*look["read"], {"a.wav.txt": "jazz"}]
     button(studio, "Use it").click()
     studio.field("adapter").wait_for(state="attached")
     assert studio.field("adapter").input_value() == "mine" and studio.field("prompt").input_value() == "in mine"

@@ -174,7 +174,7 @@ def test_there_are_no_barriers(look: str, axe: str, request: pytest.FixtureReque
     seen.fill(duration=1000)
     seen.page.get_by_role("button", name="Generate").click()
     assert barriers(seen, axe) == []
-    for view in ("Library", "Models", "Analyse"):
+    for view in ("Library", "Models", "Analyse", "Teach it"):
         seen.view(view)
         seen.page.wait_for_timeout(200)
         assert barriers(seen, axe) == [], view

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def say(**event: Any) -> None:
     print(json.dumps(event), flush=True)
 
 
+def content(song: Path) -> str | dict[str, str]:
+    """The text of a file, or those of the files in a zip."""
+    if not zipfile.is_zipfile(song):
+        return song.read_bytes().decode()
+    with zipfile.ZipFile(song) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
 def stage(name: str, done: int, total: int, more: str = "") -> None:
     say(stage=name, done=done, total=total, more=more, seconds_left=None if done == 1 else 2.0 * (total - done))
 
@@ -35,10 +44,10 @@ def main() -> None:
     options = dict(word.removeprefix("--").partition("=")[::2] for word in words)
     weights = Path(os.environ["MUSICGEN_WEIGHTS"])
     with (weights / "calls").open("a") as calls:
-        read = [Path(song).read_bytes().decode() if Path(song).is_file() else song for song in songs]
+        read = [content(Path(song)) if Path(song).is_file() else song for song in songs]
         calls.write(json.dumps({"options": options, "songs": songs, "read": read, "pid": os.getpid()}) + "\n")
     stage("listening", 1, 1)
-    say(songs=[SONG], others=["cover.jpg"], summary="1 songs, 1 pieces, 0.1 minutes; 0 songs left out")
+    say(songs=[SONG], others=["cover.jpg"], summary="1 song, 1 piece, 0.1 minutes; 0 songs left out")
     if "dry-run" in options:
         return
     trigger = options.get("trigger")

@@ -65,4 +65,4 @@ def test_songs_are_fetched(songs_folder: Path, capsys: Capture, monkeypatch: pyt
             cli.main(command)
         monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
         cli.main(command)
-    assert "1 songs, 1 pieces" in capsys.readouterr().out
+    assert "1 song, 1 piece, 0.1 minutes; 0 songs left out" in capsys.readouterr().out

@@ -70,6 +70,20 @@ def test_songs_come_with_the_texts_beside_them(make: Make, tmp_path: Path) -> No
     assert found.others == ["alone.txt", "cover.jpg"]
 
 
+def test_a_text_with_the_whole_name_of_a_song_comes_first(tmp_path: Path) -> None:
+    album, captions = tmp_path / "album", tmp_path / "captions"
+    album.mkdir()
+    captions.mkdir()
+    archives = [
+        zipped(album, {"x/a.wav": b"first", "x/a.txt": b"rock", "x/b.wav": b"second"}),
+        zipped(captions, {"x/a.wav.txt": b"jazz", "x/b.wav.txt": b"house"}),
+    ]
+    (work := tmp_path / "work").mkdir()
+    found = sources.find(archives, work)
+    assert [(song.name, song.text) for song in found.songs] == [("x/a.wav", "jazz"), ("x/b.wav", "house")]
+    assert found.others == ["x/a.txt"]
+
+
 def test_a_single_song_is_enough(tmp_path: Path) -> None:
     [song] = find(folder(tmp_path, {"a.wav": b"first"}) / "a.wav", tmp_path).songs
     assert song.path.read_bytes() == b"first"

@@ -27,7 +27,7 @@ export function clipPart(clip) {
 
 /** @param {Clip} clip @returns what it is called on the page */
 export function clipName(clip) {
-  const said = clip.inputs.prompt || [taskTexts(clip.inputs.task ?? "").name, clip.source].filter(Boolean).join(": ") || clip.name;
+  const said = clip.inputs.prompt || clip.inputs.text_chords || [taskTexts(clip.inputs.task ?? "").name, clip.source].filter(Boolean).join(": ") || clip.name;
   return `${shorten(String(said), NAME_LENGTH)} · ${clipPart(clip)}`;
 }
 

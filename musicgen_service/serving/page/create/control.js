@@ -10,6 +10,9 @@ import { AudioInput } from "./audio_input.js";
 /** @type {Record<string, number>} lines of texts that are longer than others */
 const ROWS = { prompt: 3, sections: 4, time_signature: 1, adapter: 1, adapter_name: 1, trigger: 1 };
 
+/** Texts that need half a row. */
+const SHORT = new Set(["time_signature", "adapter_name", "trigger"]);
+
 /** @param {string} name of an input */
 export function fieldName(name) {
   return /** @type {Record<string, string>} */ (S.fields.names)[name] ?? title(name);
@@ -39,7 +42,7 @@ export class Control {
     this.input = this.#makeInput(id, `${id}-help ${id}-error`);
     this.input.addEventListener("input", () => this.#changed());
     const label = el("label", { for: id }, fieldName(field.name));
-    const isWide = field.kind === "text";
+    const isWide = field.kind === "text" && !SHORT.has(field.name);
     const row = unit ? el("div", { class: "with-unit" }, this.input, el("span", { class: "unit" }, unit)) : this.input;
     this.element =
       field.kind === "boolean"

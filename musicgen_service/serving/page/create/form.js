@@ -38,9 +38,9 @@ export class Form {
     const hasPart = ["continuation_start", "continuation_end"].every((name) => this.shown.includes(name));
     this.main.replaceChildren(...main.map((name) => this.#element(name)));
     this.more.replaceChildren(...advanced.map((name) => this.#element(name)));
-    // Below the prompt, where there is no audio that says more.
+    // Below the prompt, where neither audio nor inputs for tempo and chords say more.
     const prompt = this.controls.get("prompt");
-    if (prompt && main.includes("prompt") && !main.includes("input_audio")) prompt.element.after(this.examples);
+    if (prompt && main.includes("prompt") && !["input_audio", "bpm"].some((name) => main.includes(name))) prompt.element.after(this.examples);
     this.details.hidden = !advanced.length;
     this.audio?.choosesPart(hasPart ? this.#partControls() : null);
   }
@@ -103,12 +103,16 @@ export class Form {
   showErrors(detail, sentence) {
     const placed = detail.flatMap(({ loc, msg }) => this.#place(String(loc.at(-1)), msg));
     if (!placed.length) {
-      // Rules between inputs name them in their sentences.
-      for (const part of sentence.match(/[^.]+\.(?=\s|$)/g) ?? []) {
+      // Rules between inputs name them in their sentences, which are numbered where there are several.
+      /** @type {Record<string, string>} */
+      const said = {};
+      for (const part of sentence.split(/\s*\(\d+\) /)) {
         const places = this.shown.map((known) => [known, part.search(new RegExp(`\\b${known}\\b`))]);
         const [name] = places.filter(([, at]) => Number(at) >= 0).sort(([, a], [, b]) => Number(a) - Number(b))[0] ?? [];
-        if (name) placed.push(...this.#place(String(name), part.trim()));
+        const isSaid = !name || this.#element(String(name)).textContent?.includes(part.trim());
+        if (!isSaid) said[name] = [said[name], part.trim()].filter(Boolean).join(" ");
       }
+      placed.push(...Object.entries(said).flatMap(([name, message]) => this.#place(name, message)));
     }
     this.#reveal(placed);
     return placed.length > 0;

@@ -31,7 +31,7 @@ export class Card {
     this.actions = actions;
     const { inputs, files } = job.request;
     const names = Object.values(files).map((file) => file.name);
-    this.name = String(inputs.prompt ?? names[0] ?? taskTexts(inputs.task ?? "").name);
+    this.name = String(inputs.prompt ?? inputs.text_chords ?? names[0] ?? taskTexts(inputs.task ?? "").name);
     const task = inputs.task ? el("span", { class: "tag" }, taskTexts(inputs.task).name) : null;
     const source = names.length && inputs.prompt ? el("span", { class: "muted source", title: names.join(", ") }, names.map((name) => shorten(name, 40)).join(", ")) : null;
     const dismiss = iconButton("close", S.jobs.dismiss, () => this.dismiss());

@@ -10,7 +10,6 @@ import { pack } from "./export.js";
 /** @typedef {import("./database.js").Clip} Clip */
 
 const PAGE = 20;
-const NAME_LENGTH = 70;
 
 /** The library. */
 export class LibraryView {
@@ -75,8 +74,7 @@ export class LibraryView {
     const found = this.#found;
     this.hide();
     this.#rows = found.slice(0, this.#shown).map((clip) => {
-      const heading = shorten(clipName(clip), NAME_LENGTH);
-      return new Row(clip, { heading, onRemove: () => this.#remove(clip) });
+      return new Row(clip, { heading: clipName(clip), onRemove: () => this.#remove(clip) });
     });
     this.list.replaceChildren(...this.#rows.map((row) => row.element));
     if (!found.length) this.list.append(this.#emptyNote());

@@ -1,14 +1,21 @@
 // @ts-check
-/** The files to learn from: songs, archives, and texts beside songs. */
+/** The files to learn from: songs, archives, texts beside songs, and captions that were written here. */
 import { S, fill } from "../strings.js";
 import * as api from "../base/api.js";
 import { el, iconButton } from "../base/dom.js";
 import { bytes } from "../base/format.js";
+import { downloadZip } from "../vendor/client-zip/index.js";
+
+/** @typedef {{id: string, url: string}} Upload */
 
 /** The control of the files. */
 export class Songs {
-  /** @type {{file: File, upload?: {id: string, url: string, name: string}}[]} */
+  /** @type {{file: File, upload?: Upload}[]} */
   #entries = [];
+  /** @type {Map<string, string>} by the names of songs, in the place of what described them before */
+  #captions = new Map();
+  /** @type {Upload | null} the captions, if they have been sent */
+  #sentCaptions = null;
 
   /** @param {() => void} changed called when there are others */
   constructor(changed) {
@@ -40,6 +47,7 @@ export class Songs {
     const remove = (/** @type {any} */ entry) => {
       if (entry.upload) api.removeUpload(entry.upload.id);
       this.#entries = this.#entries.filter((other) => other !== entry);
+      this.#forgetCaptions();
       this.#show();
     };
     const row = (/** @type {any} */ entry) => {
@@ -59,22 +67,20 @@ export class Songs {
     for (const entry of this.#entries) {
       if (entry.upload) continue;
       report(entry.file.name);
-      const { id, url } = await api.upload(entry.file, entry.file.name);
-      entry.upload = { id, url, name: decodeURIComponent(url.slice(url.lastIndexOf("/") + 1)) };
+      entry.upload = await api.upload(entry.file, entry.file.name);
     }
-    return this.#entries.map(({ upload }) => /** @type {any} */ (upload).url);
+    const sent = this.#entries.map(({ upload }) => /** @type {Upload} */ (upload).url);
+    if (!this.#captions.size) return sent;
+    const texts = [...this.#captions].map(([song, text]) => ({ name: `${song}.txt`, input: text }));
+    this.#sentCaptions ??= await api.upload(await downloadZip(texts).blob(), "captions.zip");
+    return [...sent, this.#sentCaptions.url];
   }
 
-  /** @param {string} song as the service names it @returns whether it was sent as a file, so that it can get a text */
-  takesText(song) {
-    return this.#entries.some(({ upload }) => upload?.name === song);
-  }
-
-  /** Describe a song, in the place of what described it before. @param {string} song @param {string} text */
-  describe(song, text) {
-    const name = song.replace(/\.\w+$/, ".txt");
-    this.#entries = this.#entries.filter(({ file, upload }) => upload?.name !== name && file.name !== name);
-    this.add([new File([text], name, { type: "text/plain" })]);
+  /** Describe songs anew. @param {Iterable<[string, string]>} captions by the names that the service has for songs */
+  describe(captions) {
+    const all = [...this.#captions, ...captions];
+    this.#forgetCaptions();
+    this.#captions = new Map(all);
   }
 
   /** Remove what was sent from the service. */
@@ -83,5 +89,12 @@ export class Songs {
       if (entry.upload) api.removeUpload(entry.upload.id);
       delete entry.upload;
     }
+    this.#forgetCaptions();
+  }
+
+  #forgetCaptions() {
+    if (this.#sentCaptions) api.removeUpload(this.#sentCaptions.id);
+    this.#sentCaptions = null;
+    this.#captions = new Map();
   }
 }

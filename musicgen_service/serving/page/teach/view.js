@@ -87,16 +87,17 @@ export class TeachView {
     const captions = new Map();
     const row = (/** @type {any} */ song) => {
       const { name, seconds, pieces, caption, notes, problem } = song;
-      let said = problem ? fill(S.teach.leftOut, { problem }) : caption;
-      if (!problem && this.songs.takesText(name)) {
+      let said = fill(S.teach.leftOut, { problem });
+      if (!problem) {
         said = el("input", { value: caption, "aria-label": fill(S.teach.captionOf, { name }), maxlength: 4000 });
         captions.set(name, said);
       }
-      return el("tr", {}, el("td", {}, name), el("td", {}, clock(seconds)), el("td", {}, problem ? "–" : pieces), el("td", {}, said, ...notes.map((/** @type {string} */ note) => el("p", { class: "field-help" }, note))));
+      return el("tr", {}, el("td", {}, name), el("td", {}, seconds ? clock(seconds) : "–"), el("td", {}, problem ? "–" : pieces), el("td", {}, said, ...notes.map((/** @type {string} */ note) => el("p", { class: "field-help" }, note))));
     };
     const head = el("tr", {}, ...[S.teach.song, S.analyse.length, S.teach.pieces, S.teach.caption].map((text) => el("th", { scope: "col" }, text)));
     const train = async () => {
-      for (const [name, input] of captions) if (input.value !== input.defaultValue) this.songs.describe(name, input.value);
+      const changed = [...captions].filter(([, input]) => input.value !== input.defaultValue);
+      this.songs.describe(changed.map(([name, input]) => [name, input.value]));
       await this.#carryOut({}, () => this.songs.forget());
     };
     const isEmpty = songs.every((/** @type {any} */ { problem }) => problem);
