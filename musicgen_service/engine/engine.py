@@ -123,9 +123,9 @@ class Engine:
     ) -> Generator[torch.Tensor, None, None]:
         """Have the loop carry out sequences, and yield the chunks of the first; the others have none."""
         done, total = 0, sum(handle.steps for handle in handles)
-        # The longest first, because they determine the total time.
-        self.loop.submit(sorted(handles, key=lambda handle: -handle.steps))
         try:
+            # A cancel may be raised in the middle of it. The longest first, because they determine the total time.
+            self.loop.submit(sorted(handles, key=lambda handle: -handle.steps))
             while done < total or not all(handle.has_ended for handle in handles):
                 advanced = _next(advances)
                 error = next((handle.error for handle in handles if handle.error is not None), None)

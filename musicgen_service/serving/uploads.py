@@ -173,10 +173,12 @@ class Uploads:
 
 def _file_of(form: FormData) -> UploadFile:
     """The file in the field `content`, or in any other that has no meaning of its own."""
-    found = {name: value for name, value in form.items() if isinstance(value, UploadFile) and name not in _FIELDS}
+    found = [value for name, value in form.multi_items() if isinstance(value, UploadFile) and name not in _FIELDS]
     if not found:
         raise Refusal(422, "The form has no file: put it in the field 'content'.")
-    return found.get("content", next(iter(found.values())))
+    if len(found) > 1:
+        raise Refusal(422, "The form has more than one file: upload one at a time.")
+    return found[0]
 
 
 def _text_of(form: FormData, name: str) -> str | None:

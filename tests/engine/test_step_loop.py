@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 
 from musicgen_service.engine import prefill, step_loop
 from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.handle import Handle
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.prefill import Prefill
 from musicgen_service.engine.slots import Slots
@@ -193,6 +195,23 @@ def test_exception_from_on_step_frees_the_slots(engine: Engine) -> None:
     with pytest.raises(LookupError):
         engine.generate_many([request(seed, 600) for seed in range(3)], fail)
     wait_until(lambda: not engine.loop._live and engine.loop.buffers is None)
+
+
+def test_a_cancel_while_a_sequence_is_submitted_frees_its_slot(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cancelled(BaseException):
+        pass
+
+    submit, submitted = step_loop.StepLoop.submit, list[Handle]()
+
+    def interrupted(loop: step_loop.StepLoop, handles: Iterable[Handle]) -> None:
+        submitted.extend(handles)
+        submit(loop, submitted)
+        raise Cancelled
+
+    monkeypatch.setattr(step_loop.StepLoop, "submit", interrupted)
+    with pytest.raises(Cancelled):
+        generated(engine, request(0, 1400))
+    assert [handle.is_cancelled for handle in submitted] == [True]
 
 
 def test_a_long_clip_leaves_a_slot_to_short_ones(

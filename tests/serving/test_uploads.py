@@ -95,6 +95,8 @@ def test_names_are_made_plain(client: httpx.Client, name: str, kind: str, kept: 
         ({"metadata": ("m", b"{}", "application/json")}, 422, "The form has no file: put it in the field 'content'."),
         ({"content": WAV, "metadata": ("m", b"{", "application/json")}, 422, "metadata must be JSON."),
         ({"content": WAV, "metadata": ("m", b"1" * 5000, "application/json")}, 413, "metadata may have 4,096"),
+        ([("content", WAV)] * 2, 422, "The form has more than one file: upload one at a time."),
+        ([("content", WAV), ("other", WAV)], 422, "The form has more than one file: upload one at a time."),
         ([("content", WAV)] * 3, 400, "The form cannot be read: Too many files. Maximum number of files is 2."),
     ],
 )
