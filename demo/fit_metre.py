@@ -1,11 +1,11 @@
 """Fits the model of beats and bars and writes its weights (`musicgen_service/analysis/metre_weights.json`).
 
-    python -m bench.rendered --clips 200 && python -m demo.fit_metre && python -m demo.calibrate_metre
+    python -m bench.rendered --clips 100 && python -m demo.fit_metre
 
 The readings of one recording and "no beat" compete in a softmax (McFadden's conditional logit, with a small hidden
-layer), and the likelihood of the right ones is maximised, of the recordings of `demo.metre_recordings`. There are two
-models: one that knows what a network hears, and one for where there is none. What was heard of each recording is kept
-in `--folder`. How far probabilities can be trusted is fitted afterwards, by `demo.calibrate_metre`.
+layer), and the likelihood of the right ones is maximised, of the recordings of `demo.metre_recordings`.
+Cross-validation calibrates the probabilities. There are two models: one that knows what a network hears, and one for
+where there is none. What was heard of each recording is kept in `--folder`.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from demo import metre_examples, metre_recordings
 from demo.metre_examples import Example
-from demo.metre_recordings import FOLDS, LEARNED, WEIGHTS
+from demo.metre_recordings import FOLDS, WEIGHTS
 from musicgen_service.analysis import metre_model
 from musicgen_service.analysis.metre_model import MODELS, Weights
 
@@ -30,7 +31,7 @@ UNITS = 16  # hidden ones, of each fold's fit
 EPOCHS, BATCH, RATE = 30, 48, 1e-2
 SHRINKAGE, NO_BEAT_SHRINKAGE = 5e-3, 3e-3  # L2 penalties on scaled weights
 KEPT = 0.4  # of wrong beats in each epoch: the others teach little
-UNCALIBRATED = np.array([1.0, 0.0, 0.0])
+_BEATS_RIGHT = 0.8  # F-measure of beats from which a confidence in them was justified
 PLACE = Path(metre_model.__file__).with_name("metre_weights.json")
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "metre"
 
@@ -116,25 +117,28 @@ class Fit:
         )
         linear, hidden, no_beat = linear / self._spread, hidden / self._spread[:, None], no_beat / self._own_spread
         no_beat[0] += self._mean @ linear - self._centre @ no_beat
-        return Weights(linear, hidden, bias - self._mean @ hidden, out, no_beat, UNCALIBRATED)
+        return Weights(linear, hidden, bias - self._mean @ hidden, out, no_beat, np.array([1.0, 0.0]))
 
 
 def fit(examples: Sequence[Example]) -> Weights:
-    """Fit weights by cross-validation: the fits of all folds side by side.
+    """Fit weights by cross-validation: the fits of all folds side by side, calibrated on what each has not learnt.
 
     Prints of each kind of recording the share whose beats are right, or are called none where there are none.
     """
-    fits = []
+    fits, shares, hits = [], [], []
     right: dict[str, list[bool]] = {}
     for fold in range(FOLDS):
         fits.append(Fit([e for e in examples if e.fold != fold], fold).run())
         for e in (e for e in examples if e.fold == fold):
             found, none = metre_model.softmax(fits[-1], e.evidence, e.features)
             by_beats = np.bincount(e.beats, found)
-            is_right = bool(e.near[by_beats.argmax()] > metre_examples.BEATS_RIGHT)
+            is_right = bool(e.near[by_beats.argmax()] > _BEATS_RIGHT)
+            if e.has_beat:
+                shares.append(by_beats.max())
+                hits.append(is_right)
             right.setdefault(e.kind, []).append((none > metre_model.NO_BEAT) != e.has_beat and is_right == e.has_beat)
     print(", ".join(f"{kind} {np.mean(each):.2f} of {len(each)}" for kind, each in right.items()), flush=True)
-    return mean(fits)
+    return mean(fits)._replace(calibration=_calibration(np.array(shares), np.array(hits)))
 
 
 def mean(fits: Sequence[Weights]) -> Weights:
@@ -147,6 +151,18 @@ def mean(fits: Sequence[Weights]) -> Weights:
         no_beat=np.mean([fit.no_beat for fit in fits], axis=0),
         calibration=fits[0].calibration,
     )
+
+
+def _calibration(shares: Array, hits: NDArray[np.bool_]) -> Array:
+    """Fit slope and offset of Platt's logistic regression."""
+    odds = metre_model.log_odds(shares)
+
+    def loss(line: Array) -> float:
+        expected = line[0] * odds + line[1]
+        return float(np.logaddexp(0, np.where(hits, -expected, expected)).mean())
+
+    result: Array = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
+    return result
 
 
 def write(found: dict[str, Weights]) -> None:
@@ -169,7 +185,7 @@ def main() -> None:
     torch.set_num_threads(1)  # sums, and so the weights, depend on their number
     with Pool(options.processes) as pool:
         hear = partial(metre_examples.examples, folder=options.folder)
-        learned = list(pool.imap(hear, metre_recordings.makers(LEARNED), chunksize=8))
+        learned = list(pool.imap(hear, metre_recordings.makers(), chunksize=8))
     found = {}
     for number, name in enumerate(MODELS):
         print(name)

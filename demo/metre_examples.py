@@ -19,7 +19,6 @@ from musicgen_service.models.beatnet import BeatNet
 from musicgen_service.models.catalogue import BEATNET
 
 Array = NDArray[np.float64]
-BEATS_RIGHT = 0.8  # F-measure of beats from which a confidence in them was justified
 _RIGHT = 0.9  # F-measure of beats and of downbeats from which a reading is right
 
 
@@ -75,23 +74,19 @@ def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None
     ----------
     folder : where what is heard is kept
     """
-    recording = heard(maker, folder)
-    return _example(recording, maker.kind), _example(without_network(recording), maker.kind)
+    heard = _heard(maker, folder)
+    alone = heard._replace(rows=[rows[: len(BANDS)] for rows in heard.rows])
+    return _example(heard, maker.kind), _example(alone, maker.kind)
 
 
-def without_network(recording: Heard) -> Heard:
-    """What is heard of a recording where there is no network."""
-    return recording._replace(rows=[rows[: len(BANDS)] for rows in recording.rows])
-
-
-def heard(maker: Maker, folder: Path) -> Heard:
+def _heard(maker: Maker, folder: Path) -> Heard:
     """Hear a recording, or read what was heard of it."""
     path = folder / f"{maker.kind}-{maker.number:04d}.npz"
     if not path.is_file():
         made = maker.make()
         audio = mono(made.samples, made.rate)
-        parts = beats.hear(audio, _network().hear)
-        rows: dict[str, Any] = {f"r{n}": part.astype(np.float32) for n, part in enumerate(parts)}
+        heard = beats.hear(audio, _network().hear)
+        rows: dict[str, Any] = {f"r{n}": part.astype(np.float32) for n, part in enumerate(heard)}
         unfinished = path.with_suffix(".new.npz")
         np.savez(
             unfinished,
@@ -125,22 +120,22 @@ def _network() -> BeatNet:
 
 
 def _example(recording: Heard, kind: str) -> Example | None:
-    found = beats.possible(recording.rows, recording.length)
-    possible = [grid for one in found for grid in one.possible]
+    heard = beats.possible(recording.rows, recording.length)
+    possible = [grid for one in heard for grid in one.possible]
     if not possible:
         return None
     times = [beats.inside(grid.frames, recording.seconds) for grid in possible]
-    near = np.array([f_measure(recording.beats, each) if len(each) else 0.0 for each in times])
+    near = np.array([f_measure(recording.beats, found) if len(found) else 0.0 for found in times])
     readings = [(number, reading) for number, grid in enumerate(possible) for reading in metre.readings(grid)]
     right = [near[number] > _RIGHT and _is_right(reading, recording) for number, reading in readings]
     return Example(
         kind,
         recording.fold,
-        metre_model.evidence(found).astype(np.float32),
+        metre_model.evidence(heard).astype(np.float32),
         np.array([number for number, _ in readings]),
         np.array(right),
         near,
-        metre_model.features(found),
+        metre_model.features(heard),
         len(recording.beats) > 0,
     )
 

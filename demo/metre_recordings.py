@@ -4,7 +4,7 @@ They are synthesised songs, grooves, rendered scores of the training part, and s
 short parts, and as loops of whole bars. None of them is among those that bench/ measures with.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
@@ -21,10 +21,7 @@ from demo.synth.drums import add_hit
 from musicgen_service.analysis import metre
 
 Array = NDArray[np.float64]
-LEARNED = {"song": range(320), "groove": range(400), "sound": range(120), "score": range(100)}
-"""Numbers of the recordings that weights are fitted to, of each kind."""
-CALIBRATING = {"song": range(320, 380), "groove": range(400, 500), "sound": range(120, 150), "score": range(100, 200)}
-"""Numbers of those by which it is measured how far their probabilities can be trusted."""
+SONGS, GROOVES, SOUNDS, SCORES = 320, 400, 120, 100
 FOLDS = 5
 SHORT = (1.5, 9.0)  # seconds
 _USUAL_TEMPO, _SPREAD = 112.0, 0.28  # of songs, and the deviation of its logarithm
@@ -65,12 +62,8 @@ class Maker(NamedTuple):
     make: Callable[[], Recording]
 
 
-def makers(numbers: Mapping[str, range]) -> Iterator[Maker]:
-    """Recordings of each kind, of scores those of the training part, each whole and a part of it.
-
-    Parameters
-    ----------
-    numbers : LEARNED or CALIBRATING
+def makers() -> Iterator[Maker]:
+    """All recordings.
 
     Raises
     ------
@@ -78,13 +71,12 @@ def makers(numbers: Mapping[str, range]) -> Iterator[Maker]:
         Some of the rendered scores have not been made.
     """
     clips = {int(clip.name): clip for clip in rendered.load()}
-    if not clips.keys() >= set(numbers["score"]):
-        count = numbers["score"].stop
-        raise FileNotFoundError(f"there are fewer clips than {count}: run `python -m bench.rendered --clips {count}`")
-    for kind, make in (("song", song), ("groove", groove), ("sound", sound)):
-        for number in numbers[kind]:
+    if not clips.keys() >= set(range(SCORES)):
+        raise FileNotFoundError(f"there are fewer clips than {SCORES}: run `python -m bench.rendered --clips {SCORES}`")
+    for kind, make, count in (("song", song, SONGS), ("groove", groove, GROOVES), ("sound", sound, SOUNDS)):
+        for number in range(count):
             yield Maker(kind, number, partial(make, number))
-    for number in numbers["score"]:
+    for number in range(SCORES):
         if clips[number].split == rendered.TRAINING:
             yield Maker("score", number, partial(score, clips[number]))
             yield Maker("part", number, partial(part_of_score, clips[number]))

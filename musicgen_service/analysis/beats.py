@@ -96,7 +96,11 @@ def track(
     seconds = np.shape(samples)[-1] / sample_rate
     if seconds < MIN_SECONDS or not audio.any():
         return BeatGrid()
-    candidates = metre_model.candidates(hearings(hear(audio, network), len(audio) / HOP, tempo), tempo)
+    once, *repeated = hear(audio, network)
+    hearings = [possible([once, *repeated], len(audio) / HOP, tempo)]
+    # Where what is repeated is played on, the beats of most loops are clearer.
+    hearings += [possible([rows], rows.shape[1], tempo) for rows in repeated]
+    candidates = metre_model.candidates(hearings, tempo)
     if not candidates:
         return BeatGrid()
     best, *others = candidates
@@ -142,12 +146,6 @@ def hear(audio: NDArray[np.float32], network: Network | None) -> list[Array]:
         np.concatenate([rows, activations(network(sound), rows.shape[1])])
         for rows, sound in zip(heard, sounds, strict=True)
     ]
-
-
-def hearings(heard: Sequence[Array], length: float, tempo: float | None = None) -> list[list[Heard]]:
-    """The ways to hear a recording: as it is and, if it is short, as if it were itself repeated; see `possible`."""
-    # Where what is repeated is played on, the beats of most loops are clearer.
-    return [possible(heard, length, tempo), *(possible([rows], rows.shape[1], tempo) for rows in heard[1:])]
 
 
 def possible(heard: Sequence[Array], length: float, tempo: float | None = None) -> list[Heard]:

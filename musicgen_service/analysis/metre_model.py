@@ -1,11 +1,11 @@
 """How probable each possible reading of a recording is, and how probable that it has no beat.
 
 The model is a conditional logit (McFadden, 1974): the readings of a recording and "no beat" compete in a softmax. Its
-weights are fitted by demo/fit_metre.py, and how far its probabilities can be trusted by demo/calibrate_metre.py.
+weights are fitted by demo/fit_metre.py.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -25,7 +25,6 @@ _EXPECTED, _EXPECTED_OCTAVES = 12.0, 0.04
 """Score that an expected tempo adds to a reading at that tempo, and the width of the tolerance in octaves."""
 MODELS = ("with network", "alone")
 NO_BEAT = 0.5  # probability from which there is none
-_LONG = 12.0  # seconds: shorter recordings are trusted less, the more so the shorter they are
 _QUANTILES = (0.8, 0.9, 0.97)
 _SAME_BEATS = 0.07  # seconds between the beats of two pulses that are the same
 
@@ -38,7 +37,7 @@ class Weights(NamedTuple):
     linear : of the features of readings, ``[features]``
     hidden, bias, out : of a hidden layer beside it, ``[features, units]``, ``[units]``, ``[units]``
     no_beat : of the features of recordings
-    calibration : weights of what `trusting` returns
+    calibration : slope and offset of the log-odds of probabilities
     """
 
     linear: Array
@@ -114,21 +113,18 @@ def evidence(heard: Sequence[Heard]) -> Array:
     return np.concatenate([part.of(beats) for part, one in zip(parts, heard, strict=True) for beats in one.possible])
 
 
-def candidates(
-    hearings: Sequence[Sequence[Heard]], tempo: float | None, models: Mapping[str, Weights] | None = None
-) -> list[Candidate]:
+def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list[Candidate]:
     """Rank possible beats, the most probable first; none where "no beat" is more probable than beats.
 
     Parameters
     ----------
     hearings : ways to hear the recording, all as probable: as it is and repeated, and as if it were the repeated one
     tempo : the expected tempo, if any
-    models : other weights than the shipped ones
     """
     pulses = [beats for heard in hearings for one in heard for beats in one.possible]
     if not pulses:
         return []
-    fitted = (models or weights())[MODELS[len(hearings[0][0].once.rows) == len(BANDS)]]
+    fitted = weights()[MODELS[len(hearings[0][0].once.rows) == len(BANDS)]]
     found = [_shares(fitted, heard, tempo) for heard in hearings]
     shares, none = np.concatenate([part for part, _ in found]) / len(hearings), np.mean([none for _, none in found])
     if none > NO_BEAT:
@@ -139,7 +135,8 @@ def candidates(
     groups = _same([beats.until(length) for beats in pulses], by_beats)
     groups.sort(key=lambda group: -by_beats[group].sum())
     totals = [float(by_beats[group].sum()) for group in groups]
-    probability = float(scipy.special.expit(trusting(totals[0], length / FRAME_RATE) @ fitted.calibration))
+    slope, offset = fitted.calibration
+    probability = float(scipy.special.expit(slope * log_odds(np.array(totals[0])) + offset))
     rest = (1 - probability) / max(1 - totals[0], 1e-9)
     result: list[Candidate] = []
     for total, group in zip(totals, groups, strict=True):
@@ -181,13 +178,10 @@ def scores(weights: Weights, evidence: NDArray[np.floating]) -> Array:
     return result
 
 
-def trusting(share: float, seconds: float) -> Array:
-    """What tells how far a probability of beats can be trusted: its log-odds, a constant, and how short a recording is.
-
-    Shortness is in octaves below `_LONG`.
-    """
-    odds = float(scipy.special.logit(np.clip(share, 1e-6, 1 - 1e-6)))
-    return np.array([odds, 1.0, max(0.0, float(np.log2(_LONG / seconds)))])
+def log_odds(shares: Array) -> Array:
+    """What calibration starts from."""
+    odds: Array = scipy.special.logit(np.clip(shares, 1e-6, 1 - 1e-6))
+    return odds
 
 
 def _expectation(tempi: Array, tempo: float) -> Array:

@@ -8,6 +8,8 @@ import soundfile
 
 from bench import annotated, readers, rendered
 from bench.rendered.clip import SOUND, Clip
+from demo.grooves import Groove
+from demo.synth import HELD_BACK
 from demo.synth.song import Chord, Note
 
 
@@ -22,6 +24,19 @@ def test_a_synthesised_song_is_heard_as_what_it_is() -> None:
     heard = readers.ours(*song.read())
     assert heard.tempo == pytest.approx(song.tempo, rel=0.01) and heard.key == song.key
     assert heard.chords and heard.downbeats is not None
+
+
+def test_grooves_have_the_tempo_of_their_beats_and_are_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def groove(seed: int) -> Groove:
+        made.append(seed)
+        return Groove(np.zeros(44_100, np.float32), np.arange(0, 2, 0.5), np.array([0.0]), "4/4")
+
+    monkeypatch.setattr(annotated, "groove", groove)
+    clips = list(annotated.grooves(2))
+    assert [clip.tempo for clip in clips] == [120, 120] and clips[0].read()[1] == 44_100
+    assert min(made) >= HELD_BACK and len(set(made)) == 2
 
 
 def test_a_rendered_clip_comes_back_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

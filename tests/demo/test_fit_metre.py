@@ -74,5 +74,5 @@ def test_what_was_heard_is_not_made_again(tmp_path: Path) -> None:
 
 def test_scores_are_rendered_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendered, "load", list)
-    with pytest.raises(FileNotFoundError, match=r"run `python -m bench\.rendered --clips 100`"):
-        next(metre_recordings.makers(metre_recordings.LEARNED))
+    with pytest.raises(FileNotFoundError, match=f"run `python -m bench.rendered --clips {metre_recordings.SCORES}`"):
+        next(metre_recordings.makers())
