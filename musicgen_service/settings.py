@@ -80,7 +80,7 @@ class Settings:
         default=None,
         metadata=variable(
             choice(*PRECISIONS),
-            "`exact`: float32, audiocraft's own tokens; `int8`: weights of 8 bits, keys and values of 16, on a CPU; "
+            "`exact`: float32, audiocraft's own tokens; `int8`: weights, keys and values of 8 bits, on a CPU; "
             "`half`: on a GPU; `auto`: the fastest that is close enough to float32, measured once",
             shown="`exact` on a CPU, `half` on a GPU",
         ),

@@ -6,6 +6,7 @@ positions of one slot's conditional row, then the same positions of its uncondit
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -63,33 +64,39 @@ class PrefillAttention:
         self._slot = slot
         self._rows = rows
         self._start = start
-        self._keys, self._values = cache.views(slot, stop, slice(rows))
+        self._stop = stop
         # Position i of the piece sees everything up to itself.
         mask = torch.ones(stop - start, stop, dtype=torch.bool, device=cache.buffer.device).tril(start)
-        self._mask = torch.zeros_like(mask, dtype=cache.buffer.dtype).masked_fill_(~mask, -torch.inf) if start else None
-        self._texts = _views_by_row(text, slot, text_lengths[:rows]) if text else []
+        self._dtype = torch.float32 if cache.buffer.dtype is torch.int8 else cache.buffer.dtype
+        self._mask = torch.zeros_like(mask, dtype=self._dtype).masked_fill_(~mask, -torch.inf) if start else None
+        self._text = text
+        self._text_lengths = text_lengths[:rows] if text else ()
 
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
         shape = self._cache.shape
-        dtype = self._cache.buffer.dtype
-        split = projected.to(dtype).view(self._rows, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
+        split = projected.to(self._dtype).view(self._rows, -1, 3, shape.heads, shape.width).permute(0, 2, 3, 1, 4)
         self._cache.write(layer, self._slot, split[:, 1:], start=self._start)
+        # Its own keys and values as they are stored, too: a piece's result is the same wherever it begins.
+        keys, values = self._cache.read(layer, self._slot, self._stop, slice(self._rows))
         out = functional.scaled_dot_product_attention(
-            split[:, 0], self._keys[layer], self._values[layer], self._mask, is_causal=self._mask is None
+            split[:, 0], keys, values, self._mask, is_causal=self._mask is None
         )
         return out.transpose(1, 2).reshape(projected.shape[0], -1).to(projected.dtype)
 
     def text_rows(self, x: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
-        return x[: len(self._texts) * x.shape[0] // self._rows]
+        return x[: len(self._text_lengths) * x.shape[0] // self._rows]
 
     def cross_attention(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
+        assert self._text is not None
         attended = []
-        for row, (keys, values) in zip(queries.chunk(len(self._texts)), self._texts, strict=True):
-            heads = row.to(keys[layer].dtype).view(1, row.shape[0], keys[layer].shape[1], -1).transpose(1, 2)
-            out = functional.scaled_dot_product_attention(heads, keys[layer], values[layer])
+        for index, row in enumerate(queries.chunk(len(self._text_lengths))):
+            length = self._text_lengths[index]
+            keys, values = self._text.read(layer, self._slot, length, slice(index, index + 1))
+            heads = row.to(self._dtype).view(1, row.shape[0], self._cache.shape.heads, -1).transpose(1, 2)
+            out = functional.scaled_dot_product_attention(heads, keys, values)
             attended.append(out.transpose(1, 2).reshape(row.shape).to(row.dtype))
         return torch.cat(attended)
 
@@ -175,8 +182,7 @@ class PerSlotAttention:
 
 def reading_threads(cache: KeyValueCache, positions: int) -> int:
     """Number of threads for attention to so many positions, of all rows together, in each layer."""
-    shape = cache.shape
-    read = 2 * shape.layers * positions * shape.heads * shape.width * cache.buffer.itemsize
+    read = replace(cache.shape, slots=1, rows=1, capacity=positions).bytes(cache.buffer.dtype)
     return 1 if read <= _CACHED_BYTES else threads.limit()
 
 

@@ -24,12 +24,9 @@ class Buffers:
 
     def __init__(self, decoder: Decoder, slots: int, capacity: int, text_capacity: int, text_rows: int) -> None:
         weights, device = decoder.weights, decoder.device
-        heads, width = weights.attention_heads, weights.dim // weights.attention_heads
-        shape = CacheShape(len(weights.layers), slots, 2, heads, capacity, width)
-        text_shape = CacheShape(len(weights.layers), slots, text_rows, heads, text_capacity, width)
-        self.cache = KeyValueCache(shape, decoder.cache_dtype, device)
-        sees_text = weights.layers[0].cross is not None
-        self.text = KeyValueCache(text_shape, decoder.cache_dtype, device) if sees_text else None
+        own, text = _shapes(decoder, slots, capacity, text_capacity, text_rows)
+        self.cache = KeyValueCache(own, decoder.cache_dtype, device)
+        self.text = KeyValueCache(text, decoder.cache_dtype, device) if text is not None else None
         self.tokens = torch.zeros(slots, weights.codebooks, capacity, dtype=torch.int64, device=device)
         self.noise = torch.ones(slots, weights.codebooks, weights.card, device=device)
         self.controls = Controls.create(slots, device)
@@ -41,9 +38,8 @@ class Buffers:
     @staticmethod
     def bytes_per_slot(decoder: Decoder, capacity: int, text_capacity: int, text_rows: int) -> int:
         """Return the bytes of keys and values of each slot."""
-        weights = decoder.weights
-        positions = 2 * capacity + (text_capacity * text_rows if weights.layers[0].cross is not None else 0)
-        return 2 * len(weights.layers) * weights.dim * positions * decoder.cache_dtype.itemsize
+        own, text = _shapes(decoder, 1, capacity, text_capacity, text_rows)
+        return sum(shape.bytes(decoder.cache_dtype) for shape in (own, text) if shape is not None)
 
     def fits(self, capacity: int, text_capacity: int, text_rows: int) -> bool:
         """Whether a sequence of the given sizes fits these buffers."""
@@ -51,3 +47,14 @@ class Buffers:
             self.text.shape.capacity >= text_capacity and self.text.shape.rows >= text_rows
         )
         return self.cache.shape.capacity >= capacity and text_fits
+
+
+def _shapes(
+    decoder: Decoder, slots: int, capacity: int, text_capacity: int, text_rows: int
+) -> tuple[CacheShape, CacheShape | None]:
+    """Return the shapes of the sequences' keys and values, and of those of the texts that the decoder attends to."""
+    weights = decoder.weights
+    heads, width = weights.attention_heads, weights.dim // weights.attention_heads
+    sees_text = weights.layers[0].cross is not None
+    own = CacheShape(len(weights.layers), slots, 2, heads, capacity, width)
+    return own, CacheShape(len(weights.layers), slots, text_rows, heads, text_capacity, width) if sees_text else None

@@ -34,7 +34,7 @@ class Precision(StrEnum):
     BF16 = "bf16"
     """bfloat16 throughout, sampling in float32."""
     INT8 = "int8"
-    """float32 with weights stored in 8 bits where accurate enough, and keys and values in bfloat16; on a CPU."""
+    """float32 with weights stored in 8 bits where accurate enough, keys and values, too; on a CPU."""
     HALF = "half"
     """float16 throughout, sampling in float32; on a GPU."""
 
@@ -60,7 +60,7 @@ class Numerics:
     @property
     def cache_dtype(self) -> torch.dtype:
         """The dtype of keys and values."""
-        return torch.bfloat16 if self.precision is Precision.INT8 else self.dtype
+        return torch.int8 if self.precision is Precision.INT8 else self.dtype
 
     def pack_weight(self, weight: torch.Tensor) -> Linear:
         """Pack a matrix [outputs, inputs] of a layer into the format in which a step reads it fastest."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from musicgen_service.engine.attention import PerSlotAttention, SlotRows
-from musicgen_service.engine.bf16_attention import Bf16Attention
 from musicgen_service.engine.buffers import Buffers
+from musicgen_service.engine.compact_attention import CompactAttention
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.gpu_step import StepShape
 from musicgen_service.engine.interface import ConditionTensors, Sampling
@@ -211,7 +211,7 @@ class Slots:
         """Move a running sequence to a free slot."""
         buffers = self.buffers
         for cache in filter(None, (buffers.cache, buffers.text)):
-            cache.buffer[:, target] = cache.buffer[:, source]
+            cache.copy(source, target)
         counters = (buffers.column, buffers.position, buffers.active, buffers.text_lengths)
         for tensor in (buffers.tokens, buffers.noise, *counters, *vars(buffers.controls).values()):
             tensor[target] = tensor[source]
@@ -253,8 +253,8 @@ class Slots:
         buffers, decoder = self.buffers, self._decoder
         if decoder.compiled is not None:
             return decoder.compiled.forward(x, buffers.cache, buffers.text, slots)
-        is_compact = buffers.cache.buffer.dtype is torch.bfloat16
-        attention = (Bf16Attention if is_compact else PerSlotAttention)(buffers.cache, buffers.text, slots)
+        is_compact = buffers.cache.buffer.dtype is not torch.float32
+        attention = (CompactAttention if is_compact else PerSlotAttention)(buffers.cache, buffers.text, slots)
         return decoder.forward(x, attention)
 
     def _step_on_cpu(self, slots: list[SlotRows], max_top_k: int, uses_top_p: bool) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 _INT, _FLOAT = ir.IntType(32), ir.FloatType()
 _float = np.float32
@@ -13,16 +13,6 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered, so that they are computed in vectors. Infinities and NaN keep their meaning."""
 compiled = partial(njit, nogil=True, fastmath=_FAST, error_model="numpy")
 """Compiles a function of the kernel. Divisions by zero raise nothing, as nobody else would know of it."""
-
-
-@intrinsic
-def _widened(_, value):
-    """The float32 of a bfloat16's bits: they are its upper half."""
-
-    def generate(_, builder, __, arguments):
-        return builder.bitcast(builder.shl(builder.zext(arguments[0], _INT), ir.Constant(_INT, 16)), _FLOAT)
-
-    return types.float32(types.uint16), generate
 
 
 @intrinsic
@@ -35,38 +25,8 @@ def _from_bits(_, value):
     return types.float32(types.int32), lambda _, builder, __, arguments: builder.bitcast(arguments[0], _FLOAT)
 
 
-def widen(value):
-    """Return a stored number, float32 or the bits of a bfloat16, as float32."""
-    raise NotImplementedError("for compiled functions")
-
-
-@overload(widen, inline="always")
-def _widen(value):
-    return (lambda value: _widened(value)) if value is types.uint16 else (lambda value: value)
-
-
-def narrow(value, stored):
-    """Return a float32 in the form of the numbers of an array; see `widen`."""
-    raise NotImplementedError("for compiled functions")
-
-
-@overload(narrow, inline="always")
-def _narrow(value, stored):
-    return (lambda value, stored: _to_bf16(value)) if stored.dtype is types.uint16 else (lambda value, stored: value)
-
-
-@njit
-def _to_bf16(value):
-    """Return the bits of the nearest bfloat16, of two that are as near the even one; NaN stays NaN."""
-    if value != value:
-        return np.uint16(0x7FC0)
-    bits = _bits(value)
-    return np.uint16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
-
-
-@njit(
-    fastmath=False, error_model="numpy"
-)  # otherwise it has that of its caller, and what is added and taken away again cancels out
+# Not fast: otherwise what is added and taken away again cancels out, as in a caller that is.
+@njit(fastmath=False, error_model="numpy")
 def exp(x):
     """exp of a number up to 0, to 2e-7 of it; numpy's would be called for each number alone.
 

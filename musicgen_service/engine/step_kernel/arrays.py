@@ -64,11 +64,13 @@ class Attended(NamedTuple):
 
     Attributes
     ----------
-    keys_values : float32 or the bits of bfloat16, [layers, slots, rows of a slot, 2, heads, positions, width]
+    keys_values : float32 or int8, [layers, slots, rows of a slot, 2, heads, positions, width]
+    scales : of integers, [layers, slots, rows of a slot, 2, heads, positions]
     places : [rows, 3], of each row its slot, its row there, and its number of positions
     """
 
     keys_values: npt.NDArray[Any]
+    scales: Floats
     places: Integers
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from musicgen_service.engine.step_kernel.arithmetic import compiled, exp, narrow, widen
+from musicgen_service.engine.step_kernel.arithmetic import compiled, exp
 from musicgen_service.engine.step_kernel.instructions import add_shared, read_shared
 from musicgen_service.engine.step_kernel.phases import wait
+from musicgen_service.engine.step_kernel.stored import scale_at, store, widen
 
 _float = np.float32
 
@@ -26,13 +27,13 @@ def attend(to, layer, projected, is_own, attended, phase, scratch):
                 break
             row, head = chunk // heads, chunk % heads
             slot, slot_row, length = to.places[row, 0], to.places[row, 1], to.places[row, 2]
-            both = to.keys_values[layer, slot, slot_row]
-            keys, values = both[0, head], both[1, head]
+            both, scales = to.keys_values[layer, slot, slot_row], to.scales[layer, slot, slot_row]
+            keys, values = (both[0, head], scales[0, head]), (both[1, head], scales[1, head])
             here, dim = head * width, heads * width
             if is_own:
-                for index in range(width):
-                    keys[length - 1, index] = narrow(projected[row, dim + here + index], keys)
-                    values[length - 1, index] = narrow(projected[row, 2 * dim + here + index], values)
+                key, value = dim + here, 2 * dim + here
+                store(projected[row, key : key + width], length - 1, keys[0], keys[1])
+                store(projected[row, value : value + width], length - 1, values[0], values[1])
             attend_row(
                 projected[row, here : here + width],
                 keys,
@@ -48,13 +49,15 @@ def attend(to, layer, projected, is_own, attended, phase, scratch):
 
 @compiled
 def attend_row(query, keys, values, length, scale, out, scores):
-    """Attention of one query to the first `length` of some keys and values."""
+    """Attention of one query to the first `length` of some keys and values, each stored numbers and their scales."""
     width = query.shape[0]
+    keys, key_scales = keys
+    values, value_scales = values
     for position in range(length):
         product = _float(0)
         for index in range(width):
             product += query[index] * widen(keys[position, index])
-        scores[position] = product * scale
+        scores[position] = product * scale_at(position, keys, key_scales) * scale
     highest = scores[0]
     for position in range(length):
         highest = max(highest, scores[position])
@@ -65,7 +68,8 @@ def attend_row(query, keys, values, length, scale, out, scores):
     for index in range(width):
         out[index] = _float(0)
     for position in range(length):
+        share = scores[position] * scale_at(position, values, value_scales)
         for index in range(width):
-            out[index] += scores[position] * widen(values[position, index])
+            out[index] += share * widen(values[position, index])
     for index in range(width):
         out[index] /= total

@@ -7,12 +7,11 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from musicgen_service import threads
 from musicgen_service.engine.attention import SlotRows, row_places, text_places
-from musicgen_service.engine.cache import KeyValueCache
+from musicgen_service.engine.cache import CacheShape, KeyValueCache
 from musicgen_service.engine.linear import AdaptedLinear, FloatLinear, Int8Linear, Linear
 from musicgen_service.engine.step_kernel import processor
 from musicgen_service.engine.step_kernel.arrays import (
@@ -160,8 +159,7 @@ class CompiledLayers:
         slots : of the step, in the order of `SlotRows.order`
         """
         places, texts = row_places(slots), text_places(slots) if text is not None else []
-        own = Attended(_stored(cache.buffer), np.array(places, np.int64))
-        others = Attended(_stored((text or cache).buffer), np.array(texts, np.int64).reshape(-1, 3))
+        own, others = _attended(cache, places), _attended(text or cache, texts)
         longest = max(place[2] for place in [*places, *texts])
         shared = self._shared(self._stored, x, own, others)
         # A thread that has not got round to the last step yet would be later still for this one.
@@ -173,7 +171,7 @@ class CompiledLayers:
 
     def _compile(self, cache_dtype: torch.dtype) -> None:
         """Have the kernel compiled or read from disk, by a step through no layers, before the first request."""
-        nothing = Attended(_stored(torch.empty((0,) * 7, dtype=cache_dtype)), np.empty((0, 3), np.int64))
+        nothing = _attended(KeyValueCache(CacheShape(0, 0, 0, 0, 0, 0), cache_dtype, torch.device("cpu")), [])
         no_layers = self._stored._replace(addresses=self._stored.addresses[:0])
         self._step(*self._shared(no_layers, torch.empty(0, self._dim), nothing, nothing), self._scratch(0, 0))
 
@@ -221,8 +219,8 @@ def _starts(lengths: Sequence[int], shape: tuple[int, int]) -> Integers:
     return np.array([0, *accumulate(lengths)][:-1]).reshape(shape)
 
 
-def _stored(keys_values: torch.Tensor) -> npt.NDArray[Any]:
-    return (keys_values.view(torch.uint16) if keys_values.dtype is torch.bfloat16 else keys_values).numpy()
+def _attended(cache: KeyValueCache, places: Sequence[tuple[int, int, int]]) -> Attended:
+    return Attended(cache.buffer.numpy(), cache.scales.numpy(), np.array(places, np.int64).reshape(-1, 3))
 
 
 @cache

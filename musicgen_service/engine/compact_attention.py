@@ -1,11 +1,13 @@
-"""Attention of a step on a CPU over keys and values in bfloat16."""
+"""Attention of a step on a CPU over keys and values in bfloat16 or 8 bits."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from musicgen_service import threads
@@ -13,8 +15,8 @@ from musicgen_service.engine.attention import SlotRows, reading_threads, row_pla
 from musicgen_service.engine.cache import KeyValueCache
 
 
-class Bf16Attention:
-    """A step on a CPU over keys and values in bfloat16; sums are float32.
+class CompactAttention:
+    """A step on a CPU over keys and values in bfloat16 or 8 bits; sums are float32.
 
     Each row and head is computed alone, so a slot's results do not depend on its neighbours. Rows are in the order that
     `PerSlotAttention` explains.
@@ -36,8 +38,7 @@ class Bf16Attention:
     def self_attention(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         """See `Attention`."""
         split = projected.view(-1, 3, self._cache.shape.heads, self._cache.shape.width)
-        slot, row, position = self._target
-        self._cache.buffer[layer, slot, row, :, :, position] = split[:, 1:].to(self._cache.buffer.dtype)
+        self._cache.write_rows(layer, self._target, split[:, 1:])
         return self._own.attend(layer, split[:, 0])
 
     def text_rows(self, x: torch.Tensor) -> torch.Tensor:
@@ -60,12 +61,12 @@ class _Reading:
 
     def __init__(self, cache: KeyValueCache, places: Sequence[tuple[int, int, int]]) -> None:
         # Imported here: numba takes half a second, and only this precision needs it.
-        from musicgen_service.engine import bf16_kernels
+        from musicgen_service.engine import compact_kernels
 
         shape = cache.shape
-        self._layers = cache.buffer.view(torch.uint16).numpy()
+        self._layers, self._scales = stored(cache.buffer), cache.scales.numpy()
         self._places = np.array(places, np.int64).reshape(-1, 3)
-        self._kernel = bf16_kernels.attend()
+        self._kernel = compact_kernels.attend(self._layers.dtype.name)
         self._scale = np.float32(shape.width**-0.5)
         count = reading_threads(cache, int(self._places[:, 2].sum()))
         bounds = [round(len(places) * shape.heads * part / count) for part in range(count + 1)]
@@ -76,13 +77,19 @@ class _Reading:
         """Attend with queries [rows, heads, width]: [rows, heads * width]."""
         assert len(queries) == len(self._places), "the kernel does not check bounds"
         out = torch.empty(queries.shape)
-        what = queries.float().contiguous().numpy(), self._layers[layer], self._places, self._scale, out.numpy()
+        keys_values = self._layers[layer], self._scales[layer]
+        what = queries.float().contiguous().numpy(), *keys_values, self._places, self._scale, out.numpy()
         first, *others = (partial(self._kernel, *what, *part) for part in self._parts)
         running = [_pool().submit(part) for part in others]
         first()
         for part in running:
             part.result()
         return out.flatten(1).to(queries.dtype)
+
+
+def stored(buffer: torch.Tensor) -> npt.NDArray[Any]:
+    """Return a cache's keys and values as an array, which has no bfloat16 but its bits."""
+    return (buffer.view(torch.uint16) if buffer.dtype is torch.bfloat16 else buffer).numpy()
 
 
 @cache
