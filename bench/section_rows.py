@@ -24,6 +24,8 @@ _SECTION = 6.0
 """Seconds of each of two sections."""
 _STEPS = (1, 2, 4, 6, 8, 10, 11)
 """Semitones to another key: neither it nor its relative is the one before."""
+_SAME = 0.001
+"""Seconds beyond which a chord at the same time is not the rounding of a bar."""
 _HEARD = 0.5
 """Share of the time in which chords are right when a change to them is heard."""
 _THREADS = 8
@@ -70,14 +72,13 @@ def _word_rows(bench: Bench) -> list[Row]:
 
 
 def _chord_row(bench: Bench) -> Row:
-    """Chords of a section of its own: in each bar another one of the same key than if those before went on."""
-    songs = bench.songs(8, lambda song: _other_order(progression_rows.of_song(song)) is not None, drums=True)
+    """Chords of a section of its own: at any time others of the same key than if those before went on."""
+    songs = bench.songs(8, lambda song: _other_order(song) is not None, drums=True)
     span = bench.model.melody_span
     assert span is not None, "the checkpoint takes chords"
     kept, changed = [], []
     for song in songs:
-        labels = progression_rows.of_song(song)
-        before, after = (_timeline(order, song) for order in (labels, _other_order(labels) or ()))
+        before, after = (_timeline(order, song) for order in (progression_rows.of_song(song), _other_order(song) or ()))
         kept.append(before)
         changed.append(progressions.joined(before, _SECTION, after))
 
@@ -108,10 +109,24 @@ def _from(start: float, segments: Sequence[ChordSegment]) -> list[ChordSegment]:
     return [segment._replace(start=max(segment.start, start)) for segment in segments if segment.end > start]
 
 
-def _other_order(labels: Sequence[str]) -> list[str] | None:
-    """The chords in another order, in which each bar has another one; None where there is none."""
+def _other_order(song: Song) -> list[str] | None:
+    """A song's chords in another order, of which none sounds when it would sound if those before went on; None if none.
+
+    The second section need not start with a bar of the first, so bars cannot be compared one by one.
+    """
+    labels = progression_rows.of_song(song)
+    kept = _timeline(labels, song)(_SECTION, _SECTION)
     turned = ([*labels[by:], *labels[:by]] for by in range(1, len(labels)))
-    return next((other for other in turned if all(map(str.__ne__, other, labels))), None)
+    return next((order for order in turned if not _agree(kept, _timeline(order, song)(0.0, _SECTION))), None)
+
+
+def _agree(some: Sequence[ChordSegment], others: Sequence[ChordSegment]) -> bool:
+    """Whether two progressions have the same chord at any time."""
+    return any(
+        one.label == other.label and min(one.end, other.end) - max(one.start, other.start) > _SAME
+        for one in some
+        for other in others
+    )
 
 
 def _in_two_sections(
