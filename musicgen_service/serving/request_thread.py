@@ -21,8 +21,9 @@ async def run(work: Callable[[], _T]) -> _T:
     """
     thread = _RequestThread(work)
     try:
+        thread.start()
         return await thread.result
-    except asyncio.CancelledError:
+    except BaseException:  # Cog may also raise its own `CancelationException` here
         thread.cancel()
         raise
 
@@ -36,6 +37,9 @@ class _RequestThread:
         self._is_working = True
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="request", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
         self._thread.start()
 
     def cancel(self) -> None:

@@ -74,6 +74,7 @@ def test_cancelled_request_ends_at_once_and_no_other_does() -> None:
 def test_cancel_after_the_work_has_ended_has_no_effect(capsys: pytest.CaptureFixture[str]) -> None:
     async def request() -> None:
         thread = request_thread._RequestThread(lambda: 5)
+        thread.start()
         assert await thread.result == 5
         thread.cancel()
         await asyncio.to_thread(thread._thread.join)
@@ -104,3 +105,23 @@ def test_error_after_a_cancel_is_dropped(capsys: pytest.CaptureFixture[str]) -> 
     asyncio.run(request())
     threads[0].join(60)
     assert not threads[0].is_alive() and capsys.readouterr().err == ""
+
+
+def test_exception_of_cogs_own_ends_the_thread_too() -> None:
+    ended = threading.Event()
+
+    def endless() -> None:
+        try:
+            while True:
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    async def interrupted() -> None:
+        waiting = request_thread.run(endless)
+        waiting.send(None)
+        with pytest.raises(CancelationException):
+            waiting.throw(CancelationException())
+
+    asyncio.run(interrupted())
+    assert ended.wait(10)
