@@ -1,12 +1,12 @@
 """What a manifest says of a clip."""
 
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import soundfile
 
+from musicgen_service import threads
 from musicgen_service.audio import encoding, reading, recipe
 from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.batch.errors import RequestFailed
@@ -27,8 +27,7 @@ class Describer:
     def __init__(self, *, listens: bool) -> None:
         self._listens = listens
         self._lock = threading.Lock()
-        # The other cores are for the steps of what is being made.
-        self._listening = threading.Semaphore(max(1, (os.cpu_count() or 1) // 2))
+        self._listening = threading.Semaphore(0)
         self._ears: tuple[BeatTracker, ChordRecogniser] | None = None
 
     def describe(self, file: Path) -> dict[str, Any]:
@@ -71,4 +70,6 @@ class Describer:
         with self._lock:
             if self._ears is None:
                 self._ears = beat_tracking.choose(WeightStore.from_environment()), chord_recognition.choose()
+                # The other cores are for the steps of what is being made.
+                self._listening.release(max(1, threads.limit() // 2))
             return self._ears

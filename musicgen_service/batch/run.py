@@ -79,8 +79,6 @@ class Batch:
             shutil.rmtree(self._unfinished, ignore_errors=True)
 
     async def _carry_out(self, item: Item, client: Client, slots: asyncio.Semaphore, progress: BatchProgress) -> None:
-        started = datetime.now(UTC), time.monotonic()
-
         def record(status: str, **more: Any) -> dict[str, Any]:
             timings = {
                 "started_at": started[0].isoformat(timespec="milliseconds"),

@@ -78,7 +78,7 @@ class KeyValueCache:
         for stored in (self.buffer, self.scales):
             stored[:, target] = stored[:, source]
 
-    def read(self, layer: int, slot: int, length: int, rows: slice = slice(None)) -> tuple[torch.Tensor, ...]:
+    def read(self, layer: int, slot: int, length: int, rows: slice) -> tuple[torch.Tensor, ...]:
         """Return the keys and the values [rows, heads, length, width] of a slot's first positions, as floats."""
         stored = self.buffer[layer, slot, rows, :, :, :length]
         if stored.dtype is torch.int8:

@@ -64,7 +64,7 @@ class _Reading:
         from musicgen_service.engine import compact_kernels
 
         shape = cache.shape
-        self._layers, self._scales = stored(cache.buffer), cache.scales.numpy()
+        self._layers, self._scales = _stored(cache.buffer), cache.scales.numpy()
         self._places = np.array(places, np.int64).reshape(-1, 3)
         self._kernel = compact_kernels.attend(self._layers.dtype.name)
         self._scale = np.float32(shape.width**-0.5)
@@ -87,7 +87,7 @@ class _Reading:
         return out.flatten(1).to(queries.dtype)
 
 
-def stored(buffer: torch.Tensor) -> npt.NDArray[Any]:
+def _stored(buffer: torch.Tensor) -> npt.NDArray[Any]:
     """Return a cache's keys and values as an array, which has no bfloat16 but its bits."""
     return (buffer.view(torch.uint16) if buffer.dtype is torch.bfloat16 else buffer).numpy()
 

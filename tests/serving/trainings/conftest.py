@@ -1,14 +1,13 @@
-"""A gateway with trainings, and its clients."""
+"""A gateway with trainings, in the place of that of all tests of the gateway, whose clients are its."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from replicate.client import Client
 
 from musicgen_service.serving.gateway import Gateway
-from tests.serving.conftest import SECRET, client_of
+from tests.serving.conftest import SECRET
 from tests.serving.training_gateway import training_gateway, weights_with_stand_in
 
 
@@ -21,18 +20,6 @@ def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
     with training_gateway(tmp_path / "results", webhook_secret=SECRET) as gateway:
         yield gateway
-
-
-@pytest.fixture
-def client(gateway: Gateway) -> Iterator[httpx.Client]:
-    with client_of(gateway) as client:
-        yield client
-
-
-@pytest.fixture
-def stranger(gateway: Gateway) -> Iterator[httpx.Client]:
-    with client_of(gateway, "127.0.0.2") as client:
-        yield client
 
 
 @pytest.fixture
