@@ -8,7 +8,7 @@ _SYLLABLES = {"do": "C", "re": "D", "ré": "D", "mi": "E", "fa": "F", "sol": "G"
 _SHARP, _FLAT = ("#", "dièse", "diesis", "sostenido", "sustenido"), ("b", "bémol", "bemol", "bemolle")
 _MAJOR, _MINOR = ("majeur", "maggiore", "mayor", "maior"), ("mineur", "minore", "menor")
 _ROMANCE = re.compile(
-    rf"\b({'|'.join(_SYLLABLES)})[\s-]*({'|'.join((*_SHARP, *_FLAT))})?[\s-]*({'|'.join((*_MAJOR, *_MINOR))})\b",
+    rf"\b({'|'.join(_SYLLABLES)})[\s-]*+(?:({'|'.join((*_SHARP, *_FLAT))})[\s-]*+)?({'|'.join((*_MAJOR, *_MINOR))})\b",
     re.IGNORECASE,
 )
 

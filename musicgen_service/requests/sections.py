@@ -87,18 +87,20 @@ def read(text: str, prompt: str | None, bpm: float | None, metre: TimeSignature 
     RequestError
         When a line cannot be read, with a sentence for each.
     """
+    lines = list(_lines(text))
+    if len(lines) > MAX_SECTIONS:  # each may have much to read
+        raise RequestError([f"There are {len(lines)} sections; at most {MAX_SECTIONS} are allowed."])
+    common = requested_tempo(prompt, bpm)
     sections: list[Section] = []
     problems: list[str] = []
-    for number, line in _lines(text):
+    for number, line in lines:
         start = sections[-1].end if sections else 0.0
         try:
-            sections.append(_read_line(line, len(sections) + 1, start, prompt, bpm, metre))
+            sections.append(_read_line(line, len(sections) + 1, start, prompt, common, metre))
         except ValueError as error:
             problems.append(f"Line {number} of sections ({_quoted(line)}) {error}.")
     if not sections and not problems:
         problems.append(f"sections has no line with a section: write it like {_EXAMPLE}.")
-    if len(sections) > MAX_SECTIONS:
-        problems.append(f"There are {len(sections)} sections; at most {MAX_SECTIONS} are allowed.")
     if problems:
         raise RequestError(problems)
     return tuple(sections)
@@ -124,9 +126,9 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _read_line(
-    line: str, number: int, start: float, prompt: str | None, bpm: float | None, metre: TimeSignature
+    line: str, number: int, start: float, prompt: str | None, common: float | None, metre: TimeSignature
 ) -> Section:
-    """Read one section; raises ValueError with the rest of a sentence about the line."""
+    """Read one section of a piece with a common tempo, or none; raises ValueError with the rest of a sentence."""
     option = _OPTION.search(line)
     head = _HEAD.match(line[: option.start()] if option else line)
     if head is None:
@@ -140,7 +142,7 @@ def _read_line(
     words, chords = options[""] or None, _chords(options.get("chords"))
     if words is None and prompt is None and chords is None:
         raise ValueError("has no words, and there is no prompt: give one of them")
-    own_tempo = _tempo(words, prompt, bpm)
+    own_tempo = _tempo(words, common)
     seconds = _seconds(head, own_tempo, metre)
     if chords is not None and own_tempo is None:
         raise ValueError("has chords, which need one tempo: give bpm, or a prompt such as '120 bpm'")
@@ -195,10 +197,9 @@ def _chords(text: str | None) -> Progression | None:
         raise ValueError(f"has chords that cannot be read: {str(error).rstrip('.')}") from None
 
 
-def _tempo(words: str | None, prompt: str | None, bpm: float | None) -> float | None:
+def _tempo(words: str | None, common: float | None) -> float | None:
     """The tempo of a section's bars, in beats per minute: that of the whole piece, or else that of its own words."""
     own = tempo.read(words or "")
-    common = requested_tempo(prompt, bpm)
     if common is None:
         return requested_tempo(words, None)
     if not tempo.allows(own, common):

@@ -1,5 +1,6 @@
 """Routes that read the texts of inputs, for clients that show what is understood while somebody writes."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,7 +55,7 @@ class Readings:
             try:
                 if problems:
                     raise RequestError(problems)
-                return reply(200, read(values))
+                return reply(200, await asyncio.to_thread(read, values))
             except RequestError as error:
                 raise Refusal(422, str(error)) from None
 

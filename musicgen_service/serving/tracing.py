@@ -15,7 +15,7 @@ _PARENT = re.compile(
 )
 _KEY = r"[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13}"
 _VALUE = r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_MEMBER = re.compile(rf"[ \t]*(?:(?:{_KEY})={_VALUE})?[ \t]*")
+_MEMBER = re.compile(rf"[ \t]*+(?:(?:{_KEY})={_VALUE})?[ \t]*+")
 _MAX_MEMBERS = 32
 _SAMPLED = 0x01
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from musicgen_service.audio.opening import MAX_SECONDS
 from musicgen_service.requests import sections, time_signature
+from musicgen_service.requests.fields import MAX_TEXT_LENGTH
 from musicgen_service.requests.tasks import TASKS, TaskSpec
 from musicgen_service.serving.refusals import Refusal
 
@@ -70,7 +71,9 @@ def _seconds_of_recording(task: TaskSpec, values: Mapping[str, Any]) -> float:
 
 
 def _seconds_of_sections(values: Mapping[str, Any]) -> float:
-    """How long the sections are together; 0 where they cannot be read, which the worker refuses."""
+    """How long the sections are together; 0 where the worker refuses them: they cannot be read, or a text is longer."""
+    if any(len(values.get(name) or "") > MAX_TEXT_LENGTH for name in ("sections", "prompt")):
+        return 0.0
     try:
         metre = time_signature.read(values.get("time_signature"))
         return sections.read(values["sections"], values.get("prompt"), values.get("bpm"), metre)[-1].end

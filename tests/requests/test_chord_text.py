@@ -59,7 +59,18 @@ def test_key_that_a_text_names_is_kept(text: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["C " * 2000, "C," * 2000, "|" * 4000, "(" * 4000, "C" + "#" * 3999, "|:C:|x99" * 500, "-" * 4000, " " * 4000],
+    [
+        "C " * 2000,
+        "C," * 2000,
+        "|" * 4000,
+        "(" * 4000,
+        "C" + "#" * 3999,
+        "|:C:|x99" * 500,
+        "-" * 4000,
+        " " * 4000,
+        "la" + " " * 20_000 + "x",
+        "C" + "#9" * 10_000 + "x",
+    ],
 )
 def test_time_is_proportional_to_the_length(text: str) -> None:
     began = time.process_time()

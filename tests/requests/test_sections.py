@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from musicgen_service.audio.reading import AudioInput
-from musicgen_service.requests import sections
+from musicgen_service.requests import sections, tempo
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.request import GenerationRequest
 from tests.support.requests import problems, resolve
@@ -154,6 +154,13 @@ def test_a_tempo_may_not_contradict_that_of_the_piece() -> None:
     assert times("a 8 s: 120 bpm", "rock", 120)
 
 
+def test_the_tempo_of_the_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = tempo.read, list[str]()
+    monkeypatch.setattr(tempo, "read", lambda text: (seen.append(text), read(text))[1])
+    assert times("a 1 bar: x\nb 1 bar: y\nc 1 bar: z", "120 bpm")[-1] == ("c", 4, 6)
+    assert seen.count("120 bpm") == 1
+
+
 def test_long_lines_are_quoted_in_part() -> None:
     [problem] = refused("x" * 4000)
     assert len(problem) < 200
@@ -162,6 +169,7 @@ def test_long_lines_are_quoted_in_part() -> None:
 def test_number_of_sections() -> None:
     assert len(times(";".join(["1 s: x"] * 50))) == 50
     assert refused(";".join(["1 s: x"] * 51)) == ["There are 51 sections; at most 50 are allowed."]
+    assert refused("?\n" * 51) == ["There are 51 sections; at most 50 are allowed."]  # and none of them is read
     assert problems(sections=" ;\n;") == [
         "sections has no line with a section: write it like 'verse 16 bars: drums join' or 'intro 8 s: soft piano'."
     ]

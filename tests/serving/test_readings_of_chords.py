@@ -1,9 +1,13 @@
 """`POST /chords` tells how the chords of a text are read."""
 
+import threading
+from threading import current_thread
 from typing import Any
 
 import httpx
 import pytest
+
+from musicgen_service.serving import readings
 
 
 def read(client: httpx.Client, text: Any) -> httpx.Response:
@@ -23,6 +27,13 @@ def test_each_bar_has_its_chords_and_their_notes(client: httpx.Client) -> None:
         ],
         "key": "C major",
     }
+
+
+def test_chords_are_read_beside_other_requests(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, threads = readings.chord_text.read, list[threading.Thread]()
+    monkeypatch.setattr(readings.chord_text, "read", lambda text: (threads.append(current_thread()), original(text))[1])
+    assert read(client, "Am F").status_code == 200
+    assert [thread.name for thread in threads] != ["http"]  # that of all requests
 
 
 def test_a_long_progression_is_counted_and_its_beginning_shown(client: httpx.Client) -> None:

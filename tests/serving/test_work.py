@@ -61,6 +61,8 @@ def test_a_request_may_ask_for_so_much_audio(client: httpx.Client, cog: FakeCog)
         (None, {"task": "remix", "continuation_start": 500, "continuation_end": 900}, 100),
         (None, {"sections": "a 8 s: x; b 4 bars: y", "bpm": 120, "variations": 2}, 32),
         (None, {"sections": "what cannot be read"}, 0),
+        (None, {"sections": "a 8 s: " + "x" * 4000}, 0),  # which is refused
+        (None, {"sections": "a 8 s: x", "prompt": "x" * 4001}, 0),
         ("musicgen_looper", {}, 32),
         ("musicgen_looper", {"max_duration": 20, "variations": 20}, 400),
         ("musicgen_remixer", {}, 600),
