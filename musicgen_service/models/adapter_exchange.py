@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from musicgen_service.models import state
+from musicgen_service.models import archives, state
 from musicgen_service.models.adapters import CARD_FILE, Adapter, AdapterStore, base_name, base_of
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.lora import Lora
@@ -91,7 +91,9 @@ def _files(path: Path) -> Iterator[Sequence[tuple[str, IO[bytes]]]]:
         with zipfile.ZipFile(path) as archive:
             members = {PurePosixPath(item.filename).name: item for item in reversed(archive.infolist())}
             yield [(name, archive.open(members[name])) for name in _MAX_BYTES if name in members]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+    except Exception as error:
+        if not archives.is_damage(error):
+            raise
         raise WeightsError(f"{path.name} is no whole zip: give a folder or zip with {CONFIG_FILE}.") from None
 
 

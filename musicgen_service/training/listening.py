@@ -66,6 +66,7 @@ class Listener:
     track, recognise : hear beats and chords
     window : longest piece, in seconds
     caption : for all songs that have no text of their own; None for the names of their files
+    trigger : which no caption keeps; None without one
     as_written : whether captions stay without the tempo, key and metre that are heard
     """
 
@@ -75,9 +76,11 @@ class Listener:
         recognise: ChordRecogniser,
         window: float,
         caption: str | None = None,
+        trigger: str | None = None,
         *,
         as_written: bool = False,
     ) -> None:
+        self._trigger = trigger
         self._as_written = as_written
         self._track = track
         self._recognise = recognise
@@ -124,6 +127,7 @@ class Listener:
         has_beat = len(grid.beats) > 0 and grid.confidence >= _BEAT_CONFIDENCE
         key = keys[0][0] if keys and keys[0][1] >= _KEY_CONFIDENCE else None
         text = captions.own_text(file) or self._caption or captions.from_name(file)
+        text = captions.without_trigger(self._trigger, text)
         caption = text
         if not self._as_written:
             caption = captions.complete(text, grid.tempo if has_beat else None, key, grid.metre if has_beat else None)

@@ -1,5 +1,6 @@
 """Cutting songs into pieces of the model's window, at bars where there are any."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,15 +44,17 @@ def cut(seconds: float, downbeats: Sequence[float] | np.ndarray, window: float) 
 
     Returns
     -------
-    The pieces in order, and how many seconds are in none of them
+    The pieces in order, at least one of a song of `MIN_SECONDS`, and how many seconds are in none of them
     """
     bars = [float(time) for time in downbeats if 0 <= time < seconds]
     # A bar is heard only from a beat on that is in the song: the first one may have begun just before it.
     if len(bars) > 1 and abs(bars[0] - (bars[1] - bars[0])) <= _NEAR_START < bars[0]:
         bars.insert(0, 0.0)
     edges = [0.0]
-    if bars and bars[0] > _NEAR_START:
-        edges.append(bars[0])
+    # A first bar near the end is not worth what would be left out on either side of it.
+    if bars and _NEAR_START < bars[0] <= seconds - MIN_SECONDS:
+        count = math.ceil(bars[0] / window)
+        edges += [bars[0] * number / count for number in range(1, count + 1)]
     while edges[-1] < seconds:
         edges.append(_next_edge(edges[-1], seconds, bars, window))
     pieces = [

@@ -91,6 +91,7 @@ def understood(
             chord_recognition.choose(),
             CHECKPOINTS[options.base].window,
             options.caption,
+            options.trigger,
             as_written=options.as_written,
         )
         songs = listener.hear_all(source.songs, lambda done: report("listening", done, total, ""))

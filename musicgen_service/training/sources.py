@@ -14,18 +14,21 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from musicgen_service import settings
+from musicgen_service.models import archives
 from musicgen_service.training.errors import TrainingError
 
 AUDIO = frozenset("aac aif aifc aiff flac m4a mka mkv mov mp2 mp3 mp4 mpga oga ogg opus wav wave webm wma".split())
 """Endings of the names of files that are taken for songs; what they hold is found out when they are read."""
 TEXTS = ("txt", "json")
+_ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .tbz .tbz2 .xz .txz".split())
+"""Endings of archives, so that one that is damaged at its start is not taken for a file that is no song."""
 MAX_BYTES = 10 * 10**9
 """Bytes that all songs may have together, as files: more are a mistake more often than a wish."""
 MAX_FILES = 10_000
 _MAX_TEXT_BYTES = 65_536
 _BLOCK = 2**20
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, OSError)
-"""What reading a damaged archive raises."""
+_MAX_PADDING = 64 * _BLOCK
+"""Bytes of zeros after the end of a tar that are read."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Source:
 
 
 class _Member(NamedTuple):
-    """A file of a folder or archive."""
+    """A file of a folder or archive; its name is as it is given there."""
 
     name: str
     size: int
@@ -98,28 +101,32 @@ def find(paths: Sequence[Path], work: Path) -> Source:
     ------
     TrainingError
         When there is no song, an archive is damaged, two files have one name, or there is too much.
+    OSError
+        When a file cannot be read, or the disk is full.
     """
-    with ExitStack() as archives:
-        members = chain.from_iterable(_members(path, archives) for path in paths)
+    with ExitStack() as opened:
+        members = chain.from_iterable(_members(path, opened) for path in paths)
         try:
             return _collect(members, work)
-        except _DAMAGED as error:
-            if isinstance(error, TrainingError):
+        except Exception as error:
+            if not archives.is_damage(error):
                 raise
             names = ", ".join(path.name for path in paths)
             raise TrainingError(f"There is a damaged or encrypted archive in {names}: give whole ones.") from error
 
 
-def _members(path: Path, archives: ExitStack) -> Iterator[_Member]:
-    """Yield the files of a folder or archive, or the file alone; an archive is opened in `archives`."""
+def _members(path: Path, opened: ExitStack) -> Iterator[_Member]:
+    """Yield the files of a folder or archive, or the file alone; an archive is opened in `opened`."""
     if path.is_dir():
         yield from _folder_members(path)
     elif not path.is_file():
         raise TrainingError(f"There is no folder or file {path}: give a folder, zip or tar of songs.")
     elif zipfile.is_zipfile(path):
-        yield from _zip_members(archives.enter_context(zipfile.ZipFile(path)))
+        yield from _zip_members(opened.enter_context(zipfile.ZipFile(path)))
     elif tarfile.is_tarfile(path):
-        yield from _tar_members(archives.enter_context(tarfile.TarFile.open(path)))
+        yield from _tar_members(opened.enter_context(tarfile.TarFile.open(path)))
+    elif path.suffix.lower() in _ARCHIVES:
+        raise tarfile.ReadError("damaged at its start")
     else:
         yield _Member(path.name, path.stat().st_size, _Copy(None, path))
 
@@ -142,6 +149,14 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
     for item in archive:
         if item.isreg():
             yield _Member(item.name, item.size, _Copy(archive, item))
+    # At a damaged header tarfile ends as it does at the end. Reading on also has checksums of the whole compared.
+    assert archive.fileobj is not None
+    for _ in range(_MAX_PADDING // _BLOCK):
+        block = archive.fileobj.read(_BLOCK)
+        if not block:
+            return
+        if block.strip(b"\0"):
+            raise tarfile.ReadError("there is more after its end")
 
 
 def _collect(members: Iterable[_Member], work: Path) -> Source:
@@ -153,28 +168,35 @@ def _collect(members: Iterable[_Member], work: Path) -> Source:
     for count, member in enumerate(members, 1):
         if count > MAX_FILES:
             raise TrainingError(f"There are more than {MAX_FILES:,} files: give songs alone.")
-        path = PurePosixPath(member.name)
-        ending = path.suffix[1:].lower()
+        path = _path(member.name)
+        name, ending = str(path), path.suffix[1:].lower()
         if any(_is_hidden(part) for part in path.parts):
             continue
-        if member.name in songs or member.name in texts:
-            raise TrainingError(f"Two of the files are called {member.name}: rename one of them.")
+        member = member._replace(name=name)
+        text = str(path.with_suffix(path.suffix.lower()))
+        if name in songs or text in texts:
+            raise TrainingError(f"Two of the files are called {name}: rename one of them.")
         if ending in AUDIO:
             total += _checked_size(member)
             if total > MAX_BYTES:
                 raise TrainingError(
                     f"The songs have more than {MAX_BYTES / 1e9:.0f} GB together: choose some; ten are enough."
                 )
-            songs[member.name] = member
+            songs[name] = member
         elif ending in TEXTS:
-            texts[member.name] = member
+            texts[text] = member
         else:
-            others.append(member.name)
+            others.append(name)
     found = [_song(name, songs[name], texts, work, number) for number, name in enumerate(sorted(songs))]
-    others += texts
+    others += [member.name for member in texts.values()]
     if not found:
         raise TrainingError("There is no song: files named " + ", ".join(f".{name}" for name in sorted(AUDIO)) + ".")
     return Source(found, sorted(others))
+
+
+def _path(name: str) -> PurePosixPath:
+    """The path of a member in one way of writing it: tar writes `./a.wav`; bytes that are no UTF-8 become `\\xff`."""
+    return PurePosixPath(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def _is_hidden(part: str) -> bool:
@@ -192,7 +214,7 @@ def _checked_size(member: _Member) -> int:
 
 
 def _song(name: str, member: _Member, texts: dict[str, _Member], work: Path, number: int) -> SongFile:
-    """Make a song of a member; its text is taken out of `texts`."""
+    """Make a song of a member; its text is taken out of `texts`, whose endings are in lower case."""
     path = PurePosixPath(name)
     text, kind = None, TEXTS[0]
     for ending in TEXTS:

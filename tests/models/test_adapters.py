@@ -251,6 +251,26 @@ def test_an_exported_adapter_can_be_imported(
     store.remove("copy")
 
 
+def test_a_damaged_zip_is_refused_in_a_sentence(
+    own_store: WeightStore, loras: dict[str, PeftModel], tmp_path: Path
+) -> None:
+    adapter_exchange.export(AdapterStore.of(own_store).get("one"), path := tmp_path / "one.zip")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"one\.zip is no whole zip"):
+        adapter_exchange.import_(own_store, path, "copy", None)
+
+
+def test_a_file_of_a_zip_that_is_too_large_is_told(
+    own_store: WeightStore, loras: dict[str, PeftModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter_exchange.export(AdapterStore.of(own_store).get("one"), tmp_path / "one.zip")
+    monkeypatch.setitem(adapter_exchange._MAX_BYTES, WEIGHTS_FILE, 1000)
+    with pytest.raises(WeightsError, match=rf"{WEIGHTS_FILE} is larger than"):
+        adapter_exchange.import_(own_store, tmp_path / "one.zip", "copy", None)
+
+
 def test_import_refuses_what_does_not_fit_the_base(
     own_store: WeightStore, loras: dict[str, PeftModel], tmp_path: Path
 ) -> None:

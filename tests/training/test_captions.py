@@ -18,6 +18,7 @@ def test_text_beside_a_song_is_its_description() -> None:
     assert captions.own_text(song(text='{"caption": "house"}', kind="json")) == "house"
     assert captions.own_text(song(text='{"prompt": "techno", "bpm": 3}', kind="json")) == "techno"
     assert captions.own_text(song(text='"ambient"', kind="json")) == "ambient"
+    assert captions.own_text(song(text='"half \\ud83d of it"', kind="json")) == "half ? of it"
     assert captions.own_text(song(text=" \n")) is None
     assert captions.own_text(song()) is None
 
@@ -53,6 +54,7 @@ def test_what_is_heard_is_added_where_it_is_not_said() -> None:
         captions.complete("jazz in C# minor, 90 bpm, waltz", 120.0, "A minor", "3/4")
         == "jazz in C# minor, 90 bpm, waltz"
     )
+    assert captions.complete("jazz in C#m", 120.0, "A minor", "4/4") == "jazz in C#m, 120 bpm"
     assert captions.complete("", None, None, None) == ""
 
 
@@ -65,6 +67,8 @@ def test_what_is_heard_is_added_where_it_is_not_said() -> None:
         ("B-flat major and c sharp minor", 2, "C major and eb minor"),
         ("a major hit", 1, "bb major hit"),
         ("no key", 2, "no key"),
+        ("house in Am, F#m and Bbm", 1, "house in Bbm, Gm and Bm"),
+        ("I am at 5 PM, Gm7 or Dmaj", 2, "I am at 5 PM, Gm7 or E maj"),
     ],
 )
 def test_keys_follow_a_change_of_pitch(caption: str, semitones: int, moved: str) -> None:
@@ -75,3 +79,18 @@ def test_trigger_comes_first() -> None:
     assert captions.with_trigger("in mystyle", "jazz") == "in mystyle, jazz"
     assert captions.with_trigger(None, "jazz") == "jazz"
     assert captions.with_trigger("in mystyle", "") == "in mystyle"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "text", "left"),
+    [
+        ("in mystyle", "jazz,  In  MyStyle, 90 bpm", "jazz, 90 bpm"),
+        ("in mystyle", "a song in mystyle with drums", "a song with drums"),
+        ("sks", "sks", ""),
+        ("sks", "tasks,  and more", "tasks,  and more"),
+        ("my+style", "my+style, jazz", "jazz"),
+        (None, "jazz", "jazz"),
+    ],
+)
+def test_a_trigger_is_taken_out_of_descriptions(trigger: str | None, text: str, left: str) -> None:
+    assert captions.without_trigger(trigger, text) == left

@@ -43,8 +43,21 @@ def test_a_song_that_begins_where_a_bar_would_have_loses_nothing() -> None:
 
 @pytest.mark.parametrize("seconds", [5.0, 31.7, 300.0])
 @pytest.mark.parametrize("bar", [0.0, 1.3, 29.0, 31.0])
-def test_pieces_are_in_order_and_no_longer_than_the_window(seconds: float, bar: float) -> None:
-    downbeats = np.arange(0.4, seconds, bar) if bar else np.zeros(0)
+@pytest.mark.parametrize("first", [0.4, 4.0, 26.8, 62.0])
+def test_pieces_are_in_order_and_no_longer_than_the_window(seconds: float, bar: float, first: float) -> None:
+    downbeats = np.arange(first, seconds, bar) if bar else np.zeros(0)
     pieces, _ = cut(seconds, downbeats, 30.0)
     assert all(MIN_SECONDS <= piece.seconds <= 30.0 + 1e-9 for piece in pieces)
     assert all(first.end <= second.start for first, second in pairwise(pieces))
+
+
+@pytest.mark.parametrize(("seconds", "downbeats"), [(5.1, [0.2, 2.2, 4.2]), (9.6, [4.9, 6.9, 8.9]), (5.0, [0.3])])
+def test_a_short_song_is_a_piece_wherever_its_first_bar_is(seconds: float, downbeats: list[float]) -> None:
+    pieces, rest = cut(seconds, downbeats, 30.0)
+    assert [(piece.start, piece.end) for piece in pieces] == [(0.0, seconds)] and rest == 0.0
+
+
+def test_what_precedes_a_late_first_bar_is_cut_to_the_window() -> None:
+    pieces, rest = cut(120.0, np.arange(45.0, 120.0, 2.0), 30.0)
+    assert [(piece.start, piece.end) for piece in pieces] == [(0, 22.5), (22.5, 45), (45, 75), (75, 105), (105, 120)]
+    assert rest == 0.0

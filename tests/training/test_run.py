@@ -136,6 +136,11 @@ def test_songs_are_understood(songs_folder: Path, training_store: WeightStore, q
     assert songs.seconds == pytest.approx(21.0, abs=0.5)
 
 
+def test_no_caption_keeps_the_trigger(songs_folder: Path, training_store: WeightStore, quick: Quick) -> None:
+    songs = understood(songs_folder, quick("small", trigger="a fast"), training_store)
+    assert songs.songs[0].caption.startswith("rock song with guitar, 120 bpm")
+
+
 def test_what_cannot_be_used_is_told_song_by_song(training_store: WeightStore, tmp_path: Path, quick: Quick) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()

@@ -1,7 +1,9 @@
 """Songs of folders and archives: what is found, and what no archive can do."""
 
+import errno
 import io
 import os
+import random
 import stat
 import tarfile
 import zipfile
@@ -84,6 +86,24 @@ def test_a_text_with_the_whole_name_of_a_song_comes_first(tmp_path: Path) -> Non
     assert found.others == ["x/a.txt"]
 
 
+@pytest.mark.parametrize("make", [folder, tarred])
+def test_names_are_the_same_however_they_are_written(make: Make, tmp_path: Path) -> None:
+    content = {"./a.wav": b"first", "./a.TXT": b"rock", "./b.WAV": b"second", "./b.WAV.Json": b'"jazz"', "./c.Txt": b""}
+    found = find(make(tmp_path, content), tmp_path)
+    assert [(song.name, song.text, song.text_kind) for song in found.songs] == [
+        ("a.wav", "rock", "txt"),
+        ("b.WAV", '"jazz"', "json"),
+    ]
+    assert found.others == ["c.Txt"]
+
+
+@pytest.mark.parametrize("make", [folder, tarred])
+def test_names_that_are_no_utf_8_can_be_shown(make: Make, tmp_path: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"caf\xe9.wav", b"caf\xe8.wav", b"caf\xe8.txt")]
+    found = find(make(tmp_path, dict.fromkeys(names, b"words")), tmp_path)
+    assert [(song.name, song.text) for song in found.songs] == [("caf\\xe8.wav", "words"), ("caf\\xe9.wav", None)]
+
+
 def test_a_single_song_is_enough(tmp_path: Path) -> None:
     [song] = find(folder(tmp_path, {"a.wav": b"first"}) / "a.wav", tmp_path).songs
     assert song.path.read_bytes() == b"first"
@@ -154,6 +174,35 @@ def test_damage_inside_an_archive_is_told(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(TrainingError, match="damaged or encrypted archive"):
         find(path, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("at", [0.3, 0.6])
+def test_damage_of_what_a_tar_is_packed_with_is_told(kind: str, at: float, tmp_path: Path) -> None:
+    path = tmp_path / "songs.tar"
+    with tarfile.open(path, f"w:{kind}") as archive:  # type: ignore[call-overload]
+        for number in range(4):
+            info = tarfile.TarInfo(f"{number}.wav")
+            info.size = 2**16
+            # Of few values, so that it is packed, and not stored.
+            archive.addfile(info, io.BytesIO(bytes(random.Random(number).choices(range(9), k=info.size))))
+    content = bytearray(path.read_bytes())
+    first = int(at * len(content))
+    content[first : first + 4000] = bytes(4000)  # bz2's only block: it is not even known for a tar then
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match="damaged or encrypted archive"):
+        find(path, tmp_path)
+
+
+def test_a_file_that_cannot_be_read_or_written_is_no_damaged_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sources, "_copy", full)
+    with pytest.raises(OSError, match="No space left"):
+        find(zipped(tmp_path, {"a.wav": b"first"}), tmp_path)
 
 
 def test_nothing_there_is_told(tmp_path: Path) -> None:
