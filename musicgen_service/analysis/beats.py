@@ -88,8 +88,7 @@ def track(
     ----------
     samples : float32 ``[channels, samples]`` or ``[samples]``
     sample_rate : samples per second
-    tempo : the requested tempo, if any: decides between half and double tempo, but clear evidence of another
-        tempo overrides it
+    tempo : the requested tempo, if any: decides between half and double tempo, and is no evidence of any other
     network : a network that hears beats, if there is one
     """
     audio = mono(samples, sample_rate)

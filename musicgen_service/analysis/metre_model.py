@@ -23,6 +23,10 @@ from musicgen_service.analysis.metre_evidence import Evidence, Sound
 Array = NDArray[np.float64]
 _EXPECTED, _EXPECTED_OCTAVES = 12.0, 0.04
 """Score that an expected tempo adds to a reading at that tempo, and the width of the tolerance in octaves."""
+_SAME_PULSE = 0.02
+"""Octaves by which tempi of the same pulse may differ from multiples of one another."""
+_MULTIPLES = np.log2([1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4])
+"""Octaves between the tempi that the same pulse may be counted in."""
 MODELS = ("with network", "alone")
 NO_BEAT = 0.5  # probability from which there is none
 _QUANTILES = (0.8, 0.9, 0.97)
@@ -151,23 +155,19 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
 
 
 def _shares(fitted: Weights, heard: Sequence[Heard], tempo: float | None) -> tuple[Array, float]:
-    """Probabilities, before calibration, of all readings, those at an expected tempo favoured, and of "no beat"."""
+    """Probabilities, before calibration, of all readings, and of "no beat"; an expected tempo decides the octave."""
     tempi = np.array([beats.tempo for one in heard for beats in one.possible])
     if not len(tempi):
         return np.zeros(0), 1.0
-    found, of_recording = evidence(heard), features(heard)
-    shares, none = softmax(fitted, found, of_recording)
+    shares, none = softmax(fitted, evidence(heard), features(heard))
     if tempo:
-        bonus = np.repeat(_expectation(tempi, tempo), len(found) // len(tempi))
-        shares, _ = softmax(fitted, found, of_recording, bonus)
+        shares = _in_octave(shares.reshape(len(tempi), -1), tempi, tempo).ravel()
     return shares, none
 
 
-def softmax(
-    weights: Weights, evidence: NDArray[np.floating], features: Array, bonus: Array | float = 0.0
-) -> tuple[Array, float]:
+def softmax(weights: Weights, evidence: NDArray[np.floating], features: Array) -> tuple[Array, float]:
     """Probabilities, before calibration, of readings with this evidence, and of "no beat"."""
-    every = np.append(scores(weights, evidence) + bonus, features @ weights.no_beat)
+    every = np.append(scores(weights, evidence), features @ weights.no_beat)
     shares: Array = scipy.special.softmax(every)
     return shares[:-1], float(shares[-1])
 
@@ -184,10 +184,26 @@ def log_odds(shares: Array) -> Array:
     return odds
 
 
-def _expectation(tempi: Array, tempo: float) -> Array:
-    """What an expected tempo adds to the scores of readings at each tempo."""
-    bonus: Array = _EXPECTED * np.exp(-0.5 * (np.log2(tempi / tempo) / _EXPECTED_OCTAVES) ** 2)
-    return bonus
+def _in_octave(shares: Array, tempi: Array, tempo: float) -> Array:
+    """Move the probabilities of readings to those of the same pulse that have an expected tempo.
+
+    An expectation is no evidence: what is heard at no multiple of the tempo keeps its probability, and all that is
+    heard of a pulse, however it is counted, stays as probable as it was.
+
+    Parameters
+    ----------
+    shares : ``[beats, readings of each]``
+    tempi : of the beats
+    tempo : the expected one
+    """
+    of_beats = shares.sum(axis=1)
+    octaves = np.log2(tempi / tempo)
+    favoured = of_beats * np.exp(_EXPECTED * np.exp(-0.5 * (octaves / _EXPECTED_OCTAVES) ** 2))
+    apart = octaves[:, None] - octaves
+    same = (np.abs(apart[..., None] - _MULTIPLES) < _SAME_PULSE).any(axis=2)
+    moved = favoured * (same @ (of_beats / np.maximum(same @ favoured, 1e-300)))
+    result: Array = shares * (moved / np.maximum(of_beats, 1e-300))[:, None]
+    return result
 
 
 def _same(pulses: Sequence[Beats], shares: Array) -> list[list[int]]:

@@ -138,6 +138,14 @@ def test_an_expected_tempo_decides_the_octave_of_a_loop(name: str) -> None:
     assert grid.tempo == pytest.approx(97, rel=0.01) and len(grid.beats) == 4
 
 
+@pytest.mark.parametrize(("name", "tempo"), [("loop_perc1", 140), ("loop_mehackit1", 120), ("singing_vocadito", 90)])
+def test_an_expected_tempo_that_is_not_heard_is_no_evidence(name: str, tempo: float) -> None:
+    audio = recording(name)
+    alone, expected = (own()(audio.samples, audio.rate, bpm) for bpm in (None, tempo))
+    assert expected.tempo == pytest.approx(alone.tempo, rel=0.01)
+    assert expected.confidence == pytest.approx(alone.confidence, abs=0.05)
+
+
 @pytest.mark.parametrize("damage", ["cut", "a web page", "other tensors", "code"])
 def test_unloadable_checkpoint_is_not_used_and_a_note_says_so(damage: str, tmp_path: Path) -> None:
     class Harmful:
