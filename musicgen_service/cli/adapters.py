@@ -65,7 +65,7 @@ def _show(options: argparse.Namespace) -> None:
         print(f"{name:10}  {value}")
     card = adapter.folder / CARD_FILE
     if card.is_file():
-        print(f"\n{card.read_text(encoding='utf-8')}", end="")
+        print(f"\n{card.read_text(encoding='utf-8', errors='replace')}", end="")
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -97,11 +97,13 @@ def _sentence(error: Exception) -> str:
     # Imported here: a command that succeeds does not need them.
     from musicgen_service.audio.recipe import RecipeError
     from musicgen_service.batch.errors import BatchError
-    from musicgen_service.client_errors import CLIENT_SAFE_ERRORS
+    from musicgen_service.client_errors import CLIENT_SAFE_ERRORS, is_out_of_memory, to_client_error
     from musicgen_service.serving.api_keys import KeysError
 
     if isinstance(error, (*CLIENT_SAFE_ERRORS, KeysError, RecipeError, BatchError)):
         return str(error)
+    if is_out_of_memory(error):
+        return str(to_client_error(error))
     raise error
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +11,13 @@ from typing import Any
 
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser, complete_with
+from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.training import options as training_options
 from musicgen_service.training.numbers import NUMBERS, Number
 from musicgen_service.training.options import Options
+
+OUT_OF_MEMORY = "There was not enough memory: train with --checkpointing, a smaller --crop or a smaller --base."
 
 
 def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
@@ -62,7 +64,6 @@ def run(options: argparse.Namespace) -> None:
     store.component(chosen.base)
     _require_packages()
     from musicgen_service.cli.training_progress import TrainingLines, TrainingProgress
-    from musicgen_service.training import layout
     from musicgen_service.training import run as training
     from musicgen_service.training.errors import TrainingError
     from musicgen_service.training.processes import Processes
@@ -77,15 +78,26 @@ def run(options: argparse.Namespace) -> None:
                 progress.understood(songs)
             if options.dry_run:
                 return
-            if options.restart and processes.is_main:
-                shutil.rmtree(layout.work_folder(store, chosen.name), ignore_errors=True)
-            training.train(songs, chosen, store, processes.device, progress.report, processes)
+            training.train(
+                songs,
+                chosen,
+                store,
+                processes.device,
+                progress.report,
+                processes,
+                restart=options.restart,
+                replace=options.force,
+            )
     except KeyboardInterrupt:
         progress.close()
         print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
         raise
     except TrainingError as error:
         raise CommandError(str(error)) from None
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise CommandError(OUT_OF_MEMORY) from None
+        raise
     finally:
         progress.close()
     if processes.is_main:

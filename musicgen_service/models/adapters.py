@@ -162,11 +162,13 @@ class AdapterStore:
         """Remove an adapter; raises WeightsError when there is none of that name."""
         if name not in self.names():
             raise WeightsError(unknown(name, self.names()))
-        # Renamed first: what is removed in part is never listed.
+        shutil.rmtree(self._set_aside(name))
+
+    def _set_aside(self, name: str) -> Path:
+        """Rename the folder of an adapter, so that what is removed in part is never listed; returns where it is."""
         gone = self.root / f".{name}.removed"
         shutil.rmtree(gone, ignore_errors=True)  # of a process that was killed here
-        (self.root / name).rename(gone)
-        shutil.rmtree(gone)
+        return (self.root / name).rename(gone)
 
     @contextmanager
     def adding(self, name: str, *, source: str, replace: bool = False) -> Iterator[Path]:
@@ -192,11 +194,11 @@ class AdapterStore:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield partial
             manifest.write(partial, source)
-            if name in self.names():
-                if not replace:
-                    raise WeightsError(_taken(name))
-                self.remove(name)
+            self.check_new(name, replace=replace)
+            old = self._set_aside(name) if name in self.names() else None
             partial.rename(self.root / name)
+            if old is not None:
+                shutil.rmtree(old)
         except BaseException as error:
             if not isinstance(error, _Locked):
                 shutil.rmtree(partial, ignore_errors=True)

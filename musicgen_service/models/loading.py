@@ -32,7 +32,7 @@ from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.conditioner import PREFIX, Conditioner
 from musicgen_service.models.encodec import Encodec, StereoEncodec
 from musicgen_service.models.lora import Lora
-from musicgen_service.models.lora_options import LoraError
+from musicgen_service.models.lora_options import WEIGHTS_FILE, LoraError
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.state import Adapt
 from musicgen_service.models.store import CheckpointFiles, WeightsError
@@ -217,6 +217,9 @@ class _Parts:
 def _load_lora(use: AppliedAdapter, shapes: Mapping[str, torch.Size]) -> Lora:
     try:
         loaded = Lora(use.adapter.folder)
+        # The folder may have been replaced since it was looked at.
+        if loaded.sha256 != use.adapter.sha256:
+            raise LoraError(f"the checksum of {WEIGHTS_FILE} differs")
         loaded.check(shapes)
     except LoraError as error:
         raise adapters.damaged(use.adapter.name, str(error)) from None

@@ -1,13 +1,14 @@
 """Low-rank adapters (LoRA, arXiv:2106.09685) in PEFT's format, added to the weights of a checkpoint."""
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch.nn import functional
 
 from musicgen_service.engine.low_rank import Changes, LowRank
@@ -63,12 +64,21 @@ class Lora:
     ------
     LoraError
         When a file is missing or damaged, or holds what audiocraft's language model does not have.
+
+    Attributes
+    ----------
+    sha256 : of the weights that were read, in hexadecimal
     """
 
     def __init__(self, folder: Path) -> None:
         options = LoraOptions.read(folder)
+        try:
+            content = (folder / WEIGHTS_FILE).read_bytes()
+        except OSError as error:
+            raise LoraError(f"{WEIGHTS_FILE}: {error.strerror}") from None
+        self.sha256 = hashlib.sha256(content).hexdigest()
         self._products: dict[str, list[_Product]] = defaultdict(list)
-        for module, pair in _read(folder / WEIGHTS_FILE).items():
+        for module, pair in _read(content).items():
             down, up = pair["down"], pair["up"]
             if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
                 raise LoraError(f"the two matrices of {module} do not belong together")
@@ -124,15 +134,14 @@ def unchanged(_name: str, tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _read(file: Path) -> dict[str, dict[str, torch.Tensor]]:
+def _read(content: bytes) -> dict[str, dict[str, torch.Tensor]]:
     """Read the matrices `down` and `up` of each module."""
     pairs: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
     try:
-        with safe_open(file, "pt") as stored:
-            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+        tensors = {name: tensor.float() for name, tensor in safetensors.torch.load(content).items()}
     except Exception:
         # safetensors has its own error class; a truncated file raises others.
-        raise LoraError(f"{WEIGHTS_FILE} is missing or damaged") from None
+        raise LoraError(f"{WEIGHTS_FILE} is damaged") from None
     for name, tensor in tensors.items():
         match = _TENSOR.fullmatch(name)
         if match is None:

@@ -63,6 +63,7 @@ class LoraOptions:
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             raise LoraError(f"{CONFIG_FILE} is missing or damaged") from None
+        options._check()
         if kind != "LORA":
             raise LoraError(f"it is of PEFT's kind {kind[:20]}, and only LORA can be merged")
         more = [meaning for name, meaning in _NOT_SUPPORTED.items() if config.get(name)]
@@ -72,8 +73,22 @@ class LoraOptions:
             raise LoraError(f"it has {' and '.join(dict.fromkeys(more))}, which cannot be merged")
         return options
 
+    def _check(self) -> None:
+        if not all(map(math.isfinite, (self.alpha, *self.alpha_pattern.values()))):
+            raise LoraError(f"{CONFIG_FILE} has an alpha that is no finite number")
+        for pattern in self.alpha_pattern:
+            try:
+                _ends_with(pattern)
+            except re.error:
+                raise LoraError(f"{CONFIG_FILE} has a pattern of names that is no regular expression") from None
+
     def scale(self, module: str, rank: int) -> float:
         """The factor of a module's product."""
-        own = (value for key, value in self.alpha_pattern.items() if re.fullmatch(rf"(.*\.)?({key})", module))
+        own = (value for key, value in self.alpha_pattern.items() if _ends_with(key).fullmatch(module))
         alpha = next(own, self.alpha)
         return alpha / (math.sqrt(rank) if self.is_rank_stabilised else rank)
+
+
+def _ends_with(pattern: str) -> re.Pattern[str]:
+    """What matches the names of modules that end with a pattern, as PEFT has it."""
+    return re.compile(rf"(.*\.)?({pattern})")

@@ -20,16 +20,15 @@ _MAX_LINE = 64 * 2**20
 """Bytes of what is said of 10,000 songs."""
 _KILLED = 128 + signal.SIGKILL
 _ERROR = "error: "
+_LESS_MEMORY = "ask for checkpointing, a smaller crop or a smaller model_version"
 _REWORDED = {
     "begin anew with --restart": "begin anew with restart",
     "choose another name, or replace it with --force": "choose another name",
+    "train with --checkpointing, a smaller --crop or a smaller --base": _LESS_MEMORY,
 }
 """What the command says of its own options, and what clients have in their place."""
 BROKE_DOWN = "The training broke down: the service's log says more. The same request goes on where it was."
-OUT_OF_MEMORY = (
-    "The training was killed, most likely because memory ran out: ask for a smaller batch_size or crop, "
-    "or train on a smaller model."
-)
+OUT_OF_MEMORY = f"The training was killed, most likely because memory ran out: {_LESS_MEMORY}."
 
 
 async def run(training: Training, options: Sequence[str], songs: Sequence[str], temporary: Path) -> str | None:

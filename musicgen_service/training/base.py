@@ -1,16 +1,18 @@
 """What a training needs of its base: the loaded checkpoint, its conditions, and the network to train."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from musicgen_service.engine.interface import Condition
+from musicgen_service.engine.interface import Condition, OnStep, SlotRequest
 from musicgen_service.engine.pattern import DelayPattern
+from musicgen_service.engine.slot_memory import SlotMemory
 from musicgen_service.models import checkpoint_config, loading, state
-from musicgen_service.models.adapters import base_name
+from musicgen_service.models.adapters import AppliedAdapter, base_name
 from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.conditioner import Conditioner
+from musicgen_service.models.memory import release_memory
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import CheckpointFiles, WeightStore
 from musicgen_service.training import network
@@ -25,7 +27,7 @@ class Base:
     Attributes
     ----------
     files : of the checkpoint
-    model : the checkpoint, which encodes songs and makes samples
+    model : the checkpoint, which encodes songs; `generate` has its tokens made
     stored : its state dict, mapped from the file
     conditioner : of the base
     """
@@ -50,6 +52,29 @@ class Base:
         device = self.model.device
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         return network.build(base_name(self.model.name), self.config, self.stored, device, dtype)
+
+    def generate(
+        self,
+        requests: Sequence[SlotRequest],
+        on_step: OnStep = lambda _done, _total: None,
+        applied: Sequence[AppliedAdapter] = (),
+        slots: SlotMemory | None = None,
+    ) -> list[torch.Tensor]:
+        """Generate tokens, with adapters if there are any; see `MusicModel.generate_tokens`.
+
+        On a GPU a model keeps its slots, and what it has of its own for adapters. That of these tokens is gone when
+        they are there: a training needs the memory for its steps.
+
+        Parameters
+        ----------
+        slots : see `loading.load_model`
+        """
+        model = loading.load_adapted(self.model, self.files, applied, self.model.label, slots)
+        try:
+            return model.generate_tokens(requests, on_step)
+        finally:
+            del model
+            release_memory()
 
 
 def load(store: WeightStore, name: str, device: torch.device) -> Base:

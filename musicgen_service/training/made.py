@@ -47,7 +47,7 @@ def make(base: Base, captions: Sequence[str], seconds: float, seed: int, cache: 
         tokens = [tensor.long() for _, tensor in sorted(load_file(file).items())]
     else:
         requests = [_request(base, text, frames, variation_seed(seed, index)) for index, text in enumerate(texts)]
-        tokens = [made.cpu() for made in base.model.generate_tokens(requests, on_step)]
+        tokens = [made.cpu() for made in base.generate(requests, on_step)]
         with atomic(file) as partial:
             save_file({f"{index:03}": made.short().contiguous() for index, made in enumerate(tokens)}, partial)
     return [Clip(-1, text, made, (0,), None) for text, made in zip(texts, tokens, strict=True)]

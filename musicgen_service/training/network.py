@@ -4,7 +4,8 @@ The modules have the names that they have in transformers' `MusicgenForCondition
 adapter onto that model, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,18 @@ from musicgen_service.models.checkpoint_config import LanguageModelConfig
 from musicgen_service.models.conditioner import PREFIX
 from musicgen_service.models.lora_options import WEIGHTS_FILE
 
-__all__ = ["Network", "PeftModel", "build", "empty", "save", "save_memory", "set_weights", "weights_of", "with_adapter"]
+__all__ = [
+    "Network",
+    "PeftModel",
+    "build",
+    "empty",
+    "off_device",
+    "save",
+    "save_memory",
+    "set_weights",
+    "weights_of",
+    "with_adapter",
+]
 
 _POSITIONS = 2048
 """Positions for which embeddings are computed at once; transformers computes more when they are needed."""
@@ -142,6 +154,20 @@ def save_memory(model: PeftModel) -> None:
     """Have the activations inside of layers computed a second time for gradients, in place of keeping them."""
     decoder: Any = model.get_base_model().decoder
     decoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+@contextmanager
+def off_device(model: PeftModel) -> Iterator[None]:
+    """Keep the weights that are not trained in the memory of the processor for the block: on a GPU its room is free."""
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    device = frozen[0].device
+    for parameter in frozen:
+        parameter.data = parameter.data.cpu()
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.data = parameter.data.to(device)
 
 
 def save(model: PeftModel, weights: Mapping[str, torch.Tensor], folder: Path) -> None:

@@ -1,6 +1,5 @@
 """A training from songs to an adapter in the weights folder; a killed one goes on where it was."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from musicgen_service import threads
 from musicgen_service.models import beat_tracking, chord_recognition
@@ -20,13 +18,12 @@ from musicgen_service.models.cache import ModelCache
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.models.memory import default_budget
 from musicgen_service.models.store import WeightStore
-from musicgen_service.training import base, captions, layout, made, network, reports, sources
+from musicgen_service.training import base, captions, layout, made, network, reports, sources, unfinished
 from musicgen_service.training.base import Conditions
 from musicgen_service.training.batches import Batches
 from musicgen_service.training.board import Board
 from musicgen_service.training.encoding import Clip, Encoder
 from musicgen_service.training.errors import TrainingError
-from musicgen_service.training.files import atomic
 from musicgen_service.training.listening import Listener, Song
 from musicgen_service.training.options import Options
 from musicgen_service.training.processes import ALONE, Processes
@@ -105,6 +102,9 @@ def train(
     device: torch.device,
     report: Report,
     processes: Processes = ALONE,
+    *,
+    restart: bool = False,
+    replace: bool = False,
 ) -> Path:
     """Train an adapter, and put it into the weights folder; goes on with one that was interrupted.
 
@@ -113,6 +113,8 @@ def train(
     songs : as `understood` gives them
     report : called by the main process
     processes : those that train together
+    restart : whether it begins anew where one was interrupted
+    replace : whether it replaces an adapter of that name
 
     Returns
     -------
@@ -121,38 +123,23 @@ def train(
     Raises
     ------
     TrainingError
-        When no song can be used, another process trains an adapter of that name, or an unfinished training has other
-        songs or options.
+        When no song can be used, another process trains an adapter of that name, an unfinished training has other
+        songs or options, or nothing was learned.
+    WeightsError
+        When the base is missing or damaged, or there is an adapter of that name.
     """
     if not songs.used:
         raise TrainingError("None of the songs can be used: the table says why.")
     work = layout.work_folder(store, options.name)
-    work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         if processes.is_main:
-            try:
-                stack.enter_context(FileLock(work / ".lock", timeout=0))
-            except Timeout:
-                sentence = f"'{options.name}' is being trained already: wait, or choose another name."
-                raise TrainingError(sentence) from None
-            _require_same(work / "training.json", songs, options)
-        folder = _Training(songs, options, store, device, work, report, processes).run()
+            stack.enter_context(unfinished.held(work))
+            used = [[song.sha256, song.caption] for song in songs.used]
+            unfinished.begin(work, {"options": options.as_json(), "songs": used}, restart=restart)
+        folder = _Training(songs, options, store, device, work, report, processes).run(replace=replace)
         if processes.is_main:
-            shutil.rmtree(work)
+            unfinished.remove(work)
     return folder
-
-
-def _require_same(file: Path, songs: Songs, options: Options) -> None:
-    """Raise TrainingError unless an unfinished training has the same songs and options; begin it if there is none."""
-    state = {"options": options.as_json(), "songs": [[song.sha256, song.caption] for song in songs.used]}
-    if not file.is_file():
-        with atomic(file) as partial:
-            partial.write_text(json.dumps(state))
-    elif json.loads(file.read_text()) != state:
-        raise TrainingError(
-            f"An unfinished training of '{options.name}' has other songs or options: give the same, "
-            "or begin anew with --restart."
-        )
 
 
 class _Training:
@@ -177,7 +164,7 @@ class _Training:
         self._base = base.load(store, options.base, device)
         torch.set_num_threads(threads.for_width(self._base.model.width))
 
-    def run(self) -> Path:
+    def run(self, *, replace: bool) -> Path:
         """Encode, train, and deliver the adapter."""
         options = self._options
         with self._processes.main_first():
@@ -212,7 +199,12 @@ class _Training:
         if not self._processes.is_main:
             return AdapterStore.of(self._store).root / options.name
         names = list(dict.fromkeys(self._songs.used[clip.song].name for clip in held_out))
-        return self._deliver(model, trainer, names)
+        if trainer.history.best[0] == 0:
+            raise TrainingError(
+                f"'{options.name}' has learned nothing: the loss on held-out songs never fell. "
+                "Give more songs, a lower learning rate or other options."
+            )
+        return self._deliver(model, trainer, names, replace=replace)
 
     def _clips(self) -> list[Clip]:
         options, songs = self._options, self._songs.used
@@ -267,9 +259,9 @@ class _Training:
         texts = list(dict.fromkeys(clip.caption for clip in training))[:_PROMPTS]
         return [captions.with_trigger(self._options.trigger, text) for text in texts]
 
-    def _deliver(self, model: network.PeftModel, trainer: Trainer, held_out: Sequence[str]) -> Path:
+    def _deliver(self, model: network.PeftModel, trainer: Trainer, held_out: Sequence[str], *, replace: bool) -> Path:
         options, adapters = self._options, AdapterStore.of(self._store)
-        with adapters.adding(options.name, source="trained here", replace=True) as folder:
+        with adapters.adding(options.name, source="trained here", replace=replace) as folder:
             network.save(model, trainer.best, folder)
             card = reports.card(options, self._songs.songs, held_out, trainer.history)
             (folder / CARD_FILE).write_text(card, encoding="utf-8")

@@ -10,7 +10,7 @@ from musicgen_service import __version__
 from musicgen_service.audio import encoding
 from musicgen_service.audio.tags import Tags
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
-from musicgen_service.models import loading, manifest
+from musicgen_service.models import manifest
 from musicgen_service.models.adapters import Adapter, AppliedAdapter
 from musicgen_service.models.lora_options import WEIGHTS_FILE
 from musicgen_service.training import layout, network
@@ -19,6 +19,17 @@ from musicgen_service.training.options import Options
 
 _SEED = 1
 _SECONDS = 10.0
+
+
+class _OneSlot:
+    """A `SlotMemory` for one slot, whatever is free: the network that is trained is in memory, too."""
+
+    def reserve(self, _slot_bytes: int, _slots: int) -> int:
+        """See `SlotMemory.reserve`."""
+        return 1
+
+    def release(self) -> None:
+        """See `SlotMemory.release`."""
 
 
 def _tags(name: str, prompt: str, step: int) -> Tags:
@@ -62,11 +73,15 @@ class Sampler:
         base, options = self._base.model, self._options
         sha256, size = manifest.sha256(latest / WEIGHTS_FILE), (latest / WEIGHTS_FILE).stat().st_size
         adapter = Adapter(options.name, latest, options.base, options.rank, options.alpha, sha256, size)
-        model = loading.load_adapted(base, self._base.files, [AppliedAdapter(adapter, 1.0)], options.name)
-        frames = round(min(_SECONDS, self._base.config.window) * base.frame_rate)
-        for file, prompt in zip(files, self._prompts, strict=True):
-            generator = torch.Generator(base.device).manual_seed(_SEED)
-            request = SlotRequest(Condition(prompt), None, frames, Sampling(), generator)
-            [tokens] = model.generate_tokens([request], lambda _done, _total: None)
-            samples = np.nan_to_num(model.decode(tokens).float().numpy()).clip(-1, 1)
+        requests, applied = [self._request(prompt) for prompt in self._prompts], [AppliedAdapter(adapter, 1.0)]
+        # On a GPU the matrices with the adapter are copies, for which there is room in the network's place.
+        with network.off_device(self._model):
+            made = self._base.generate(requests, applied=applied, slots=_OneSlot())
+        for file, prompt, tokens in zip(files, self._prompts, made, strict=True):
+            samples = np.nan_to_num(base.decode(tokens).float().numpy()).clip(-1, 1)
             encoding.write(samples, base.sample_rate, file, _tags(options.name, prompt, step))
+
+    def _request(self, prompt: str) -> SlotRequest:
+        frames = round(min(_SECONDS, self._base.config.window) * self._base.model.frame_rate)
+        generator = torch.Generator(self._base.model.device).manual_seed(_SEED)
+        return SlotRequest(Condition(prompt), None, frames, Sampling(), generator)

@@ -8,7 +8,7 @@ import pytest
 
 from musicgen_service import cli
 from musicgen_service.audio import recipe
-from musicgen_service.models.adapters import AdapterStore
+from musicgen_service.models.adapters import CARD_FILE, AdapterStore
 from musicgen_service.models.store import WeightStore
 from tests.support import adapters as random_adapters
 
@@ -38,6 +38,12 @@ def test_adapters_are_listed_and_shown(adapters: AdapterStore, capsys: Capture) 
     assert (entry["name"], entry["base"], entry["sha256"]) == ("mystyle", "small", adapters.get("mystyle").sha256)
     cli.main(["adapters", "show", "mystyle"])
     assert entry["sha256"] in capsys.readouterr().out
+
+
+def test_a_card_that_is_no_utf_8_is_shown(adapters: AdapterStore, capsys: Capture) -> None:
+    (adapters.get("mystyle").folder / CARD_FILE).write_bytes(b"# caf\xe9")
+    cli.main(["adapters", "show", "mystyle"])
+    assert "# caf\ufffd" in capsys.readouterr().out
 
 
 def test_an_adapter_goes_out_and_comes_in_again(adapters: AdapterStore, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Adapters beside checkpoints: their folder, merging, the cache, and damaged ones."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,35 @@ def test_a_replaced_adapter_is_loaded_anew(own_store: WeightStore, cache: ModelC
     store.remove("changing")
 
 
+def test_an_adapter_that_is_replaced_before_it_is_loaded_is_told(own_store: WeightStore, cache: ModelCache) -> None:
+    store = AdapterStore.of(own_store)
+    random_adapters.add(own_store, "changing", random_adapters.random_lora(own_store, "small", 11))
+    applied = store.apply([("changing", 1.0)], "small")
+    store.remove("changing")
+    random_adapters.add(own_store, "changing", random_adapters.random_lora(own_store, "small", 12))
+    with pytest.raises(WeightsError, match="Adapter 'changing' cannot be used"), cache.lease("small", applied):
+        pass
+    store.remove("changing")
+
+
+def test_one_of_two_adapters_is_there_while_it_is_replaced(
+    own_store: WeightStore, loras: dict[str, PeftModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AdapterStore.of(own_store)
+    random_adapters.add(own_store, "changing", loras["one"])
+    remove, seen = shutil.rmtree, list[bool]()
+
+    def rmtree(path: Path, *, ignore_errors: bool = False) -> None:
+        seen.append("changing" in store.names())
+        remove(path, ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with store.adding("changing", source="a test", replace=True) as folder:
+        network.save(loras["two"], network.weights_of(loras["two"]), folder)
+    assert len(seen) == 2 and all(seen)
+    store.remove("changing")
+
+
 def test_an_adapter_of_another_base_is_refused(own_store: WeightStore, loras: dict[str, PeftModel]) -> None:
     with pytest.raises(WeightsError, match="'other' was trained on model 'stereo-melody', not on 'small'"):
         AdapterStore.of(own_store).apply([("other", 1.0)], "small")
@@ -190,7 +220,22 @@ def change_base(folder: Path) -> None:
     (folder / CONFIG_FILE).write_text(json.dumps(config | {"base_model_name_or_path": "somebody/else"}))
 
 
-@pytest.mark.parametrize("damage", [damage_weights, truncate_weights, break_config, change_scale, change_base])
+def spoil_alpha(folder: Path) -> None:
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps(config | {"lora_alpha": float("nan")}))
+    (folder / MANIFEST).unlink()
+
+
+def spoil_pattern(folder: Path) -> None:
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps(config | {"alpha_pattern": {"q_proj(": 8}}))
+    (folder / MANIFEST).unlink()
+
+
+DAMAGES = [damage_weights, truncate_weights, break_config, change_scale, change_base, spoil_alpha, spoil_pattern]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_adapter_is_refused_in_a_sentence(
     own_store: WeightStore, loras: dict[str, PeftModel], damage: Callable[[Path], None]
 ) -> None:

@@ -3,7 +3,7 @@
 | trigger | what |
 |---|---|
 | `endless` | goes on until it is killed |
-| `refused` | ends with an error of the command |
+| `refused`, `large` | ends with an error of the command |
 | `broken`, `killed` | ends with a traceback, or by a signal |
 | none of these | says all that a training says, and leaves the folder of an adapter, with a sample |
 
@@ -18,6 +18,8 @@ import time
 import zipfile
 from pathlib import Path
 from typing import Any
+
+from musicgen_service.cli.train import OUT_OF_MEMORY
 
 SHA256 = "ab" * 32
 SONG = {"name": "a.wav", "seconds": 7.0, "pieces": 1, "caption": "rock, 120 bpm", "notes": [], "problem": None}
@@ -54,6 +56,8 @@ def main() -> None:
     if trigger == "refused":
         print("a library says something", file=sys.stderr)
         sys.exit("error: An unfinished training has other songs: give the same, or begin anew with --restart.")
+    if trigger == "large":
+        sys.exit(f"error: {OUT_OF_MEMORY}")
     if trigger == "broken":
         raise RuntimeError("a secret")
     if trigger == "killed":

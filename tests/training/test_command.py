@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from musicgen_service import cli
 from musicgen_service.models.adapters import AdapterStore
 from musicgen_service.models.store import WeightStore
+from musicgen_service.training import run
 from tests.support.harness import file_server
 
 Capture = pytest.CaptureFixture[str]
@@ -43,6 +45,15 @@ def test_a_training_says_what_happens_as_json(songs_folder: Path, training_store
     }
     adapter = AdapterStore.of(training_store).get("style")
     assert events[-1] == {"adapter": {**adapter.summary, "trigger": "mine"}}
+
+
+def test_memory_that_runs_out_is_told(songs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run, "train", train)
+    with pytest.raises(SystemExit, match="There was not enough memory: train with --checkpointing"):
+        cli.main(["train", str(songs_folder / "song 0.wav"), "--name", "a", "--base", "small"])
 
 
 def test_songs_come_from_several_places(songs_folder: Path, tmp_path: Path, capsys: Capture) -> None:

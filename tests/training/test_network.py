@@ -30,6 +30,20 @@ def test_network_predicts_what_the_engine_predicts(store: WeightStore, checkpoin
     assert (objective.frame_logits(loaded.pattern, logits, 60)[0] - expected).abs().max() < 1e-4
 
 
+def test_only_weights_that_are_not_trained_leave_the_device(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network.with_adapter(base.load(store, "small", torch.device("cpu")).network(), 4, 8, ("q_proj",))
+    before = {name: parameter.dtype for name, parameter in model.named_parameters()}
+    # Without a GPU there is no other device: another dtype stands for it.
+    monkeypatch.setattr(torch.Tensor, "cpu", torch.Tensor.half)
+    with network.off_device(model):
+        moved = {parameter.dtype: parameter.requires_grad for parameter in model.parameters()}
+        assert moved == {torch.float16: False, torch.float32: True}
+        monkeypatch.setattr(torch.Tensor, "to", lambda tensor, _: tensor.float())
+    assert {name: parameter.dtype for name, parameter in model.named_parameters()} == before
+
+
 def test_logits_of_the_demo_are_taken_back_as_they_were_scaled() -> None:
     assert CHECKPOINTS["demo"].logit_scale == LOGIT_SCALE
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,17 @@ import soundfile
 import torch
 from peft import PeftModel
 
-from musicgen_service.models import manifest
+from musicgen_service.models import loading, manifest
 from musicgen_service.models.adapters import CARD_FILE, AdapterStore
-from musicgen_service.models.store import WeightStore
+from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.training import base, layout, network, run
 from musicgen_service.training.errors import TrainingError
 from musicgen_service.training.listening import Song
 from musicgen_service.training.options import Options
 from musicgen_service.training.pieces import Piece
 from musicgen_service.training.run import Songs
+from tests.support import adapters as random_adapters
+from tests.support.harness import wait_until
 
 CPU = torch.device("cpu")
 Quick = Callable[..., Options]
@@ -29,8 +33,19 @@ Quick = Callable[..., Options]
 OnReport = Callable[[str, int], None]
 
 
-def train(songs: Songs, options: Options, store: WeightStore, on_report: OnReport = lambda *_: None) -> Path:
-    return run.train(songs, options, store, CPU, lambda stage, done, _total, _more: on_report(stage, done))
+def train(
+    songs: Songs,
+    options: Options,
+    store: WeightStore,
+    on_report: OnReport = lambda *_: None,
+    *,
+    restart: bool = False,
+    replace: bool = False,
+) -> Path:
+    def report(stage: str, done: int, _total: int, _more: str) -> None:
+        on_report(stage, done)
+
+    return run.train(songs, options, store, CPU, report, restart=restart, replace=replace)
 
 
 def understood(path: Path, options: Options, store: WeightStore) -> Songs:
@@ -97,17 +112,93 @@ def test_a_stopped_training_ends_in_the_same_adapter(songs: Songs, training_stor
     assert store.get("style").sha256 == expected
 
 
+def stop_in_training(stage: str, _done: int) -> None:
+    if stage == "training":
+        raise Stop
+
+
 def test_an_unfinished_training_goes_on_with_the_same_songs_and_options_only(
     songs: Songs, training_store: WeightStore, quick: Quick
 ) -> None:
-    def stop(stage: str, _done: int) -> None:
+    with pytest.raises(Stop):
+        train(songs, quick("small"), training_store, stop_in_training)
+    with pytest.raises(TrainingError, match="unfinished training of 'style' has other songs or options"):
+        train(songs, quick("small", seed=2), training_store)
+    train(songs, quick("small", seed=2), training_store, restart=True)
+    assert "| 0.001, 2 |" in (AdapterStore.of(training_store).get("style").folder / CARD_FILE).read_text()
+
+
+def test_a_training_that_goes_on_is_not_restarted(songs: Songs, training_store: WeightStore, quick: Quick) -> None:
+    work = layout.work_folder(training_store, "style")
+
+    def second(stage: str, _done: int) -> None:
         if stage == "training":
+            with pytest.raises(TrainingError, match="'style' is being trained already"):
+                train(songs, quick("small"), training_store, restart=True)
+            assert (work / "checkpoint.pt").is_file()
             raise Stop
 
     with pytest.raises(Stop):
-        train(songs, quick("small"), training_store, stop)
-    with pytest.raises(TrainingError, match="unfinished training of 'style' has other songs or options"):
-        train(songs, quick("small", seed=2), training_store)
+        train(songs, quick("small"), training_store, second)
+
+
+def test_a_folder_that_was_removed_in_part_is_not_gone_on_with(
+    songs: Songs, training_store: WeightStore, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rmtree(_: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise Stop
+
+    work = layout.work_folder(training_store, "style")
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(shutil, "rmtree", rmtree)
+        train(songs, quick("small"), training_store)
+    assert not work.exists()
+    # As versions before left it.
+    (work / "cache").mkdir(parents=True)
+    (work / "checkpoint.pt").write_bytes(b"of another training")
+    train(songs, quick("small", seed=2), training_store, replace=True)
+    assert {path.name for path in work.parent.iterdir()} == {".style.lock"}
+
+
+def test_an_adapter_that_came_meanwhile_is_not_replaced(
+    songs: Songs, training_store: WeightStore, quick: Quick
+) -> None:
+    store = AdapterStore.of(training_store)
+    random_adapters.add(training_store, "style", random_adapters.random_lora(training_store, "small"))
+    before = store.get("style").sha256
+    with pytest.raises(WeightsError, match="There is an adapter 'style' already"):
+        train(songs, quick("small"), training_store)
+    assert store.get("style").sha256 == before
+    train(songs, quick("small"), training_store, replace=True)
+    assert store.get("style").sha256 != before
+
+
+def test_a_training_that_learns_nothing_is_told(
+    songs: Songs, training_store: WeightStore, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda _: None)
+    with pytest.raises(TrainingError, match="'style' has learned nothing"):
+        train(songs, quick("small"), training_store)
+    assert AdapterStore.of(training_store).names() == []
+
+
+def test_what_the_base_makes_leaves_no_model_behind(
+    songs: Songs, training_store: WeightStore, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[weakref.ref[Any], Any]] = []
+    load = loading.load_adapted
+
+    def load_adapted(*arguments: Any) -> Any:
+        model = load(*arguments)
+        made.append((weakref.ref(model.generator), arguments[-1]))
+        return model
+
+    monkeypatch.setattr(loading, "load_adapted", load_adapted)
+    train(songs, quick("small", trigger="in style"), training_store)
+    [(_, for_the_base), *for_samples] = made
+    assert for_the_base is None and [slots.reserve(1, 32) for _, slots in for_samples] == [1, 1, 1, 1]
+    wait_until(lambda: all(reference() is None for reference, _ in made))
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,10 @@ def test_too_many_do_not_wait(replicate: Client) -> None:
     ("trigger", "error"),
     [
         ("refused", "An unfinished training has other songs: give the same, or begin anew with restart."),
+        (
+            "large",
+            "There was not enough memory: ask for checkpointing, a smaller crop or a smaller model_version.",
+        ),
         ("broken", training_process.BROKE_DOWN),
         ("killed", training_process.OUT_OF_MEMORY),
     ],
