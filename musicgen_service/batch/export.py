@@ -18,20 +18,24 @@ _HEARD = ("seconds", "seed", "loudness_lufs", "tempo_bpm", "tempo_confidence", "
 
 
 def clips(folder: Path) -> list[dict[str, Any]]:
-    """Every clip of a batch: its part of the manifest, and the `id` of its request; the last one under a name counts.
+    """Every clip of a batch: its part of the manifest, and the `id` of its request.
+
+    A clip that was made more than once is described by the last record that fits the file.
 
     Raises
     ------
     BatchError
-        When a file is missing or has another size, or there is none.
+        When a clip's files are missing or have other sizes, or there is none.
     """
     found: dict[str, dict[str, Any]] = {}
+    listed: set[str] = set()
     for record in manifest.records(folder):
         if record["status"] == SUCCEEDED:
-            found |= {clip["file"]: {"id": record["id"], **clip} for clip in record["clips"]}
-            for name, size in manifest.files_of(record):
-                if not manifest.has_file(folder / name, size):
-                    raise BatchError(f"{folder / name} is not as it was made: run the batch again, which replaces it.")
+            listed |= {clip["file"] for clip in record["clips"]}
+            whole = (clip for clip in record["clips"] if manifest.has_files(folder, clip))
+            found |= {clip["file"]: {"id": record["id"], **clip} for clip in whole}
+    if lost := sorted(listed - found.keys()):
+        raise BatchError(f"{folder / lost[0]} is not as it was made: run the batch again, which replaces it.")
     if not found:
         raise BatchError(f"There are no clips in {folder}: `batch` makes them.")
     return [found[name] for name in sorted(found)]
@@ -104,8 +108,8 @@ def _write(folder: Path, target: Path, write: Callable[[Path, list[dict[str, Any
 
 def _sample(folder: Path, clip: dict[str, Any]) -> dict[str, Any]:
     path = folder / clip["file"]
-    # What follows the first dot of a name is the kind of a file in WebDataset.
-    sample: dict[str, Any] = {"__key__": path.stem.replace(".", "_"), path.suffix[1:]: path.read_bytes()}
+    # What follows the first dot of a name is the kind of a file in WebDataset; no name of a clip has a '+'.
+    sample: dict[str, Any] = {"__key__": path.stem.replace(".", "+"), path.suffix[1:]: path.read_bytes()}
     sample["json"] = json.dumps(clip, ensure_ascii=False).encode()
     if prompt := clip["recipe"].get("prompt"):
         sample["txt"] = prompt.encode()

@@ -15,6 +15,9 @@ from typing import Any, BinaryIO
 from musicgen_service.batch.errors import BatchError
 
 SUCCEEDED, FAILED = "succeeded", "failed"
+_NUMBER = (int, float)
+_FILE = {"file": str, "bytes": int}
+"""What a record says of a file."""
 _NAME = re.compile(r"manifest(?:-(\d+)-of-(\d+))?\.jsonl")
 
 
@@ -69,27 +72,47 @@ def records_of(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = json.loads(line)
-                _ = record["name"], record["status"]
-            except (ValueError, KeyError, TypeError):
-                raise BatchError(f"Line {number} of {path} is damaged: take it out, or restore the file.") from None
+            except ValueError:
+                record = None
+            if not _is_record(record):
+                raise BatchError(f"Line {number} of {path} is damaged: take it out, or restore the file.")
             yield record
 
 
-def files_of(record: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The name and size of each file of a request that was made."""
-    return [
-        (file["file"], file["bytes"])
-        for clip in record["clips"]
-        for file in (clip, *([clip["midi"]] if "midi" in clip else []))
-    ]
+def has_files(folder: Path, clip: Mapping[str, Any]) -> bool:
+    """Whether the files of a clip are in a folder, each as large as the clip's part of a record says."""
+    files = (clip, clip["midi"]) if "midi" in clip else (clip,)
+    return all(_has_file(folder / file["file"], file["bytes"]) for file in files)
 
 
-def has_file(file: Path, size: int) -> bool:
-    """Whether a file is there and has this size."""
+def _has_file(file: Path, size: int) -> bool:
     try:
         return file.stat().st_size == size
     except OSError:
         return False
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a record has all that is read of it."""
+    if not _has(value, {"id": str, "name": str, "status": str}):
+        return False
+    if value["status"] != SUCCEEDED:
+        return True
+    return (
+        _has(value, {"inputs": dict, "clips": list, "timings": dict})
+        and _has(value["timings"], {"seconds": _NUMBER, "at_once": _NUMBER})
+        and all(_is_clip(clip) for clip in value["clips"])
+    )
+
+
+def _is_clip(value: Any) -> bool:
+    is_clip = _has(value, {**_FILE, "seconds": _NUMBER, "recipe": dict})
+    return is_clip and ("midi" not in value or _has(value["midi"], _FILE))
+
+
+def _has(value: Any, kinds: Mapping[str, Any]) -> bool:
+    """Whether a value is an object with values of these kinds."""
+    return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
 
 
 def read_state(folder: Path) -> State:
@@ -102,11 +125,13 @@ def read_state(folder: Path) -> State:
             state.failed.add(name)
             continue
         state.failed.discard(name)
-        if all(has_file(folder / file, size) for file, size in files_of(record)):
+        if all(has_files(folder, clip) for clip in record["clips"]):
             state.made.add(name)
         timings = record["timings"]
         audio += sum(clip["seconds"] for clip in record["clips"])
         time += timings["seconds"] / timings["at_once"]
+    # Manifests are not read in the order in which they were written: what failed in one may be made in another.
+    state.failed -= state.made
     if time > 0:
         state.seconds_per_second = audio / time
     return state
@@ -143,7 +168,8 @@ class Manifest:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write a record; it is on the disk when this returns."""
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        # A name of a file need not be text; what is none becomes an escape of JSON.
+        line = json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
         end = os.fstat(self._file.fileno()).st_size
         try:
             written = self._file.write(line)

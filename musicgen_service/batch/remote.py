@@ -19,9 +19,10 @@ from musicgen_service.batch.client import Reply
 from musicgen_service.batch.errors import BatchError, RequestFailed
 from musicgen_service.batch.items import Item
 from musicgen_service.inputs import data_uri
+from musicgen_service.progress import log
 from musicgen_service.serving import json_text
 from musicgen_service.serving.input_checks import InputChecks
-from musicgen_service.serving.refusals import LOST
+from musicgen_service.serving.refusals import GIVEN_UP
 
 AT_ONCE = 8
 """Number of requests on their way at the same time, unless the user says otherwise."""
@@ -33,8 +34,8 @@ _MIN_POLL, _MAX_POLL = 0.05, 2.0
 _POLL_SHARE = 0.05
 """Share of the time that a prediction has taken so far after which it is looked at again."""
 _CANCEL_TIMEOUT = 5.0
-_MAX_LOST = 3
-"""Number of times that a prediction which the server has lost is sent again."""
+_MAX_SENT = 3
+"""Number of times that a prediction is sent which the server loses or gives up."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}", re.ASCII)
 _UNFINISHED = ("starting", "processing")
 
@@ -62,15 +63,12 @@ class RemoteClient:
         except httpx2.InvalidURL as error:
             raise BatchError(f"{url} is no address of a server: {_reason(error)}.") from None
         self._checks: InputChecks | None = None
+        self._is_waiting = False
 
     async def __aenter__(self) -> Self:
         """Ask the server for its schema, against which requests are checked before they are sent."""
         try:
-            reply = await self._http.get("/openapi.json", headers=self._access)
-        except httpx2.TransportError as error:
-            raise BatchError(f"The server {self._url} cannot be reached: {_reason(error)}.") from None
-        self._check_access(reply)
-        try:
+            reply = await self._ask("GET", "/openapi.json")
             self._checks = InputChecks(json_text.decode(reply.content))
         except (ValueError, KeyError, TypeError):
             raise BatchError(f"{self._url} is no server of this service: it publishes no schema of inputs.") from None
@@ -91,8 +89,10 @@ class RemoteClient:
         job = await self._job(item)
         if job["status"] != "succeeded":
             raise RequestFailed(str(job.get("error") or f"The prediction was {job['status']}."))
-        metrics = dict(job.get("metrics") or {})
-        return Reply([file async for file in self._files(job["output"], folder)], metrics)
+        files = [file async for file in self._files(job.get("output"), folder)]
+        if not files:  # the server had no room for them
+            raise RequestFailed(str(job.get("error") or "The server has no files of the prediction."))
+        return Reply(files, dict(job.get("metrics") or {}))
 
     async def adapters(self) -> list[dict[str, Any]] | None:
         """Summaries of the server's adapters; None where it does not tell them."""
@@ -106,29 +106,34 @@ class RemoteClient:
     async def _job(self, item: Item) -> dict[str, Any]:
         """A prediction that has ended."""
         path = f"/predictions/{item.name}"
-        earlier = await self._ask("GET", path)
-        if earlier.status_code == 200 and (job := _object(earlier)).get("status") == "succeeded":
-            return job
+        reply = await self._ask("GET", path)
+        earlier = _object(reply) if reply.status_code == 200 else {}
+        if earlier.get("status") == "succeeded" and earlier.get("output"):
+            return earlier
+        # An earlier run that was stopped may have canceled it, and it ends only then.
+        is_joined = earlier.get("status") in _UNFINISHED
         try:
             body = json_text.encode({"input": await asyncio.to_thread(_sent_inputs, item.inputs)})
         except OSError as error:
             raise RequestFailed(f"{error.filename} cannot be read: {error.strerror}.") from None
         headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
         try:
-            for _ in range(_MAX_LOST):
+            for _ in range(_MAX_SENT):
                 accepted = await self._ask("PUT", path, content=body, headers=headers)
                 if accepted.status_code not in (200, 201, 202):
                     raise RequestFailed(_error(accepted))
-                if (ended := await self._ended(path)) is not None:
+                ended = await self._ended(path)
+                if ended is not None and not (is_joined and ended["status"] == "canceled"):
                     return ended
+                is_joined = False
         except asyncio.CancelledError:
             with suppress(httpx2.TransportError):
                 await self._http.post(f"{path}/cancel", headers=self._access, timeout=_CANCEL_TIMEOUT)
             raise
-        raise RequestFailed(f"The server lost the prediction {_MAX_LOST} times.")
+        raise RequestFailed(f"The server lost the prediction, or gave it up, {_MAX_SENT} times.")
 
     async def _ended(self, path: str) -> dict[str, Any] | None:
-        """Wait until a prediction has ended; None when the server has lost it, as by a crash."""
+        """Wait until a prediction has ended; None when the server has lost it, or given it up, as by a crash."""
         started = time.monotonic()
         while True:
             reply = await self._ask("GET", path)
@@ -138,7 +143,7 @@ class RemoteClient:
             if reply.status_code != 200 or "status" not in job:
                 raise RequestFailed(_error(reply))
             if job["status"] not in _UNFINISHED:
-                return None if job.get("error") == LOST else job
+                return None if job.get("error") in GIVEN_UP else job
             taken = time.monotonic() - started
             await asyncio.sleep(min(max(_MIN_POLL, _POLL_SHARE * taken), _MAX_POLL))
 
@@ -159,6 +164,7 @@ class RemoteClient:
                 problem, wait = f"cannot be reached: {_reason(error)}", pause
             else:
                 if reply.status_code not in (429, 502, 503, 504):
+                    self._is_waiting = False
                     if is_own:
                         self._check_access(reply)
                     return reply
@@ -167,6 +173,9 @@ class RemoteClient:
                     since = time.monotonic() + wait
             if time.monotonic() - since > _PATIENCE:
                 raise BatchError(f"The server {self._url} {problem.rstrip('.')}.")
+            if not self._is_waiting:
+                self._is_waiting = True
+                log(f"waiting for the server {self._url}: it {problem.rstrip('.')}")
             # So that those who were sent away together do not come back together.
             await asyncio.sleep(wait * random.uniform(1.0, 1.1))
             pause = min(2 * pause, 15.0)

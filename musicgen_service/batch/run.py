@@ -58,6 +58,7 @@ class Batch:
         # What a process that was killed left there.
         shutil.rmtree(self._unfinished, ignore_errors=True)
         self._unfinished.mkdir()
+        self._at_once = min(client.at_once, len(items))
         waiting = iter(items)
         slots = asyncio.Semaphore(client.at_once)
 
@@ -83,7 +84,7 @@ class Batch:
             timings = {
                 "started_at": started[0].isoformat(timespec="milliseconds"),
                 "seconds": round(time.monotonic() - started[1], 3),
-                "at_once": client.at_once,
+                "at_once": self._at_once,
             }
             head = {"id": item.id, "name": item.name, "line": item.line, "status": status}
             return head | {"inputs": shown_inputs(item.inputs)} | more | {"timings": timings}

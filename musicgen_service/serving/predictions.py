@@ -13,7 +13,7 @@ from musicgen_service.serving.fair_queue import FairQueue
 from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.rates import Rate
-from musicgen_service.serving.refusals import BROKEN, Refusal
+from musicgen_service.serving.refusals import BROKE_DOWN, BROKEN, SHUT_DOWN, Refusal
 from musicgen_service.serving.results import Results
 from musicgen_service.serving.upstream import Upstream, UpstreamLost
 
@@ -25,8 +25,6 @@ _MEASURED = 20
 """Number of predictions whose mean time is expected of the next."""
 _UNKNOWN_WAIT = 5
 """Seconds after which a client may try again, as long as no prediction has been measured."""
-BROKE_DOWN = "The service broke down in this request: try again in a moment."
-SHUT_DOWN = "The service is shutting down and gave this prediction up."
 
 
 class Predictions:

@@ -11,8 +11,12 @@ from starlette.responses import Response
 from musicgen_service.serving import json_text
 
 BROKEN = "Something went wrong inside the service."
+BROKE_DOWN = "The service broke down in this request: try again in a moment."
+SHUT_DOWN = "The service is shutting down and gave this prediction up."
 LOST = "The service ended in this prediction: ask for it again."
 """The error of predictions that had not ended when the service was killed."""
+GIVEN_UP = (BROKE_DOWN, SHUT_DOWN, LOST)
+"""Errors of predictions that failed through the service, not through what they asked for."""
 
 
 class Refusal(Exception):

@@ -54,13 +54,39 @@ def test_webdataset_reads_the_tar_files(capsys: Capture, monkeypatch: pytest.Mon
     for sample in samples:
         described = json.loads(sample["json"])
         clip = clips[described["file"]]
-        assert sample["__key__"] == clip["file"].rpartition(".")[0].replace(".", "_")
+        assert sample["__key__"] == clip["file"].rpartition(".")[0].replace(".", "+")
         assert sample[clip["file"].rpartition(".")[2]] == Path("out", clip["file"]).read_bytes()
         assert sample["txt"].decode() == described["recipe"]["prompt"]
         assert ("mid" in sample) == (described["id"] == "a.1")
     [notes] = [sample["mid"] for sample in samples if "mid" in sample]
     Path("notes.mid").write_bytes(notes)
     assert mido.MidiFile("notes.mid").tracks
+
+
+@pytest.mark.usefixtures("made")
+def test_a_clip_that_was_made_anew_is_described_by_its_last_record() -> None:
+    record = next(record for record in records() if record["id"] == "a.1")
+    [clip] = record["clips"]
+    file = Path("out", clip["file"])
+    file.write_bytes(file.read_bytes() + bytes(4))
+    anew = record | {"clips": [clip | {"bytes": file.stat().st_size, "loudness_lufs": -15.0}]}
+    # One part of two, whose manifest is read before that of the whole.
+    Path("out", "manifest-1-of-2.jsonl").write_text(json.dumps(anew) + "\n")
+    found = {clip["file"]: clip["loudness_lufs"] for clip in export.clips(Path("out"))}
+    assert len(found) == 3 and found[clip["file"]] == -15.0
+
+
+def test_samples_of_similar_names_are_told_apart() -> None:
+    Path("out").mkdir()
+    for name in ("a.1", "a_1"):
+        Path("out", f"{name}.wav").touch()
+        described = {"file": f"{name}.wav", "bytes": 0, "seconds": 0, "recipe": {}}
+        made = {"id": name, "name": name, "status": "succeeded", "inputs": {}, "clips": [described]}
+        with Path("out", "manifest.jsonl").open("a") as file:
+            file.write(json.dumps(made | {"timings": {"seconds": 1, "at_once": 1}}) + "\n")
+    export.write_webdataset(Path("out"), Path("data"))
+    samples = webdataset.WebDataset(["data/clips-000000.tar"], shardshuffle=False)
+    assert [sample["__key__"] for sample in samples] == ["a+1", "a_1"]
 
 
 @pytest.mark.usefixtures("made")

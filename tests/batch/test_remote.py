@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from musicgen_service.batch import remote
+from musicgen_service.serving.refusals import BROKE_DOWN, GIVEN_UP
 from tests.batch.scripted import NO_KEY, OVERLOADED, REFUSED, SCHEMA, STARTING, Answer, Handler, Script, batch
 from tests.support.batches import files, records, write_list
 from tests.support.command import Capture
@@ -68,14 +69,17 @@ def test_a_server_with_too_much_to_do_is_asked_again_when_it_says(server: Script
     assert 1 <= second - first < 5 and len(files()) == 1
 
 
-def test_a_server_that_is_not_ready_is_waited_for(server: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.answers = {"PUT /predictions": [STARTING] * 3, "GET /predictions": [STARTING], "GET /files": [STARTING]}
+def test_a_server_that_is_not_ready_is_waited_for(server: Script, capsys: Capture) -> None:
+    routes = ("GET /openapi.json", "GET /predictions", "GET /files")
+    server.answers = {"PUT /predictions": [STARTING] * 3, **{route: [STARTING] for route in routes}}
     write_list({"prompt": "rock"})
     batch(server)
     assert len(files()) == 1
+    waits = f"waiting for the server {server.address}: it is not ready: The service is starting\n"
+    assert capsys.readouterr().err.count(waits) == 4  # a line for each time
 
 
-@pytest.mark.parametrize("route", ["PUT /predictions", "GET /predictions", "GET /files"])
+@pytest.mark.parametrize("route", ["GET /openapi.json", "PUT /predictions", "GET /predictions", "GET /files"])
 def test_a_connection_that_breaks_is_made_again(server: Script, route: str) -> None:
     server.drops[route] = 1
     write_list({"prompt": "rock"})
@@ -99,9 +103,49 @@ def test_a_prediction_that_the_server_has_lost_is_sent_again(server: Script) -> 
     assert len(server.bodies()) == 2 and len(files()) == 1
 
 
+@pytest.mark.parametrize("error", GIVEN_UP)
+def test_a_prediction_that_the_server_has_given_up_is_sent_again(server: Script, error: str) -> None:
+    unknown: Answer = (404, {}, {})
+    server.answers["GET /predictions"] = [unknown, (200, {"status": "failed", "error": error}, {})]
+    write_list({"prompt": "rock"})
+    batch(server)
+    assert len(server.bodies()) == 2 and records()[0]["status"] == "succeeded"
+
+
+def test_a_prediction_is_sent_three_times_at_most(server: Script, capsys: Capture) -> None:
+    server.end = {"status": "failed", "error": BROKE_DOWN}
+    write_list({"prompt": "rock"})
+    with pytest.raises(SystemExit):
+        batch(server)
+    assert len(server.bodies()) == 3
+    assert records()[0]["error"] == "The server lost the prediction, or gave it up, 3 times."
+
+
+def test_a_prediction_that_an_earlier_run_has_canceled_is_sent_again(server: Script) -> None:
+    states = ["processing", "processing", "canceled"]
+    server.answers["GET /predictions"] = [(200, {"status": status}, {}) for status in states]
+    write_list({"prompt": "rock"})
+    batch(server)
+    assert len(server.bodies()) == 2 and records()[0]["status"] == "succeeded"
+
+
+def test_what_the_server_had_no_room_to_keep_is_made_again(server: Script, capsys: Capture) -> None:
+    no_room = "The files of this prediction could not be kept: there was no room for them."
+    write_list({"prompt": "rock"})
+    kept, server.end = server.end, {"status": "succeeded", "output": None, "error": no_room}
+    with pytest.raises(SystemExit):
+        batch(server)
+    assert records()[0]["status"] == "failed" and records()[0]["error"] == no_room
+    server.end = kept
+    server.answers["GET /predictions"] = [(200, {"status": "succeeded", "output": None, "error": no_room}, {})]
+    batch(server, "--retry-failed")
+    assert len(server.bodies()) == 2 and len(files()) == 1
+
+
 @pytest.mark.parametrize(
     ("answers", "end", "error"),
     [
+        ({}, {"status": "succeeded", "output": []}, "The server has no files of the prediction."),
         ({}, {"status": "failed", "error": "input_audio is silent."}, "input_audio is silent."),
         ({}, {"status": "canceled", "error": None}, "The prediction was canceled."),
         ({"PUT /predictions": [REFUSED]}, {"status": "succeeded"}, "There is no input 'x'."),
@@ -163,7 +207,8 @@ def test_a_server_that_never_gets_ready_ends_the_batch(
     assert not Path("out").exists()
 
 
-def test_a_server_that_is_not_there_ends_the_batch(capsys: Capture) -> None:
+def test_a_server_that_is_not_there_ends_the_batch(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_PATIENCE", 0.3)
     write_list({"prompt": "rock"})
     nobody = Script(address=f"http://127.0.0.1:{free_port()}")
     assert ended(capsys, nobody).startswith(f"error: The server {nobody.address} cannot be reached: ")

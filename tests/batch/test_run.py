@@ -55,7 +55,7 @@ class SlowDescriber(Describer):
 
     def describe(self, file: Path) -> dict[str, Any]:
         assert self.may.wait(60)
-        return {}
+        return {"seconds": 1.0, "recipe": {}}
 
 
 def test_slots_are_used_while_clips_are_described(tmp_path: Path) -> None:
@@ -75,3 +75,14 @@ def test_slots_are_used_while_clips_are_described(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(run(), 60))
     manifest.close()
     assert client.most == AT_ONCE and len(list(records(tmp_path))) == 10
+
+
+def test_a_record_says_how_many_requests_shared_the_time(tmp_path: Path) -> None:
+    describer, manifest = SlowDescriber(), Manifest(tmp_path, Shard())
+    describer.may.set()
+    batch = Batch(tmp_path, Shard(), manifest, describer)
+    items = [Item(1, "1", "clip-1", {}, "demo", 1.0)]
+    asyncio.run(batch.run(items, Client(), BatchProgress(1, 1.0)))
+    manifest.close()
+    [record] = records(tmp_path)
+    assert record["timings"]["at_once"] == 1 < AT_ONCE

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from musicgen_service.serving import cog_process
-from musicgen_service.serving.predictions import BROKE_DOWN
+from musicgen_service.serving.refusals import BROKE_DOWN
 from tests.e2e import soak
 from tests.support.harness import PROJECT, Clip, Server, runs, serving, wait_until
 
