@@ -1,6 +1,7 @@
 """Reading audio files of any common format into float arrays."""
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,15 @@ class AudioInput(Audio):
         if self.gain == 1 and not self.offset.any():
             return Audio(self.samples, self.rate)
         return Audio(np.clip(self.samples * np.float32(self.gain) + self.offset, -1.0, 1.0), self.rate)
+
+
+class UnfetchedInput(AudioInput):
+    """A client's file at an address that is not fetched yet, with samples that say nothing."""
+
+    @property
+    def seconds(self) -> float:
+        """NaN: its length is not known."""
+        return math.nan
 
 
 def read(path: Path) -> Audio:

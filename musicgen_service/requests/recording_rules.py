@@ -1,9 +1,11 @@
 """Rules on the recording that a request uses: which part of it, how long, and what files can be made of it."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from musicgen_service.audio.encoding import MP3_RATES
+from musicgen_service.audio.reading import AudioInput
 from musicgen_service.requests.tasks import TASKS
 
 REGION_SECONDS = (0.5, 600.0)
@@ -19,13 +21,18 @@ def check_part(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
         problems.append(f"continuation_end must be -1 (the end of the file) or at least 0, not {end:g}.")
     elif end is not None and start >= end:
         problems.append(f"continuation_start ({start:g} s) must be before continuation_end ({end:g} s).")
-    if audio is None:
+    if audio is None or not is_known(audio):
         return problems
     if start >= audio.seconds:
         problems.append(f"continuation_start ({start:g} s) is beyond the end of {name} ({audio.seconds:.4g} s).")
     if problems:
         return problems
     return _check_part_length(values, part_seconds(values))
+
+
+def is_known(audio: AudioInput) -> bool:
+    """Whether its length is known: it is fetched."""
+    return not math.isnan(audio.seconds)
 
 
 def part_seconds(values: dict[str, Any]) -> float:

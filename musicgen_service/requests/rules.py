@@ -109,13 +109,14 @@ def _read_sections(values: dict[str, Any], _present: Sequence[str]) -> list[str]
         )
     except RequestError as error:
         return error.problems
-    seconds = parts[-1].end
-    if task.keeps_audio and values["input_audio"] is not None:
+    seconds, audio = parts[-1].end, values["input_audio"]
+    is_known = not task.keeps_audio or audio is None or recording_rules.is_known(audio)
+    if task.keeps_audio and audio is not None and is_known:
         seconds += max(0.0, recording_rules.part_seconds(values))
     field = FIELDS["duration"]
     if field.maximum is not None and seconds > field.maximum:
         return [f"The sections last {seconds:.5g} s in all; at most {field.maximum:g} s are allowed."]
-    if given != field.default and abs(given - seconds) > _DURATION_TOLERANCE:
+    if is_known and given != field.default and abs(given - seconds) > _DURATION_TOLERANCE:
         return [f"The sections last {seconds:.5g} s in all, but duration is {given:g} s: leave it out."]
     values["duration"] = seconds
     return []

@@ -117,10 +117,24 @@ def test_the_work_is_the_audio_that_is_made() -> None:
     assert (text.seconds, remix.seconds) == (6, 0.5)
 
 
-def test_an_address_is_not_fetched() -> None:
-    asked = {"input_audio": "http://127.0.0.1:9/a.wav", "continuation": True, "continuation_start": 5}
-    [item] = items_of(asked)
-    assert item.inputs["input_audio"] == asked["input_audio"]
+@pytest.mark.parametrize(
+    ("system", "more"),
+    [
+        (None, {"continuation": True, "continuation_start": 5}),
+        (None, {"continuation": True, "continuation_end": 20}),
+        (None, {"continuation": True, "sections": "a 4 s: rock", "duration": 9}),
+        (None, {"task": "repaint", "continuation_start": 4, "continuation_end": 8, "output_format": "mp3"}),
+        (None, {"task": "repaint", "continuation_start": 4}),
+        (None, {"task": "encode-decode", "continuation_start": 800}),
+        ("musicgen_chord", {"audio_start": 5, "audio_end": 9}),
+        ("meta_musicgen", {"continuation": True, "continuation_start": 2, "continuation_end": 3}),
+    ],
+)
+def test_an_address_is_not_fetched_and_may_have_any_length(system: str | None, more: dict[str, Any]) -> None:
+    name = "audio_chords" if system == "musicgen_chord" else "input_audio"
+    asked = ROCK | {name: "http://127.0.0.1:9/a.wav"} | more
+    [item] = items_of(asked, system=system, present=None)
+    assert item.inputs[name] == asked[name] and item.seconds >= 0
 
 
 @pytest.mark.parametrize(
