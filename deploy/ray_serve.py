@@ -4,10 +4,14 @@ A `Gateway` answers clients and keeps the queue and the results. A `Replica`, on
 worker. docs/ray.md says how to run and size a cluster.
 """
 
-from collections.abc import Callable, Mapping
+import math
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import psutil
+from pydantic import BaseModel
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deploy.ray_replica import Replica
 from deploy.ray_router import STATS_INTERVAL, ModelRouter
 from deploy.ray_upstream import RayUpstream
-from musicgen_service import folders, settings
+from musicgen_service import cgroups, folders, settings
 from musicgen_service.serving import cog_server
 from musicgen_service.serving.application import Application
 from musicgen_service.serving.audio_socket import AudioSocket
@@ -69,9 +73,21 @@ class Gateway:
         return await self._upstream.wanted(key)
 
 
-def app(args: Mapping[str, Any]) -> serve.Application:
+class Arguments(BaseModel, extra="forbid"):
+    """What `args` may say, or words such as `insecure=true` after `serve run`; Serve checks it."""
+
+    insecure: bool = False
+
+
+def app(args: Arguments) -> serve.Application:
     """The application."""
-    return build(cog_server.process, is_insecure=bool(args.get("insecure")))
+    return build(cog_server.process, is_insecure=args.insecure)
+
+
+def cores() -> int:
+    """Number of cores of this machine that a process may use, as torch counts them."""
+    physical = psutil.cpu_count(logical=False) or math.inf
+    return max(1, math.floor(min(cgroups.cpu_quota(), physical, len(os.sched_getaffinity(0)))))
 
 
 def build(process: Callable[[Settings], CogProcess], *, is_insecure: bool = False, **options: Any) -> serve.Application:
@@ -88,8 +104,11 @@ def build(process: Callable[[Settings], CogProcess], *, is_insecure: bool = Fals
             "request_router_class": ModelRouter,
             "request_routing_stats_period_s": STATS_INTERVAL,
         },
+        # Ray makes it the number of threads that a replica computes with. The gateway, which mostly waits, has none.
+        "ray_actor_options": {"num_cpus": cores()},
         "autoscaling_config": {"min_replicas": 1, "max_replicas": 4, "metrics_interval_s": 1, "look_back_period_s": 5},
     }
-    gateway = serve.deployment(max_ongoing_requests=_CLIENTS, **both)(serve.ingress()(Gateway))
+    light = {"max_ongoing_requests": _CLIENTS, "ray_actor_options": {"num_cpus": 0}}
+    gateway = serve.deployment(**both | light)(serve.ingress()(Gateway))
     replica = serve.deployment(**own | options)(Replica)
     return gateway.bind(replica.bind(process), is_insecure)

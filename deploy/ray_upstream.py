@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -173,15 +174,22 @@ class RayUpstream:
             return data_uri(file)
         return value
 
+    async def _count_once(self, application: str) -> None:
+        deployments = (await asyncio.to_thread(serve.status)).applications[application].deployments
+        states = deployments[self._replicas.deployment_name].replica_states
+        before, self._count = self._count, sum(states.get(state, 0) for state in _AT_WORK)
+        if self._count:
+            self._counted_at = time.monotonic()
+        if self._count > before:
+            self._grown()
+
     async def _count_regularly(self) -> None:
         context = serve.get_replica_context()
         while True:
-            with suppress(RayError, RayServeException):  # the controller is being started again
-                deployments = (await asyncio.to_thread(serve.status)).applications[context.app_name].deployments
-                states = deployments[self._replicas.deployment_name].replica_states
-                before, self._count = self._count, sum(states.get(state, 0) for state in _AT_WORK)
-                if self._count:
-                    self._counted_at = time.monotonic()
-                if self._count > before:
-                    self._grown()
+            try:
+                await self._count_once(context.app_name)
+            except (RayError, RayServeException):
+                pass  # the controller is being started again
+            except Exception:  # whatever it is, replicas are counted again: without that none is ever found
+                traceback.print_exc()
             await asyncio.sleep(_COUNT_INTERVAL)

@@ -3,11 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import httpx
 import pytest
+from pydantic import ValidationError
+from ray import serve
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 
+from deploy import ray_serve
 from deploy.ray_serve import Gateway
 from musicgen_service.serving import api_keys
 
@@ -47,6 +52,33 @@ def test_without_keys_only_the_node_itself_may_use_it() -> None:
 
 def test_others_may_use_it_when_it_says_so() -> None:
     assert answer("192.0.2.1", is_insecure=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("args", "is_insecure"),
+    [({}, False), ({"insecure": "false"}, False), ({"insecure": "true"}, True), ({"insecure": True}, True)],
+)
+def test_arguments_are_read_as_they_are_meant(
+    args: dict[str, Any], is_insecure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Mock(return_value=Mock(spec=serve.Application))
+    monkeypatch.setattr(ray_serve, "build", built)
+    call_user_app_builder_with_args_if_necessary(ray_serve.app, args)
+    assert built.call_args.kwargs == {"is_insecure": is_insecure}
+
+
+@pytest.mark.parametrize("args", [{"insecure": "maybe"}, {"insecur": "true"}])
+def test_other_arguments_are_refused(args: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        call_user_app_builder_with_args_if_necessary(ray_serve.app, args)
+
+
+def test_a_replica_computes_on_the_cores_of_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: dict[str, Any] = {}
+    monkeypatch.setattr(ray_serve.serve, "deployment", lambda **options: built.update(options) or Mock())
+    monkeypatch.setattr(ray_serve, "cores", lambda: 6)
+    ray_serve.app(ray_serve.Arguments())
+    assert built["ray_actor_options"] == {"num_cpus": 6}
 
 
 def test_with_keys_others_need_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

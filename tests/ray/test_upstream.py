@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from deploy import ray_upstream
 from deploy.ray_upstream import REPLY, REPORT, RayUpstream
 from musicgen_service.serving.models import Model
 from musicgen_service.serving.prediction import Prediction
@@ -55,6 +56,27 @@ def test_what_serve_cancels_by_itself_is_asked_for_again() -> None:
 def test_what_had_begun_is_lost_then() -> None:
     with pytest.raises(UpstreamLost):
         predict(Response(REPORTED, asyncio.CancelledError()))
+
+
+def test_replicas_are_counted_again_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas, grown, serve = Mock(), asyncio.Event(), Mock()
+    replicas.options.return_value.deployment_name = "Replica"
+    serve.get_replica_context.return_value.app_name = "musicgen"
+    found = Mock(deployments={"Replica": Mock(replica_states={"RUNNING": 2, "STARTING": 1})})
+    # While the application is deployed anew, it is not there.
+    serve.status.side_effect = [Mock(applications={}), ConnectionError, *[Mock(applications={"musicgen": found})] * 9]
+    monkeypatch.setattr(ray_upstream, "serve", serve)
+    monkeypatch.setattr(ray_upstream, "ray", Mock())
+    monkeypatch.setattr(ray_upstream, "_COUNT_INTERVAL", 0)
+
+    async def count() -> None:
+        upstream = RayUpstream(replicas, 1, Mock(), Mock(), grown.set)
+        await upstream.open()
+        await asyncio.wait_for(grown.wait(), 30)
+        await upstream.close()
+        assert (await upstream.health() or {})["replicas"] == 2
+
+    asyncio.run(count())
 
 
 def test_what_the_gateway_cancels_ends() -> None:
