@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.speed import RESULTS
-from musicgen_service import predictors
+from musicgen_service import __version__, predictors
 from musicgen_service.batch.clips import Describer
 from musicgen_service.batch.items import Item, Preparation
 from musicgen_service.batch.lists import read
@@ -56,7 +56,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> str:
     (folder / "list.txt").write_text("\n".join(prompts))
     entries, _ = read(folder / "list.txt", runner.fields)
     settings = {"duration": options.seconds, "model_version": "demo"}
-    items, problems = Preparation(runner, ["demo"]).items(entries, settings)
+    items, problems = Preparation(runner, ["demo"], __version__).items(entries, settings)
     assert not problems, problems
     describer = Describer(listens=not options.no_analysis)
     wall: dict[str, float] = {"alone": 0.0, "together": 0.0}

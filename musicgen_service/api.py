@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import numpy as np
 import torch
 
-from musicgen_service import notes
+from musicgen_service import home, notes
 from musicgen_service.audio.reading import AudioError
 from musicgen_service.finished_clip import FinishedClip
 from musicgen_service.inputs.decoding import decode_files
@@ -83,7 +83,7 @@ def load(
     _, problems = check({"model_version": FIELDS["model_version"]}, {"model_version": model})
     if problems:
         raise RequestError(problems)
-    store = None if weights is None else WeightStore(Path(weights).expanduser())
+    store = None if weights is None else WeightStore(home.expanded(weights))
     service = MusicGenService(store, None if device is None else torch.device(device))
     service.setup([] if model == "auto" else [model])
     return MusicGen(service, model)

@@ -2,11 +2,11 @@
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from musicgen_service import home
 from musicgen_service.audio import encoding, recipe
 from musicgen_service.audio.music import Music
 
@@ -55,7 +55,7 @@ class FinishedClip:
         EncodingError
             When the disk is full, the folder is not writable, or the encoder fails.
         """
-        target = Path(path).expanduser()
+        target = home.expanded(path)
         extension = target.suffix.removeprefix(".")
         if extension not in encoding.FORMATS:
             allowed = ", ".join(f".{name}" for name in encoding.FORMATS)

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from musicgen_service import home
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -88,14 +90,14 @@ def _listed(what: str, pattern: str) -> Kind:
 
 
 def _folder(text: str) -> Path:
-    path = Path(text).expanduser().resolve()
+    path = home.expanded(text).resolve()
     if path.exists() and not path.is_dir():
         raise ValueError
     return path
 
 
 def _file(text: str) -> Path:
-    path = Path(text).expanduser().absolute()
+    path = home.expanded(text).absolute()
     if path.is_dir():
         raise ValueError
     return path

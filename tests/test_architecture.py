@@ -76,7 +76,7 @@ BELOW = {
 }
 """What each package may import of the others. `cli` and `serving` are at the top and may import all of them."""
 SHARED = {
-    *("cgroups", "folders", "installation", "listener", "notes", "progress", "redaction", "seeds", "settings"),
+    *("cgroups", "folders", "home", "installation", "listener", "notes", "progress", "redaction", "seeds", "settings"),
     *("setting_types", "suggestion", "threads", "__version__"),
 }
 """Modules below every package."""

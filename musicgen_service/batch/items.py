@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from musicgen_service import __version__, naming, seeds
+from musicgen_service import naming, seeds
 from musicgen_service.audio.reading import AudioInput
 from musicgen_service.batch.audio_inputs import AudioInputs
 from musicgen_service.batch.lists import Entry
@@ -50,6 +50,7 @@ class Preparation:
     ----------
     predictor : whose inputs they are
     present : the checkpoints that can be used; None where only the server knows them
+    version : of the service that carries the requests out
     adapters : summaries of the adapters by name (see `models.adapters.Adapter`); None where nobody here knows them
     """
 
@@ -57,6 +58,7 @@ class Preparation:
         self,
         predictor: ServiceRunner,
         present: Sequence[str] | None,
+        version: str,
         adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._predictor = predictor
@@ -64,6 +66,7 @@ class Preparation:
         self._adapters = adapters or {}
         known = {name: str(summary.get("base", "")) for name, summary in self._adapters.items()}
         self._bases = None if adapters is None else known
+        self._version = version
         self._audio = AudioInputs()
 
     def items(self, entries: Iterable[Entry], settings: Mapping[str, Any]) -> tuple[list[Item], list[str]]:
@@ -75,7 +78,7 @@ class Preparation:
 
         Returns
         -------
-        The items in the order of the list, and a sentence for each problem
+        The items of the lines that can be carried out, in their order, and a sentence for each problem
         """
         items: list[Item] = []
         problems: list[str] = []
@@ -87,7 +90,6 @@ class Preparation:
             seen[entry.text] += 1
             if entry.id is not None and (other := by_id.setdefault(entry.id, entry.line)) != entry.line:
                 problems.append(f"line {entry.line}: The id '{entry.id}' is that of line {other} already.")
-                continue
             try:
                 item = self._item(entry, settings, occurrence)
             except RequestError as error:
@@ -102,7 +104,7 @@ class Preparation:
 
     def _item(self, entry: Entry, settings: Mapping[str, Any], occurrence: int) -> Item:
         inputs = {**entry.inputs, **settings}
-        if inputs.get("seed") in _RANDOM_SEEDS:
+        if (seed := inputs.get("seed")) in _RANDOM_SEEDS and not isinstance(seed, bool):
             # The same wherever the line stands; lines that say the same are takes of their own.
             inputs["seed"] = seeds.derive(0, entry.text, occurrence)
         with quiet():
@@ -117,7 +119,7 @@ class Preparation:
 
     def _digest(self, request: GenerationRequest, model: str) -> str:
         """A digest of all that determines the clips: inputs, the content of files and adapters, model and version."""
-        values = {**request.as_inputs(), "model_version": model, "version": __version__}
+        values = {**request.as_inputs(), "model_version": model, "version": self._version}
         for name, value in values.items():
             if isinstance(value, AudioInput):
                 values[name] = value.sha256 or value.name

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from musicgen_service import home
 from musicgen_service.inputs import fetching
 from musicgen_service.requests.fields import Field, parse_text, unknown_input
 from musicgen_service.serving import json_text
@@ -57,11 +59,8 @@ def read(path: Path, fields: Mapping[str, Field]) -> tuple[list[Entry], list[str
     OSError
         When it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return [], [f"line {line}: This is not text in UTF-8."]
+    # Spreadsheets write a byte order mark. Each line that is not UTF-8 is a problem of its own: see `_check_text`.
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     entries, problems = [], []
     for line, read_values in FORMATS[path.suffix.lower()](text, fields):
         try:
@@ -77,6 +76,7 @@ _Lines = Iterator[tuple[int, Callable[[], dict[str, Any]]]]
 
 def _json_lines(text: str, _fields: Mapping[str, Field]) -> _Lines:
     def parse(line: str) -> dict[str, Any]:
+        _check_text(line)
         try:
             values = json_text.decode(line.encode())
         except ValueError as error:
@@ -92,12 +92,25 @@ def _json_lines(text: str, _fields: Mapping[str, Field]) -> _Lines:
 
 
 def _plain_text(text: str, _fields: Mapping[str, Field]) -> _Lines:
+    def parse(line: str) -> dict[str, Any]:
+        _check_text(line)
+        return {"prompt": line.strip()}
+
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield number, lambda line=line: {"prompt": line.strip()}  # type: ignore[misc]
+            yield number, lambda line=line: parse(line)  # type: ignore[misc]
+
+
+def _check_text(text: str) -> None:
+    """Raise _LineError where a part of a list was no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _LineError("This is not text in UTF-8.") from None
 
 
 def _csv(text: str, fields: Mapping[str, Field]) -> _Lines:
+    csv.field_size_limit(sys.maxsize)  # a data URI is longer than the default
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     while True:
@@ -128,6 +141,10 @@ def _refuse(problem: str) -> Callable[[], dict[str, Any]]:
 
 
 def _header_problem(header: list[str], fields: Mapping[str, Field]) -> str | None:
+    try:
+        _check_text("".join(header))
+    except _LineError as error:
+        return str(error)
     unknown = [unknown_input(name, (*fields, ID)) for name in header if name not in fields and name != ID]
     twice = sorted({name for name in header if header.count(name) > 1})
     return " ".join([*unknown, *(f"The column '{name}' is there twice." for name in twice)]) or None
@@ -137,7 +154,9 @@ def _cells(header: list[str], row: list[str], fields: Mapping[str, Field]) -> di
     """The values of a row; an empty cell is an input that is left out."""
     if len(row) != len(header):
         raise _LineError(f"The line has {len(row)} cells, and the header has {len(header)}.")
+    _check_text("".join(row))
     values: dict[str, Any] = {}
+    problems = []
     for name, cell in zip(header, row, strict=True):
         if not cell.strip():
             continue
@@ -145,7 +164,9 @@ def _cells(header: list[str], row: list[str], fields: Mapping[str, Field]) -> di
         try:
             values[name] = cell if field.kind in (str, Path) else parse_text(name, field, cell.strip())
         except ValueError as error:
-            raise _LineError(str(error)) from None
+            problems.append(str(error))
+    if problems:
+        raise _LineError(" ".join(problems))
     return values
 
 
@@ -155,12 +176,12 @@ def _entry(line: int, values: dict[str, Any], fields: Mapping[str, Field], folde
     own_id = values.pop(ID, None)
     if isinstance(own_id, int) and not isinstance(own_id, bool):
         own_id = str(own_id)
-    if own_id is not None and not (isinstance(own_id, str) and _ID.fullmatch(own_id)):
-        raise _LineError("id must be up to 100 letters, digits, '.', '_' and '-', the first a letter or digit.")
     problems = []
+    if own_id is not None and not (isinstance(own_id, str) and _ID.fullmatch(own_id)):
+        problems.append("id must be up to 100 letters, digits, '.', '_' and '-', the first a letter or digit.")
     for name, value in values.items():
         if name in fields and fields[name].kind is Path and isinstance(value, str) and not fetching.is_address(value):
-            values[name] = folder.absolute() / Path(value).expanduser()
+            values[name] = folder.absolute() / home.expanded(value)
             if problem := _file_problem(values[name]):
                 problems.append(f"{name}: {problem}.")
     if problems:

@@ -94,6 +94,10 @@ class RemoteClient:
             raise RequestFailed(str(job.get("error") or "The server has no files of the prediction."))
         return Reply(files, dict(job.get("metrics") or {}))
 
+    async def version(self) -> str:
+        """The server's version of the service; empty where it does not tell it."""
+        return str(_object(await self._ask("GET", "/")).get("version", ""))
+
     async def adapters(self) -> list[dict[str, Any]] | None:
         """Summaries of the server's adapters; None where it does not tell them."""
         reply = await self._ask("GET", "/models")

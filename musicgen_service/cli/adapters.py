@@ -3,9 +3,9 @@
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musicgen_service import home
 from musicgen_service.cli.files import writable_targets
 from musicgen_service.cli.parser import Parser, complete_with
 from musicgen_service.cli.tables import print_table, size, subcommand
@@ -72,7 +72,7 @@ def _import(options: argparse.Namespace) -> None:
     from musicgen_service.models import adapter_exchange
     from musicgen_service.models.store import WeightStore
 
-    path = Path(options.file).expanduser()
+    path = home.expanded(options.file)
     name = options.name or path.name.removesuffix(".zip")
     store = WeightStore.from_environment()
     adapter = adapter_exchange.import_(store, path, name, options.base, replace=options.force)
@@ -83,7 +83,7 @@ def _export(options: argparse.Namespace) -> None:
     from musicgen_service.models import adapter_exchange
 
     adapter = _store().get(options.name)
-    target = Path(options.output or f"{adapter.name}.zip").expanduser()
+    target = home.expanded(options.output or f"{adapter.name}.zip")
     with writable_targets([target], force=options.force):
         adapter_exchange.export(adapter, target)
     print(target)

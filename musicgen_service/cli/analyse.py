@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musicgen_service import home
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.files import deliver, readable_file, writable_targets
 from musicgen_service.cli.parser import Parser
@@ -61,7 +62,7 @@ def _target(text: str | None, what: str, extensions: Sequence[str]) -> Path | No
     """The path of a file to write; raises `UsageError` unless it has one of these extensions."""
     if text is None:
         return None
-    path = Path(text).expanduser()
+    path = home.expanded(text)
     if path.suffix.lower() not in extensions:
         raise UsageError(f"{what} must end in {', '.join(extensions)}, unlike '{text}'.")
     return path

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicgen_service import predictors
+from musicgen_service import __version__, home, predictors
 from musicgen_service.cli import inputs
 from musicgen_service.cli.errors import CommandError, UsageError
-from musicgen_service.cli.files import readable_file, writable_folder
+from musicgen_service.cli.files import readable_file, readable_text, writable_folder
 from musicgen_service.cli.parser import Parser
 from musicgen_service.cli.predict import system_in, systems_option
 from musicgen_service.progress import log
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from musicgen_service.batch.client import Client
     from musicgen_service.batch.items import Item
     from musicgen_service.batch.manifest import Shard, State
-    from musicgen_service.models.store import WeightStore
 
 _GOES_ON = "the same command goes on from there"
 _MAX_COUNT = 1_000_000
@@ -56,10 +55,11 @@ def run(options: argparse.Namespace) -> None:
     from musicgen_service.batch.manifest import Shard, read_state
 
     path = readable_file(options.list)
-    folder = Path(options.folder).expanduser()
+    folder = home.expanded(options.folder)
     shard = Shard(*(options.shard or (1, 1)))
     if options.key and not options.server:
         raise UsageError("--key is for a server: give its address with --server.")
+    options.key = _key(options.key)
     if options.server and not re.match(r"https?://[^/]", options.server):
         raise UsageError(f"--server must be an address such as http://localhost:5000, not '{options.server}'.")
     items = _items(options, path)
@@ -86,40 +86,39 @@ def _items(options: argparse.Namespace, path: Path) -> "list[Item]":
     """The requests of the list; reports what is wrong with it."""
     from musicgen_service.batch import lists
     from musicgen_service.batch.items import Preparation
+    from musicgen_service.models.adapters import AdapterStore
     from musicgen_service.models.store import WeightStore
 
     if path.suffix.lower() not in lists.FORMATS:
         raise UsageError(f"The name of a list must end in {', '.join(lists.FORMATS)}, unlike '{path.name}'.")
-    settings = inputs.parse(options.set or [], options.fields)
+    settings = inputs.parse(options.set or [], options.fields, "--set")
     entries, problems = lists.read(path, options.fields)
     store = None if options.server else WeightStore.from_environment()
     predictor = predictors.load(options.system)
     field = predictor.names.get("adapter", "adapter")
     names_adapters = field in settings or any(field in entry.inputs for entry in entries)
-    adapters = _adapters(options, store) if names_adapters else None
+    if store is None:
+        version, summaries = _ask_server(options, names_adapters)
+    else:
+        version, summaries = __version__, AdapterStore.of(store).summaries() if names_adapters else None
+    adapters = None if summaries is None else {summary["name"]: summary for summary in summaries}
     present = None if store is None else store.present()
-    items, more = Preparation(predictor, present, adapters).items(entries, settings)
+    items, more = Preparation(predictor, present, version, adapters).items(entries, settings)
     _refuse(path, [*problems, *more])
     if not items:
         raise UsageError(f"There is no request in {path}.")
     return items
 
 
-def _adapters(options: argparse.Namespace, store: "WeightStore | None") -> dict[str, Any] | None:
-    """Summaries of the adapters here, or on the server, by name; None where the server does not tell them."""
-    from musicgen_service.batch.errors import BatchError
+def _ask_server(options: argparse.Namespace, names_adapters: bool) -> tuple[str, list[dict[str, Any]] | None]:
+    """The server's version, and summaries of its adapters where they are named and it tells them."""
     from musicgen_service.batch.remote import RemoteClient
-    from musicgen_service.models.adapters import AdapterStore
 
-    async def ask() -> list[dict[str, Any]] | None:
-        async with RemoteClient(options.server, _key(options.key)) as client:
-            return await client.adapters()
+    async def ask() -> tuple[str, list[dict[str, Any]] | None]:
+        async with RemoteClient(options.server, options.key) as client:
+            return await client.version(), await client.adapters() if names_adapters else None
 
-    try:
-        summaries = asyncio.run(ask()) if store is None else AdapterStore.of(store).summaries()
-    except BatchError as error:
-        raise CommandError(str(error)) from None
-    return None if summaries is None else {summary["name"]: summary for summary in summaries}
+    return asyncio.run(ask())
 
 
 def _refuse(path: Path, problems: Sequence[str]) -> None:
@@ -143,14 +142,14 @@ def _client(options: argparse.Namespace, model: str) -> "Client":
     if options.server:
         from musicgen_service.batch.remote import RemoteClient
 
-        return RemoteClient(options.server, _key(options.key), options.at_once)
+        return RemoteClient(options.server, options.key, options.at_once)
     from musicgen_service.batch.local import LocalClient
 
     return LocalClient(predictors.load(options.system), model, options.at_once)
 
 
 def _key(text: str | None) -> str | None:
-    return readable_file(text[1:], "--key").read_text().strip() if text and text.startswith("@") else text
+    return readable_text(text[1:], "--key").strip() if text and text.startswith("@") else text
 
 
 def _estimate(options: argparse.Namespace, left: "Sequence[Item]", state: "State") -> str:

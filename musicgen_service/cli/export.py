@@ -2,8 +2,8 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+from musicgen_service import home
 from musicgen_service.cli.errors import UsageError
 from musicgen_service.cli.parser import Parser
 
@@ -27,10 +27,10 @@ def run(options: argparse.Namespace) -> None:
     """Write the data set; its folder must not exist yet."""
     from musicgen_service.batch import export
 
-    folder = Path(options.folder).expanduser()
+    folder = home.expanded(options.folder)
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
-    path = Path(options.output).expanduser() if options.output else folder.resolve()
+    path = home.expanded(options.output) if options.output else folder.resolve()
     target = path if options.output else path.with_name(f"{path.name}-{options.layout}")
     if target.exists():
         raise UsageError(f"{target} exists already: choose another name with -o.")

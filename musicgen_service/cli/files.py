@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from musicgen_service import home
 from musicgen_service.cli.errors import CommandError, UsageError
 
 
@@ -20,7 +21,7 @@ def readable_file(text: str, what: str = "", advice: str = "") -> Path:
         When it does not exist, is not a regular file, or cannot be read; the message starts with `what` and ends
         with `advice`.
     """
-    path, prefix = Path(text).expanduser(), f"{what}: " if what else ""
+    path, prefix = home.expanded(text), f"{what}: " if what else ""
     try:
         if path.is_dir():
             raise UsageError(f"{prefix}{path} is a folder, not a file{advice}.")
@@ -32,6 +33,15 @@ def readable_file(text: str, what: str = "", advice: str = "") -> Path:
         raise UsageError(f"{prefix}{'there' if what else 'There'} is no file {path}{advice}.") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{prefix}{path} cannot be read: {_reason(error)}{advice}.") from None
+
+
+def readable_text(text: str, what: str, advice: str = "") -> str:
+    """Return the content of a file as `readable_file` finds it; raises UsageError, too, where that is not UTF-8."""
+    path = readable_file(text, what, advice)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{what}: {path} is not text in UTF-8.") from None
 
 
 @contextmanager

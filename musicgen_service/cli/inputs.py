@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_service.cli.errors import UsageError
-from musicgen_service.cli.files import readable_file
+from musicgen_service.cli.files import readable_file, readable_text
 from musicgen_service.cli.parser import Parser, complete_with, must_be_one_of
 from musicgen_service.requests.fields import Field, allowed_numbers, names, parse_text
 from musicgen_service.suggestion import did_you_mean
@@ -14,8 +14,8 @@ from musicgen_service.suggestion import did_you_mean
 _METAVARS = {str: "TEXT", Path: "FILE", int: "N", float: "NUMBER"}
 
 
-def parse(pairs: Iterable[str], fields: Mapping[str, Field]) -> dict[str, Any]:
-    """Parse `name=value` pairs into inputs of their fields' types.
+def parse(pairs: Iterable[str], fields: Mapping[str, Field], option: str = "-i") -> dict[str, Any]:
+    """Parse `name=value` pairs, each given with an option, into inputs of their fields' types.
 
     A file is given as its path, with or without `@` before it; a text that starts with `@` is read from that file,
     and with `@@` it starts with `@` itself.
@@ -30,7 +30,7 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Field]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals:
             near = f": did you mean {name}=...?" if name in fields else "."
-            raise UsageError(f"-i {pair} is not of the form name=value{near}")
+            raise UsageError(f"{option} {pair} is not of the form name=value{near}")
         if name not in fields:
             near = did_you_mean(name, fields)
             raise UsageError(f"There is no input '{name}'{near}: use some of {', '.join(fields)}.")
@@ -60,11 +60,7 @@ def _text(name: str, text: str) -> str:
         return text[1:]
     if not text.startswith("@"):
         return text
-    path = readable_file(text[1:], name, "; write @@ for a text that starts with @")
-    try:
-        return path.read_text(encoding="utf-8").removesuffix("\n")
-    except UnicodeDecodeError:
-        raise UsageError(f"{name}: {path} is not text in UTF-8.") from None
+    return readable_text(text[1:], name, "; write @@ for a text that starts with @").removesuffix("\n")
 
 
 def add_options(parser: Parser, fields: Mapping[str, Field]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from musicgen_service import home
 from musicgen_service.cli.errors import UsageError
 
 STANDARD_OUTPUT = "-"
@@ -41,7 +42,7 @@ class Output:
             return cls(standard=True)
         if not text:
             raise UsageError("-o is empty: name a file, a folder, or - for standard output.")
-        path = Path(text).expanduser()
+        path = home.expanded(text)
         if text.rpartition("/")[2] in _FOLDERS or path.is_dir():
             return cls(path)
         extension = path.suffix[1:]

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from musicgen_service import home
 from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser, complete_with
 from musicgen_service.client_errors import is_out_of_memory
@@ -113,7 +114,7 @@ def _local(songs: Sequence[str]) -> Iterator[list[Path]]:
         paths = []
         for number, given in enumerate(songs):
             if not fetching.is_address(given):
-                paths.append(Path(given).expanduser())
+                paths.append(home.expanded(given))
                 continue
             own = Path(folder, str(number))
             own.mkdir()

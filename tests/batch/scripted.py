@@ -35,6 +35,7 @@ class Script:
     end: dict[str, Any] = field(default_factory=lambda: {"status": "succeeded", "metrics": {"predict_time": 0.5}})
     schema: Any = field(default_factory=lambda: SCHEMA)
     adapters: list[dict[str, Any]] = field(default_factory=list)
+    version: str = "1.0"
     clip: bytes = b""
     address: str = ""
     files_at: str = ""
@@ -77,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
         script = self.script
         if script.answers.get(route):
             return script.answers[route].pop(0)
+        if route == "GET /":
+            return 200, {"service": "musicgen-service", "version": script.version}, {}
         if route == "GET /openapi.json":
             return 200, script.schema, {}
         if route == "GET /models":

@@ -220,6 +220,9 @@ def test_every_problem_is_reported_before_anything_is_made(capsys: Capture) -> N
         (["list.jsonl", "out", "--shard", "3/2"], "error: --shard must be a part and the number of parts, such as 2/8"),
         (["list.jsonl", "out", "--limit", "0"], "error: --limit must be a whole number from 1 to 1000000, not '0'."),
         (["list.jsonl", "out", "--set", "promt=a"], "error: There is no input 'promt' (did you mean 'prompt'?)"),
+        (["list.jsonl", "out", "--set", "duration"], "error: --set duration is not of the form name=value"),
+        (["~gone.jsonl", "out"], "error: There is no file ~gone.jsonl."),
+        (["list.jsonl", "out", "--server=http://a", "--key=@latin"], "error: --key: latin is not text in UTF-8."),
         (["list.jsonl", "out", "--key", "a"], "error: --key is for a server: give its address with --server."),
         (["list.jsonl", "out", "--server", "localhost"], "error: --server must be an address such as http://localhost"),
     ],
@@ -228,6 +231,7 @@ def test_an_impossible_batch_is_refused(arguments: list[str], message: str, caps
     write_list({"prompt": "a"})
     write_list({"prompt": "a"}, name="list.json")
     Path("empty.txt").write_text("\n")
+    Path("latin").write_bytes(b"\xff")
     assert refusal(capsys, "batch", *arguments).startswith(message)
 
 

@@ -33,13 +33,14 @@ def prepared(
     present: tuple[str, ...] | None = PRESENT,
     system: str | None = None,
     adapters: dict[str, Any] | None = None,
+    version: str = "1.0",
     **settings: Any,
 ) -> tuple[list[Item], list[str]]:
     write_list(*lines)
     predictor = predictors.load(system)
     entries, problems = read(Path("list.jsonl"), FIELDS)
     assert problems == []
-    return Preparation(predictor, present, adapters).items(entries, settings)
+    return Preparation(predictor, present, version, adapters).items(entries, settings)
 
 
 def items_of(*lines: dict[str, Any], **options: Any) -> list[Item]:
@@ -79,7 +80,7 @@ def test_a_name_is_the_id_and_a_digest() -> None:
 
 
 @pytest.mark.parametrize("file", ["input_audio", "audio_chords"])
-def test_the_digest_is_of_all_that_determines_a_clip(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_is_of_all_that_determines_a_clip(file: str) -> None:
     asked = {"prompt": "a", "seed": 1, file: "riff.wav"}
 
     def name(**settings: Any) -> str:
@@ -94,8 +95,7 @@ def test_the_digest_is_of_all_that_determines_a_clip(file: str, monkeypatch: pyt
     assert name() == before
     Path("moved.wav").write_bytes(Path("riff.wav").read_bytes())
     assert name(**{file: Path("moved.wav").absolute()}) == before
-    monkeypatch.setattr("musicgen_service.batch.items.__version__", "9")
-    others.add(name(**{file: Path("moved.wav").absolute()}))
+    others.add(name(version="1.1"))
     assert len(others) == 6 and before not in others
 
 
@@ -141,6 +141,7 @@ def test_an_address_is_not_fetched_and_may_have_any_length(system: str | None, m
     ("line", "problem"),
     [
         ({"promt": "a"}, "There is no input 'promt' (did you mean 'prompt'?)."),
+        ({"prompt": "a", "seed": False}, "seed must be a whole number"),
         ({"prompt": "a", "duration": 0}, "duration must be a number from 1 to 600, not 0."),
         ({"prompt": "a", "input_audio": 5}, "input_audio must be an http(s) URL or a data URI, not 5."),
         ({"input_audio": "list.jsonl"}, "input_audio cannot be used: "),
@@ -157,8 +158,8 @@ def test_problems_are_those_of_a_request(line: dict[str, Any], problem: str) -> 
 
 
 def test_an_id_is_given_once() -> None:
-    _, problems = prepared({"id": "a", **ROCK}, {"id": "a", **JAZZ})
-    assert problems == ["line 2: The id 'a' is that of line 1 already."]
+    _, problems = prepared({"id": "a", **ROCK}, {"id": "a", **JAZZ, "top_k": -1})
+    assert problems[0] == "line 2: The id 'a' is that of line 1 already." and problems[1].startswith("line 2: top_k")
 
 
 def test_the_same_request_with_the_same_seed_is_a_problem() -> None:

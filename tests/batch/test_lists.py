@@ -76,12 +76,40 @@ def test_files_are_relative_to_the_list_and_addresses_stay(tmp_path: Path) -> No
         ("a.csv", "prompt,seed\nrock,one\n", "line 2: seed must be a whole number from -1 to 4294967295, not 'one'."),
         ("a.csv", "prompt,continuation\nrock,yes\n", "line 2: continuation must be true or false, not 'yes'."),
         ("a.csv", 'prompt\n"rock\n', "line 2: This is not CSV: unexpected end of data."),
-        ("a.txt", b"rock\n\xff\n", "line 2: This is not text in UTF-8."),
+        ("a.csv", b"prompt,\xff\nrock,1\n", "line 1: This is not text in UTF-8."),
+        ("a.jsonl", '{"input_audio": "~gone.wav"}', "line 1: input_audio: there is no file "),
     ],
 )  # fmt: skip
 def test_problems_name_their_line(tmp_path: Path, name: str, content: str | bytes, expected: str) -> None:
     _, problems = read(tmp_path, name, content)
     assert len(problems) == 1 and problems[0].startswith(expected), problems
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "good"),
+    [
+        ("a.jsonl", b'{"prompt": "\xff"}\n{"prompt": "b"}\n["\xc3"]\n{}\n', [2, 4]),
+        ("a.txt", b"\xff\nrock\nja\xffzz\n\n", [2]),
+        ("a.csv", b"prompt\n\xff\nrock\n\xc3\n", [3]),
+    ],
+)
+def test_every_line_that_is_no_text_is_reported(tmp_path: Path, name: str, content: bytes, good: list[int]) -> None:
+    entries, problems = read(tmp_path, name, content)
+    assert [entry.line for entry in entries] == good
+    assert len(problems) == 2 and all(problem.endswith(": This is not text in UTF-8.") for problem in problems)
+
+
+def test_every_problem_of_a_line_is_reported(tmp_path: Path) -> None:
+    _, [cells] = read(tmp_path, "a.csv", "prompt,seed,bpm\na,x,fast\n")
+    assert "seed must be" in cells and "bpm must be" in cells
+    _, [line] = read(tmp_path, "a.jsonl", '{"id": "../x", "input_audio": "gone.wav"}')
+    assert "id must be" in line and "there is no file" in line
+
+
+def test_a_cell_may_have_the_content_of_a_file(tmp_path: Path) -> None:
+    uri = f"data:audio/wav;base64,{'A' * 200_000}"
+    entries, problems = read(tmp_path, "a.csv", f'input_audio\n"{uri}"\n')
+    assert problems == [] and entries[0].inputs == {"input_audio": uri}
 
 
 def test_every_bad_line_is_reported(tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ def test_an_adapter_that_the_server_has_replaced_is_used_anew(server: Script, ca
     assert "line 1: There is no adapter 'style': present are none." in capsys.readouterr().err
 
 
+def test_another_version_of_the_server_makes_other_clips(server: Script) -> None:
+    write_list({"prompt": "rock"})
+    for server.version in ("1.0", "1.0", "1.1"):
+        batch(server)
+    assert len(server.bodies()) == 2 and len({record["name"] for record in records()}) == 2
+
+
 def test_a_file_is_sent_as_data(server: Script) -> None:
     soundfile.write("riff.wav", tone(0.1)[0], RATE)
     write_list({"input_audio": "riff.wav"}, {"input_audio": "https://example.com/a.wav"})
@@ -191,7 +198,7 @@ def test_a_refused_key_ends_the_batch(server: Script, capsys: Capture, route: st
     server.answers[route] = [NO_KEY]
     write_list({"prompt": "rock"})
     message = ended(capsys, server)
-    assert message.startswith(f"error: The server {server.address} refuses access: A key is needed. 0 of 1 are made")
+    assert message.startswith(f"error: The server {server.address} refuses access: A key is needed.")
     assert not Path("out").exists()
 
 
