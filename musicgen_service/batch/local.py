@@ -41,8 +41,8 @@ class LocalClient:
         self._at_once = at_once
 
     async def __aenter__(self) -> Self:
-        """Load the model."""
-        self._predictor.start([self._model])
+        """Load the model, in a thread: a batch that is stopped does not wait for it."""
+        await request_thread.run(lambda: self._predictor.start([self._model]))
         # Imported here: it takes a second, and a list with problems is refused before that.
         from musicgen_service.engine.step_loop import MAX_SLOTS
 

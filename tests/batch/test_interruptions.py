@@ -1,9 +1,11 @@
 """Batches that end early: by a signal, or killed at any moment."""
 
+import asyncio
 import random
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from musicgen_service import predictors
+from musicgen_service.batch.local import LocalClient
 from musicgen_service.serving.cog_runner import ServiceRunner
 from tests.support.batches import SHORT, batch, files, records, write_list
 from tests.support.harness import wait_until
@@ -76,6 +80,28 @@ def test_a_signal_ends_a_batch_cleanly(folder: Path, number: int, status: int) -
     assert f"stopped after {len(listed)} of 60: the same command goes on from there" in errors
     assert "Traceback" not in errors
     assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
+
+
+def test_a_batch_that_is_stopped_does_not_wait_for_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_loading, may_end = threading.Event(), threading.Event()
+
+    def load(*_: object) -> None:
+        is_loading.set()
+        may_end.wait(10)
+
+    monkeypatch.setattr(ServiceRunner, "start", load)
+
+    async def stop() -> None:
+        entering = asyncio.create_task(LocalClient(predictors.load(None), "small", None).__aenter__())
+        while not is_loading.is_set():
+            await asyncio.sleep(0.01)
+        assert not entering.done()
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+
+    asyncio.run(stop())
+    may_end.set()
 
 
 def test_a_request_that_ends_as_it_is_cancelled_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
