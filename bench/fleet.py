@@ -9,8 +9,8 @@ the replica with the most free slots. `--scale` adds Serve's autoscaler, `--cold
 works. docs/ray.md has the arithmetic without a simulation.
 
 `--check` sends the same requests, at the same times, to a cluster on this machine, whose Cog servers are fakes
-that take a second for each, and prints how far the simulation, told how long one takes alone, is from it. Ray has to be
-installed (`make install-ray`).
+that take a second for each, and prints how far the simulation, told how long one takes alone, is from it; the status is
+1 where that is too far. Ray has to be installed (`make install-ray`).
 """
 
 import argparse
@@ -228,6 +228,8 @@ def arrivals(pattern: str, per_minute: float, count: int, audio: float, seed: in
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
     """The 50th and the 99th."""
+    if len(values) == 1:
+        return values[0], values[0]
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return cuts[49], cuts[98]
 
@@ -239,22 +241,38 @@ def simulated(fleet: Fleet, requests: Sequence[Request]) -> Simulation:
     return simulation
 
 
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
+
+
+def _positive(text: str) -> float:
+    if not 0 < (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
 def main() -> None:
     """Simulate, or check the simulation, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with a cluster on this machine")
     parser.add_argument("--pattern", choices=("even", "random", "bursts", "day"), default="random")
-    parser.add_argument("--requests-per-minute", type=float, default=60.0, metavar="N")
-    parser.add_argument("--requests", type=int, default=2000, metavar="N", help="in all")
-    parser.add_argument("--audio", type=float, default=10.0, metavar="S", help="seconds that a request asks for")
-    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N")
-    parser.add_argument("--scale", type=int, metavar="N", help="let Serve start up to N replicas")
-    parser.add_argument("--slots", type=int, default=8, metavar="N")
-    parser.add_argument("--alone", type=float, default=1.0, metavar="R", help="audio seconds a second, for one request")
-    parser.add_argument("--together", type=float, default=4.0, metavar="R", help="the same, with all slots in use")
-    parser.add_argument("--cold-start", type=float, default=30.0, metavar="S")
+    parser.add_argument("--requests-per-minute", type=_positive, default=60.0, metavar="N")
+    parser.add_argument("--requests", type=_count, default=2000, metavar="N", help="in all")
+    parser.add_argument("--audio", type=_positive, default=10.0, metavar="S", help="seconds that a request asks for")
+    parser.add_argument("--replicas", type=_count, nargs="+", default=[1, 2, 4, 8], metavar="N")
+    parser.add_argument("--scale", type=_count, metavar="N", help="let Serve start up to N replicas")
+    parser.add_argument("--slots", type=_count, default=8, metavar="N")
+    parser.add_argument(
+        "--alone", type=_positive, default=1.0, metavar="R", help="audio seconds a second, for one request"
+    )
+    parser.add_argument("--together", type=_positive, default=4.0, metavar="R", help="the same, with all slots in use")
+    parser.add_argument("--cold-start", type=_positive, default=30.0, metavar="S")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.scale and options.scale < max(options.replicas):
+        parser.error(f"--scale {options.scale} is fewer replicas than there are at the start: {max(options.replicas)}")
     if options.check:
         from bench import fleet_check  # which needs Ray
 
@@ -267,7 +285,7 @@ def main() -> None:
         done = simulated(fleet, arrivals(*given))
         waits = percentiles([request.wait for request in done.requests])
         replies = percentiles([request.seconds for request in done.requests])
-        in_use = sum(request.audio for request in done.requests) / (options.together * done.replica_seconds)
+        in_use = sum(request.audio for request in done.requests) / (fleet.rate(fleet.slots) * done.replica_seconds)
         figures = f"{waits[0]:>9.1f}  {waits[1]:>9.1f}  {replies[0]:>10.1f}  {replies[1]:>10.1f}"
         print(f"{count:>8}  {figures}  {in_use:>6.0%}")
 

@@ -81,7 +81,7 @@ def test_samples_of_similar_names_are_told_apart() -> None:
     for name in ("a.1", "a_1"):
         Path("out", f"{name}.wav").touch()
         described = {"file": f"{name}.wav", "bytes": 0, "seconds": 0, "recipe": {}}
-        made = {"id": name, "name": name, "status": "succeeded", "inputs": {}, "clips": [described]}
+        made: dict[str, Any] = {"id": name, "name": name, "status": "succeeded", "inputs": {}, "clips": [described]}
         with Path("out", "manifest.jsonl").open("a") as file:
             file.write(json.dumps(made | {"timings": {"seconds": 1, "at_once": 1}}) + "\n")
     export.write_webdataset(Path("out"), Path("data"))

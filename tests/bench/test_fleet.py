@@ -5,6 +5,7 @@ import statistics
 
 import pytest
 
+from bench import fleet
 from bench.fleet import Fleet, Request, arrivals, percentiles, simulated
 
 
@@ -51,3 +52,28 @@ def test_arrivals_come_at_the_rate_that_is_asked_for(pattern: str) -> None:
 
 def test_percentiles_are_the_middle_and_the_end() -> None:
     assert percentiles(list(range(101))) == (50.0, 99.0)
+    assert percentiles([3.0]) == (3.0, 3.0)
+
+
+def test_one_request_is_simulated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["fleet", "--requests", "1", "--replicas", "1", "--slots", "1", "--alone", "2"])
+    fleet.main()
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--replicas 0", "argument --replicas: 0 is not at least 1"),
+        ("--requests 0", "argument --requests: 0 is not at least 1"),
+        ("--requests-per-minute 0", "argument --requests-per-minute: 0 is not above 0"),
+        ("--replicas 2 4 --scale 3", "--scale 3 is fewer replicas than there are at the start: 4"),
+    ],
+)
+def test_an_impossible_fleet_is_refused(
+    arguments: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fleet", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        fleet.main()
+    assert ended.value.code == 2 and message in capsys.readouterr().err

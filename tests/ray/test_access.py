@@ -75,7 +75,7 @@ def test_other_arguments_are_refused(args: dict[str, str]) -> None:
 
 def test_a_replica_computes_on_the_cores_of_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     built: dict[str, Any] = {}
-    monkeypatch.setattr(ray_serve.serve, "deployment", lambda **options: built.update(options) or Mock())
+    monkeypatch.setattr(serve, "deployment", lambda **options: built.update(options) or Mock())
     monkeypatch.setattr(ray_serve, "cores", lambda: 6)
     ray_serve.app(ray_serve.Arguments())
     assert built["ray_actor_options"] == {"num_cpus": 6}
