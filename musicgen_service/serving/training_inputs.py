@@ -129,4 +129,4 @@ def _steps(values: Mapping[str, Any]) -> int | None:
 
 def without_data(songs: Sequence[str]) -> list[str]:
     """Addresses without the data of data URIs, to be shown."""
-    return [song if not song.lstrip().lower().startswith("data:") else "data:" for song in songs]
+    return [song if song.lstrip()[:5].lower() != "data:" else "data:" for song in songs]

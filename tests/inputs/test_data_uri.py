@@ -1,11 +1,13 @@
 """Data URIs."""
 
 import base64
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from musicgen_service.inputs import fetching
+from musicgen_service.inputs import data_uri, fetching
+from musicgen_service.inputs.data_uri import DataUriError
 from tests.support.website import LOUD
 
 
@@ -42,3 +44,25 @@ from tests.support.website import LOUD
 )
 def test_a_data_uri_is_decoded(address: str, content: bytes, tmp_path: Path) -> None:
     assert fetching.fetch(address, tmp_path).read_bytes() == content
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_escapes_are_decoded_wherever_a_piece_ends(shift: int) -> None:
+    text = "x" * shift + "%41" * 50_000 + "%4" + "%"
+    assert data_uri.decode(f"data:,{text}") == b"x" * shift + b"A" * 50_000 + b"%4%"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["data:," + "%41" * 700_000, "data:;base64," + "%41" * 699_999 + "A", "data:" + ";base64" * 300_000 + ","],
+)
+def test_memory_is_proportional_to_the_size(address: str) -> None:
+    tracemalloc.start()
+    try:
+        data_uri.decode(address)
+    except DataUriError as error:
+        assert str(error) == "the data URI has no comma before its data among its first 1,024 characters."
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 5 * len(address)
