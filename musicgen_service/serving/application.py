@@ -94,7 +94,7 @@ class Application:
         )
         self._trainings = self._open_trainings() if options.trainings else None
         self._results.used = self._used_tokens
-        self._webhooks = Webhooks(options.webhook_secret)
+        self._webhooks = Webhooks(self._memory, options.webhook_secret)
         self._add_gauges(options)
         self._form = partial(hosted_replies.reported, options.models.own)
         self._takeover = Takeover(
@@ -199,7 +199,11 @@ class Application:
         add("musicgen_queue_places", "Predictions that may wait", lambda: options.places)
         add("musicgen_predictions_running", "Predictions whose turn has come", lambda: self._predictions.running)
         add("musicgen_predictions_at_once", "Predictions that may run at the same time", lambda: self._upstream.slots)
-        add("musicgen_requests_held_bytes", "Bodies that arrive, wait or run", lambda: self._memory.held)
+        add(
+            "musicgen_requests_held_bytes",
+            "Bodies that arrive, wait or run, and reports that wait",
+            lambda: self._memory.held,
+        )
 
     def _open_results(self, options: GatewayOptions, name: str) -> Results:
         """Open the results of that name; in a temporary folder where the one for them cannot be written."""

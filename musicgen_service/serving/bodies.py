@@ -75,6 +75,8 @@ class Memory:
 class BodyMemory:
     """Counts the bytes of requests that arrive, wait or run, up to six of the largest, half of them of one client.
 
+    Reports that wait to be received count as well: a client whose webhook takes none of them gets nothing new made.
+
     Parameters
     ----------
     limits : on bodies
@@ -86,7 +88,7 @@ class BodyMemory:
 
     @property
     def held(self) -> int:
-        """Bytes of all requests."""
+        """Bytes of all requests and reports."""
         return self._held.total()
 
     def take(self, client: str, count: int) -> None:
@@ -104,6 +106,10 @@ class BodyMemory:
             if self.held + count > maximum:
                 raise Refusal(503, "The service holds too many large requests: try again in a moment.")
         self._held[client] = own
+
+    def hold(self, client: str, count: int) -> None:
+        """Count bytes that are held already, be they too many or not."""
+        self._held[client] += count
 
     def release(self, client: str, count: int) -> None:
         """Count bytes as no longer held."""

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from musicgen_service.serving import timestamps
@@ -50,7 +50,7 @@ class Prediction:
 
     Attributes
     ----------
-    request : what the client asks for; its inputs are given up when they are no longer needed
+    request : what the client asks for; its inputs are given up when it has ended
     owner : the client: nobody else may see the prediction
     trace : which it belongs to
     key : its id at Cog's server, unguessable and used only once
@@ -171,6 +171,10 @@ class Prediction:
         self.ended.set()
         self.recording.end()
         self.on_event("completed")
+
+    def give_up_inputs(self) -> None:
+        """Forget its inputs: whoever still tells of its end does not need them."""
+        self.request = replace(self.request, inputs={})
 
     def _take_ending(self) -> None:
         assert self.ending is not None

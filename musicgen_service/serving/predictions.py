@@ -164,6 +164,7 @@ class Predictions:
         name = prediction.owner, prediction.id
         if self._unfinished.get(name) is prediction:  # and no later one of the same name
             del self._unfinished[name]
+        prediction.give_up_inputs()
         self._memory.release(prediction.owner, size)
         self._audio.give_back(prediction.owner, prediction.unused_audio_seconds)
 

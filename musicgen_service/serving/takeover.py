@@ -100,6 +100,7 @@ class Takeover:
         await self._results.add(prediction)
         prediction.conclude()
         self._metrics.ended(prediction)
+        prediction.give_up_inputs()
 
     async def _webhook(self, prediction: Prediction) -> Address | None:
         try:

@@ -10,6 +10,7 @@ import httpx2
 
 from musicgen_service.progress import log
 from musicgen_service.serving import json_text, outbound, signatures
+from musicgen_service.serving.bodies import BodyMemory
 from musicgen_service.serving.outbound import Address
 from musicgen_service.serving.tracing import Trace
 
@@ -40,16 +41,22 @@ class Job(Protocol):
     def id(self) -> str:
         """By which its client knows it."""
 
+    @property
+    def owner(self) -> str:
+        """The client."""
+
 
 class Webhooks:
     """Sends reports in the background, those of one job in their order.
 
     Parameters
     ----------
+    memory : counts those that have not been sent
     secret : what they are signed with; without it they are not
     """
 
-    def __init__(self, secret: str | None = None) -> None:
+    def __init__(self, memory: BodyMemory, secret: str | None = None) -> None:
+        self._memory = memory
         self._secret = secret
         self._http = outbound.client()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,7 +67,7 @@ class Webhooks:
 
     def report(self, job: Job, address: Address, form: Form) -> Callable[[str], None]:
         """Report the events of a job that its client asks for, until it ends; returns what is to be told each event."""
-        reporter = _Reporter(self._http, address, job, form, self._secret)
+        reporter = _Reporter(self._http, address, job, form, self._memory, self._secret)
         task = asyncio.create_task(reporter.run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -76,31 +83,47 @@ class Webhooks:
 class _Reporter:
     """Sends the reports of one job, in their order.
 
+    The job, whose output may be large, is not needed any more when it has ended.
+
     Parameters
     ----------
     http : sends them
     address : where they go
     job : what they are about
     form : returns what to report of it
+    memory : counts those that have not been sent
     secret : what reports are signed with, or None
     """
 
-    def __init__(self, http: httpx2.AsyncClient, address: Address, job: Job, form: Form, secret: str | None) -> None:
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        address: Address,
+        job: Job,
+        form: Form,
+        memory: BodyMemory,
+        secret: str | None,
+    ) -> None:
         self._http = http
         self._address = address
-        self._job = job
-        self._form = form
+        self._id, self._owner, self._events = job.id, job.owner, job.request.events
+        self._headers = {"Content-Type": "application/json", **job.trace.headers}
+        self._form: Form | None = form
+        self._memory = memory
         self._secret = secret
         self._reports = asyncio.Queue[tuple[str, bytes | None]]()
 
     def tell(self, event: str) -> None:
         """Report the state of the job, if its client asks for that event."""
         content = None
-        if event in self._job.request.events:
+        if event in self._events and self._form is not None:
             report = self._form()
             # Whatever comes before the end, it is processing.
             status = report["status"] if event == "completed" else "processing"
             content = json_text.encode(report | {"status": status})
+            self._memory.hold(self._owner, len(content))
+        if event == "completed":
+            self._form = None
         self._reports.put_nowait((event, content))
 
     async def run(self) -> None:
@@ -109,18 +132,21 @@ class _Reporter:
         while event != "completed":
             event, report = await self._reports.get()
             if report is not None:
-                await self._deliver(report, _WAITS if event == "completed" else ())
+                try:
+                    await self._deliver(report, _WAITS if event == "completed" else ())
+                finally:
+                    self._memory.release(self._owner, len(report))
 
     async def _deliver(self, report: bytes, waits: Iterable[float]) -> None:
         message = f"msg_{secrets.token_hex(16)}"
         for wait in (*waits, None):
-            headers = {"Content-Type": "application/json", **self._job.trace.headers}
+            headers = self._headers
             if self._secret is not None:
-                headers |= signatures.headers(self._secret, message, int(time.time()), report)
+                headers = headers | signatures.headers(self._secret, message, int(time.time()), report)
             problem = (await self._address.send(self._http, "POST", report, headers, _TIMEOUT)).problem
             if problem is None:
                 return
             if wait is None:
-                log(f"webhook of {self._job.id} to {self._address} failed: {problem}")
+                log(f"webhook of {self._id} to {self._address} failed: {problem}")
                 return
             await asyncio.sleep(wait)

@@ -155,8 +155,13 @@ def test_a_tempo_may_not_contradict_that_of_the_piece() -> None:
 
 
 def test_the_tempo_of_the_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, seen = tempo.read, list[str]()
-    monkeypatch.setattr(tempo, "read", lambda text: (seen.append(text), read(text))[1])
+    original, seen = tempo.read, list[str]()
+
+    def read(text: str) -> tuple[tempo.Tempo, ...]:
+        seen.append(text)
+        return original(text)
+
+    monkeypatch.setattr(tempo, "read", read)
     assert times("a 1 bar: x\nb 1 bar: y\nc 1 bar: z", "120 bpm")[-1] == ("c", 4, 6)
     assert seen.count("120 bpm") == 1
 

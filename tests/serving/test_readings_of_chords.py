@@ -1,13 +1,12 @@
 """`POST /chords` tells how the chords of a text are read."""
 
 import threading
-from threading import current_thread
 from typing import Any
 
 import httpx
 import pytest
 
-from musicgen_service.serving import readings
+from musicgen_service.requests import chord_text
 
 
 def read(client: httpx.Client, text: Any) -> httpx.Response:
@@ -30,10 +29,15 @@ def test_each_bar_has_its_chords_and_their_notes(client: httpx.Client) -> None:
 
 
 def test_chords_are_read_beside_other_requests(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, threads = readings.chord_text.read, list[threading.Thread]()
-    monkeypatch.setattr(readings.chord_text, "read", lambda text: (threads.append(current_thread()), original(text))[1])
+    original, threads = chord_text.read, list[str]()
+
+    def read_here(text: str) -> chord_text.Progression:
+        threads.append(threading.current_thread().name)
+        return original(text)
+
+    monkeypatch.setattr(chord_text, "read", read_here)
     assert read(client, "Am F").status_code == 200
-    assert [thread.name for thread in threads] != ["http"]  # that of all requests
+    assert len(threads) == 1 and threads != ["http"]  # that of all requests
 
 
 def test_a_long_progression_is_counted_and_its_beginning_shown(client: httpx.Client) -> None:

@@ -1,9 +1,11 @@
 """Reports to webhooks: where they go, what they say, and how often they are tried."""
 
+import gc
 import json
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -15,6 +17,7 @@ import pytest
 from musicgen_service.inputs import addresses
 from musicgen_service.serving import outbound, webhooks
 from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.prediction import Prediction
 from tests.serving.conftest import client_of
 from tests.support.fake_cog import FakeCog
 from tests.support.harness import http_server, wait_until
@@ -101,6 +104,30 @@ def test_the_end_is_reported_until_it_is_received(client: httpx.Client, gateway:
         post(client, address, webhook_events_filter=["completed"])
         wait_until(lambda: not gateway.unfinished)
     assert [report["status"] for report in received.reports] == ["succeeded"] * 3
+
+
+def test_only_reports_are_held_until_they_are_received(
+    client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_WAITS", (3600.0,))
+    audio = "data:audio/wav;base64," + "A" * 100_000
+    ended = list[weakref.ref[Prediction]]()
+    original = Prediction.give_up_inputs
+
+    def give_up_inputs(prediction: Prediction) -> None:
+        original(prediction)
+        assert prediction.request.inputs == {}
+        ended.append(weakref.ref(prediction))
+
+    monkeypatch.setattr(Prediction, "give_up_inputs", give_up_inputs)
+    with hook(404) as (address, received):
+        body = {"input": {"input_audio": audio}, "webhook": address, "webhook_events_filter": ["completed"]}
+        assert client.post("/predictions", json=body).status_code == 200
+        wait_until(lambda: len(received.reports) == 1 and len(ended) == 1)
+        wait_until(lambda: gateway._memory.held == len(received.bodies[0]))
+        wait_until(lambda: gc.collect() >= 0 and ended[0]() is None)
+    gateway._loop.call_soon_threadsafe(lambda: [task.cancel() for task in gateway._webhooks._tasks])
+    wait_until(lambda: not gateway.unfinished and gateway._memory.held == 0)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
