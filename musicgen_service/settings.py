@@ -119,7 +119,8 @@ class Settings:
     connections_per_address: int = field(
         default=1000,
         metadata=variable(
-            number(1, 10_000, whole=True), "connections that one address may have; a proxy before the service is one"
+            number(1, 10_000, whole=True),
+            "connections that one address may have, half of all at most; a proxy before the service is one",
         ),
     )
     api_keys_file: Path | None = field(

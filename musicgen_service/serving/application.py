@@ -174,7 +174,7 @@ class Application:
         jobs = Jobs(predictions, results)
         trainings = TrainingRoutes(models, self.availability, self._trainings, files, self._webhooks, memory)
         hosted = HostedRoutes(
-            models, predictions, intake, jobs, results.files, files, trainings.routes(), options.webhook_secret
+            models, predictions, intake, memory, jobs, results.files, files, trainings.routes(), options.webhook_secret
         )
         readings = Readings(memory)
         others = [
@@ -189,7 +189,17 @@ class Application:
         trains = self._trainings is not None and own.trains and own.schema is not None
         schema = training_schema.added_to(own.schema or {}) if trains else own.schema
         return Routes(
-            self.availability, upstream, models, schema, predictions, intake, jobs, results.files, metrics, others
+            self.availability,
+            upstream,
+            models,
+            schema,
+            predictions,
+            intake,
+            memory,
+            jobs,
+            results.files,
+            metrics,
+            others,
         )
 
     def _add_gauges(self, options: GatewayOptions) -> None:
@@ -201,7 +211,7 @@ class Application:
         add("musicgen_predictions_at_once", "Predictions that may run at the same time", lambda: self._upstream.slots)
         add(
             "musicgen_requests_held_bytes",
-            "Bodies that arrive, wait or run, and reports that wait",
+            "Bodies that arrive, wait or run, and replies and reports until they are received",
             lambda: self._memory.held,
         )
 

@@ -75,7 +75,8 @@ class Memory:
 class BodyMemory:
     """Counts the bytes of requests that arrive, wait or run, up to six of the largest, half of them of one client.
 
-    Reports that wait to be received count as well: a client whose webhook takes none of them gets nothing new made.
+    Reports and replies with files in them count as well, until they are received: a client that takes none of them gets
+    no more.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ class BodyMemory:
 
     @property
     def held(self) -> int:
-        """Bytes of all requests and reports."""
+        """Bytes of all requests, reports and replies."""
         return self._held.total()
 
     def take(self, client: str, count: int) -> None:

@@ -12,6 +12,7 @@ from musicgen_service.serving import (
     audio_socket,
     bodies,
     cog_process,
+    connections,
     http_server,
     schema,
     supervisor,
@@ -70,6 +71,7 @@ def serve(
     given = settings.load()
     options = gateway_options(given, system, upload_url)
     sweep()
+    connections.raise_descriptor_limit()
     try:
         if options.keys is None and not insecure and not is_loopback(http_server.resolve(host, port)):
             raise ServeError(

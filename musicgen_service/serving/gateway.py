@@ -47,9 +47,10 @@ class Gateway(Application):
             options,
             worker_socket,
         )
-        self.limits = connections.Limits(
-            options.connections_per_address, connections.max_connections(), options.head_seconds
-        )
+        total = connections.max_connections()
+        # Half of them at most, where that is fewer: one address leaves room for others.
+        per_address = min(options.connections_per_address, max(1, total // 2))
+        self.limits = connections.Limits(per_address, total, options.head_seconds)
         self.metrics.gauge("musicgen_connections", "Open connections of clients", self.limits.open.total)
         server = http_server.server(self.asgi, connections.protocol(self.limits), self.limits.total)
         self._thread = http_server.ServerThread(listener, server)

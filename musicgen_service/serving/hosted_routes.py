@@ -11,8 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from musicgen_service.serving import clients, hosted_replies, refusals
+from musicgen_service.serving.bodies import BodyMemory
 from musicgen_service.serving.file_routes import FileRoutes
 from musicgen_service.serving.files import Files
+from musicgen_service.serving.held_reply import HeldReply
 from musicgen_service.serving.intake import Intake
 from musicgen_service.serving.jobs import Jobs
 from musicgen_service.serving.models import Model, Models
@@ -35,6 +37,7 @@ class HostedRoutes:
     models : what is served
     predictions : those that have not ended
     intake : takes predictions on
+    memory : counts replies with files in them
     jobs : what clients may see of theirs
     files : of results
     file_routes : the routes of uploads
@@ -47,6 +50,7 @@ class HostedRoutes:
         models: Models,
         predictions: Predictions,
         intake: Intake,
+        memory: BodyMemory,
         jobs: Jobs,
         files: Files,
         file_routes: FileRoutes,
@@ -56,6 +60,7 @@ class HostedRoutes:
         self._models = models
         self._predictions = predictions
         self._intake = intake
+        self._memory = memory
         self._jobs = jobs
         self._files = files
         self._file_routes = file_routes
@@ -114,10 +119,13 @@ class HostedRoutes:
                 await asyncio.wait_for(prediction.ended.wait(), wait)
         shown = await self._shown(prediction.as_hosted(), request)
         # Clients wait on only for one that is starting.
-        return reply(201, shown if prediction.ended.is_set() else shown | {"status": "starting"})
+        if not prediction.ended.is_set():
+            shown |= {"status": "starting"}
+        return HeldReply(201, shown, self._memory, owner)
 
     async def _prediction(self, request: Request) -> Response:
-        return reply(200, await self._shown(await self._find(request), request))
+        shown = await self._shown(await self._find(request), request)
+        return HeldReply(200, shown, self._memory, clients.owner(request), is_refusable=True)
 
     async def _list(self, request: Request) -> Response:
         jobs = await self._jobs.owned_by(clients.owner(request))
@@ -132,7 +140,8 @@ class HostedRoutes:
             with suppress(TimeoutError):
                 await asyncio.wait_for(prediction.ended.wait(), _CANCEL_WAIT)
             job = prediction.as_hosted()
-        return reply(200, await self._shown(job, request))
+        shown = await self._shown(job, request)
+        return HeldReply(200, shown, self._memory, clients.owner(request), is_refusable=True)
 
     async def _all_models(self, request: Request) -> Response:
         address = base_url(request)

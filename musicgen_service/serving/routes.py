@@ -15,8 +15,10 @@ from musicgen_service import __version__
 from musicgen_service.requests.tasks import TASKS
 from musicgen_service.serving import clients, prediction_request, refusals
 from musicgen_service.serving.availability import Availability
+from musicgen_service.serving.bodies import BodyMemory
 from musicgen_service.serving.files import Files, absolute
 from musicgen_service.serving.hang_ups import HungUp, unless_hung_up
+from musicgen_service.serving.held_reply import HeldReply
 from musicgen_service.serving.intake import Intake
 from musicgen_service.serving.jobs import Jobs, plain
 from musicgen_service.serving.listening import EVENT_STREAM, AudioAnswer, EventsAnswer, FinishedEvents, finished_audio
@@ -74,6 +76,7 @@ class Routes:
     schema : of requests and replies, as it is published; None where there is none
     predictions : those that have not ended
     intake : takes predictions on
+    memory : counts replies with files in them
     jobs : what clients may see of theirs
     files : of results
     metrics : shown to clients; None when nobody may read them
@@ -88,6 +91,7 @@ class Routes:
         schema: Mapping[str, Any] | None,
         predictions: Predictions,
         intake: Intake,
+        memory: BodyMemory,
         jobs: Jobs,
         files: Files,
         metrics: Metrics | None,
@@ -100,6 +104,7 @@ class Routes:
         self._schema = schema
         self._predictions = predictions
         self._intake = intake
+        self._memory = memory
         self._jobs = jobs
         self._files = files
         self._others = others
@@ -245,7 +250,9 @@ class Routes:
         except HungUp:
             if not prediction.ended.is_set():
                 await self._predictions.cancel(prediction)
-        return reply(200, prediction.as_cog()) if prediction.refusal is None else prediction.refusal.response()
+        if prediction.refusal is not None:
+            return prediction.refusal.response()
+        return HeldReply(200, prediction.as_cog(), self._memory, prediction.owner)
 
 
 def _wants_events(request: Request) -> bool:
