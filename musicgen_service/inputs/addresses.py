@@ -5,8 +5,9 @@ import socket
 
 from musicgen_service import settings
 
-_SPECIAL = [ipaddress.ip_network(network) for network in ("192.0.0.0/24", "64:ff9b:1::/48")]
-"""Private by registration (RFC 6890, RFC 8215), but global to Python; one cloud's metadata service is there."""
+_SPECIAL = [ipaddress.ip_network(network) for network in ("192.0.0.0/24", "64:ff9b:1::/48", "168.63.129.16/32")]
+"""Global to Python, but private by registration (RFC 6890, RFC 8215), and with the metadata service of one cloud in it;
+the last is what every machine of another cloud asks for its secrets."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """IPv6 addresses that embed an IPv4 address for NAT64 (RFC 6052)."""
 

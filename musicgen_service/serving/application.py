@@ -236,10 +236,10 @@ def _middleware(options: GatewayOptions, is_local: bool) -> list[Middleware]:
         CORSMiddleware,
         allow_origins=options.origins,
         allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
-        allow_headers=("Authorization", "Content-Type", "Prefer", "Range"),
+        allow_headers=("Authorization", "Content-Type", "Prefer", "Range", "traceparent", "tracestate"),
         expose_headers=(
             *("Content-Disposition", "Content-Range", "ETag", "Retry-After"),
-            *("X-Audio-Level", "X-Prediction-Id", "X-Real-Time-Factor"),
+            *("X-Audio-Level", "X-Audio-Seconds", "X-Prediction-Id", "X-Real-Time-Factor"),
         ),
     )
     return [

@@ -13,7 +13,7 @@ from musicgen_service.inputs import addresses
 _RESOLVE_TIMEOUT = 5.0
 _RESOLVERS = ThreadPoolExecutor(8, "outbound-resolver")
 """Threads of their own: a name server that is slow holds nothing else."""
-_URL = re.compile(r"https?://[^\\\s\x00-\x1f@]+", re.IGNORECASE | re.ASCII)
+_URL = re.compile(r"https?://[^\\\s\x00-\x1f@/?#]+(?:[/?#][^\\\s\x00-\x1f]*)?", re.IGNORECASE | re.ASCII)
 """No user, and nothing that two parsers could read differently."""
 _SCHEMES = {"http": 80, "https": 443}
 

@@ -178,11 +178,12 @@ class Predictions:
             task.add_done_callback(partial(self._clear, prediction))
 
     async def _carry_out(self, prediction: Prediction) -> None:
+        deadline = asyncio.get_running_loop().time() + self._max_seconds
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     # Cog cancels a prediction when the connection is closed.
-                    async with asyncio.timeout(self._max_seconds):
+                    async with asyncio.timeout_at(deadline):
                         reply = await self._upstream.predict(prediction)
                     break
                 except TimeoutError:
@@ -191,16 +192,22 @@ class Predictions:
                         504, f"The prediction was ended after {longest}, the longest that it may run."
                     ) from None
                 except UpstreamLost:
-                    # Whoever has heard its beginning would hear another beginning.
-                    if attempt == ATTEMPTS or prediction.is_cancelled or prediction.recording.size:
+                    if attempt == ATTEMPTS or prediction.is_cancelled:
                         raise
                     # A server that is dying still accepts connections.
                     await asyncio.sleep(_RETRY_WAIT)
+                    # Whoever has heard its beginning would hear another beginning.
+                    if prediction.recording.size:
+                        raise
+                    prediction.recording.begin_anew()
             if reply.get("output") is not None:
                 reply["output"] = await self._results.save_files(prediction, reply)
             prediction.finish(reply)
         except UpstreamLost:
-            prediction.fail(Refusal(502, BROKE_DOWN))
+            if prediction.is_cancelled:
+                prediction.cancel()
+            else:
+                prediction.fail(Refusal(502, BROKE_DOWN))
         except Refusal as refusal:
             prediction.fail(refusal)
 

@@ -62,6 +62,10 @@ class Recording:
         self._tell()
         self._close_unused()
 
+    def begin_anew(self) -> None:
+        """Forget what was to be heard, of which nothing was: another worker says what it is."""
+        self.sound = self.refusal = None
+
     async def wanted(self) -> None:
         """Wait until somebody listens."""
         await self._wanted.wait()

@@ -47,8 +47,8 @@ def base_url(request: Request) -> str:
 
 
 def preferences(request: Request) -> set[str]:
-    """What the header `Prefer` says, in lower case."""
-    return {word.strip().lower() for word in request.headers.get("prefer", "").split(",")}
+    """What the header `Prefer`, in one line or several, says in lower case."""
+    return {word.strip().lower() for line in request.headers.getlist("prefer") for word in line.split(",")}
 
 
 def prediction_id(request: Request) -> str:

@@ -34,6 +34,7 @@ _PARTS = 2
 _FIELDS = ("filename", "metadata", "type")
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_NO_EXTENSION = re.compile(r"[^a-z0-9]+")
 _CHUNK = 2**20
 _NO_ROOM = "There is no room for the file: try again later."
 
@@ -204,7 +205,8 @@ def _safe(name: str, kind: str) -> str:
     name = name.replace("\\", "/").rpartition("/")[2]
     stem, dot, extension = name.rpartition(".")
     plain = _UNSAFE.sub("-", stem if dot else name)[:80].strip("-") or "file"
-    return f"{plain}.{_UNSAFE.sub('', extension).lower()[:8] if dot and stem else files.extension(kind)}"
+    extension = _NO_EXTENSION.sub("", extension.lower())[:8] if dot and stem else ""
+    return f"{plain}.{extension or files.extension(kind)}"
 
 
 def _write(source: IO[bytes], target: Path) -> str:

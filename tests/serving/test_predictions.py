@@ -136,6 +136,15 @@ def test_a_cancel_at_its_beginning_ends_it_too(
     assert cog.cancelled == [cog.requests[0]["id"]] * cancels
 
 
+def test_what_is_cancelled_is_no_failure_when_its_worker_dies(
+    gateway: Gateway, client: httpx.Client, cog: FakeCog
+) -> None:
+    with posted(gateway, client, "dying", id="mine") as replies:
+        wait_until(lambda: bool(cog.requests))
+        assert client.post("/predictions/mine/cancel").status_code == 200
+    assert replies[0].json()["status"] == "canceled" and cog.prompts == ["dying"]
+
+
 def test_cancelling_what_cog_refuses_ends_it(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
     cog.running["other"] = threading.Event()
     with posted(gateway, client, "a", id="mine") as replies:

@@ -151,6 +151,13 @@ def test_a_death_before_any_audio_costs_one_attempt(client: httpx.Client, cog: F
     assert cog.prompts.count("worker crash") == 3
 
 
+def test_what_is_heard_after_a_death_begins_with_audio(client: httpx.Client, cog: FakeCog) -> None:
+    cog.resume.set()
+    reply = client.post("/predictions/stream", json={"input": {"prompt": "late music"}})
+    assert cog.prompts == ["late music"] * 2
+    assert (reply.status_code, reply.content[:4], len(reply.content)) == (200, b"RIFF", WHOLE)
+
+
 @pytest.mark.parametrize(
     ("prompt", "status", "sentence"), [("fail", 502, "Prediction failed: x"), ("quiet", 200, "quiet")]
 )

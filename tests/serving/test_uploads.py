@@ -78,6 +78,10 @@ def test_uploads_are_listed_and_deleted_by_their_owner(client: httpx.Client, gat
         ("a.<script>", "text/html", "a.script"),
         ("name", "", "name.bin"),
         ("???", "audio/wav", "file.wav"),
+        ("mix.final_v2", "audio/wav", "mix.finalv2"),
+        ("take.m-4a", "audio/mp4", "take.m4a"),
+        ("song.", "audio/wav", "song.wav"),
+        ("a.日本", "audio/mpeg", "a.mp3"),
     ],
 )
 def test_names_are_made_plain(client: httpx.Client, name: str, kind: str, kept: str) -> None:

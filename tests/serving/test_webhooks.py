@@ -82,6 +82,13 @@ def test_events_are_those_of_cog(client: httpx.Client, gateway: Gateway, cog: Fa
     assert received.reports == [known | {"logs": ""}, known, done, done | {"status": "succeeded"}]
 
 
+def test_an_address_may_have_an_at_sign_behind_its_host(client: httpx.Client, gateway: Gateway, cog: FakeCog) -> None:
+    with hook() as (address, received):
+        post(client, f"{address}/@me?mail=a@b.example", webhook_events_filter=["completed"])
+        wait_until(lambda: not gateway.unfinished)
+    assert [path for path, _ in received.heads] == ["/@me?mail=a@b.example"]
+
+
 @pytest.mark.parametrize("prompt", ["a", "fail"])
 def test_events_are_filtered(client: httpx.Client, gateway: Gateway, cog: FakeCog, prompt: str) -> None:
     with hook() as (address, received):
@@ -209,6 +216,8 @@ def test_a_hook_that_hangs_holds_nothing(
         ("http://127.0.0.1:1\\@8.8.8.8/", "webhook must be an http(s) URL."),
         ("http://user:pass@8.8.8.8/", "webhook must be an http(s) URL."),
         ("http://user@8.8.8.8/", "webhook must be an http(s) URL."),
+        ("http://user@8.8.8.8/x@y", "webhook must be an http(s) URL."),
+        ("http://user@8.8.8.8?x", "webhook must be an http(s) URL."),
         ("http://8.8.8.8/ x", "webhook must be an http(s) URL."),
         ("http://8.8.8.8/\r\nX: y", "webhook must be an http(s) URL."),
         ("http:///x", "webhook must be an http(s) URL."),

@@ -123,6 +123,8 @@ def test_a_prediction_that_runs_too_long_is_ended() -> None:
         reply = asking(client, prompt="endless")
         assert (reply.status_code, reply.json()["error"]) == (504, sentence)
         wait_until(lambda: not cog.running)
+        # A second attempt has what the first one has left.
+        assert asking(client, prompt="worker crash").status_code == 504
         # Its time counts from its turn on.
         with posted(gateway, client, "endless", "slow") as replies:
             pass

@@ -27,6 +27,8 @@ def play(server: "FakeCog", prompt: str, context: dict[str, str], cancelled: thr
             channel.refuse("Task 'loop' cannot be streamed.")
         elif channel is not None and _wait_for(lambda: channel.is_listening, cancelled):
             channel.start(Sound(2 * half.shape[1], RATE, 1, "mp3" if prompt == "mp3" else "wav", 2.5))
+            if prompt == "late music" and server.prompts.count(prompt) == 1:
+                return "failed"
             channel.hear(half)
             if prompt == "broken music":
                 return "failed"

@@ -8,12 +8,14 @@
 | `worker crash` | fails as when the worker dies, the first time; the next one finds no worker |
 | `slow`, `endless` | takes a second, or until it is cancelled |
 | `deaf`, `cut off` | the same, but the first cancel is forgotten, or makes it fail as Cog's own code does |
+| `dying` | the same, but its worker dies when it is cancelled |
 | `wait` | takes until `resume` is set; in a process of its own, until there is a file where `RESUME` says |
 | `fail` | fails |
 | `30 seconds` | reports that it was asked for so much audio |
 | `who` | its output is the process of the server; that of others is their prompt |
 | `music`, `mp3`, `long music` | sends two seconds (or minutes) of audio to listeners, the second half after `resume` |
 | `broken music` | sends a second of audio, and its worker dies |
+| `late music` | the same as `music`, but the first time its worker dies before any audio |
 | `loop` | says that it cannot be heard, and takes until `resume` is set |
 
 The model that `model_version` names is in its memory afterwards, or else the demo, and a copy with the `adapter`.
@@ -39,7 +41,7 @@ from typing import Any
 from musicgen_service.serving import worker_socket
 
 LOG = "task text\n50 %\n"
-PLAYED = ("music", "mp3", "long music", "broken music", "loop")
+PLAYED = ("music", "mp3", "long music", "broken music", "late music", "loop")
 WORKER_ERRORS = {
     1: "Worker crashed",
     2: "Failed to send request: Failed to send on slot socket: Broken pipe (os error 32)",
@@ -147,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
                 result["error"] = "Prediction failed: Failed to submit coroutine: CancelationException: "
             if prompt == "worker crash":
                 result["error"] = WORKER_ERRORS[self.server.prompts.count(prompt)]
-            if prompt == "broken music":
+            if prompt in ("broken music", "late music", "dying"):
                 result["error"] = WORKER_ERRORS[1]
         _tell(hook, event | {"logs": LOG + "more\n"} | result)
         return result
@@ -176,11 +178,13 @@ class _Handler(BaseHTTPRequestHandler):
             from tests.support import fake_audio  # which loads numpy, and a process of its own should start fast
 
             return fake_audio.play(self.server, prompt, context, cancelled)
-        seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0, "deaf": 600.0, "cut off": 600.0}.get(prompt, 0.0)
+        seconds = {"slow": 1.0, "endless": 600.0, "wait": 600.0, "deaf": 600.0, "cut off": 600.0, "dying": 600.0}.get(
+            prompt, 0.0
+        )
         end = time.monotonic() + seconds
         while time.monotonic() < end and not (prompt == "wait" and self.server.resume.is_set()):
             if cancelled.wait(0.02) or self._is_gone():
-                return "failed" if prompt == "cut off" else "canceled"
+                return "failed" if prompt in ("cut off", "dying") else "canceled"
         return "succeeded"
 
     def _is_gone(self) -> bool:
