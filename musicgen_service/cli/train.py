@@ -45,7 +45,9 @@ def add_arguments(parser: Parser, _words: Sequence[str]) -> None:
         parser.add_argument(f"--{name}", type=_number(name, number), metavar="N", help=number.meaning)
     targets = ",".join(training_options.TARGETS)
     parser.add_argument("--targets", type=_targets, metavar="NAMES", help=f"matrices to change, of {targets}")
-    parser.add_argument("--checkpointing", action="store_true", default=None, help="save memory, at the cost of time")
+    parser.add_argument(
+        "--checkpointing", action=argparse.BooleanOptionalAction, help="save memory, at the cost of time"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what is understood of the songs, and stop")
     parser.add_argument("--restart", action="store_true", help="begin anew where a training was interrupted")
     parser.add_argument("--force", action="store_true", help="replace an adapter of that name")

@@ -7,6 +7,7 @@ from musicgen_service.inputs import fetching
 from musicgen_service.models.catalogue import CHECKPOINTS
 from musicgen_service.requests.fields import Field, check
 from musicgen_service.training.numbers import NUMBERS
+from musicgen_service.training.options import TARGETS
 
 SONGS = "dataset_path"
 _SONGS_MEANING = (
@@ -50,6 +51,8 @@ FIELDS = {
     "cfg_p": _number("dropout", "Share of clips without a caption, where there is no trigger."),
     "trigger": Field(str, description="Words that ask for it in prompts; without a trigger it always sounds."),
     **{name: _number(name) for name in _OWN},
+    "targets": Field(str, description=f"Matrices to change, of {','.join(TARGETS)}."),
+    "checkpointing": Field(bool, description="Save memory, at the cost of time."),
     "restart": Field(bool, False, description="Begin anew where a training of that name was interrupted."),
     "preview": Field(bool, False, description="Tell what is understood of the songs, and train nothing."),
 }
@@ -65,6 +68,8 @@ def read(inputs: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any], li
     if not (isinstance(songs, list) and 0 < len(songs) <= _MAX_SONGS and all(map(fetching.is_address, songs))):
         problems.insert(0, f"{SONGS} must be an http(s) URL or a data URI, or a list of up to {_MAX_SONGS} of them.")
         return (), values, problems
+    if not set(_targets(values)) <= set(TARGETS):
+        problems.append(f"targets must be some of {','.join(TARGETS)}.")
     steps = _steps(values)
     if not problems and steps is not None and steps > NUMBERS["steps"].high:
         problems.append(f"epochs and updates_per_epoch make {steps:,} steps; {NUMBERS['steps'].high:,} are allowed.")
@@ -79,6 +84,9 @@ def words(values: Mapping[str, Any], base: str) -> list[str]:
     given = [f"--{name}={value}" for name, value in numbers.items() if value is not None]
     texts = {"trigger": values["trigger"], "caption": values["one_same_description"]}
     given += [f"--{name}={value}" for name, value in texts.items() if value is not None]
+    given += [f"--targets={','.join(targets)}"] if (targets := _targets(values)) else []
+    if values["checkpointing"] is not None:
+        given.append("--checkpointing" if values["checkpointing"] else "--no-checkpointing")
     flags = {
         "as-written": not values["auto_labeling"],
         "drop-vocals": values["drop_vocals"],
@@ -120,6 +128,10 @@ def _property(field: Field) -> dict[str, Any]:
         "enum": list(field.choices) if field.choices else None,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _targets(values: Mapping[str, Any]) -> list[str]:
+    return (values.get("targets") or "").replace(",", " ").split()
 
 
 def _steps(values: Mapping[str, Any]) -> int | None:

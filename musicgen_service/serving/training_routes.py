@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -162,7 +162,7 @@ class TrainingRoutes:
         record, name = self._find(request), request.path_params["file"]
         if name == f"{record['name']}.zip":
             return files.response(await asyncio.to_thread(_archive, record), is_temporary=True)
-        folders = _folders(record)
+        folders = self._folders(record)
         paths = [folder / layout.SAMPLES / name for folder in folders] if _SAMPLE.fullmatch(name) else []
         paths += [folder / name for folder in folders if name == layout.PICTURE]
         found = next((path for path in paths if path.is_file()), None)
@@ -185,23 +185,23 @@ class TrainingRoutes:
         """A training as its client sees it."""
         training = self._trainings.find(record["owner"], record["id"])
         position = None if training is None else self._trainings.position(training)
-        return hosted_replies.training(record, address, position, _files(record))
+        return hosted_replies.training(record, address, position, _files(self._folders(record)))
+
+    def _folders(self, record: dict[str, Any]) -> list[Path]:
+        """Where the files of a training are, whether or not they exist: while it goes on, and afterwards."""
+        # A name is used again: its folder is that of the client that has trained it last.
+        if record["is_preview"] or self._trainings.records.owner_of(record["name"]) != record["owner"]:
+            return []
+        store = WeightStore.from_environment()
+        if record["status"] == "succeeded":
+            return [AdapterStore.of(store).root / record["name"]]
+        return [layout.work_folder(store, record["name"])]
 
 
-def _folders(record: dict[str, Any]) -> list[Path]:
-    """Where the files of a training are, whether or not they exist: while it goes on, and afterwards."""
-    if record["is_preview"]:
-        return []
-    store = WeightStore.from_environment()
-    if record["status"] == "succeeded":
-        return [AdapterStore.of(store).root / record["name"]]
-    return [layout.work_folder(store, record["name"])]
-
-
-def _files(record: dict[str, Any]) -> list[str]:
+def _files(folders: Sequence[Path]) -> list[str]:
     """The names of the samples and of the picture that a training has so far."""
     names = []
-    for folder in _folders(record):
+    for folder in folders:
         if (samples := folder / layout.SAMPLES).is_dir():
             names += sorted(path.name for path in samples.iterdir() if _SAMPLE.fullmatch(path.name))
         if (folder / layout.PICTURE).is_file():

@@ -16,10 +16,14 @@ from musicgen_service.audio import reading
 from musicgen_service.audio.reading import Audio
 from musicgen_service.training import captions
 from musicgen_service.training.base import Base
+from musicgen_service.training.errors import TrainingError
 from musicgen_service.training.files import atomic
 from musicgen_service.training.listening import Song
 from musicgen_service.training.options import Options
 from musicgen_service.training.pieces import Piece
+
+_ALMOST_NOTHING = 1e-4
+"""Share of a song's power (-40 dB) that separators leave of vocals without anything beside them."""
 
 Split = Callable[[Audio], Audio]
 """Takes something out of a recording."""
@@ -80,6 +84,11 @@ class Encoder:
         Parameters
         ----------
         report : called with the number of songs that are done
+
+        Raises
+        ------
+        TrainingError
+            When a song is nothing but vocals, which are to be taken out.
         """
         clips = []
         for number, song in enumerate(songs):
@@ -124,7 +133,12 @@ class Encoder:
 
     def _read(self, song: Song) -> Audio:
         audio = reading.read(song.path)
-        return self._without_vocals(audio) if self._without_vocals else audio
+        if self._without_vocals is None:
+            return audio
+        rest = self._without_vocals(audio)
+        if _power(rest) < _ALMOST_NOTHING * _power(audio):
+            raise TrainingError(f"{song.name} is almost silent without its vocals: leave it out, or keep the vocals.")
+        return rest
 
     def _compute(self, audio: Audio, variant: _Variant) -> dict[str, torch.Tensor]:
         model = self._base.model
@@ -143,6 +157,10 @@ class Encoder:
         parts = [song.sha256, piece.start, piece.end, variant.semitones, variant.decibels, self._options.base]
         parts += [self._options.drop_vocals, codec.st_size, codec.st_mtime_ns]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _power(audio: Audio) -> float:
+    return float(np.mean(np.square(audio.samples)))
 
 
 def _changed(audio: Audio, variant: _Variant) -> Audio:

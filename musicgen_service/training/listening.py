@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.analysis.chords import ChordRecogniser
 from musicgen_service.audio import reading
 from musicgen_service.audio.reading import Audio, AudioError
 from musicgen_service.training import captions, pieces
+from musicgen_service.training.fingerprint import Fingerprint
 from musicgen_service.training.pieces import MIN_SECONDS, Piece
 from musicgen_service.training.sources import SongFile
 
@@ -58,6 +59,14 @@ class Song:
         }
 
 
+class _Known(NamedTuple):
+    """A song that is used, to find copies of it."""
+
+    name: str
+    sha256: str
+    sound: Fingerprint
+
+
 class Listener:
     """Listens to songs, one after the other.
 
@@ -88,27 +97,28 @@ class Listener:
         self._caption = caption
 
     def hear_all(self, files: Sequence[SongFile], report: Callable[[int], None]) -> list[Song]:
-        """Listen to all songs; one of equal ones is used.
+        """Listen to all songs; of copies one is used, with a text if one of them has it.
 
         Parameters
         ----------
         report : called with the number of songs that are done
-        """
-        digests = [_digest(file.path) for file in files]
-        # Of equal songs the one with a text is used.
-        first: dict[str, str] = {}
-        for file, digest in sorted(zip(files, digests, strict=True), key=lambda pair: pair[0].text is None):
-            first.setdefault(digest, file.name)
-        songs = []
-        for number, (file, digest) in enumerate(zip(files, digests, strict=True), 1):
-            songs.append(self._hear(file, digest, first[digest]))
-            report(number)
-        return songs
 
-    def _hear(self, file: SongFile, sha256: str, used: str) -> Song:
-        """Listen to a song; `used` is the name of the one that is used among those equal to it."""
-        song = Song(file.name, file.path, sha256)
-        if used != file.name:
+        Returns
+        -------
+        Songs in the order of their files
+        """
+        songs: dict[str, Song] = {}
+        known: list[_Known] = []
+        for number, file in enumerate(sorted(files, key=lambda file: file.text is None), 1):
+            songs[file.name] = self._hear(file, known)
+            report(number)
+        return [songs[file.name] for file in files]
+
+    def _hear(self, file: SongFile, known: list[_Known]) -> Song:
+        """Listen to a song; one that can be used and is no copy is added to `known`."""
+        song = Song(file.name, file.path, _digest(file.path))
+        used = next((one.name for one in known if one.sha256 == song.sha256), None)
+        if used is not None:
             return replace(song, problem=f"it is the same as {used}")
         try:
             audio = reading.read(file.path)
@@ -119,6 +129,11 @@ class Listener:
             return replace(song, problem="it is silent")
         if audio.seconds < MIN_SECONDS:
             return replace(song, problem=f"it is shorter than {MIN_SECONDS:g} s")
+        sound = Fingerprint(audio)
+        used = next((one.name for one in known if one.sound.is_like(sound)), None)
+        if used is not None:
+            return replace(song, problem=f"it sounds the same as {used}")
+        known.append(_Known(file.name, song.sha256, sound))
         return self._understood(song, file, audio)
 
     def _understood(self, song: Song, file: SongFile, audio: Audio) -> Song:

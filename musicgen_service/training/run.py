@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from musicgen_service import threads
-from musicgen_service.models import beat_tracking, chord_recognition
+from musicgen_service.models import beat_tracking, chord_recognition, separators
 from musicgen_service.models.adapters import CARD_FILE, AdapterStore
 from musicgen_service.models.analysis_models import AnalysisModels
 from musicgen_service.models.cache import ModelCache
@@ -75,11 +75,13 @@ def understood(
     Raises
     ------
     TrainingError
-        When there is no song, or too much.
+        When there is no song, or too much, or nothing here takes vocals out of songs, where that is asked for.
     """
     if not processes.is_main:
         yield processes.from_main(None)
         return
+    if options.drop_vocals and separators.choose(store) is None:
+        raise TrainingError(f"Vocals are taken out with {separators.missing()}.")
     with tempfile.TemporaryDirectory(prefix="musicgen-songs-") as work:
         source = sources.find(paths, Path(work))
         total = len(source.songs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from musicgen_service.training.batches import Batches, Row
@@ -45,6 +46,16 @@ def test_nothing_is_disturbed_where_the_base_is_kept_or_the_option_is_0(quick: Q
     kept = [row for row in rows(quick("demo", trigger="in style", disturbed=1.0)) if row.is_kept]
     undisturbed = rows(quick("demo", trigger="in style", disturbed=0.0))
     assert kept and all(torch.equal(row.heard, row.tokens) for row in [*kept, *undisturbed])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_captions_are_left_out_where_there_is_no_trigger(dropout: float, quick: Quick) -> None:
+    song = Clip(0, "a song", torch.full((4, 500), SONG), (0,), None)
+    batches = Batches([song], [], NoConditions(), quick("demo", dropout=dropout), 50, CPU)  # type: ignore[arg-type]
+    dropped = [float(row.condition) for step in range(100) for row in batches.of_step(step)]
+    assert sum(dropped) / len(dropped) == pytest.approx(dropout, abs=0.08)
+    with_trigger = [row for row in rows(quick("demo", trigger="in style", dropout=1.0)) if not row.is_kept]
+    assert not any(float(row.condition) for row in with_trigger)
 
 
 def test_a_step_has_the_same_clips_whenever_it_is_drawn(quick: Quick) -> None:

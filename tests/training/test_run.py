@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 from peft import PeftModel
 
-from musicgen_service.models import loading, manifest
+from musicgen_service.models import loading, manifest, separators
 from musicgen_service.models.adapters import CARD_FILE, AdapterStore
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.training import base, layout, network, run
@@ -24,8 +25,9 @@ from musicgen_service.training.options import Options
 from musicgen_service.training.pieces import Piece
 from musicgen_service.training.run import Songs
 from tests.support import adapters as random_adapters
-from tests.support.harness import wait_until
+from tests.support.harness import PROJECT, wait_until
 
+REAL = PROJECT / "tests" / "data" / "real"
 CPU = torch.device("cpu")
 Quick = Callable[..., Options]
 
@@ -211,11 +213,41 @@ def test_every_kind_of_base_is_trained(
     assert AdapterStore.of(training_store).get("style").base == checkpoint
 
 
-def test_loss_falls_where_there_is_one_song(songs: Songs, training_store: WeightStore, quick: Quick) -> None:
-    folder = train(Songs(songs.songs[:1], []), quick("small", steps=16, every=8, rate=2e-2), training_store)
+@pytest.mark.parametrize("checkpoint", ["small", "stereo-melody"])
+def test_loss_falls_where_there_is_one_song(
+    checkpoint: str, songs: Songs, training_store: WeightStore, quick: Quick
+) -> None:
+    options = quick(checkpoint, steps=12, every=6, rate=2e-2, batch=1, crop=3.0)
+    folder = train(Songs(songs.songs[:1], []), options, training_store)
     with (folder / "losses.csv").open() as file:
         losses = [float(row["held_out_loss"]) for row in csv.DictReader(file) if row["held_out_loss"]]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_training_ends_where_the_held_out_loss_stops_falling(
+    songs: Songs, training_store: WeightStore, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, steps = torch.optim.AdamW.step, list[int]()
+
+    def first_steps(optimiser: torch.optim.AdamW) -> None:
+        steps.append(len(steps) + 1)
+        if len(steps) <= 2:
+            step(optimiser)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", first_steps)
+    options = quick("small", steps=40, every=2, patience=2, batch=1, crop=3.0)
+    folder = train(Songs(songs.songs[:1], []), options, training_store)
+    assert len(steps) == 6
+    assert "| steps | 2 of 6, the best on held-out songs;" in (folder / CARD_FILE).read_text()
+
+
+def test_a_missing_separator_is_told_before_songs_are_heard(
+    songs_folder: Path, training_store: WeightStore, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(separators, "choose", lambda _: None)
+    monkeypatch.setattr(run, "Listener", None)
+    with pytest.raises(TrainingError, match="Vocals are taken out with 'spleeter', which is not installed"):
+        understood(songs_folder, quick("small", drop_vocals=True), training_store)
 
 
 def test_songs_are_understood(songs_folder: Path, training_store: WeightStore, quick: Quick) -> None:
@@ -230,6 +262,36 @@ def test_songs_are_understood(songs_folder: Path, training_store: WeightStore, q
 def test_no_caption_keeps_the_trigger(songs_folder: Path, training_store: WeightStore, quick: Quick) -> None:
     songs = understood(songs_folder, quick("small", trigger="a fast"), training_store)
     assert songs.songs[0].caption.startswith("rock song with guitar, 120 bpm")
+
+
+def test_speech_is_told(training_store: WeightStore, tmp_path: Path, quick: Quick) -> None:
+    (folder := tmp_path / "spoken").mkdir()
+    for name in ("speech_ashiel.ogg", "speech_austen.ogg", "speech_perceval.ogg", "fishin.ogg"):
+        shutil.copy(REAL / name, folder)
+    songs = understood(folder, quick("small"), training_store)
+    told = "no key either: it may be speech or noise"
+    assert {song.name: told in song.notes for song in songs.songs} == {
+        **{"fishin.ogg": False, "speech_ashiel.ogg": True, "speech_austen.ogg": True, "speech_perceval.ogg": True}
+    }
+
+
+def test_copies_are_told_in_whatever_format(
+    songs_folder: Path, training_store: WeightStore, tmp_path: Path, quick: Quick
+) -> None:
+    (folder := tmp_path / "copies").mkdir()
+    shutil.copytree(songs_folder, folder, dirs_exist_ok=True)
+    sound, rate = soundfile.read(folder / "song 1.wav")
+    soundfile.write(folder / "a copy.flac", 0.5 * sound, rate, subtype="PCM_24")
+    soundfile.write(folder / "more.wav", soxr.resample(sound, rate, 44_100), 44_100, subtype="FLOAT")
+    (folder / "more.txt").write_text("the one with a text")
+    songs = understood(folder, quick("small"), training_store)
+    assert {song.name: song.problem for song in songs.songs} == {
+        "a copy.flac": "it sounds the same as more.wav",
+        "more.wav": None,
+        "song 0.wav": None,
+        "song 1.wav": "it sounds the same as more.wav",
+        "song 2.wav": None,
+    }
 
 
 def test_what_cannot_be_used_is_told_song_by_song(training_store: WeightStore, tmp_path: Path, quick: Quick) -> None:

@@ -25,6 +25,19 @@ def test_a_name_is_trained_once(client: httpx.Client, stranger: httpx.Client, we
     assert reply.status_code == 409 and reply.json()["detail"].startswith("There is an adapter 'mine' already")
 
 
+def test_files_are_of_the_client_that_has_trained_a_name_last(client: httpx.Client, stranger: httpx.Client) -> None:
+    first = train(client, "first", trigger="endless")
+    waiting = train(client, "mine")
+    client.post(f"/v1/trainings/{waiting['id']}/cancel")
+    theirs = train(stranger, "mine", trigger="endless")
+    client.post(f"/v1/trainings/{first['id']}/cancel")
+    wait_until(lambda: bool(stranger.get(f"/v1/trainings/{theirs['id']}").json()["samples"]))
+    [sample] = stranger.get(f"/v1/trainings/{theirs['id']}").json()["samples"]
+    assert client.get(f"/v1/trainings/{waiting['id']}").json()["samples"] == []
+    assert client.get(sample.replace(theirs["id"], waiting["id"])).status_code == 404
+    stranger.post(f"/v1/trainings/{theirs['id']}/cancel")
+
+
 def test_without_the_extra_there_are_none(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_routes, "find_spec", lambda _: None)
     body = {"destination": "mine", "input": {"dataset_path": SONGS, "model_version": "demo"}}

@@ -21,13 +21,14 @@ def test_inputs_are_options_of_the_command(client: httpx.Client, weights_folder:
         "updates_per_epoch": 7,
     }
     inputs |= {"batch_size": 4, "optimizer": "adamw", "lr": 0.01, "cfg_p": 0.2, "rank": 8, "pitch": 1, "restart": True}
+    inputs |= {"targets": "q_proj, fc1", "checkpointing": False}
     training = ended(client, train(client, trigger="--in mine", warmup=8, lr_scheduler="exponential", **inputs))
     assert training["status"] == "succeeded"
     [call] = calls(weights_folder)
     assert call["options"] == {
         **{"json": "", "name": "mine", "base": "demo", "as-written": "", "drop-vocals": "", "restart": ""},
         **{"steps": "21", "batch": "4", "rate": "0.01", "dropout": "0.2", "rank": "8", "pitch": "1"},
-        **{"caption": "a band", "trigger": "--in mine"},
+        **{"caption": "a band", "trigger": "--in mine", "targets": "q_proj,fc1", "no-checkpointing": ""},
     }
     first, second, *_ = training["logs"].splitlines()
     assert first.startswith("lr_scheduler has no effect") and second.startswith("warmup has no effect")
@@ -64,6 +65,7 @@ def test_the_demo_plays_for_every_base(
         ({"input": {"dataset_path": []}}, 422, "dataset_path must be an http(s) URL or a data URI"),
         ({"input": {"dataset_path": SONGS, "epoch": 1}}, 422, "There is no input 'epoch' (did you mean 'epochs'?)."),
         ({"input": {"dataset_path": SONGS, "batch_size": 65}}, 422, "batch_size must be a whole number from 1 to 64"),
+        ({"input": {"dataset_path": SONGS, "targets": "all"}}, 422, "targets must be some of q_proj,"),
         ({"input": {"dataset_path": SONGS, "model_version": "big"}}, 422, "model_version must be one of small, "),
         (
             {"input": {"dataset_path": SONGS, "epochs": 1000, "updates_per_epoch": 1000}},
