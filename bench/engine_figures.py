@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from bench import implementations, machine, race
+from musicgen_service.engine.allocation import MAX_SLOTS
 from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
-from musicgen_service.engine.step_loop import MAX_SLOTS
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 

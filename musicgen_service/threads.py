@@ -6,7 +6,8 @@ import os
 import platform
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 
 from musicgen_service import cgroups
 
@@ -74,32 +75,45 @@ def using(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def is_alive(thread: threading.Thread) -> bool:
+    """Whether a thread has not ended; for threads that may be cancelled while they ask.
+
+    `Thread.is_alive` of Python 3.11 marks the other thread as ended if an exception is raised in the middle of it.
+    """
+    return thread in threading.enumerate()
+
+
 class CancellableLock:
     """A lock whose waiting threads notice within a moment that an exception was raised in them.
 
     An exception that another thread raises in one, as a cancelled request has it, comes between any two bytecodes: also
-    before a lock is released. So a lock whose owner has ended is free.
+    before a lock is released. So a lock whose owner has ended is free, and what guards its state is no Condition, whose
+    own functions are in Python and can be left with it held.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._guard = threading.Lock()
         self._owner: threading.Thread | None = None
+        self._freed: SimpleQueue[None] = SimpleQueue()
+        """Wakes one waiting thread."""
 
     def __enter__(self) -> None:
         me = threading.current_thread()
         try:
             while True:
-                with self._changed:
-                    if self._owner is None or not self._owner.is_alive():
+                with self._guard:
+                    if self._owner is None or not is_alive(self._owner):
                         self._owner = me
                         return
-                    self._changed.wait(_POLL_INTERVAL)
+                with suppress(Empty):
+                    self._freed.get(timeout=_POLL_INTERVAL)
         except BaseException:
             if self._owner is me:
                 self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
+        with self._guard:
             self._owner = None
-            self._changed.notify()
+            if self._freed.empty():
+                self._freed.put(None)

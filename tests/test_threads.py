@@ -10,13 +10,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from musicgen_service import cgroups, threads
 from musicgen_service.threads import NUMPY_THREADS, WAIT_POLICY
-from tests.support.cancelling import Cancelled, cancelled_when
+from tests.support.cancelling import Cancelled, cancelled_at, cancelled_when
+from tests.support.harness import TIMEOUT
 
 PREDICT = ["predict", "-i", "prompt=rock", "-i", "model_version=demo"]
 WAYS_IN = {
@@ -174,6 +176,27 @@ def test_cancelled_thread_stops_waiting_for_a_lock() -> None:
         assert isinstance(cancelled_when(waiting, wait), Cancelled)
     with lock:
         pass
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_thread_that_is_cancelled_anywhere_keeps_no_lock(is_held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_POLL_INTERVAL", 0.001)
+
+    def use(lock: threads.CancellableLock) -> None:
+        with lock:
+            pass
+
+    for place in range(40):
+        lock = threads.CancellableLock()
+        if is_held:
+            with lock:
+                assert cancelled_at(place, partial(use, lock))  # it waits until then
+        else:
+            cancelled_at(place, partial(use, lock))
+        other = threading.Thread(target=use, args=(lock,), daemon=True)
+        other.start()
+        other.join(TIMEOUT)
+        assert not other.is_alive()
 
 
 def test_lock_of_a_thread_that_has_ended_is_free() -> None:

@@ -44,7 +44,7 @@ class LocalClient:
         """Load the model, in a thread: a batch that is stopped does not wait for it."""
         await request_thread.run(lambda: self._predictor.start([self._model]))
         # Imported here: it takes a second, and a list with problems is refused before that.
-        from musicgen_service.engine.step_loop import MAX_SLOTS
+        from musicgen_service.engine.allocation import MAX_SLOTS
 
         self.at_once = self._at_once or MAX_SLOTS[self._predictor.service.device.type]
         return self

@@ -41,13 +41,6 @@ class Buffers:
         own, text = _shapes(decoder, 1, capacity, text_capacity, text_rows)
         return sum(shape.bytes(decoder.cache_dtype) for shape in (own, text) if shape is not None)
 
-    def fits(self, capacity: int, text_capacity: int, text_rows: int) -> bool:
-        """Whether a sequence of the given sizes fits these buffers."""
-        text_fits = self.text is None or (
-            self.text.shape.capacity >= text_capacity and self.text.shape.rows >= text_rows
-        )
-        return self.cache.shape.capacity >= capacity and text_fits
-
 
 def _shapes(
     decoder: Decoder, slots: int, capacity: int, text_capacity: int, text_rows: int

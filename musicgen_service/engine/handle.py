@@ -47,6 +47,12 @@ class Handle:
         if self.request.prefix_tokens is not None:
             self._frames_handed_out = self.request.prefix_tokens.shape[-1]
 
+    @property
+    def known_positions(self) -> int:
+        """Number of positions that are prefilled: those of its prefix and of its prefix tokens."""
+        tokens = self.request.prefix_tokens
+        return self.condition.prefix_length + (0 if tokens is None else tokens.shape[-1])
+
     def cancel(self) -> None:
         """Give the sequence up: its slot is free before the next step. Has no effect on one that has ended."""
         self.is_cancelled = True

@@ -1,7 +1,9 @@
 """Prefill of a sequence: its text, its prefix and its known columns, a piece at a time."""
 
+import itertools
 import math
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +66,9 @@ class Prefill:
         self._rows = rows
         self._condition = condition
         self._columns = columns
-        self._next: int | None = None if condition.texts else 0
+        self._text_parts = deque(itertools.product(range(len(condition.texts)), range(len(decoder.weights.layers))))
+        """The texts and layers whose keys and values are left to compute."""
+        self._next = 0
         self._piece: _Piece | None = None
         self.length = condition.prefix_length + columns.shape[1]
         """Positions."""
@@ -72,12 +76,12 @@ class Prefill:
     @property
     def is_complete(self) -> bool:
         """Whether every piece has been computed."""
-        return self._next == self.length
+        return not self._text_parts and self._next == self.length
 
     @property
     def next_column(self) -> int:
         """The column that the next piece begins with; negative where it begins with the prefix."""
-        return (self._next or 0) - self._condition.prefix_length
+        return self._next - self._condition.prefix_length
 
     @torch.inference_mode()
     def advance(self, deadline: float = math.inf) -> torch.Tensor | None:
@@ -85,15 +89,14 @@ class Prefill:
 
         Parameters
         ----------
-        deadline : of `time.monotonic`, after which no further layer begins; at least one does
+        deadline : of `time.monotonic`, after which no further layer, or layer of a text, begins; at least one does
 
         Returns
         -------
         float tensor [rows, positions, dim] after the last layer; None for the texts, and while layers are left
         """
-        if self._next is None:
-            self._write_texts()
-            self._next = 0
+        if self._text_parts:
+            self._write_texts(deadline)
             return None
         piece = self._piece = self._piece or self._begun(self._next)
         count = len(self._decoder.weights.layers)
@@ -126,12 +129,15 @@ class Prefill:
             parts.append(self._decoder.embed(columns.T).expand(self._rows, -1, -1))
         return torch.cat(parts, dim=1)
 
-    def _write_texts(self) -> None:
+    def _write_texts(self, deadline: float) -> None:
         cache = self._text
         assert cache is not None
-        for row, text in enumerate(self._condition.texts):
-            for index, layer in enumerate(self._decoder.weights.layers):
-                assert layer.cross is not None
-                both = layer.cross.keys_values(text.to(self._decoder.dtype))
-                split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
-                cache.write(index, self._slot, split.permute(0, 2, 3, 1, 4), row)
+        while self._text_parts:
+            row, index = self._text_parts.popleft()
+            text, cross = self._condition.texts[row], self._decoder.weights.layers[index].cross
+            assert cross is not None
+            both = cross.keys_values(text.to(self._decoder.dtype))
+            split = both.view(1, text.shape[0], 2, cache.shape.heads, cache.shape.width)
+            cache.write(index, self._slot, split.permute(0, 2, 3, 1, 4), row)
+            if time.monotonic() >= deadline:
+                return

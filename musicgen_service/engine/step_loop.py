@@ -1,6 +1,6 @@
 """The loop that generates the tokens of all callers: one thread per model, which alone touches its slots and buffers.
 
-A turn of the loop removes what was cancelled, prefills one piece of the sequence that joins, or as much of it as the
+A turn of the loop removes what was cancelled, prefills one piece of a sequence that joins, or as much of it as the
 turn has time for, steps all running sequences and hands out their tokens.
 """
 
@@ -15,20 +15,20 @@ from concurrent.futures import CancelledError
 
 import torch
 
-from musicgen_service.engine.buffers import BLOCK, Buffers
+from musicgen_service.engine.allocation import Allocation
+from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.device_turns import InFlightLimit, turn
 from musicgen_service.engine.handle import Handle
 from musicgen_service.engine.interface import Load
 from musicgen_service.engine.loop_thread import Inbox
 from musicgen_service.engine.pattern import DelayPattern
+from musicgen_service.engine.prefill import PIECE
 from musicgen_service.engine.slot_memory import SlotMemory
 from musicgen_service.engine.slots import Slots
 from musicgen_service.engine.step_times import StepTimes
 from musicgen_service.threads import using
 
-MAX_SLOTS = {"cpu": 8, "cuda": 32}
-"""Maximum number of sequences per step: with more, the time per step grows in proportion."""
 _TURN_SECONDS = 0.25
 """Time of a turn that a prefill leaves a step: running sequences give a token per turn, which is to be heard soon."""
 _LEAST_SHARE = 0.5
@@ -49,17 +49,13 @@ class StepLoop:
     """
 
     def __init__(self, decoder: Decoder, pattern: DelayPattern, window: int, threads: int, memory: SlotMemory) -> None:
-        self._decoder = decoder
-        self._pattern = pattern
-        self._window = window
+        self._device = decoder.device
         self._threads = threads
-        self._memory = memory
-        self._max_slots = MAX_SLOTS[decoder.device.type]
-        self._slots: Slots | None = None
+        self._allocation = Allocation(decoder, pattern, window, memory)
         self._live: dict[int, Handle] = {}
         """The sequences in slots, by slot."""
-        self._joining: int | None = None
-        """The slot that is being prefilled."""
+        self._joining: list[int] = []
+        """The slots that are being prefilled, in the order of their turns."""
         self._in_flight = InFlightLimit(decoder.device)
         self._turn_began: float | None = None
         self._step_seconds = 0.0
@@ -71,7 +67,8 @@ class StepLoop:
     @property
     def buffers(self) -> Buffers | None:
         """The present buffers."""
-        return None if self._slots is None else self._slots.buffers
+        slots = self._allocation.slots
+        return None if slots is None else slots.buffers
 
     @property
     def unresponsive_seconds(self) -> float:
@@ -82,9 +79,7 @@ class StepLoop:
     @property
     def load(self) -> Load:
         """See `TokenGenerator.load`."""
-        slots = self._slots
-        count = self._max_slots if slots is None else slots.count
-        return Load(count, len(self._live), len(self._inbox.waiting), self._step_times)
+        return Load(self._allocation.count, len(self._live), self._inbox.count, self._step_times)
 
     def submit(self, handles: Iterable[Handle]) -> None:
         """Queue sequences, in order, behind those that wait already."""
@@ -93,21 +88,22 @@ class StepLoop:
     def run_until_idle(self) -> None:
         """Take turns until nothing is left to do; called by the loop's thread."""
         try:
-            while (self._live or self._inbox.waiting) and not self._inbox.is_closed:
-                with turn(self._decoder.device):
+            while not self._inbox.is_closed and self._has_work():
+                with turn(self._device):
                     self._turn_began = time.monotonic()
                     self._take_turn()
         except BaseException as error:
-            handles = [*self._live.values(), *self._inbox.waiting]
+            # First of all, whatever else may fail: their callers wait for them.
+            _fail([*self._live.values(), *self._inbox.waiting], error)
             self._inbox.waiting.clear()
             self._clear()
-            _fail(handles, error)
         finally:
             self._turn_began = None
-        self._max_slots = MAX_SLOTS[self._decoder.device.type]
-        if self._decoder.device.type == "cpu":
-            # On a GPU captured graphs refer to the buffers. A CPU has none, and other models can use the memory.
-            self._clear()
+        self._allocation.rest()
+
+    def _has_work(self) -> bool:
+        self._inbox.take()
+        return bool(self._live or self._inbox.waiting)
 
     def _take_turn(self) -> None:
         began = time.monotonic()
@@ -116,21 +112,21 @@ class StepLoop:
                 self._leave(slot)
                 handle.end(error=CancelledError())
         self._compact()
-        if self._joining is None:
-            self._admit_next()
-        if self._joining is not None:
-            self._prefill(self._joining)
-        if self._slots is not None and self._slots.is_running:
+        self._admit_next()
+        if self._joining:
+            self._prefill(self._joining[0])
+        slots = self._allocation.slots
+        if slots is not None and slots.is_running:
             stepping = time.monotonic()
-            self._step(self._slots)
+            self._step(slots)
             ended = time.monotonic()
             self._step_seconds = ended - stepping
             self._step_times.add(ended - began)
 
     def _compact(self) -> None:
         """Where a step computes all slots up to the highest: move the sequence there down if that halves the step."""
-        slots = self._slots
-        if slots is None or not slots.is_dense or not self._live or self._joining is not None:
+        slots = self._allocation.slots
+        if slots is None or not slots.is_dense or not self._live or self._joining:
             return
         highest = max(self._live)
         if highest.bit_length() > (len(self._live) - 1).bit_length():
@@ -139,21 +135,19 @@ class StepLoop:
             self._live[lowest] = self._live.pop(highest)
 
     def _admit_next(self) -> None:
-        """Admit the sequence that has waited longest, if there is room for it."""
-        with self._inbox.changed:
-            waiting = self._inbox.waiting
-            for handle in [handle for handle in waiting if handle.is_cancelled]:
-                waiting.remove(handle)
-                handle.end(error=CancelledError())
-            next_handle = next(filter(self._may_join, waiting), None)
+        """Admit the sequence that has waited longest of those that may join, if there is room for it."""
+        waiting = self._inbox.waiting
+        for handle in [handle for handle in waiting if handle.is_cancelled]:
+            waiting.remove(handle)
+            handle.end(error=CancelledError())
+        next_handle = next(filter(self._may_join, waiting), None)
         if next_handle is None:
             return
         try:
-            slots = self._slots_for(next_handle)
+            slots = self._allocation.fit(next_handle, is_idle=not self._live)
             if slots is None or not slots.free:
                 return
-            with self._inbox.changed:
-                waiting.remove(next_handle)
+            waiting.remove(next_handle)
             slot = slots.free[0]
             request = next_handle.request
             what = slot, next_handle.condition, request.prefix_tokens
@@ -162,68 +156,54 @@ class StepLoop:
             else:
                 slots.admit_given(*what, request.sampling.guidance, next_handle.scored_from)
         except Exception as error:
-            with self._inbox.changed:
-                if next_handle in waiting:
-                    waiting.remove(next_handle)
+            if next_handle in waiting:
+                waiting.remove(next_handle)
             _fail([next_handle], error)
             return
         self._live[slot] = next_handle
-        self._joining = slot
+        self._joining.append(slot)
 
     def _may_join(self, handle: Handle) -> bool:
-        """Whether a sequence may take a slot: one is kept for clips of a single window.
+        """Whether a sequence may take a slot now.
 
-        Otherwise a short clip would wait until one of many long ones has completed its window.
+        Sequences join one after the other. A long prefill takes many turns, so one short one at a time may be beside
+        it. One slot is kept for clips of a single window: otherwise a short clip would wait until one of many long ones
+        has completed its window.
         """
+        if self._joining and (
+            _is_short(self._live[self._joining[0]]) or len(self._joining) > 1 or not _is_short(handle)
+        ):
+            return False
         parts = sum(live.request.is_part for live in self._live.values())
-        slots = self._max_slots if self._slots is None else self._slots.count
-        return not handle.request.is_part or parts < max(1, slots - 1)
-
-    def _slots_for(self, handle: Handle) -> Slots | None:
-        """Return slots that have room for a sequence; None while others run in slots that are too small for it."""
-        condition = handle.condition
-        needed = self._pattern.columns(handle.request.length) + condition.prefix_length
-        text, text_rows = max(condition.text_lengths, default=0), len(condition.texts)
-        if self._slots is not None and self._slots.buffers.fits(needed, text, text_rows):
-            return self._slots
-        if self._live:
-            return None
-        self._clear()
-        capacity, text_capacity = (-(-size // BLOCK) * BLOCK for size in (max(needed, self._window), max(text, 1)))
-        # Unused rows cost no memory on a CPU; on a GPU every step would read them.
-        text_rows = 2 if self._decoder.device.type == "cpu" else max(1, text_rows)
-        self._decoder.reserve_positions(capacity)
-        slot_bytes = Buffers.bytes_per_slot(self._decoder, capacity, text_capacity, text_rows)
-        slots = self._memory.reserve(slot_bytes, self._max_slots)
-        buffers = Buffers(self._decoder, slots, capacity, text_capacity, text_rows)
-        self._slots = Slots(self._decoder, self._pattern, buffers)
-        return self._slots
+        return not handle.request.is_part or parts < max(1, self._allocation.count - 1)
 
     def _prefill(self, slot: int) -> None:
-        assert self._slots is not None
+        slots = self._allocation.slots
+        assert slots is not None
         deadline = math.inf
         # A GPU computes later than it is told to.
-        if self._slots.is_running and self._decoder.device.type == "cpu":
+        if slots.is_running and self._device.type == "cpu":
             share = max(_TURN_SECONDS - self._step_seconds, _LEAST_SHARE * self._step_seconds)
             deadline = time.monotonic() + share
+        handle = self._live[slot]
         try:
             with using(self._threads):
-                is_complete = self._slots.prefill(slot, deadline)
-            if is_complete:
-                self._joining = None
-                handle = self._live[slot]
-                if handle.scored_from is not None:
-                    logits = self._slots.logits(slot)
-                    self._leave(slot)
-                    handle.end(logits)
+                is_complete = slots.prefill(slot, deadline)
+            self._joining.remove(slot)
+            if not is_complete:
+                self._joining.append(slot)
+            elif handle.scored_from is not None:
+                logits = slots.logits(slot)
+                self._leave(slot)
+                handle.end(logits)
         except Exception as error:
-            handle = self._live[slot]
             self._leave(slot)
             _fail([handle], error)
 
     def _step(self, slots: Slots) -> None:
-        running = {slot: handle for slot, handle in self._live.items() if slot != self._joining}
+        running = {slot: handle for slot, handle in self._live.items() if slot not in self._joining}
         advanced: Counter[object] = Counter()
+        results: dict[int, torch.Tensor] = {}
         try:
             complete = slots.step()
             self._in_flight.wait()
@@ -235,7 +215,7 @@ class StepLoop:
             results = {slot: slots.tokens(slot) for slot in complete}
         except Exception as error:
             self._restart(error)
-            return
+        # After a failure, too: what was counted is not counted again.
         for handle in running.values():
             if count := advanced.pop(handle.advances, 0):
                 handle.advances.put(count)
@@ -244,35 +224,38 @@ class StepLoop:
             running[slot].end(tokens)
 
     def _leave(self, slot: int) -> None:
-        assert self._slots is not None
-        self._slots.release(slot)
+        slots = self._allocation.slots
+        assert slots is not None
+        slots.release(slot)
         del self._live[slot]
-        if self._joining == slot:
-            self._joining = None
+        if slot in self._joining:
+            self._joining.remove(slot)
 
     def _restart(self, error: Exception) -> None:
         """After a failed step: generate all sequences again, once, with half the slots."""
-        assert self._slots is not None
         handles = list(self._live.values())
-        self._max_slots = max(1, self._slots.count // 2)
+        _log().warning("a step failed; %d sequences start again: %s: %s", len(handles), type(error).__name__, error)
         # The traceback holds on to tensors.
         traceback.clear_frames(error.__traceback__)
-        self._clear()
-        _log().warning("a step failed; %d sequences start again: %s: %s", len(handles), type(error).__name__, error)
         _fail([handle for handle in handles if handle.is_restarted], error)
         again = [handle for handle in handles if not handle.has_ended]
         for handle in again:
             handle.restart()
-        with self._inbox.changed:
-            self._inbox.waiting.extendleft(reversed(again))
+        self._inbox.waiting.extendleft(reversed(again))
+        self._live.clear()
+        self._joining.clear()
+        self._allocation.halve()
 
     def _clear(self) -> None:
         """Release every slot and the buffers."""
-        self._slots, self._joining = None, None
         self._live.clear()
-        self._memory.release()
-        if self._decoder.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._joining.clear()
+        self._allocation.release()
+
+
+def _is_short(handle: Handle) -> bool:
+    """Whether a prefill takes no more than a text and one piece."""
+    return handle.known_positions <= PIECE
 
 
 def _fail(handles: Iterable[Handle], error: BaseException) -> None:

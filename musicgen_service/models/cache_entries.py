@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from musicgen_service.models.musicgen import MusicGenModel
+from musicgen_service.threads import is_alive
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Entry:
     @property
     def is_in_use(self) -> bool:
         """Whether a thread uses it; one that was cancelled may have ended without saying so."""
-        return any(user.is_alive() for user in self.users)
+        return any(map(is_alive, self.users))
 
 
 @dataclass(frozen=True)

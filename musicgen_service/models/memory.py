@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from musicgen_service import cgroups, settings
-from musicgen_service.threads import CancellableLock
+from musicgen_service.threads import CancellableLock, is_alive
 
 GB = 10**9
 _MODEL_SHARE = 0.8
@@ -121,7 +121,7 @@ class InputMemory:
     def _count(self, more: list["_Recordings"]) -> None:
         with self._lock:
             # A thread that was cancelled may have ended without saying so.
-            self._held = [held for held in [*self._held, *more] if held.size and held.user.is_alive()]
+            self._held = [held for held in [*self._held, *more] if held.size and is_alive(held.user)]
             if self._held:
                 self._budget.take(INPUTS, sum(held.size for held in self._held))
             else:

@@ -11,7 +11,9 @@ import torch
 
 from musicgen_service.engine import step_loop
 from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.prefill import Prefill
 from musicgen_service.engine.reference import ReferenceLoop
+from musicgen_service.engine.slots import Slots
 from musicgen_service.models import loading
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
@@ -79,3 +81,22 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(step_loop.StepLoop, "_take_turn", held_turn)
     yield event
     event.set()
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Every piece and every step, in order: ("prefill", slot) and ("step", number of occupied slots)."""
+    events: list[tuple[str, int]] = []
+    step, advance = Slots.step, Prefill.advance
+
+    def recorded_step(slots: Slots) -> list[int]:
+        events.append(("step", slots.count - len(slots.free)))
+        return step(slots)
+
+    def recorded_advance(piece: Prefill, deadline: float) -> torch.Tensor | None:
+        events.append(("prefill", piece._slot))
+        return advance(piece, deadline)
+
+    monkeypatch.setattr(Slots, "step", recorded_step)
+    monkeypatch.setattr(Prefill, "advance", recorded_advance)
+    return events

@@ -13,34 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from musicgen_service.engine import prefill, step_loop
+from musicgen_service.engine import allocation, prefill, step_loop
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.handle import Handle
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
-from musicgen_service.engine.prefill import Prefill
 from musicgen_service.engine.slots import Slots
 from tests.engine.conftest import KINDS, Pair
 from tests.support.harness import wait_until
 from tests.support.sequences import TEXT, generated, has_waiting, request, streamed
-
-
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Every piece and every step, in order: ("prefill", slot) and ("step", number of occupied slots)."""
-    events: list[tuple[str, int]] = []
-    step, advance = Slots.step, Prefill.advance
-
-    def recorded_step(slots: Slots) -> list[int]:
-        events.append(("step", slots.count - len(slots.free)))
-        return step(slots)
-
-    def recorded_advance(piece: Prefill, deadline: float) -> torch.Tensor | None:
-        events.append(("prefill", piece._slot))
-        return advance(piece, deadline)
-
-    monkeypatch.setattr(Slots, "step", recorded_step)
-    monkeypatch.setattr(Prefill, "advance", recorded_advance)
-    return events
 
 
 def test_tokens_do_not_depend_on_other_callers(engine: Engine) -> None:
@@ -118,7 +98,7 @@ def test_prefill_takes_layers_of_a_piece_where_a_turn_has_no_time_for_more(
     assert torch.equal(beside, alone)
     parts = [index for index, (event, _) in enumerate(recorded) if event == "prefill"]
     # The text comes first.
-    assert len(parts) == 1 + len(engine.weights.layers) * -(-100 // prefill.PIECE)
+    assert len(parts) == len(engine.weights.layers) * (1 + -(-100 // prefill.PIECE))
     assert all(later - earlier == 2 for earlier, later in itertools.pairwise(parts))
 
 
@@ -217,8 +197,7 @@ def test_a_cancel_while_a_sequence_is_submitted_frees_its_slot(engine: Engine, m
 def test_a_long_clip_leaves_a_slot_to_short_ones(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, recorded: list[tuple[str, int]]
 ) -> None:
-    monkeypatch.setitem(step_loop.MAX_SLOTS, "cpu", 3)
-    engine.loop._max_slots = 3
+    monkeypatch.setitem(allocation.MAX_SLOTS, "cpu", 3)
     parts = [replace(request(seed, 250), is_part=True) for seed in range(6)]
     started = threading.Event()
     order: list[str] = []
@@ -241,8 +220,7 @@ def test_a_long_clip_leaves_a_slot_to_short_ones(
 def test_sequences_are_served_in_the_order_of_their_arrival(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, held: threading.Event
 ) -> None:
-    monkeypatch.setitem(step_loop.MAX_SLOTS, "cpu", 2)
-    engine.loop._max_slots = 2
+    monkeypatch.setitem(allocation.MAX_SLOTS, "cpu", 2)
     admitted: list[int] = []
     admit = Slots.admit
 

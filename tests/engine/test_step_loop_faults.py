@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from musicgen_service.engine import step_loop
+from musicgen_service.engine import allocation
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.engine import Engine
@@ -33,7 +33,7 @@ def record_buffers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             super().__init__(decoder, slots, *sizes)
             allocated.append(slots)
 
-    monkeypatch.setattr(step_loop, "Buffers", Recorded)
+    monkeypatch.setattr(allocation, "Buffers", Recorded)
     return allocated
 
 
@@ -44,11 +44,11 @@ class Failing:
         self.calls = 0
         method = getattr(owner, name)
 
-        def call(target: Any, *arguments: Any) -> Any:
+        def call(target: Any, *arguments: Any, **options: Any) -> Any:
             self.calls += 1
             if fails(self.calls):
                 raise torch.OutOfMemoryError("out of memory")
-            return method(target, *arguments)
+            return method(target, *arguments, **options)
 
         patch.setattr(owner, name, call)
 
@@ -85,9 +85,7 @@ def test_second_failure_of_a_step_is_raised(engine: Engine, monkeypatch: pytest.
     assert generated(engine, request(0)).shape == (4, 60)
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(Slots, "admit"), (Prefill, "advance"), (step_loop.StepLoop, "_slots_for")]
-)
+@pytest.mark.parametrize(("owner", "name"), [(Slots, "admit"), (Prefill, "advance"), (allocation.Allocation, "fit")])
 def test_failed_join_ends_that_sequence_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:
@@ -116,7 +114,7 @@ def test_little_memory_gives_fewer_slots_and_the_same_tokens(engine: Engine, mon
 def test_longer_sequence_waits_until_larger_buffers_are_possible(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.loop, "_window", 100)
+    monkeypatch.setattr(engine.loop._allocation, "_window", 100)
     expected = generated(engine, request(1, 300))
     slots = record_buffers(monkeypatch)
     with ThreadPoolExecutor(1) as pool, closing(streamed(engine, request(0, 90))) as first:
@@ -135,7 +133,7 @@ def test_a_cpu_keeps_no_buffers_when_idle(engine: Engine, monkeypatch: pytest.Mo
             super().__init__(*arguments)
             allocated.append(weakref.ref(self))
 
-    monkeypatch.setattr(step_loop, "Buffers", Recorded)
+    monkeypatch.setattr(allocation, "Buffers", Recorded)
     engine.generate_many([request(seed) for seed in range(12)], lambda *_: None)
     wait_until(lambda: [made() for made in allocated] == [None])
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from musicgen_service.engine import weights
+from musicgen_service.engine.allocation import MAX_SLOTS
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.handle import Handle
 from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling, SlotRequest
 from musicgen_service.engine.linear import DenseLinear
 from musicgen_service.engine.precision import Numerics, Precision
-from musicgen_service.engine.step_loop import MAX_SLOTS
 from musicgen_service.models.memory import GB, MemoryBudget, ModelSlotMemory, default_budget
 
 CPU = torch.device("cpu")
@@ -53,20 +53,27 @@ def test_slots_of_large_on_a_gpu_stay_the_same_after_any_calls(monkeypatch: pyte
     budget.take("large", 2 * 14 * dim**2 * layers)
     memory = ModelSlotMemory(budget, "large")
     engine = Engine(packed, range(4), lambda _: ConditionTensors((), None), numerics, 1500, memory)
-    kept = set()
-    for count, frames, tokens in (
-        (32, 1500, 12),
-        (1, 50, 3),
-        (32, 1500, 60),
-        (4, 900, 200),
-        (1, 1500, 1),
-        (40, 1200, 7),
-    ):
-        for _ in range(count):
-            request = SlotRequest(Condition(), None, frames, Sampling(), torch.Generator())
-            text = torch.empty(tokens, dim, device=device)
-            handle = Handle(request, ConditionTensors((text,), None), frames, SimpleQueue())
-            kept.add(engine.loop._slots_for(handle))
-    [slots] = kept
-    assert slots is not None and slots.count == 32
+    allocation = engine.loop._allocation
+
+    def slots_after(*calls: tuple[int, int, *tuple[int, ...]]) -> list[int]:
+        """The number of slots at each allocation that calls cause; of each how often, its frames and its texts."""
+        kept = {}
+        for count, frames, *texts in calls:
+            for _ in range(count):
+                request = SlotRequest(Condition(), None, frames, Sampling(), torch.Generator())
+                condition = ConditionTensors(tuple(torch.empty(length, dim, device=device) for length in texts), None)
+                slots = allocation.fit(Handle(request, condition, frames, SimpleQueue()), is_idle=True)
+                assert slots is not None
+                kept[slots] = slots.count
+        return list(kept.values())
+
+    usual = (32, 1500, 12), (1, 50, 3), (32, 1500, 60), (4, 900, 200), (1, 1500, 1), (40, 1200, 7)
+    assert slots_after(*usual) == [32]
+    # A negative prompt and a long one, each of which is made room for once.
+    larger = (1, 1500, 12, 5), (1, 500, 400)
+    assert slots_after(*larger, *usual, *larger, *usual) == [32, 28]
+    allocation.halve()
+    assert slots_after(*usual) == [14]
+    allocation.rest()
+    assert slots_after(*larger, *usual) == [28]
     assert budget.free > 0

@@ -1,8 +1,10 @@
 """Cancellation as Cog does it."""
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from tests.support.harness import TIMEOUT
@@ -30,3 +32,37 @@ def cancelled_when(reached: threading.Event, work: Callable[[], Any]) -> BaseExc
     thread.join(TIMEOUT)
     assert not thread.is_alive()
     return ended[0] if ended else None
+
+
+def cancelled_at(place: int, work: Callable[[], Any]) -> bool:
+    """Run `work` in a thread that is cancelled at one of the places where Python looks; whether it has so many.
+
+    It looks where a function begins, and after a call of one in C.
+
+    Parameters
+    ----------
+    place : its number among them
+    """
+    left = place
+
+    def profile(_frame: FrameType, kind: str, _argument: object) -> None:
+        nonlocal left
+        if kind in ("call", "c_return"):
+            left -= 1
+            if left < 0:
+                raise Cancelled
+
+    def target() -> None:
+        try:
+            sys.setprofile(profile)
+            work()
+        except Cancelled:
+            pass
+        finally:
+            sys.setprofile(None)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+    return left < 0

@@ -24,7 +24,7 @@ def generated(
 
 
 def has_waiting(engine: Engine, count: int) -> bool:
-    return len(engine.loop._inbox.waiting) == count
+    return engine.load.waiting == count
 
 
 def streamed(engine: Engine, asked: SlotRequest, chunk: int = 1) -> Generator[torch.Tensor, None, list[torch.Tensor]]:
