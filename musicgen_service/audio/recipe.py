@@ -93,7 +93,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
-    """Build the POSIX shell command that makes the clip again; input files must be unchanged.
+    """Build the POSIX shell command that makes the clip again; input files, or what is at addresses, must be unchanged.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ def command(recipe: Mapping[str, Any], python: str, output: Path) -> str:
     for name, value in recipe.items():
         if name in _KNOWLEDGE or name in digests or value is None:
             continue
-        words += ["-i", f"{name}={f'@{value}' if name in own else _as_argument(value)}"]
+        is_path = name in own and "://" not in value
+        words += ["-i", f"{name}={f'@{value}' if is_path else _as_argument(value)}"]
     line = shlex.join([*words, "-o", str(output)])
     if "\0" in line:
         raise RecipeError("The recipe holds a NUL character, which no command line can carry.")

@@ -7,6 +7,7 @@ from typing import Any
 from musicgen_service.audio.recipe import RecipeError, files
 from musicgen_service.batch import manifest
 from musicgen_service.batch.manifest import SUCCEEDED
+from musicgen_service.inputs import fetching
 
 
 def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
@@ -19,7 +20,7 @@ def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
 
     Returns
     -------
-    The name of its file, and its recipe, with the paths of its input files where they are still there
+    The name of its file, and its recipe, with the paths or addresses of its input files where the manifest has them
 
     Raises
     ------
@@ -35,7 +36,7 @@ def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
         is_request = clip in (record["id"], record["name"])
         for made in record["clips"]:
             if is_request or clip == made["file"]:
-                found[made["file"]] = made["recipe"] | _input_files(record["inputs"], made["recipe"])
+                found[made["file"]] = made["recipe"] | _sources(record["inputs"], made["recipe"])
     if not found:
         raise RecipeError(f"{path} has no clip '{clip}': name its file, or the id of its line.")
     if len(found) > 1:
@@ -43,11 +44,20 @@ def find(path: Path, clip: str) -> tuple[str, dict[str, Any]]:
     return found.popitem()
 
 
-def _input_files(inputs: dict[str, Any], recipe: dict[str, Any]) -> dict[str, str]:
-    """The input files with their whole paths: a recipe has their names alone."""
+def _sources(inputs: dict[str, Any], recipe: dict[str, Any]) -> dict[str, str]:
+    """The input files with their whole paths, or their addresses: a recipe has their names alone."""
     digests = files(recipe)
     by_digest = {_sha256(value): value for value in inputs.values()} if digests else {}
-    return {name: by_digest[digest] for name, digest in digests.items() if digest in by_digest}
+    addresses = {name: value for name, value in inputs.items() if fetching.is_address(value) and "://" in value}
+    sources = {}
+    for name, digest in digests.items():
+        if digest in by_digest:
+            sources[name] = by_digest[digest]
+        elif name in addresses:
+            sources[name] = addresses[name]
+        elif name not in inputs and len(addresses) == 1:  # of a drop-in, which has another name for it
+            [sources[name]] = addresses.values()
+    return sources
 
 
 def _sha256(path: Any) -> str | None:

@@ -17,8 +17,8 @@ _METAVARS = {str: "TEXT", Path: "FILE", int: "N", float: "NUMBER"}
 def parse(pairs: Iterable[str], fields: Mapping[str, Field], option: str = "-i") -> dict[str, Any]:
     """Parse `name=value` pairs, each given with an option, into inputs of their fields' types.
 
-    A file is given as its path, with or without `@` before it; a text that starts with `@` is read from that file,
-    and with `@@` it starts with `@` itself.
+    A file is given as its path, with or without `@` before it, or as its address; a text that starts with `@` is read
+    from that file, and with `@@` it starts with `@` itself.
 
     Raises
     ------
@@ -42,7 +42,10 @@ def parse(pairs: Iterable[str], fields: Mapping[str, Field], option: str = "-i")
 
 def _value(name: str, field: Field, text: str) -> Any:
     if field.kind is Path:
-        return readable_file(text.removeprefix("@"), name)
+        from musicgen_service.inputs import fetching
+
+        path = text.removeprefix("@")
+        return path if fetching.is_address(path) else readable_file(path, name)
     if field.choices:
         if text not in names(field):
             raise UsageError(must_be_one_of(name, text, names(field)))

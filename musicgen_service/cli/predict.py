@@ -64,6 +64,7 @@ def system_in(words: Sequence[str]) -> str | None:
 def run(options: argparse.Namespace) -> None:
     """Generate the clips; an invalid request is rejected before any model is loaded."""
     from musicgen_service import naming
+    from musicgen_service.inputs import fetching
     from musicgen_service.inputs.decoding import decode_files
     from musicgen_service.models.adapters import AdapterStore
     from musicgen_service.models.store import WeightStore
@@ -77,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
     if output.standard and sys.stdout.isatty():
         raise UsageError("-o - would write a sound file to the terminal: send it to a program or a file.")
     predictor = predictors.load(options.system)
-    values = decode_files(values, options.fields)
+    with fetching.local_files(values, options.fields) as local_values:
+        values = decode_files(local_values, options.fields)
     store = WeightStore.from_environment()
     request = predictor.resolve(values, store.present(), AdapterStore.of(store).bases())
     values["seed"] = request.seed

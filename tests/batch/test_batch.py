@@ -294,6 +294,21 @@ def test_the_manifest_makes_any_clip_again(capsys: Capture) -> None:
     assert message == "error: out/manifest.jsonl has no clip 'c': name its file, or the id of its line."
 
 
+def test_the_manifest_makes_a_clip_of_an_address_again(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    Path("songs").mkdir()
+    soundfile.write("songs/riff.wav", tone(0.5)[0], RATE)
+    with file_server(Path("songs")) as address:
+        write_list({"id": "a", "input_audio": f"{address}/riff.wav?x=1&y=2", "continuation": True})
+        batch()
+        capsys.readouterr()
+        cli.main(["recipe", "out/manifest.jsonl", "a"])
+        words = shlex.split(capsys.readouterr().out)
+        assert f"input_audio={address}/riff.wav?x=1&y=2" in words
+        cli.main(words[words.index("predict") :])
+    assert Path(words[-1]).read_bytes() in files().values()
+
+
 def refusal_of(capsys: Capture, run: Any) -> str:
     """The error message of a command that prints and then fails."""
     capsys.readouterr()
