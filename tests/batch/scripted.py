@@ -59,7 +59,8 @@ class Handler(BaseHTTPRequestHandler):
         head, _, name = self.path.removeprefix("/").partition("/")
         route = f"{self.command} /{head}"
         with script.lock:
-            script.asked.append((route, time.monotonic(), json.loads(body or b"{}"), self.headers["Authorization"]))
+            content = json.loads(body) if "json" in self.headers.get("Content-Type", "") else {"content": body}
+            script.asked.append((route, time.monotonic(), content, self.headers["Authorization"]))
             if script.drops[route]:
                 script.drops[route] -= 1
                 self.close_connection = True
@@ -72,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    do_GET = do_PUT = do_POST = answer
+    do_GET = do_PUT = do_POST = do_DELETE = answer
 
     def reply(self, route: str, name: str) -> tuple[int, Any, dict[str, str]]:
         script = self.script
@@ -86,6 +87,10 @@ class Handler(BaseHTTPRequestHandler):
             return 200, {"models": [], "adapters": script.adapters}, {}
         if route == "GET /files":
             return 200, script.clip, {}
+        if route == "POST /files":
+            return 201, {"id": "a1", "urls": {"get": f"{script.address}/files/a1/riff.wav"}}, {}
+        if route == "DELETE /files":
+            return 204, b"", {}
         if route == "PUT /predictions":
             script.known.add(name)
             return 202, {"id": name, "status": "starting"}, {}

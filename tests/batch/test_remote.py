@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 
 from musicgen_service.batch import remote
+from musicgen_service.batch import server as server_module
 from musicgen_service.serving.refusals import BROKE_DOWN, GIVEN_UP
 from tests.batch.scripted import NO_KEY, OVERLOADED, REFUSED, SCHEMA, STARTING, Answer, Handler, Script, batch
 from tests.support.batches import files, records, write_list
@@ -58,6 +60,39 @@ def test_a_file_is_sent_as_data(server: Script) -> None:
     assert by_data.startswith("data:audio/") and by_address == "https://example.com/a.wav"
 
 
+@pytest.mark.parametrize("end", ["succeeded", "failed"])
+def test_a_large_file_is_uploaded_for_the_time_of_its_request(
+    server: Script, monkeypatch: pytest.MonkeyPatch, capsys: Capture, end: str
+) -> None:
+    monkeypatch.setattr(remote, "_MAX_INLINE", 100)
+    server.end |= {"status": end}
+    server.drops["POST /files"] = 1
+    soundfile.write("riff.wav", tone(0.1)[0], RATE)
+    write_list({"input_audio": "riff.wav"})
+    with suppress(SystemExit):
+        batch(server, "--key", "secret")
+    assert records()[0]["status"] == end
+    assert [body["input_audio"] for body in server.bodies()] == [f"{server.address}/files/a1/riff.wav"]
+    [*_, upload] = [body["content"] for route, _, body, _ in server.asked if route == "POST /files"]
+    assert Path("riff.wav").read_bytes() in upload and b'name="content"; filename="riff.wav"' in upload
+    removed, kept = server.times("DELETE /files"), server.times("PUT /predictions")
+    assert len(removed) == 1 and removed > kept
+    assert {key for *_, key in server.asked} == {"Bearer secret"}
+
+
+def test_a_file_that_the_server_does_not_take_is_listed(
+    server: Script, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(remote, "_MAX_INLINE", 100)
+    server.answers["POST /files"] = [(413, {"error": "A file may have 100 MiB at most."}, {})]
+    soundfile.write("riff.wav", tone(0.1)[0], RATE)
+    write_list({"input_audio": "riff.wav"})
+    with pytest.raises(SystemExit):
+        batch(server)
+    error = f"{Path('riff.wav').absolute()} could not be uploaded: A file may have 100 MiB at most."
+    assert records()[0]["error"] == error and server.bodies() == []
+
+
 def test_a_server_may_say_the_date_when_it_is_asked_again(server: Script) -> None:
     status, content, _ = OVERLOADED
     date = int(time.time()) + 3
@@ -68,12 +103,13 @@ def test_a_server_may_say_the_date_when_it_is_asked_again(server: Script) -> Non
     assert last + time.time() - time.monotonic() >= date - 0.1 and len(files()) == 1
 
 
-def test_a_server_with_too_much_to_do_is_asked_again_when_it_says(server: Script) -> None:
+def test_a_server_with_too_much_to_do_is_asked_again_when_it_says(server: Script, capsys: Capture) -> None:
     server.answers["PUT /predictions"] = [OVERLOADED]
     write_list({"prompt": "rock"})
     batch(server)
     first, second = server.times("PUT /predictions")
     assert 1 <= second - first < 5 and len(files()) == 1
+    assert "waiting" not in capsys.readouterr().err  # which many requests of a large batch do
 
 
 def test_a_server_that_is_not_ready_is_waited_for(server: Script, capsys: Capture) -> None:
@@ -206,7 +242,7 @@ def test_a_refused_key_ends_the_batch(server: Script, capsys: Capture, route: st
 def test_a_server_that_never_gets_ready_ends_the_batch(
     server: Script, capsys: Capture, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
-    monkeypatch.setattr(remote, "_PATIENCE", 0.3)
+    monkeypatch.setattr(server_module, "_PATIENCE", 0.3)
     server.answers[route] = [STARTING] * 10_000
     write_list({"prompt": "rock"})
     message = ended(capsys, server)
@@ -215,7 +251,7 @@ def test_a_server_that_never_gets_ready_ends_the_batch(
 
 
 def test_a_server_that_is_not_there_ends_the_batch(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_PATIENCE", 0.3)
+    monkeypatch.setattr(server_module, "_PATIENCE", 0.3)
     write_list({"prompt": "rock"})
     nobody = Script(address=f"http://127.0.0.1:{free_port()}")
     assert ended(capsys, nobody).startswith(f"error: The server {nobody.address} cannot be reached: ")
