@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from musicgen_service import cli
+from musicgen_service.batch import remote
 from tests.support.batches import files, write_list
 from tests.support.command import Capture
 from tests.support.harness import Server, wait_until
@@ -46,10 +47,16 @@ def test_clips_of_a_server_are_those_made_here(server: Server) -> None:
             assert there[name] == content
 
 
-def test_a_clip_of_a_server_is_made_again_from_its_manifest(server: Server, capsys: Capture) -> None:
-    write_list(LINES[2])
+@pytest.mark.parametrize("is_uploaded", [False, True])
+def test_a_clip_of_a_server_is_made_again_from_its_manifest(
+    server: Server, capsys: Capture, monkeypatch: pytest.MonkeyPatch, is_uploaded: bool
+) -> None:
+    if is_uploaded:
+        monkeypatch.setattr(remote, "_MAX_INLINE", 0)
+    write_list(LINES[2] | {"seed": 1 + is_uploaded})
     cli.main(["batch", "list.jsonl", "there", *SETTINGS, "--server", str(server.client.base_url)])
     capsys.readouterr()
+    assert server.client.get("/files").json()["results"] == []
     cli.main(["recipe", "there/manifest.jsonl", "longer"])
     words = shlex.split(capsys.readouterr().out)
     cli.main(words[words.index("predict") :])
