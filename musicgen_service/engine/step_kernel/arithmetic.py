@@ -25,6 +25,22 @@ def _from_bits(_, value):
     return types.float32(types.int32), lambda _, builder, __, arguments: builder.bitcast(arguments[0], _FLOAT)
 
 
+@compiled
+def order(x):
+    """Return an int32 that is the higher the higher a number is; unlike floats, integers have their maximum in vectors.
+
+    The bits of floats from 0 on have their order as they are; those of others, with all but the sign turned round.
+    """
+    bits = _bits(x)
+    return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
+
+
+@compiled
+def from_order(number):
+    """Return the number that `order` made an integer of."""
+    return _from_bits(number ^ ((number >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+
+
 # Not fast: otherwise what is added and taken away again cancels out, as in a caller that is.
 @njit(fastmath=False, error_model="numpy")
 def exp(x):

@@ -19,8 +19,8 @@ LANES = 64
 """Inputs that are multiplied at a time, in one vector or several; numbers of inputs and outputs are multiples of it."""
 MAX_INPUTS = 8192
 """Of a matrix: so many of the largest products of integers have a sum that 32 bits hold; see `dot_levels`."""
-MAX_PRODUCTS = 32
-"""Products of rows and outputs at a time."""
+MAX_CHUNK = 256
+"""Outputs that a thread computes before it takes others."""
 
 
 class StoredLayers(NamedTuple):
@@ -84,7 +84,7 @@ class Scratch(NamedTuple):
     digits : [rows, 2, widest], the same memory for levels in two digits
     steps : [rows]
     lowered : [rows, highest rank], between the two matrices of a low-rank product
-    result : [MAX_PRODUCTS]
+    products : [rows, MAX_CHUNK + 1], of a chunk's outputs; the last column is for what is added to one of them
     scores : for the positions of a row
     """
 
@@ -93,5 +93,5 @@ class Scratch(NamedTuple):
     digits: npt.NDArray[np.uint8]
     steps: Floats
     lowered: Floats
-    result: Floats
+    products: Floats
     scores: Floats

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from musicgen_service.engine.step_kernel.arithmetic import compiled, exp
+from musicgen_service.engine.step_kernel.arithmetic import compiled, exp, from_order, order
 from musicgen_service.engine.step_kernel.instructions import add_shared, read_shared
 from musicgen_service.engine.step_kernel.phases import wait
-from musicgen_service.engine.step_kernel.stored import scale_at, store, widen
+from musicgen_service.engine.step_kernel.stored import scale_at, store
+from musicgen_service.engine.step_kernel.stored_vectors import dots, weighted_sum
 
 _float = np.float32
 
@@ -50,26 +51,19 @@ def attend(to, layer, projected, is_own, attended, phase, scratch):
 @compiled
 def attend_row(query, keys, values, length, scale, out, scores):
     """Attention of one query to the first `length` of some keys and values, each stored numbers and their scales."""
-    width = query.shape[0]
     keys, key_scales = keys
     values, value_scales = values
+    dots(query, keys, length, scores)
+    top = order(_float(-np.inf))
     for position in range(length):
-        product = _float(0)
-        for index in range(width):
-            product += query[index] * widen(keys[position, index])
-        scores[position] = product * scale_at(position, keys, key_scales) * scale
-    highest = scores[0]
-    for position in range(length):
-        highest = max(highest, scores[position])
+        scores[position] *= scale_at(position, keys, key_scales) * scale
+        top = max(top, order(scores[position]))
+    highest = from_order(top)
     total = _float(0)
     for position in range(length):
-        scores[position] = exp(scores[position] - highest)
-        total += scores[position]
-    for index in range(width):
-        out[index] = _float(0)
-    for position in range(length):
-        share = scores[position] * scale_at(position, values, value_scales)
-        for index in range(width):
-            out[index] += share * widen(values[position, index])
-    for index in range(width):
+        score = exp(scores[position] - highest)
+        total += score
+        scores[position] = score * scale_at(position, values, value_scales)
+    weighted_sum(scores, values, length, out)
+    for index in range(out.shape[0]):
         out[index] /= total

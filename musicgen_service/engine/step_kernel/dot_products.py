@@ -1,4 +1,7 @@
-"""Products of a few rows with a few rows of packed weights, in vectors."""
+"""Products of a few rows with a few rows of packed weights, in vectors.
+
+Weights are asked for before they are needed: while some outputs are computed, those of as many outputs after them.
+"""
 
 from functools import cache
 
@@ -24,12 +27,11 @@ from musicgen_service.engine.step_kernel.processor import has_vnni
 
 DIGIT = 128
 """A level of an activation in two digits is ``DIGIT * first + second``."""
-_WIDTH = 16 if has_vnni() else 8
+WIDTH = 16 if has_vnni() else 8
 """Floats or 32-bit integers of a vector."""
-_FLOATS, _HALVES, _SUMS = (ir.VectorType(kind, _WIDTH) for kind in (FLOAT, HALF, INT32))
-_AHEAD = 2048
-"""Bytes by which weights are asked for before they are needed, a line of the cache at a time."""
-_LINE = 64
+_FLOATS, _HALVES, _SUMS = (ir.VectorType(kind, WIDTH) for kind in (FLOAT, HALF, INT32))
+LINE = 64
+"""Bytes of the cache that are fetched at a time."""
 
 
 @cache
@@ -37,35 +39,36 @@ def dot_digits(rows, outputs):
     """Return the function that multiplies some rows in two digits with some rows of int8 weights, by VNNI.
 
     Its arguments are addresses: of the weights int8 ``[outputs, inputs]``, of the digits uint8 ``[rows, 2, stride]``,
-    and of the result float32 ``[outputs, rows]``; then `inputs`, and `stride`, the distance of digits in bytes.
+    and of the result float32 ``[rows, room]``; then `inputs`, `stride` in bytes, and `room` in floats.
     """
     integers = ir.VectorType(INT8, LANES)
 
     @intrinsic
-    def multiply(_, weights, digits, result, inputs, stride):
+    def multiply(_, weights, digits, result, inputs, stride, room):
         def generate(_, builder, __, arguments):
-            weights, digits, result, inputs, stride = arguments
+            weights, digits, result, inputs, stride, room = arguments
             dot = function(builder, "llvm.x86.avx512.vpdpbusd.512", _SUMS, [_SUMS, integers, integers])
+            following = builder.mul(inputs, ir.Constant(INT64, outputs))
 
             def body(at, totals):
                 values = [load(builder, add(builder, digits, at, stride, n), integers) for n in range(2 * rows)]
                 for output in range(outputs):
                     address = add(builder, weights, at, inputs, output)
-                    _prefetch(builder, address)
+                    prefetch(builder, builder.add(address, following))
                     weight = load(builder, address, integers)
                     for n, value in enumerate(values):
                         index = 2 * rows * output + n
                         totals[index] = builder.call(dot, [totals[index], value, weight])
 
             totals = _loop(builder, inputs, [_SUMS] * (2 * rows * outputs), body)
-            digit = ir.Constant(_FLOATS, [float(DIGIT)] * _WIDTH)
-            for index, (first, second) in enumerate(zip(totals[::2], totals[1::2], strict=True)):
-                both = builder.fadd(
-                    builder.fmul(builder.sitofp(first, _FLOATS), digit), builder.sitofp(second, _FLOATS)
-                )
-                _store_sum(builder, both, result, index)
+            digit = ir.Constant(_FLOATS, [float(DIGIT)] * WIDTH)
+            both = [
+                builder.fadd(builder.fmul(builder.sitofp(first, _FLOATS), digit), builder.sitofp(second, _FLOATS))
+                for first, second in zip(totals[::2], totals[1::2], strict=True)
+            ]
+            _store_sums(builder, both, result, rows, room)
 
-        return types.void(*[types.int64] * 5), generate
+        return types.void(*[types.int64] * 6), generate
 
     return multiply
 
@@ -76,15 +79,16 @@ def dot_levels(rows, outputs):
 
     Its arguments are those of `dot_digits`, with levels int16 ``[rows, stride]`` in the place of digits.
     """
-    wide = 2 * _WIDTH
+    wide = 2 * WIDTH
     stored, integers = ir.VectorType(INT8, wide), ir.VectorType(INT16, wide)
 
     @intrinsic
-    def multiply(_, weights, levels, result, inputs, stride):
+    def multiply(_, weights, levels, result, inputs, stride, room):
         def generate(_, builder, __, arguments):
-            weights, levels, result, inputs, stride = arguments
+            weights, levels, result, inputs, stride, room = arguments
             # Adds up the products of each two neighbours.
             dot = function(builder, "llvm.x86.avx2.pmadd.wd", _SUMS, [integers, integers])
+            following = builder.mul(inputs, ir.Constant(INT64, outputs))
             two = ir.Constant(INT64, 2)
             row_bytes = builder.mul(stride, two)
 
@@ -96,17 +100,16 @@ def dot_levels(rows, outputs):
                     for output in range(outputs):
                         address = add(builder, weights, here, inputs, output)
                         if part == 0:
-                            _prefetch(builder, address)
+                            prefetch(builder, builder.add(address, following))
                         weight = builder.sext(load(builder, address, stored), integers)
                         for n, value in enumerate(values):
                             index = rows * output + n
                             totals[index] = builder.add(totals[index], builder.call(dot, [value, weight]))
 
             totals = _loop(builder, inputs, [_SUMS] * (rows * outputs), body)
-            for index, total in enumerate(totals):
-                _store_sum(builder, builder.sitofp(total, _FLOATS), result, index)
+            _store_sums(builder, [builder.sitofp(total, _FLOATS) for total in totals], result, rows, room)
 
-        return types.void(*[types.int64] * 5), generate
+        return types.void(*[types.int64] * 6), generate
 
     return multiply
 
@@ -116,28 +119,28 @@ def dot_floats(rows, outputs, bits):
     """Return the function that multiplies some rows in float32 with some rows of weights of 16 or 32 bits.
 
     Its arguments are addresses: of the weights float16 or float32 ``[outputs, inputs]``, of the rows float32
-    ``[rows, stride]``, and of the result float32 ``[outputs, rows]``; then `inputs`, and `stride`, the distance of rows
-    in floats.
+    ``[rows, stride]``, and of the result float32 ``[rows, room]``; then `inputs`, `stride` and `room` in floats.
     """
     kind = _HALVES if bits == 16 else _FLOATS
 
     @intrinsic
-    def multiply(_, weights, values, result, inputs, stride):
+    def multiply(_, weights, values, result, inputs, stride, room):
         def generate(_, builder, __, arguments):
-            weights, values, result, inputs, stride = arguments
-            fuse = function(builder, f"llvm.fma.v{_WIDTH}f32", _FLOATS, [_FLOATS] * 3)
+            weights, values, result, inputs, stride, room = arguments
+            fuse = function(builder, f"llvm.fma.v{WIDTH}f32", _FLOATS, [_FLOATS] * 3)
             size, four = ir.Constant(INT64, bits // 8), ir.Constant(INT64, 4)
             row_bytes, weight_bytes = builder.mul(stride, four), builder.mul(inputs, size)
+            following = builder.mul(weight_bytes, ir.Constant(INT64, outputs))
 
             def body(at, totals):
-                for part in range(0, LANES, _WIDTH):
+                for part in range(0, LANES, WIDTH):
                     here = builder.add(at, ir.Constant(INT64, part))
                     place = builder.mul(here, four)
                     row = [load(builder, add(builder, values, place, row_bytes, n), _FLOATS) for n in range(rows)]
                     for output in range(outputs):
                         address = add(builder, weights, builder.mul(here, size), weight_bytes, output)
-                        if part * bits % (8 * _LINE) == 0:
-                            _prefetch(builder, address)
+                        if part * bits % (8 * LINE) == 0:
+                            prefetch(builder, builder.add(address, following))
                         weight = load(builder, address, kind)
                         weight = builder.fpext(weight, _FLOATS) if bits == 16 else weight
                         for n, value in enumerate(row):
@@ -145,10 +148,9 @@ def dot_floats(rows, outputs, bits):
                             totals[index] = builder.call(fuse, [value, weight, totals[index]])
 
             totals = _loop(builder, inputs, [_FLOATS] * (rows * outputs), body)
-            for index, total in enumerate(totals):
-                _store_sum(builder, total, result, index)
+            _store_sums(builder, totals, result, rows, room)
 
-        return types.void(*[types.int64] * 5), generate
+        return types.void(*[types.int64] * 6), generate
 
     return multiply
 
@@ -175,11 +177,12 @@ def _loop(builder, count, kinds, body):
     return totals
 
 
-def _store_sum(builder, vector, result, index):
-    total = function(builder, f"llvm.vector.reduce.fadd.v{_WIDTH}f32", FLOAT, [FLOAT, _FLOATS])
-    found = builder.call(total, [ir.Constant(FLOAT, 0.0), vector], fastmath=("reassoc",))
-    builder.store(found, pointer(builder, builder.add(result, ir.Constant(INT64, 4 * index)), FLOAT))
-
-
-def _prefetch(builder, address):
-    prefetch(builder, builder.add(address, ir.Constant(INT64, _AHEAD)))
+def _store_sums(builder, vectors, result, rows, room):
+    """Store what the floats of each vector add up to; they are those of all rows with one output after the other."""
+    total = function(builder, f"llvm.vector.reduce.fadd.v{WIDTH}f32", FLOAT, [FLOAT, _FLOATS])
+    row_bytes = builder.mul(room, ir.Constant(INT64, 4))
+    for index, vector in enumerate(vectors):
+        output, row = divmod(index, rows)
+        address = add(builder, result, ir.Constant(INT64, 4 * output), row_bytes, row)
+        found = builder.call(total, [ir.Constant(FLOAT, 0.0), vector], fastmath=("reassoc",))
+        builder.store(found, pointer(builder, address, FLOAT))

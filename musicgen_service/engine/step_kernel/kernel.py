@@ -22,6 +22,7 @@ from musicgen_service.engine.step_kernel.arrays import (
     CROSS_QUERY,
     DOWN,
     INT8,
+    MAX_CHUNK,
     OUT,
     QUERY_KEYS_VALUES,
     UP,
@@ -30,7 +31,7 @@ from musicgen_service.engine.step_kernel.instructions import add_shared, read_sh
 from musicgen_service.engine.step_kernel.phases import wait
 from musicgen_service.engine.step_kernel.rows import NO_NORM
 
-_CHUNK_BYTES = 65536
+_CHUNK_BYTES = 131072
 """Weights of a chunk: few enough to share them evenly, enough to need no more than thousands of chunks."""
 _BYTES = (1, 2, 4)
 """Of a weight in each form."""
@@ -84,7 +85,7 @@ def _multiply(weights, layer, matrix, norm, source, count, target, use, phase, s
     """Take part in a product of the first `count` rows of `source`, normalised where there is a norm."""
     inputs, outputs = weights.inputs[matrix], weights.outputs[matrix]
     form = weights.forms[layer, matrix]
-    size = max(BLOCK, _CHUNK_BYTES // (inputs * _BYTES[form]) // BLOCK * BLOCK)
+    size = min(MAX_CHUNK, _CHUNK_BYTES // (inputs * _BYTES[form]) // BLOCK * BLOCK)
     chunks = (outputs + size - 1) // size
     counters = phase.ctypes.data
     if read_shared(counters) < chunks:
@@ -100,17 +101,30 @@ def _multiply(weights, layer, matrix, norm, source, count, target, use, phase, s
                 break
             begin, end = chunk * size, min(outputs, (chunk + 1) * size)
             if form == INT8:
-                products.multiply_int8(weights, layer, matrix, count, begin, end, target, use == _ADD, scratch)
+                products.multiply_int8(weights, layer, matrix, count, begin, end, scratch)
             else:
-                products.multiply_floats(weights, layer, matrix, count, begin, end, target, use == _ADD, scratch)
+                products.multiply_floats(weights, layer, matrix, count, begin, end, scratch)
             if weights.ranks[layer, matrix]:
-                rows.add_low_rank(weights, layer, matrix, count, begin, end, target, scratch)
-            if use == _GELU:
-                for row in range(count):
-                    for output in range(begin, end):
-                        target[row, output] = gelu(target[row, output])
+                rows.add_low_rank(weights, layer, matrix, count, begin, end, scratch)
+            for row in range(count):
+                _put(scratch.products[row], use, target[row, begin:end])
             add_shared(counters + 8)
     wait(counters, chunks)
+
+
+@compiled
+def _put(products, use, target):
+    """Write the products of a chunk where they are used."""
+    # Of vectors and not of places in matrices, so that it is done in vectors.
+    if use == _GELU:
+        for index in range(len(target)):
+            target[index] = gelu(products[index])
+    elif use == _ADD:
+        for index in range(len(target)):
+            target[index] += products[index]
+    else:
+        for index in range(len(target)):
+            target[index] = products[index]
 
 
 @cache

@@ -20,8 +20,8 @@ from musicgen_service.engine.step_kernel.arrays import (
     INT8,
     LANES,
     MATRICES,
+    MAX_CHUNK,
     MAX_INPUTS,
-    MAX_PRODUCTS,
     UP,
     Attended,
     Floats,
@@ -141,7 +141,8 @@ class CompiledLayers:
             down=torch.cat([down.flatten() for down in downs]).numpy(),
             up=torch.cat([up.flatten() for up in ups]).numpy(),
         )
-        self._dim, self._widest, self._rank = weights.dim, int(self._stored.outputs[UP]), int(ranks.max())
+        self._dim, self._rank = weights.dim, int(ranks.max())
+        self._widest = max(self._dim, int(self._stored.outputs[UP]))
         self._threads = threads.for_width(weights.dim)
         self._helping: list[Future[None]] = []
         self._step: Callable[..., None] = kernel.load()
@@ -197,7 +198,7 @@ class CompiledLayers:
             digits=levels.view(np.uint8).reshape(rows, 2, self._widest),
             steps=np.empty(rows, np.float32),
             lowered=np.empty((rows, self._rank), np.float32),
-            result=np.empty(MAX_PRODUCTS, np.float32),
+            products=np.empty((rows, MAX_CHUNK + 1), np.float32),
             scores=np.empty(longest, np.float32),
         )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from musicgen_service.engine.step_kernel.arithmetic import compiled
+from musicgen_service.engine.step_kernel.arithmetic import compiled, from_order, order
 from musicgen_service.engine.step_kernel.dot_products import DIGIT
 from musicgen_service.engine.step_kernel.processor import has_vnni
 
@@ -48,8 +48,8 @@ def lower(weights, layer, matrix, row, scratch):
 
 
 @compiled
-def add_low_rank(weights, layer, matrix, rows, begin, end, target, scratch):
-    """Add the low-rank part of some outputs."""
+def add_low_rank(weights, layer, matrix, rows, begin, end, scratch):
+    """Add the low-rank part of some outputs to their products."""
     ranks, start = weights.ranks[layer, matrix], weights.up_starts[layer, matrix]
     for output in range(begin, end):
         up = weights.up[start + output * ranks : start + (output + 1) * ranks]
@@ -57,16 +57,17 @@ def add_low_rank(weights, layer, matrix, rows, begin, end, target, scratch):
             total = _float(0)
             for rank in range(ranks):
                 total += up[rank] * scratch.lowered[row, rank]
-            target[row, output] += total
+            scratch.products[row, output - begin] += total
 
 
 @compiled
 def to_levels(count, row, scratch):
     """Write a row as multiples of a step, in the form in which they are multiplied."""
     values = scratch.values[row]
-    highest = _float(1e-30)
+    top = order(_float(1e-30))
     for index in range(count):
-        highest = max(highest, abs(values[index]))
+        top = max(top, order(abs(values[index])))
+    highest = from_order(top)
     inverse = _float(_LEVELS) / highest
     scratch.steps[row] = highest / _float(_LEVELS)
     _write_levels(values, inverse, count, row, scratch)

@@ -1,0 +1,166 @@
+"""Sums over stored keys and values, in vectors."""
+
+from functools import cache
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from musicgen_service.engine.step_kernel.arrays import LANES
+from musicgen_service.engine.step_kernel.dot_products import LINE, WIDTH
+from musicgen_service.engine.step_kernel.llvm import FLOAT, INT8, INT16, INT32, INT64, function, load, pointer, prefetch
+from musicgen_service.engine.step_kernel.stored import widen
+
+_float = np.float32
+_FLOATS, _WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(INT32, WIDTH)
+_AHEAD = 4096
+"""Bytes by which keys and values are asked for before they are needed."""
+_KINDS = {types.int8: INT8, types.uint16: INT16, types.float32: FLOAT}
+
+
+def dots(vector, stored, length, products):
+    """Write the products of a float32 vector with the first `length` stored ones, without their scales."""
+    raise NotImplementedError("for compiled functions")
+
+
+@overload(dots)
+def _dots(vector, stored, length, products):
+    lanes, size = _dot_lanes(stored.dtype), stored.dtype.bitwidth // 8
+
+    def implementation(vector, stored, length, products):
+        width = vector.shape[0]
+        whole = width - width % LANES
+        grouped = length - length % WIDTH
+        own, rows, results = vector.ctypes.data, stored.ctypes.data, products.ctypes.data
+        for position in range(length):
+            products[position] = _float(0)
+            for index in range(whole if position < grouped else 0, width):
+                products[position] += vector[index] * widen(stored[position, index])
+        for position in range(0, grouped, WIDTH):
+            for index in range(0, whole, LANES):
+                row = rows + size * (position * width + index)
+                lanes(own + 4 * index, row, results + 4 * position, size * width)
+
+    return implementation
+
+
+def weighted_sum(weights, stored, length, out):
+    """Write the sum of the first `length` stored vectors, each with its weight, without their scales."""
+    raise NotImplementedError("for compiled functions")
+
+
+@overload(weighted_sum)
+def _weighted_sum(weights, stored, length, out):
+    lanes, size = _sum_lanes(stored.dtype), stored.dtype.bitwidth // 8
+
+    def implementation(weights, stored, length, out):
+        width = out.shape[0]
+        whole = width - width % LANES
+        rows, result = stored.ctypes.data, out.ctypes.data
+        for index in range(0, whole, LANES):
+            lanes(weights.ctypes.data, rows + size * index, result + 4 * index, length, size * width)
+        for index in range(whole, width):
+            out[index] = _float(0)
+        for position in range(length):
+            for index in range(whole, width):
+                out[index] += weights[position] * widen(stored[position, index])
+
+    return implementation
+
+
+@cache
+def _dot_lanes(kind):
+    """Return the function that multiplies `LANES` floats with as many of `WIDTH` stored vectors.
+
+    Its arguments are addresses: of the floats, of the first vector, and of float32 ``[WIDTH]`` to which the products
+    are added; then the distance of vectors in bytes.
+    """
+
+    @intrinsic
+    def multiply(_, vector, stored, products, stride):
+        def generate(_, builder, __, arguments):
+            vector, stored, products, stride = arguments
+            fuse = function(builder, f"llvm.fma.v{WIDTH}f32", _FLOATS, [_FLOATS] * 3)
+            parts = range(0, LANES, WIDTH)
+            own = [load(builder, builder.add(vector, ir.Constant(INT64, 4 * part)), _FLOATS) for part in parts]
+            totals = []
+            for position in range(WIDTH):
+                row = builder.add(stored, builder.mul(stride, ir.Constant(INT64, position)))
+                total = ir.Constant(_FLOATS, [0.0] * WIDTH)
+                for part, values in zip(parts, own, strict=True):
+                    total = builder.call(fuse, [values, _load_floats(builder, row, part, kind), total])
+                totals.append(total)
+            here = pointer(builder, products, _FLOATS)
+            builder.store(builder.fadd(builder.load(here, align=4), _sums(builder, totals)), here, align=4)
+
+        return types.void(*[types.int64] * 4), generate
+
+    return multiply
+
+
+def _sums(builder, vectors):
+    """Return the vector of the sums of as many vectors."""
+    while len(vectors) > 1:
+        evens, odds = (ir.Constant(_WORDS, list(range(first, 2 * WIDTH, 2))) for first in (0, 1))
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [
+            builder.fadd(builder.shuffle_vector(*pair, evens), builder.shuffle_vector(*pair, odds)) for pair in pairs
+        ]
+    return vectors[0]
+
+
+@cache
+def _sum_lanes(kind):
+    """Return the function that adds up `LANES` columns of stored vectors, each with its weight.
+
+    Its arguments are addresses: of the weights float32 ``[count]``, of the first column, and of the result float32
+    ``[LANES]``; then `count`, of at least 1, and the distance of vectors in bytes.
+    """
+
+    @intrinsic
+    def add_up(_, weights, stored, result, count, stride):
+        def generate(_, builder, __, arguments):
+            weights, stored, result, count, stride = arguments
+            fuse = function(builder, f"llvm.fma.v{WIDTH}f32", _FLOATS, [_FLOATS] * 3)
+            before = builder.block
+            inside, after = builder.append_basic_block("positions"), builder.append_basic_block("sums")
+            builder.branch(inside)
+            builder.position_at_end(inside)
+            at = builder.phi(INT64)
+            at.add_incoming(ir.Constant(INT64, 0), before)
+            running = [builder.phi(_FLOATS) for _ in range(0, LANES, WIDTH)]
+            weight = builder.load(pointer(builder, builder.add(weights, builder.mul(at, ir.Constant(INT64, 4))), FLOAT))
+            first = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), weight, ir.Constant(INT32, 0))
+            same = builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), ir.Constant(_WORDS, [0] * WIDTH))
+            row = builder.add(stored, builder.mul(at, stride))
+            for part, total in zip(range(0, LANES, WIDTH), running, strict=True):
+                total.add_incoming(ir.Constant(_FLOATS, [0.0] * WIDTH), before)
+                total.add_incoming(builder.call(fuse, [same, _load_floats(builder, row, part, kind), total]), inside)
+            following = builder.add(at, ir.Constant(INT64, 1))
+            at.add_incoming(following, inside)
+            builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
+            builder.position_at_end(after)
+            for part, total in zip(range(0, LANES, WIDTH), running, strict=True):
+                address = builder.add(result, ir.Constant(INT64, 4 * part))
+                sums = total.incomings[1][0]
+                builder.store(sums, pointer(builder, address, _FLOATS), align=1)
+
+        return types.void(*[types.int64] * 5), generate
+
+    return add_up
+
+
+def _load_floats(builder, address, part, kind):
+    """Load some of the stored numbers at an address as float32, and ask for those that are needed later."""
+    size = kind.bitwidth // 8
+    here = builder.add(address, ir.Constant(INT64, part * size))
+    if part * size % LINE == 0:
+        prefetch(builder, builder.add(here, ir.Constant(INT64, _AHEAD)))
+    numbers = load(builder, here, ir.VectorType(_KINDS[kind], WIDTH))
+    if kind is types.int8:
+        return builder.sitofp(numbers, _FLOATS)
+    if kind is types.uint16:
+        upper = builder.shl(builder.zext(numbers, _WORDS), ir.Constant(_WORDS, [16] * WIDTH))
+        return builder.bitcast(upper, _FLOATS)
+    return numbers
