@@ -1,8 +1,11 @@
 """The compiled step computes what the decoder computes operation by operation, for any rows, weights and threads."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -165,6 +168,45 @@ def test_step_does_not_wait_for_a_thread_that_has_not_begun(monkeypatch: pytest.
         assert busy.result()
         for _ in range(3):
             assert all(map(torch.equal, by_kernel(made, rows_in(), SLOTS), expected))
+
+
+@pytest.mark.slow  # the kernel is compiled three times
+@pytest.mark.parametrize("damage", [b"", b"damaged"], ids=["empty", "damaged"])
+def test_step_is_compiled_where_what_numba_kept_cannot_be_read(
+    damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from numba.core import config
+
+    from musicgen_service.engine.step_kernel import kernel
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    built = build(Precision.EXACT)
+    expected = by_operations(decoder(built, Precision.EXACT), rows_in(), SLOTS)
+    try:
+        for is_damaged in (False, True):
+            kernel._entry.cache_clear()
+            ours = by_kernel(decoder(built, Precision.EXACT), rows_in(), SLOTS)
+            torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+            assert ("numba's cache cannot be used" in capsys.readouterr().err) == is_damaged
+            kept = [file for file in tmp_path.rglob("*") if file.suffix in (".nbi", ".nbc")]
+            assert kept
+            for file in kept:
+                file.write_bytes(damage)
+    finally:
+        kernel._entry.cache_clear()
+
+
+@pytest.mark.slow  # the kernel is compiled for every test again
+@pytest.mark.skipif(not processor.has_vnni(), reason="the form without VNNI is tested already")
+def test_form_without_vnni_passes_these_tests(tmp_path: Path) -> None:
+    tests = [f"{__file__}::{name}" for name in globals() if name.startswith("test_") and "form_without" not in name]
+    program = (
+        "import sys, pytest; from musicgen_service.engine.step_kernel import processor;"
+        "processor.has_vnni = lambda: False;"
+        "sys.exit(pytest.main(['-n', '0', '-q', '-m', 'not slow', *sys.argv[1:]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *tests], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize("precision", list(TOLERANCE))

@@ -37,6 +37,7 @@ class StoredLayers(NamedTuple):
     extra : the row after the outputs that is added to an output; -1 where there is none
     norms : [layers, 3, 2, dim], weights and biases before self-attention, cross-attention and feed-forward
     epsilon : of the norms
+    chunk_bytes : weights that a thread takes at a time
     ranks : [layers, MATRICES], of the low-rank product that is added to a matrix; 0 where there is none
     down_starts, up_starts : [layers, MATRICES], where its two matrices begin in the arrays that follow
     down, up : matrices [rank, inputs] and [outputs, rank], one after the other
@@ -52,6 +53,7 @@ class StoredLayers(NamedTuple):
     extra: Integers
     norms: Floats
     epsilon: np.float32
+    chunk_bytes: int
     ranks: Integers
     down_starts: Integers
     up_starts: Integers

@@ -29,10 +29,10 @@ from musicgen_service.engine.step_kernel.arrays import (
 )
 from musicgen_service.engine.step_kernel.instructions import add_shared, read_shared
 from musicgen_service.engine.step_kernel.phases import wait
+from musicgen_service.engine.step_kernel.processor import has_vnni
 from musicgen_service.engine.step_kernel.rows import NO_NORM
+from musicgen_service.progress import log
 
-_CHUNK_BYTES = 131072
-"""Weights of a chunk: few enough to share them evenly, enough to need no more than thousands of chunks."""
 _BYTES = (1, 2, 4)
 """Of a weight in each form."""
 _STORE, _GELU, _ADD = range(3)
@@ -85,7 +85,7 @@ def _multiply(weights, layer, matrix, norm, source, count, target, use, phase, s
     """Take part in a product of the first `count` rows of `source`, normalised where there is a norm."""
     inputs, outputs = weights.inputs[matrix], weights.outputs[matrix]
     form = weights.forms[layer, matrix]
-    size = min(MAX_CHUNK, _CHUNK_BYTES // (inputs * _BYTES[form]) // BLOCK * BLOCK)
+    size = min(MAX_CHUNK, weights.chunk_bytes // (inputs * _BYTES[form]) // BLOCK * BLOCK)
     chunks = (outputs + size - 1) // size
     counters = phase.ctypes.data
     if read_shared(counters) < chunks:
@@ -127,17 +127,27 @@ def _put(products, use, target):
             target[index] = products[index]
 
 
+def prepare(*arguments):
+    """Return `step`, compiled for arguments like these, with which it is called once; kept on disk where numba can."""
+    try:
+        _entry(True)(*arguments)
+    # numba tells damaged files, full disks and folders that cannot be written by exceptions of many kinds.
+    except Exception as error:
+        log(f"a step is compiled at every start, as numba's cache cannot be used: {type(error).__name__}: {error}")
+        _entry(False)(*arguments)
+        return _entry(False)
+    return _entry(True)
+
+
 @cache
-def load():
-    """Return `step`, compiled for what it is called with first; kept on disk where numba can write."""
+def _entry(is_kept):
+    """Return `step`, which is compiled for what it is called with first, and kept on disk."""
     # Part of what numba keeps it by, which knows changes of this file alone.
-    version = sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+    files = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+    version = sha256(files).hexdigest() + str(has_vnni())
 
     def entry(weights, own, text, x, projected, attended, widened, phases, scratch):
         if version:
             step(weights, own, text, x, projected, attended, widened, phases, scratch)
 
-    try:
-        return njit(nogil=True, cache=True)(entry)
-    except RuntimeError:  # no folder can be written
-        return njit(nogil=True)(entry)
+    return njit(nogil=True, cache=is_kept)(entry)

@@ -33,6 +33,8 @@ from musicgen_service.engine.weights import Layer, Weights
 
 MIN_WIDTH = 513
 """Of the networks whose steps are compiled."""
+_MAX_THREADS = 16
+"""Of a step: a matrix of 1,024 outputs has no more than some 32 chunks, and threads without one only look for it."""
 _FORMS = {torch.int8: INT8, torch.float16: HALF, torch.float32: FLOAT}
 
 
@@ -115,7 +117,9 @@ class CompiledLayers:
         # Imported here: numba takes half a second, and most commands take no steps.
         from musicgen_service.engine.step_kernel import kernel
 
-        self._kernel = kernel
+        # Typed here, as what numba compiles is not.
+        self._prepare: Callable[..., Callable[..., None]] = kernel.prepare
+        self._phases = kernel.PHASES
         self._matrices = matrices  # which own what the addresses point to
         shape = len(weights.layers), MATRICES
         first = matrices[:MATRICES]
@@ -124,6 +128,7 @@ class CompiledLayers:
         )
         downs, ups = [matrix.down for matrix in matrices], [matrix.up for matrix in matrices]
         ranks = np.array([len(down) for down in downs]).reshape(shape)
+        self._threads = min(_MAX_THREADS, threads.for_width(weights.dim))
         self._stored = StoredLayers(
             addresses=np.array([matrix.weight.data_ptr() for matrix in matrices]).reshape(shape),
             forms=np.array([_FORMS[matrix.weight.dtype] for matrix in matrices]).reshape(shape),
@@ -135,6 +140,7 @@ class CompiledLayers:
             extra=extra,
             norms=np.stack([_norms(layer) for layer in weights.layers]),
             epsilon=np.float32(weights.norm.epsilon),
+            chunk_bytes=_chunk_bytes(self._threads),
             ranks=ranks,
             down_starts=_starts([down.numel() for down in downs], shape),
             up_starts=_starts([up.numel() for up in ups], shape),
@@ -143,10 +149,8 @@ class CompiledLayers:
         )
         self._dim, self._rank = weights.dim, int(ranks.max())
         self._widest = max(self._dim, int(self._stored.outputs[UP]))
-        self._threads = threads.for_width(weights.dim)
         self._helping: list[Future[None]] = []
-        self._step: Callable[..., None] = kernel.load()
-        self._compile(cache_dtype)
+        self._step = self._compile(cache_dtype)
 
     def forward(
         self, x: torch.Tensor, cache: KeyValueCache, text: KeyValueCache | None, slots: Sequence[SlotRows]
@@ -170,11 +174,12 @@ class CompiledLayers:
         self._step(*shared, self._scratch(len(x), longest))
         return x
 
-    def _compile(self, cache_dtype: torch.dtype) -> None:
+    def _compile(self, cache_dtype: torch.dtype) -> Callable[..., None]:
         """Have the kernel compiled or read from disk, by a step through no layers, before the first request."""
         nothing = _attended(KeyValueCache(CacheShape(0, 0, 0, 0, 0, 0), cache_dtype, torch.device("cpu")), [])
         no_layers = self._stored._replace(addresses=self._stored.addresses[:0])
-        self._step(*self._shared(no_layers, torch.empty(0, self._dim), nothing, nothing), self._scratch(0, 0))
+        shared = self._shared(no_layers, torch.empty(0, self._dim), nothing, nothing)
+        return self._prepare(*shared, self._scratch(0, 0))
 
     def _shared(self, stored: StoredLayers, x: torch.Tensor, own: Attended, text: Attended) -> tuple[Any, ...]:
         """Arguments of the kernel that its threads share."""
@@ -187,7 +192,7 @@ class CompiledLayers:
             np.empty((rows, 3 * self._dim), np.float32),
             np.empty((rows, self._dim), np.float32),
             np.empty((rows, self._widest), np.float32),
-            np.zeros((len(stored.addresses) * self._kernel.PHASES, 2), np.int64),
+            np.zeros((len(stored.addresses) * self._phases, 2), np.int64),
         )
 
     def _scratch(self, rows: int, longest: int) -> Scratch:
@@ -213,6 +218,11 @@ def _norms(layer: Layer) -> Floats:
     """Weights and biases of a layer's norms: float32 [3, 2, dim]."""
     norms = (layer.norm, layer.cross.norm if layer.cross is not None else layer.norm, layer.feedforward_norm)
     return np.stack([np.stack([norm.weight.float().numpy(), norm.bias.float().numpy()]) for norm in norms])
+
+
+def _chunk_bytes(count: int) -> int:
+    """Weights that each of some threads takes at a time: a chunk begins slowly, and threads wait for the last one."""
+    return min(131_072, max(32_768, 262_144 // count))
 
 
 def _starts(lengths: Sequence[int], shape: tuple[int, int]) -> Integers:
