@@ -13,7 +13,7 @@ HOP = 256
 FRAME_RATE = RATE / HOP
 BANDS = ("low", "mid", "high", "harmony", "bass")
 _FFT, _MELS, _MEL_RANGE = 1024, 96, (30.0, 10_500.0)
-_BLOCK = 4096  # frames
+_BLOCK = 1024  # frames
 _CROSSOVERS = (160.0, 3000.0)
 _LATENCY = 0.8  # frames by which the difference of two windows peaks before the onset
 _NOVELTY_SECONDS = 0.6
@@ -28,10 +28,11 @@ Array = NDArray[np.float64]
 
 def mono(samples: np.ndarray, sample_rate: int) -> NDArray[np.float32]:
     """Convert ``[channels, samples]`` or ``[samples]`` to ``[samples]`` at RATE, normalised to peak 1; 0 if silent."""
-    audio = np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
+    # One channel is not copied: a long recording is large.
+    audio = samples.astype(np.float32, copy=False) if samples.ndim == 1 else samples.mean(axis=0, dtype=np.float32)
     if sample_rate != RATE and audio.size:
         audio = soxr.resample(audio, sample_rate, RATE)
-    peak = float(np.abs(audio).max(initial=0.0))
+    peak = max(float(audio.max(initial=0.0)), -float(audio.min(initial=0.0)))
     return audio / np.float32(peak) if peak > 1e-4 else np.zeros_like(audio)
 
 
@@ -48,13 +49,14 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
     3 kHz and above (spectral flux relative to the loudest previous neighbour, after Böck & Widmer's SuperFlux, DAFx
     2013), changes of the triad and changes of the bass from the last 0.6 s to the next.
     """
-    bands = _bands(audio)
-    loudness = np.log1p(1000 * bands / max(float(bands.max()), 1e-9))
+    loudness = _bands(audio)
+    loudness *= 1000 / max(float(loudness.max()), 1e-9)
+    np.log1p(loudness, out=loudness)  # in place: those of a long recording are large
     before = scipy.ndimage.maximum_filter1d(loudness, 3, axis=0)
     rises = np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
     centres = mel.frequencies(_MELS + 2, *_MEL_RANGE)[1:-1]
     parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
-    frames = np.arange(bands.shape[1])
+    frames = np.arange(loudness.shape[1])
     sums = [np.maximum(part.sum(axis=0) - _NOISE_FLOOR, 0) for part in parts]
     rows = np.array([np.interp(frames - _LATENCY, frames, row) for row in sums])
     means = rows.mean(axis=1)

@@ -3,6 +3,8 @@
 The weighting is that of the standard, as biquads by Robert Bristow-Johnson's formulas, which hold at every rate.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 _SHELF_HZ, _SHELF_DB, _SHELF_Q = 1500.0, 4.0, 0.5**0.5
@@ -41,9 +43,11 @@ def integrated_loudness(samples: Array, rate: int) -> float:
     blocks = round((count / rate - gate) / gate * _OVERLAP) + 1
     starts = (gate * (np.arange(blocks) / _OVERLAP) * rate).astype(int)
     ends = (gate * (np.arange(blocks) / _OVERLAP + 1) * rate).astype(int)
-    weighted = _weighted(samples, rate)
-    sums = [np.square(weighted[:, start:end]).sum() for start, end in zip(starts, ends, strict=True)]
-    powers = np.array(sums) / (gate * rate)
+    energies = np.zeros(blocks)
+    for first, weighted in _weighted(samples, rate):
+        until = np.append(0.0, np.cumsum(np.square(weighted).sum(axis=0)))
+        energies += np.diff(until[np.clip([starts - first, ends - first], 0, len(until) - 1)], axis=0)[0]
+    powers = energies / (gate * rate)
     powers = powers[_lufs(powers) >= _ABSOLUTE]
     powers = powers[_lufs(powers) > _lufs(powers.mean()) + _RELATIVE] if len(powers) else powers
     return float(_lufs(powers.mean())) if len(powers) else -np.inf
@@ -55,18 +59,19 @@ def _lufs(power: Array) -> Array:
     return result
 
 
-def _weighted(samples: Array, rate: int) -> Array:
-    """Filter ``[channels, samples]``, block by block in the frequency domain; returns float64."""
+def _weighted(samples: Array, rate: int) -> Iterator[tuple[int, Array]]:
+    """Filter ``[channels, samples]`` in the frequency domain: the first sample of each block, and the block in float64.
+
+    Not all of it at once, which has eight bytes of each sample.
+    """
     tail = round(_DECAY * rate)
     block = _TRANSFORM - tail
     turns = np.exp(-2j * np.pi * np.fft.rfftfreq(_TRANSFORM))
     response = np.prod([np.polyval(above, turns) / np.polyval(below, turns) for above, below in _biquads(rate)], axis=0)
-    result = np.empty(samples.shape)
     for start in range(0, samples.shape[1], block):
         heard = np.pad(samples[:, max(0, start - tail) : start + block], ((0, 0), (max(0, tail - start), 0)))
         filtered = np.fft.irfft(np.fft.rfft(heard.astype(np.float64), _TRANSFORM) * response)
-        result[:, start : start + block] = filtered[:, tail : heard.shape[1]]
-    return result
+        yield start, filtered[:, tail : heard.shape[1]]
 
 
 def _biquads(rate: int) -> list[tuple[list[float], list[float]]]:

@@ -33,12 +33,11 @@ def _recognise(network: Crema, samples: np.ndarray, rate: int, grid: BeatGrid) -
     if nothing is not None:
         return nothing
     tuning = pitch.tuning_of(audio, RATE)
-    heard = network.hear(_loud(samples, rate), tuning)
+    heard = network.hear(_one_channel(samples, rate), tuning)
     return heard_chords.to_harmony(heard, audio, grid)
 
 
-def _loud(samples: np.ndarray, rate: int) -> NDArray[np.float32]:
-    """One channel at the network's rate, at full scale: its decibels end a fixed way under that."""
-    mixed: NDArray[np.float32] = np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
-    mixed /= max(mixed.max(), -mixed.min())  # in place: a long recording is large
-    return soxr.resample(mixed, rate, crema.RATE)
+def _one_channel(samples: np.ndarray, rate: int) -> NDArray[np.float32]:
+    """One channel at the network's rate; not copied where it is that already, as a long recording is large."""
+    mixed: NDArray[np.float32] = samples if samples.ndim == 1 else samples.mean(axis=0, dtype=np.float32)
+    return mixed if rate == crema.RATE else soxr.resample(mixed, rate, crema.RATE)

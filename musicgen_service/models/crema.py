@@ -50,7 +50,7 @@ class Crema:
         self._places = _places()
 
     def hear(self, samples: Array, tuning: float) -> HeardChords:
-        """Run the network on ``[samples]`` at RATE, tuned by `tuning` semitones above concert pitch."""
+        """Run the network on ``[samples]`` at RATE, not silent, tuned by `tuning` semitones above concert pitch."""
         spectra = _spectra(samples, tuning)
         states = self._states(spectra)
         pitches = scipy.special.expit(self._dense("chord_pitch", states))
@@ -139,10 +139,12 @@ def _places() -> NDArray[np.int64]:
 def _spectra(samples: Array, tuning: float) -> Array:
     """Levels in decibels below the maximum, ``[frames, bins, 2]``: from C1 up, and from C2 up."""
     frames = 1 + len(samples) // _HOP
+    # At full scale, as the decibels end a fixed way under that; block by block, since a long recording is large.
+    peak = max(float(samples.max()), -float(samples.min()))
     blocks = []
     for start in range(0, frames, _BLOCK):
         before = min(start, _MARGIN)
-        part = samples[(start - before) * _HOP : (start + _BLOCK + _MARGIN) * _HOP]
+        part = samples[(start - before) * _HOP : (start + _BLOCK + _MARGIN) * _HOP] / np.float32(peak)
         lowest = _LOWEST * 2 ** (tuning / 12)
         bins = constant_q.magnitudes(part, RATE, _HOP, lowest, _SPECTRUM // _BINS + 1, _BINS)
         blocks.append(bins[:, before : before + min(_BLOCK, frames - start)].T)

@@ -1,5 +1,7 @@
 """Beginnings of kicks, alone and in a band, to a hundredth of a second."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,12 @@ def test_hats_are_no_kicks() -> None:
     for number in range(1, 8):
         add_hit(sound, "electronic", "hat", number * SAMPLE_RATE // 4, 1.0)
     assert len(kicks.beginnings(sound[None], SAMPLE_RATE)) == 1
+
+
+def test_a_long_recording_is_transformed_in_parts() -> None:
+    sound = np.random.default_rng(1).normal(0, 0.1, (1, 60 * 4000)).astype(np.float32)
+    tracemalloc.start()
+    kicks.beginnings(sound, 4000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50e6  # all spectra together have 120 MB

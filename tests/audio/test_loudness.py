@@ -1,5 +1,7 @@
 """The four normalisation strategies match those of the reference systems."""
 
+import tracemalloc
+
 import numpy as np
 import pyloudnorm
 import pytest
@@ -84,3 +86,12 @@ def test_silence_stays_silence(strategy: str) -> None:
 def test_clips_shorter_than_a_gating_block_are_handled(strategy: str, samples: int) -> None:
     result = loudness.normalise(tone(1)[:, :samples], RATE, strategy)
     assert result.shape == (1, samples) and np.isfinite(result).all()
+
+
+def test_loudness_is_measured_in_parts() -> None:
+    samples = np.random.default_rng(1).normal(0, 0.1, (2, 60 * 44_100)).astype(np.float32)
+    tracemalloc.start()
+    integrated_loudness(samples, 44_100)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < samples.nbytes / 2

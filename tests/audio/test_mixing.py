@@ -50,10 +50,22 @@ def test_silence_mixes_to_silence() -> None:
 
 def test_separation_residue_does_not_count_as_vocals() -> None:
     song = tone(4)
-    assert mixing.has_vocals(0.1 * song, song, RATE)
-    assert not mixing.has_vocals(0.001 * song, song, RATE)
+    assert mixing.has_vocals(0.7 * song, song, RATE)
+    assert not mixing.has_vocals(0.3 * song, song, RATE)
     assert not mixing.has_vocals(0 * song, song, RATE)
     assert mixing.has_vocals(song, 0 * song, RATE)
+
+
+def test_vocals_of_a_single_word_are_vocals() -> None:
+    song, vocals = tone(4), 0.1 * tone(4)
+    vocals[:, RATE : 2 * RATE] = song[:, RATE : 2 * RATE]
+    assert mixing.has_vocals(vocals, song, RATE)
+
+
+def test_the_residue_of_a_voice_alone_is_no_band_to_be_as_loud_as() -> None:
+    voice = tone(4, amplitude=0.2)
+    mix = mixing.mix(tone(4), voice, 0.08 * voice, RATE, "clip")
+    assert integrated_loudness(mix.backing, RATE) == pytest.approx(integrated_loudness(voice, RATE), abs=0.1)
 
 
 def test_limiter_does_not_change_quiet_audio() -> None:
