@@ -171,10 +171,10 @@ class Application:
         intake = Intake(
             self.availability, predictions, self._webhooks, files, memory, options.max_audio_seconds, self._form
         )
-        jobs = Jobs(predictions, results)
+        jobs = Jobs(predictions, self._takeover, results)
         trainings = TrainingRoutes(models, self.availability, self._trainings, files, self._webhooks, memory)
         hosted = HostedRoutes(
-            models, predictions, intake, memory, jobs, results.files, files, trainings.routes(), options.webhook_secret
+            models, intake, memory, jobs, results.files, files, trainings.routes(), options.webhook_secret
         )
         readings = Readings(memory)
         others = [

@@ -19,7 +19,6 @@ from musicgen_service.serving.intake import Intake
 from musicgen_service.serving.jobs import Jobs
 from musicgen_service.serving.models import Model, Models
 from musicgen_service.serving.prediction import Prediction
-from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
 from musicgen_service.serving.routing import base_url, prediction_id, preferences, route
 
@@ -35,7 +34,6 @@ class HostedRoutes:
     Parameters
     ----------
     models : what is served
-    predictions : those that have not ended
     intake : takes predictions on
     memory : counts replies with files in them
     jobs : what clients may see of theirs
@@ -48,7 +46,6 @@ class HostedRoutes:
     def __init__(
         self,
         models: Models,
-        predictions: Predictions,
         intake: Intake,
         memory: BodyMemory,
         jobs: Jobs,
@@ -58,7 +55,6 @@ class HostedRoutes:
         webhook_secret: str | None,
     ) -> None:
         self._models = models
-        self._predictions = predictions
         self._intake = intake
         self._memory = memory
         self._jobs = jobs
@@ -134,9 +130,8 @@ class HostedRoutes:
 
     async def _cancel(self, request: Request) -> Response:
         job = await self._find(request)
-        prediction = self._predictions.find(clients.owner(request), job["id"])
-        if prediction is not None and not prediction.ended.is_set():
-            await self._predictions.cancel(prediction)
+        prediction = await self._jobs.cancel(clients.owner(request), job["id"])
+        if prediction is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(prediction.ended.wait(), _CANCEL_WAIT)
             job = prediction.as_hosted()

@@ -6,6 +6,7 @@ from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal
 from musicgen_service.serving.results import Results
+from musicgen_service.serving.takeover import Takeover
 
 
 class Jobs:
@@ -14,11 +15,13 @@ class Jobs:
     Parameters
     ----------
     predictions : those that have not ended
+    takeover : those that a service which has ended has left behind
     results : those that have ended
     """
 
-    def __init__(self, predictions: Predictions, results: Results) -> None:
+    def __init__(self, predictions: Predictions, takeover: Takeover, results: Results) -> None:
         self._predictions = predictions
+        self._takeover = takeover
         self._results = results
 
     async def find(self, owner: str, prediction_id: str) -> dict[str, Any]:
@@ -42,6 +45,15 @@ class Jobs:
         # One that was noted just now is in both.
         kept = await self._results.owned_by(owner)
         return found + [job for job in kept if (job["id"], job["created_at"]) not in known]
+
+    async def cancel(self, owner: str, prediction_id: str) -> Prediction | None:
+        """Cancel a client's prediction; returns it, or None where there is none that has not ended."""
+        prediction = self._predictions.find(owner, prediction_id)
+        if prediction is not None and not prediction.ended.is_set():
+            await self._predictions.cancel(prediction)
+        elif (prediction := self._takeover.find(owner, prediction_id)) is not None:
+            await self._takeover.cancel(prediction)
+        return prediction
 
     def _unfinished(self, prediction: Prediction) -> dict[str, Any]:
         job, queue = prediction.as_hosted(), self._predictions.queue_of(prediction)

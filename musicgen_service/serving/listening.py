@@ -6,8 +6,9 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from musicgen_service.audio.encoding import FORMATS
@@ -209,6 +210,9 @@ def finished_audio(job: Mapping[str, Any], files: Files) -> Response:
             file = files.at(address)
             if file is not None and file.suffix.removeprefix(".") in FORMATS:
                 return response(file)
+            # Where the operator keeps files elsewhere. Whoever has posted a request is to get the file all the same.
+            if address.startswith(("http://", "https://")) and urlsplit(address).path.rpartition(".")[2] in FORMATS:
+                return RedirectResponse(address, 303)
         return Refusal(404, "There is no audio of this prediction, or it was made too long ago.").response()
     if job["status"] == "canceled":
         return Refusal(409, "The prediction was cancelled.").response()

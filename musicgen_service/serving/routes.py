@@ -26,7 +26,7 @@ from musicgen_service.serving.metrics import CONTENT_TYPE, Metrics
 from musicgen_service.serving.model_list import ModelList
 from musicgen_service.serving.models import Models
 from musicgen_service.serving.page_files import PageFiles
-from musicgen_service.serving.prediction import Prediction
+from musicgen_service.serving.prediction import ENDED, Prediction
 from musicgen_service.serving.predictions import Predictions
 from musicgen_service.serving.refusals import Refusal, reply
 from musicgen_service.serving.routing import base_url, prediction_id, preferences, route
@@ -221,6 +221,8 @@ class Routes:
         if prediction is not None and not prediction.ended.is_set():
             return self._listening(request, prediction)
         job = plain(await self._jobs.find(owner, found))
+        if job["status"] not in ENDED:
+            raise Refusal(503, "The service has started anew, and this prediction will: try again in a moment.")
         return FinishedEvents(job, base_url(request)) if _wants_events(request) else finished_audio(job, self._files)
 
     def _listening(self, request: Request, prediction: Prediction) -> Response:
@@ -229,10 +231,8 @@ class Routes:
         return AudioAnswer(prediction, self._predictions, self._files)
 
     async def _cancel(self, request: Request) -> Response:
-        prediction = self._predictions.find(clients.owner(request), prediction_id(request))
-        if prediction is None or prediction.ended.is_set():
+        if await self._jobs.cancel(clients.owner(request), prediction_id(request)) is None:
             raise Refusal(404, "There is no such prediction, or it has ended.")
-        await self._predictions.cancel(prediction)
         return reply(200, {})
 
     async def _job(self, request: Request) -> Response:

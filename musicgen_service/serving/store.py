@@ -129,15 +129,17 @@ class Store:
         return claimed
 
     def find(self, owner: str, prediction_id: str) -> dict[str, Any] | None:
-        """The latest prediction of that id that an owner has, where none has ended one that has not."""
+        """The prediction of that id that an owner has asked for last, whether or not it has ended."""
         condition = "owner = ? AND id = ?"
         found = self._jobs(f"predictions WHERE {condition} ORDER BY completed_at DESC LIMIT 1", owner, prediction_id)
-        found = found or self._jobs(f"unfinished WHERE {condition} ORDER BY rowid DESC LIMIT 1", owner, prediction_id)
-        return found[0] if found else None
+        found += self._jobs(f"unfinished WHERE {condition} ORDER BY rowid DESC LIMIT 1", owner, prediction_id)
+        return max(found, key=lambda job: str(job["created_at"]), default=None)
 
     def owned_by(self, owner: str) -> list[dict[str, Any]]:
-        """The latest predictions of an owner that have ended, the newest first."""
-        return self._jobs(f"predictions WHERE owner = ? ORDER BY completed_at DESC LIMIT {_LISTED}", owner)
+        """The latest predictions of an owner, those that have not ended before others, the newest of each first."""
+        found = self._jobs(f"unfinished WHERE owner = ? ORDER BY rowid DESC LIMIT {_LISTED}", owner)
+        found += self._jobs(f"predictions WHERE owner = ? ORDER BY completed_at DESC LIMIT {_LISTED}", owner)
+        return found[:_LISTED]
 
     def _jobs(self, source: str, *values: str) -> list[dict[str, Any]]:
         with self._transaction() as database:

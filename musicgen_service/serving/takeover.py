@@ -5,10 +5,9 @@ from functools import partial
 
 from musicgen_service.progress import log
 from musicgen_service.serving.availability import Availability
-from musicgen_service.serving.intake import Form, webhook_address
+from musicgen_service.serving.intake import Form
 from musicgen_service.serving.metrics import Metrics
 from musicgen_service.serving.models import Models
-from musicgen_service.serving.outbound import Address
 from musicgen_service.serving.prediction import Prediction
 from musicgen_service.serving.predictions import ATTEMPTS, Predictions
 from musicgen_service.serving.refusals import LOST, Refusal
@@ -63,12 +62,24 @@ class Takeover:
         self._waiting += await self._results.left_behind(self._models)
         is_available = bool(self._waiting) and await self._is_available()
         for prediction in list(self._waiting):
-            webhook = await self._webhook(prediction)
-            if self._is_lost(prediction):
-                await self._end(prediction, webhook)
-            elif not (is_available and self._carry_on(prediction, webhook)):
+            if prediction not in self._waiting:  # cancelled meanwhile
                 continue
-            self._waiting.remove(prediction)
+            if self._is_lost(prediction):
+                log(f"prediction {prediction.id} was lost when the service ended")
+                prediction.fail(Refusal(502, LOST))
+                await self._end(prediction)
+            elif is_available and self._carry_on(prediction):
+                self._waiting.remove(prediction)
+
+    def find(self, owner: str, prediction_id: str) -> Prediction | None:
+        """A client's prediction that waits to be taken over."""
+        found = [waiting for waiting in self._waiting if (waiting.owner, waiting.id) == (owner, prediction_id)]
+        return found[-1] if found else None
+
+    async def cancel(self, prediction: Prediction) -> None:
+        """Cancel a prediction that waits to be taken over."""
+        prediction.cancel()
+        await self._end(prediction)
 
     async def _is_available(self) -> bool:
         try:
@@ -82,34 +93,26 @@ class Takeover:
         has_successor = self._predictions.find(prediction.owner, prediction.id) is not None
         return not prediction.is_detached or prediction.attempts >= ATTEMPTS or has_successor
 
-    def _carry_on(self, prediction: Prediction, webhook: Address | None) -> bool:
+    def _carry_on(self, prediction: Prediction) -> bool:
         """Let it wait for its turn; returns whether it does."""
         try:
             self._predictions.add(prediction)
         except Refusal:  # too many are waiting
             return False
         log(f"prediction {prediction.id} is taken over from a service that has ended")
-        self._report(prediction, webhook)
+        self._report(prediction)
         return True
 
-    async def _end(self, prediction: Prediction, webhook: Address | None) -> None:
-        """End it as failed."""
-        log(f"prediction {prediction.id} was lost when the service ended")
-        prediction.fail(Refusal(502, LOST))
-        self._report(prediction, webhook)
+    async def _end(self, prediction: Prediction) -> None:
+        """Tell of the end of one that waits no longer."""
+        self._waiting.remove(prediction)
+        self._report(prediction)
         await self._results.add(prediction)
         prediction.conclude()
         self._metrics.ended(prediction)
         prediction.give_up_inputs()
 
-    async def _webhook(self, prediction: Prediction) -> Address | None:
-        try:
-            return await webhook_address(prediction.request.webhook)
-        except Refusal as refusal:
-            log(f"prediction {prediction.id} is not reported: {refusal}")
-            return None
-
-    def _report(self, prediction: Prediction, webhook: Address | None) -> None:
+    def _report(self, prediction: Prediction) -> None:
         """Have it reported to its webhook, if it has one."""
-        if webhook is not None:
+        if (webhook := prediction.request.webhook) is not None:
             prediction.on_event = self._webhooks.report(prediction, webhook, partial(self._form, prediction))

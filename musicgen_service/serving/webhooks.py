@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import httpx2
@@ -11,7 +11,7 @@ import httpx2
 from musicgen_service.progress import log
 from musicgen_service.serving import json_text, outbound, signatures
 from musicgen_service.serving.bodies import BodyMemory
-from musicgen_service.serving.outbound import Address
+from musicgen_service.serving.outbound import Address, AddressError
 from musicgen_service.serving.tracing import Trace
 
 _TIMEOUT = 10.0
@@ -65,8 +65,15 @@ class Webhooks:
         """Number of jobs whose reports have not all been sent."""
         return len(self._tasks)
 
-    def report(self, job: Job, address: Address, form: Form) -> Callable[[str], None]:
-        """Report the events of a job that its client asks for, until it ends; returns what is to be told each event."""
+    def report(self, job: Job, address: Address | str, form: Form) -> Callable[[str], None]:
+        """Report the events of a job that its client asks for, until it ends; returns what is to be told each event.
+
+        Parameters
+        ----------
+        job : what is reported
+        address : where; a URL is looked at when there is something to report
+        form : returns what to report
+        """
         reporter = _Reporter(self._http, address, job, form, self._memory, self._secret)
         task = asyncio.create_task(reporter.run())
         self._tasks.add(task)
@@ -88,7 +95,7 @@ class _Reporter:
     Parameters
     ----------
     http : sends them
-    address : where they go
+    address : where they go, or its URL
     job : what they are about
     form : returns what to report of it
     memory : counts those that have not been sent
@@ -98,7 +105,7 @@ class _Reporter:
     def __init__(
         self,
         http: httpx2.AsyncClient,
-        address: Address,
+        address: Address | str,
         job: Job,
         form: Form,
         memory: BodyMemory,
@@ -143,10 +150,20 @@ class _Reporter:
             headers = self._headers
             if self._secret is not None:
                 headers = headers | signatures.headers(self._secret, message, int(time.time()), report)
-            problem = (await self._address.send(self._http, "POST", report, headers, _TIMEOUT)).problem
+            problem = await self._send(report, headers)
             if problem is None:
                 return
             if wait is None:
-                log(f"webhook of {self._id} to {self._address} failed: {problem}")
+                log(f"webhook of {self._id} {problem}")
                 return
             await asyncio.sleep(wait)
+
+    async def _send(self, report: bytes, headers: Mapping[str, str]) -> str | None:
+        """Send a report; returns why it was not received, as the rest of a sentence, or None."""
+        if isinstance(self._address, str):
+            try:
+                self._address = await Address.check(self._address)
+            except AddressError as error:
+                return str(error)
+        problem = (await self._address.send(self._http, "POST", report, headers, _TIMEOUT)).problem
+        return None if problem is None else f"to {self._address} failed: {problem}"

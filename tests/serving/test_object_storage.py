@@ -78,6 +78,8 @@ def test_files_are_put_below_the_address(capfd: pytest.CaptureFixture[str]) -> N
         hosted = client.post("/v1/models/acme/music/predictions", json={"input": {}}, headers={"Prefer": "wait"}).json()
         assert [httpx.get(found).content for found in (waited, polled)] == [b"sound", b"other"]
         assert hosted["output"].startswith(f"{address}/music/made/")
+        heard = client.get("/predictions/later/audio")
+        assert (heard.status_code, heard.headers["location"]) == (303, polled)
         for found in (waited, polled):
             assert found.startswith(f"{address}/music/made/") and "?" not in found
             assert store.objects[urlsplit(found).path][1] == "audio/wav"

@@ -24,9 +24,19 @@ def store(tmp_path: Path) -> Store:
 
 def test_jobs_are_found_by_owner_and_id(store: Store) -> None:
     for key, owner, name in (("1", "a", "x"), ("2", "a", "x"), ("3", "b", "x"), ("4", "a", "y")):
-        store.add(key, owner, {"id": name, "key": key}, None, 0)
-    assert store.find("a", "x") == {"id": "x", "key": "2"} and store.find("c", "x") is None
+        store.add(key, owner, {"id": name, "key": key, "created_at": key}, None, 0)
+    found = store.find("a", "x")
+    assert found is not None and found["key"] == "2" and store.find("c", "x") is None
     assert [job["key"] for job in store.owned_by("a")] == ["4", "2", "1"]
+
+
+def test_the_one_of_an_id_that_was_asked_for_last_is_found(store: Store) -> None:
+    store.add("1", "a", {"id": "x", "created_at": "2"}, None, 0)
+    for key, asked in (("2", "1"), ("3", "3")):
+        store.add_unfinished(key, "process", "a", {"id": "x", "created_at": asked}, {})
+        found = store.find("a", "x")
+        assert found is not None and found["created_at"] == max(asked, "2")
+    assert [job["created_at"] for job in store.owned_by("a")] == ["3", "1", "2"]
 
 
 def test_old_and_large_ones_are_removed(store: Store) -> None:

@@ -16,7 +16,7 @@ from musicgen_service.serving.prediction_request import PredictionRequest
 from musicgen_service.serving.refusals import LOST
 from musicgen_service.serving.store import Store
 from musicgen_service.serving.unfinished import Unfinished
-from tests.serving.conftest import MODELS, client_of, gateway_of
+from tests.serving.conftest import MODELS, client_of, gateway_of, running
 from tests.serving.supervised import SCRIPT, log_of
 from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import PROJECT, Server, free_port, serving, wait_until, webhook
@@ -170,6 +170,30 @@ def test_it_can_be_cancelled_by_whoever_has_taken_it_over(tmp_path: Path) -> Non
         with answering(tmp_path, port, cog) as (gateway, client):
             time.sleep(1.5)  # more than a look
             assert status(client, "long") == "canceled" and not gateway.unfinished
+
+
+def test_what_waits_to_be_taken_over_is_listed_and_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    with fake_cog() as cog, webhook() as (hook, reports):
+        with answering(tmp_path, port := free_port(), cog) as (_, client):
+            body = {"id": "long", "input": {"prompt": "wait"}} | hook
+            assert client.post("/predictions", json=body, headers={"Prefer": "respond-async"}).status_code == 202
+            own = client.post("/v1/predictions", json={"version": "meta/musicgen", "input": {}}).json()["id"]
+        wait_until(lambda: not cog.running)
+        full = "There is no room."  # so that nothing can be carried out
+        gateway = gateway_of(lambda: cog.server_port, lambda: full, port=port, results=tmp_path)
+        with running(gateway), client_of(gateway) as client:
+            wait_until(lambda: len(gateway._takeover._waiting) == 2)
+            assert {job["id"] for job in client.get("/predictions").json()["results"]} == {"long", own}
+            assert client.get("/predictions/long/audio").status_code == 503
+            assert client.post("/predictions/long/cancel").status_code == 200
+            assert status(client, "long") == "canceled" and client.post("/predictions/long/cancel").status_code == 404
+            assert client.post(f"/v1/predictions/{own}/cancel").json()["status"] == "canceled"
+            assert [job["status"] for job in client.get("/predictions").json()["results"]] == ["canceled"] * 2
+            wait_until(lambda: bool(reports))
+    assert [report["status"] for report in reports] == ["canceled"] and len(cog.requests) == 1
 
 
 def test_what_finds_no_place_waits_for_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reports to webhooks: where they go, what they say, and how often they are tried."""
 
+import asyncio
 import gc
 import json
 import socket
@@ -18,7 +19,8 @@ from musicgen_service.inputs import addresses
 from musicgen_service.serving import outbound, webhooks
 from musicgen_service.serving.gateway import Gateway
 from musicgen_service.serving.prediction import Prediction
-from tests.serving.conftest import client_of
+from musicgen_service.serving.prediction_request import PredictionRequest
+from tests.serving.conftest import MODELS, client_of
 from tests.support.fake_cog import FakeCog
 from tests.support.harness import http_server, wait_until
 
@@ -165,6 +167,29 @@ def test_a_host_is_resolved_once(
         wait_until(lambda: not gateway.unfinished)
     assert [path for path, _ in received.heads] == ["/x?y=z"] * 2
     assert received.heads[0][1]["Host"] == f"hook.invalid:{port}" and answers == ["203.0.113.1"]
+
+
+def test_a_host_that_is_not_found_after_a_restart_is_looked_up_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [addresses.AddressError(), addresses.AddressError()]
+
+    def resolve(host: str, port: int) -> str:
+        if failures:
+            raise failures.pop()
+        return "127.0.0.1"
+
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    with hook() as (address, received):
+        request = PredictionRequest("late", {}, address, ("completed",), MODELS.own)
+        left_behind = Prediction(request, "somebody")
+
+        async def report() -> None:
+            gateway._webhooks.report(left_behind, address, lambda: {"status": "failed"})("completed")
+
+        asyncio.run_coroutine_threadsafe(report(), gateway._loop).result()
+        wait_until(lambda: not gateway.unfinished)
+    assert received.reports == [{"status": "failed"}] and not failures
 
 
 def test_slow_name_servers_hold_nothing(
