@@ -1,4 +1,7 @@
-"""Adapters as models: clients of the hosted platform run what they have trained by the name and version that it got."""
+"""Adapters as models: clients of the hosted platform run what they have trained by the name and version that it got.
+
+Whoever asks for one waits for its checksum, of hundreds of megabytes the first time: not in the event loop.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,13 +19,13 @@ _WEIGHTS = "replicate_weights"
 
 def named(name: str, served: Sequence[Model]) -> Model | None:
     """The model of an adapter that is called like the last part of `OWNER/NAME`; None where there is none."""
-    return _model(_adapters().get(name.rpartition("/")[2]), name, served)
+    return _model(_adapter(name.rpartition("/")[2]), name, served)
 
 
 def of_version(version: str, served: Sequence[Model]) -> Model | None:
     """The model of an adapter whose weights have this SHA-256, or one that begins so; None where there is none."""
-    found = next((adapter for adapter in _adapters().values() if adapter.sha256.startswith(version)), None)
-    return _model(found, "", served)
+    found = (_adapter(name) for name in _store(settings.load().weights).names())
+    return _model(next((one for one in found if one and one.sha256.startswith(version)), None), "", served)
 
 
 @cache
@@ -31,14 +34,12 @@ def _store(root: Path) -> AdapterStore:
     return AdapterStore.of(WeightStore(root))
 
 
-def _adapters() -> dict[str, Adapter]:
-    store, found = _store(settings.load().weights), {}
-    for name in store.names():
-        try:
-            found[name] = store.get(name)
-        except WeightsError:
-            continue  # it is told where it is used by its name
-    return found
+def _adapter(name: str) -> Adapter | None:
+    """The adapter of that name; None where there is none, or it is damaged, which is told where it is used."""
+    try:
+        return _store(settings.load().weights).get(name)
+    except WeightsError:
+        return None
 
 
 def _model(adapter: Adapter | None, name: str, served: Sequence[Model]) -> Model | None:

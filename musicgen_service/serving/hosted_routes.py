@@ -144,19 +144,22 @@ class HostedRoutes:
         return reply(200, hosted_replies.page(shown))
 
     async def _model(self, request: Request) -> Response:
-        return reply(200, hosted_replies.model(self._named(request), self._models, base_url(request)))
+        model = await asyncio.to_thread(self._named, request)
+        return reply(200, hosted_replies.model(model, self._models, base_url(request)))
 
     async def _versions(self, request: Request) -> Response:
-        model = self._named(request)
+        model = await asyncio.to_thread(self._named, request)
         shown = [hosted_replies.model_version(model, self._models, number) for number in model.versions]
         return reply(200, hosted_replies.page(shown))
 
     async def _version(self, request: Request) -> Response:
         number = request.path_params["version"]
-        return reply(200, hosted_replies.model_version(self._models.of_version(number), self._models, number))
+        model = await asyncio.to_thread(self._models.of_version, number)
+        return reply(200, hosted_replies.model_version(model, self._models, number))
 
     async def _deployment(self, request: Request) -> Response:
-        return reply(200, hosted_replies.deployment(_name(request), self._named(request), self._models))
+        model = await asyncio.to_thread(self._named, request)
+        return reply(200, hosted_replies.deployment(_name(request), model, self._models))
 
     async def _secret(self, request: Request) -> Response:
         if self._webhook_secret is None:

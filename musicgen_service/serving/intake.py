@@ -76,7 +76,8 @@ class Intake:
         """
         # Its inputs count as held until the prediction, which is added at once, counts them itself.
         async with bodies.reading(request, self._memory) as body:
-            asked = prediction_request.read(body, id_in_path, model_of(body))
+            model = await asyncio.to_thread(model_of, body)  # which may look for it on the disk
+            asked = prediction_request.read(body, id_in_path, model)
             self._files.check(asked.inputs, request)
             webhook = await webhook_address(asked.webhook)
             await asyncio.to_thread(self._availability.check)

@@ -80,7 +80,7 @@ class Models:
     ----------
     served : the first one is that of the routes without a name
     further_names : names of models and of deployments, or versions, and the name of the model that each of them means
-    by_name, by_version : return models of further names and versions, or None
+    by_name, by_version : return models of further names and versions, or None; may take long
 
     Attributes
     ----------

@@ -94,7 +94,7 @@ class TrainingRoutes:
         trainings = self._trainings
         owner = clients.owner(request)
         async with bodies.reading(request, self._memory) as body:
-            model = model_of(body)
+            model = await asyncio.to_thread(model_of, body)  # which may look for it on the disk
             if not model.trains:
                 able = ", ".join(served.name for served in self._models.served if served.trains) or "none"
                 raise Refusal(422, f"{model.name} has no trainings; of the models here these have some: {able}.")

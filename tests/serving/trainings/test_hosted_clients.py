@@ -4,6 +4,8 @@ import hashlib
 import json
 import shutil
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,14 @@ import pytest
 from replicate.client import Client
 from replicate.exceptions import ReplicateError
 
-from musicgen_service.models.adapters import AdapterStore
+from musicgen_service.models.adapters import Adapter, AdapterStore
 from musicgen_service.serving import adapted_models
 from musicgen_service.serving.gateway import Gateway
-from musicgen_service.serving.models import Models
+from musicgen_service.serving.models import Find, Model, Models
 from tests.serving.conftest import gateway_of, running
 from tests.serving.test_hosted_clients_elsewhere import NEWEST, fetch, run
 from tests.serving.training_gateway import FINE_TUNER, calls
-from tests.support import fake_train
+from tests.support import fake_train, stand_in_adapters
 from tests.support.fake_cog import fake_cog
 from tests.support.harness import PROJECT, wait_until
 
@@ -67,7 +69,16 @@ def test_what_was_trained_is_a_model(weights_folder: Path) -> None:
         (folder / "adapter_config.json").write_text(json.dumps(config))
         (folder / "adapter_model.safetensors").write_bytes(b"weights")
     sha256 = hashlib.sha256(b"weights").hexdigest()
-    models = Models.load(None, {}, adapted_models.named, adapted_models.of_version)
+    threads, own, versions = set[str](), adapted_models.named, adapted_models.of_version
+
+    def elsewhere(find: Find) -> Find:
+        def found(name: str, served: Sequence[Model]) -> Model | None:
+            threads.add(threading.current_thread().name)
+            return find(name, served)
+
+        return found
+
+    models = Models.load(None, {}, elsewhere(own), elsewhere(versions))
     with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, models=models)) as gateway:
         replicate = Client(api_token="none", base_url=f"http://127.0.0.1:{gateway.address[1]}")
         for reference in (f"me/mine:{sha256}", "me/mine"):
@@ -78,3 +89,20 @@ def test_what_was_trained_is_a_model(weights_folder: Path) -> None:
         assert version is not None and version.id == sha256
         with pytest.raises(ReplicateError, match="There is no model 'me/other' here"):
             replicate.run("me/other", input={"prompt": "rock"})
+        with pytest.raises(ReplicateError, match="There is no model 'me/other' here"):
+            replicate.deployments.get("me/other")
+    assert threads and "http" not in threads  # that of all requests
+
+
+def test_an_adapter_is_found_by_its_name_alone(weights_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        stand_in_adapters.add(weights_folder, name)
+    get, read = AdapterStore.get, list[str]()
+
+    def noted(store: AdapterStore, name: str) -> Adapter:
+        read.append(name)
+        return get(store, name)
+
+    monkeypatch.setattr(AdapterStore, "get", noted)
+    Models.load(None, {}, adapted_models.named, adapted_models.of_version).named("me/two")
+    assert read == ["two"]
