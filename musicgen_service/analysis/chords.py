@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from musicgen_service.analysis.pitch import LOWEST, NOTE_NAMES, PITCH_RATE, fold
 Array = NDArray[np.float64]
 LABELS = (*TRIADS, NO_CHORD)
 """The labels that `recognise` distinguishes."""
+_SILENCE = 1e-5  # of the peak: -100 dB
 _SHORTEST_SECONDS = 0.5
 _SPAN = 0.5  # seconds that are taken together where there is no beat
 _NO_CHORD = 0.60  # similarity below which drums, noise or a single voice is no chord; triads reach 0.6 to 0.9
@@ -90,10 +92,10 @@ def recognise(samples: np.ndarray, sample_rate: int, grid: beats.BeatGrid | None
     path = decode(scores, costs)
     # The key is decoded without "no chord": what is too unclear for a chord is still evidence for a key.
     triads = decode(scores[:-1], costs)
-    lengths = np.diff(edges)
+    lengths = sounding(audio, edges)
     keys = key.rank(
         np.bincount(triads, lengths, len(TRIADS)) / lengths.sum(),
-        TRIADS[triads[0]],
+        TRIADS[triads[int((lengths > 0).argmax())]],
         [pitch_class_levels(means, lengths)],
         float(lengths[path < len(TRIADS)].sum() / lengths.sum()),
     )
@@ -179,6 +181,17 @@ def means_between(values: Array, edges: Array) -> Array:
     total = np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
     means: Array = (total[:, end] - total[:, first]) / (end - first)
     return means
+
+
+def sounding(audio: NDArray[np.float32], edges: Array) -> Array:
+    """Seconds of each span in which audio at RATE is not digitally silent, as before and after a song: ``[spans]``.
+
+    Silence tells nothing of a key.
+    """
+    heard = (audio > _SILENCE) | (audio < -_SILENCE)
+    at = np.clip(np.round(edges * RATE).astype(int), 0, len(audio))
+    seconds: Array = np.array([np.count_nonzero(heard[a:b]) for a, b in pairwise(at)]) / RATE
+    return seconds
 
 
 def pitch_class_levels(means: Array, lengths: Array) -> Array:

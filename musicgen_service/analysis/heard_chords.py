@@ -61,10 +61,12 @@ def to_harmony(heard: HeardChords, audio: NDArray[np.float32], grid: beats.BeatG
     scores = _TRUST * chords.means_between(np.log(heard.probabilities + _FLOOR), frames) + _FAVOUR + by_levels
     likelihoods = chords.means_between(heard.probabilities, frames) * np.exp(_FAVOUR + by_levels)
     path = chords.decode(scores, costs)
-    lengths = np.diff(edges)
+    lengths = chords.sounding(audio, edges)
     triads = _TRIAD_SHARES[:, path]
     begun = triads[:, triads.any(axis=0)][:, :1]
-    pitches = heard.pitches.mean(axis=1)
+    count = heard.pitches.shape[1]
+    weights = chords.sounding(audio, (np.arange(count + 1) - 0.5) / heard.frame_rate)
+    pitches = heard.pitches @ weights / max(float(weights.sum()), 1e-9)
     keys = key.rank(
         triads @ lengths / lengths.sum(),
         TRIADS[int(begun.argmax())] if begun.any() else None,

@@ -18,6 +18,7 @@ _FAST = 180.0  # beats per minute from which those of bars of five and seven are
 _ON_ZERO = 0.015  # seconds: a 16th that lasts less would have a tempo of 1,000 bpm, which programs refuse
 _STEADY = 0.02  # seconds by which the beats of music with one tempo are off it at most
 _PAUSE = 1.75  # how much longer than its neighbours an interval is that holds more than one beat
+_NEIGHBOURS = 4  # on either side of it
 _UNKNOWN = 0.5  # seconds of a beat where there are none: 120 bpm, as in a MIDI file without a tempo
 
 
@@ -67,10 +68,10 @@ def of_grid(grid: BeatGrid) -> TempoMap:
     if len(grid.beats) < 2:
         return TempoMap(np.array([0.0, _UNKNOWN]), np.array([0, TICKS]), [TimeSignature(0, 4, 4)])
     beat = _beat(grid)
-    counts = np.concatenate([[0], np.cumsum(_beats_between(grid.beats))])
+    counts = np.concatenate([[0], np.cumsum(_beats_between(grid))])
     downbeats = counts[np.searchsorted(grid.beats, grid.downbeats - 1e-6)] if len(grid.downbeats) else counts[:1]
     times = _steady(grid.beats, counts)
-    lead = _lead(times, beat) + beat * int(downbeats[0])
+    lead = _lead(times, counts, beat) + beat * int(downbeats[0])
     ticks = beat * (counts - downbeats[0]) + lead
     if ticks[0]:
         times, ticks = np.append(0.0, times), np.append(0, ticks)
@@ -86,12 +87,15 @@ def _beat(grid: BeatGrid) -> int:
     return _EIGHTH if grid.beats_per_bar in (5, 7) and grid.tempo > _FAST else TICKS
 
 
-def _beats_between(beats: NDArray[np.float64]) -> NDArray[np.int64]:
+def _beats_between(grid: BeatGrid) -> NDArray[np.int64]:
     """How many beats there are from each beat to the next: more than one where the music pauses."""
-    intervals = np.diff(beats)
-    around = np.stack([np.append(intervals[:1], intervals[:-1]), np.append(intervals[1:], intervals[-1:])])
-    pauses = intervals > _PAUSE * around.max(axis=0)
-    return np.where(pauses, np.maximum(1, np.round(intervals / around.mean(axis=0))), 1).astype(np.int64)
+    intervals = np.diff(grid.beats)
+    usual = np.full(len(intervals), 60 / grid.tempo)
+    if len(intervals) > 1:
+        for number, first in enumerate(np.maximum(np.arange(len(intervals)) - _NEIGHBOURS, 0)):
+            near = intervals[first : number + _NEIGHBOURS + 1]
+            usual[number] = np.median(np.delete(near, number - first))
+    return np.where(intervals > _PAUSE * usual, np.round(intervals / usual), 1).astype(np.int64)
 
 
 def _steady(beats: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -100,17 +104,22 @@ def _steady(beats: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np
     return np.maximum(line, 0.0) if np.abs(line - beats).max() < _STEADY else beats
 
 
-def _lead(beats: NDArray[np.float64], beat: int) -> int:
+def _lead(beats: NDArray[np.float64], counts: NDArray[np.int64], beat: int) -> int:
     """The time before the first beat, in ticks, as a number of 16ths."""
     if beats[0] < _ON_ZERO:
         return 0
-    sixteenths = beats[0] / np.median(np.diff(beats[:9])) * beat / _SIXTEENTH
-    return _SIXTEENTH * max(1, round(float(sixteenths)))
+    interval = np.median(np.diff(beats[:9]) / np.diff(counts[:9]))
+    return _SIXTEENTH * max(1, round(float(beats[0] / interval * beat / _SIXTEENTH)))
 
 
 def _signatures(lead: int, bars: NDArray[np.int64], usual: int, beat: int) -> list[TimeSignature]:
     """Time signatures of a lead, then of these bars, then of `usual` ones, all in ticks."""
-    parts = [(lead % usual, 1), (usual, lead // usual), *((int(bar), 1) for bar in bars), (usual, 1)]
+    parts = [(lead % usual, 1), (usual, lead // usual)]
+    for bar in bars:
+        # A long one holds a pause: usual bars, and what is left.
+        whole = int(bar) // usual if bar >= 2 * usual else 0
+        parts += [(usual, whole), (int(bar) - whole * usual, 1)]
+    parts.append((usual, 1))
     signatures: list[TimeSignature] = []
     tick = 0
     for length, count in parts:

@@ -165,3 +165,11 @@ def test_what_has_no_chord_has_no_key() -> None:
 
 def test_there_are_25_classes() -> None:
     assert len(set(LABELS)) == 25
+
+
+def test_silence_before_and_after_a_song_leaves_its_key() -> None:
+    sound = np.concatenate([triad(48, 52, 55), triad(53, 57, 60), triad(55, 59, 62), triad(48, 52, 55)])
+    silence = np.zeros(12 * SAMPLE_RATE, np.float32)
+    alone, within = (recognise(audio, SAMPLE_RATE, BeatGrid()) for audio in (sound, np.concatenate([silence, sound])))
+    assert alone.keys[0][0] == within.keys[0][0] == "C major"
+    assert within.keys[0][1] == pytest.approx(alone.keys[0][1], abs=0.1)

@@ -82,3 +82,12 @@ def test_a_word_that_sounds_like_a_chord_is_none_where_there_is_no_beat() -> Non
     with_beat, without = (to_harmony(doubtful, audio(C, C), grid).chords for grid in (GRID, BeatGrid()))
     assert [chord.label for chord in with_beat] == ["N", "C:maj", "N"]
     assert [chord.label for chord in without] == ["N"]
+
+
+def test_silence_before_and_after_a_song_leaves_its_key() -> None:
+    silence = np.zeros_like(C)
+    alone = to_harmony(heard(*["C:maj"] * 40, loudness=0.6), audio(C), BeatGrid())
+    frames = heard(*["N"] * 40, *["C:maj"] * 40, *["N"] * 40, loudness=0.6)
+    within = to_harmony(frames, audio(silence, C, silence), BeatGrid())
+    assert alone.clear_key == within.clear_key == "C major"
+    assert within.keys[0][1] == pytest.approx(alone.keys[0][1], abs=0.05)

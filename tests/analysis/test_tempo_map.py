@@ -36,6 +36,11 @@ GRIDS = {
     "in 7/8": grid_of(np.arange(0.2, 12, 0.24), per_bar=7, first=4),
     "that slows down": grid_of(np.cumsum(np.linspace(0.4, 0.9, 24)), first=3),
     "with a pause": grid_of(np.concatenate([np.arange(0.1, 4, 0.5), np.arange(7.1, 12, 0.5)])),
+    "with a pause after its first beat": grid_of(np.append(0.1, np.arange(30.1, 42, 0.5)), first=1),
+    "with a pause before its last beat": grid_of(np.append(np.arange(0.1, 12, 0.5), 41.6)),
+    "with a beat alone between pauses": grid_of(
+        np.concatenate([np.arange(0.1, 8, 0.5), [30.1], np.arange(60.1, 70, 0.5)])
+    ),
     "with a bar of five": BeatGrid(120, np.arange(0, 9, 0.5), np.array([0, 2, 4.5, 6.5, 8.5]), 4, 1.0),
 }
 
@@ -61,7 +66,7 @@ def test_tempi_play_every_beat_when_it_is_heard(name: str) -> None:
         at = times.tick(beat)
         spans = np.diff(np.minimum([*ticks, at], at))
         assert spans @ np.array(lengths) / TICKS / 1e6 == pytest.approx(beat, abs=2e-3)
-    assert max(60e6 / length for length in lengths) < 1000
+    assert max(60e6 / length for length in lengths) < 1000 and max(lengths) < 2**24
 
 
 @pytest.mark.parametrize(
@@ -113,3 +118,16 @@ def test_without_beats_the_tempo_is_120(grid: BeatGrid) -> None:
     times = tempo_map.of_grid(grid)
     assert times.tempi == [(0, 500_000)] and times.signatures == [TimeSignature(0, 4, 4)]
     assert times.tick(10.25) == 20.5 * TICKS
+
+
+def test_a_long_rest_is_usual_bars_and_what_is_left() -> None:
+    beats = np.concatenate([np.arange(16) * 0.5, 8 + 150.5 + np.arange(16) * 0.5])
+    times = tempo_map.of_grid(BeatGrid(120, beats, beats[::4], 4, 1.0))
+    assert times.signatures == [(0, 4, 4), (316 * TICKS, 1, 4), (317 * TICKS, 4, 4)]
+    assert len(times.tempi) == 1
+
+
+def test_two_beats_far_apart_are_counted_at_the_tempo() -> None:
+    beats = np.array([20.0, 60.0])
+    times = tempo_map.of_grid(BeatGrid(120, beats, beats, 4, 1.0))
+    assert times.tempi[0][1] == pytest.approx(500_000) and times.tick(60.0) - times.tick(20.0) == 80 * TICKS
