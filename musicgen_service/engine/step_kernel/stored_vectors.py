@@ -1,5 +1,6 @@
 """Sums over stored keys and values, in vectors."""
 
+import functools
 from functools import cache
 
 import numpy as np
@@ -7,6 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from musicgen_service.engine.step_kernel.arithmetic import compiled, from_order, order
 from musicgen_service.engine.step_kernel.arrays import LANES
 from musicgen_service.engine.step_kernel.dot_products import LINE, WIDTH
 from musicgen_service.engine.step_kernel.llvm import FLOAT, INT8, INT16, INT32, INT64, function, load, pointer, prefetch
@@ -16,6 +18,8 @@ _float = np.float32
 _FLOATS, _WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(INT32, WIDTH)
 _AHEAD = 4096
 """Bytes by which keys and values are asked for before they are needed."""
+_LEVELS = 16256
+"""The highest value of a query that is multiplied with integers."""
 _KINDS = {types.int8: INT8, types.uint16: INT16, types.float32: FLOAT}
 
 
@@ -26,23 +30,58 @@ def dots(vector, stored, length, products):
 
 @overload(dots)
 def _dots(vector, stored, length, products):
-    lanes, size = _dot_lanes(stored.dtype), stored.dtype.bitwidth // 8
+    if stored.dtype is types.int8:
+        return lambda vector, stored, length, products: _dots_of_integers(vector, stored, length, products)
+    lanes, size = _dot_floats(stored.dtype), stored.dtype.bitwidth // 8
 
-    def implementation(vector, stored, length, products):
+    def of_floats(vector, stored, length, products):
         width = vector.shape[0]
-        whole = width - width % LANES
-        grouped = length - length % WIDTH
+        whole, grouped = width - width % LANES, length - length % WIDTH
         own, rows, results = vector.ctypes.data, stored.ctypes.data, products.ctypes.data
-        for position in range(length):
-            products[position] = _float(0)
-            for index in range(whole if position < grouped else 0, width):
-                products[position] += vector[index] * widen(stored[position, index])
+        products[:length] = _float(0)
         for position in range(0, grouped, WIDTH):
             for index in range(0, whole, LANES):
                 row = rows + size * (position * width + index)
                 lanes(own + 4 * index, row, results + 4 * position, size * width)
+        _add_rest(vector, stored, length, products)
 
-    return implementation
+    return of_floats
+
+
+@compiled
+def _dots_of_integers(vector, stored, length, products):
+    width = vector.shape[0]
+    whole, grouped = width - width % LANES, length - length % WIDTH
+    top = order(_float(1e-30))
+    for index in range(width):
+        top = max(top, order(abs(vector[index])))
+    step = from_order(top) / _float(_LEVELS)
+    inverse = _float(1) / step
+    levels = np.empty(width, np.int16)
+    for index in range(width):
+        levels[index] = np.int16(np.int32(np.rint(vector[index] * inverse)))
+    own, rows, results = levels.ctypes.data, stored.ctypes.data, products.ctypes.data
+    products[:length] = _float(0)
+    for position in range(0, grouped, WIDTH):
+        for index in range(0, whole, LANES):
+            _dot_integers(own + 2 * index, rows + position * width + index, results + 4 * position, width)
+    for position in range(grouped):
+        products[position] *= step
+    _add_rest(vector, stored, length, products)
+
+
+@compiled
+def _add_rest(vector, stored, length, products):
+    """Add what is left of products beside whole groups of positions and lanes."""
+    width = vector.shape[0]
+    whole, grouped = width - width % LANES, length - length % WIDTH
+    if whole < width:
+        for position in range(grouped):
+            for index in range(whole, width):
+                products[position] += vector[index] * widen(stored[position, index])
+    for position in range(grouped, length):
+        for index in range(width):
+            products[position] += vector[index] * widen(stored[position, index])
 
 
 def weighted_sum(weights, stored, length, out):
@@ -60,17 +99,17 @@ def _weighted_sum(weights, stored, length, out):
         rows, result = stored.ctypes.data, out.ctypes.data
         for index in range(0, whole, LANES):
             lanes(weights.ctypes.data, rows + size * index, result + 4 * index, length, size * width)
-        for index in range(whole, width):
-            out[index] = _float(0)
-        for position in range(length):
-            for index in range(whole, width):
-                out[index] += weights[position] * widen(stored[position, index])
+        if whole < width:
+            out[whole:] = _float(0)
+            for position in range(length):
+                for index in range(whole, width):
+                    out[index] += weights[position] * widen(stored[position, index])
 
     return implementation
 
 
 @cache
-def _dot_lanes(kind):
+def _dot_floats(kind):
     """Return the function that multiplies `LANES` floats with as many of `WIDTH` stored vectors.
 
     Its arguments are addresses: of the floats, of the first vector, and of float32 ``[WIDTH]`` to which the products
@@ -92,22 +131,54 @@ def _dot_lanes(kind):
                     total = builder.call(fuse, [values, _load_floats(builder, row, part, kind), total])
                 totals.append(total)
             here = pointer(builder, products, _FLOATS)
-            builder.store(builder.fadd(builder.load(here, align=4), _sums(builder, totals)), here, align=4)
+            builder.store(
+                builder.fadd(builder.load(here, align=4), _sums(builder, totals, builder.fadd)), here, align=4
+            )
 
         return types.void(*[types.int64] * 4), generate
 
     return multiply
 
 
-def _sums(builder, vectors):
+@intrinsic
+def _dot_integers(_, levels, stored, products, stride):
+    """Multiply `LANES` int16 with as many int8 of `WIDTH` stored vectors; its arguments are those of `_dot_floats`."""
+
+    def generate(_, builder, __, arguments):
+        levels, stored, products, stride = arguments
+        narrow, wide = ir.VectorType(INT8, 2 * WIDTH), ir.VectorType(INT16, 2 * WIDTH)
+        # Adds up the products of each two neighbours.
+        name = "llvm.x86.avx512.pmaddw.d.512" if WIDTH == 16 else "llvm.x86.avx2.pmadd.wd"
+        dot = function(builder, name, _WORDS, [wide, wide])
+        parts = range(0, LANES, 2 * WIDTH)
+        own = [load(builder, builder.add(levels, ir.Constant(INT64, 2 * part)), wide) for part in parts]
+        totals = []
+        for position in range(WIDTH):
+            row = builder.add(stored, builder.mul(stride, ir.Constant(INT64, position)))
+            prefetch(builder, builder.add(row, ir.Constant(INT64, _AHEAD)))
+            loaded = [load(builder, builder.add(row, ir.Constant(INT64, part)), narrow) for part in parts]
+            found = [
+                builder.call(dot, [values, builder.sext(numbers, wide)])
+                for values, numbers in zip(own, loaded, strict=True)
+            ]
+            totals.append(functools.reduce(builder.add, found))
+        _add_to(builder, products, builder.sitofp(_sums(builder, totals, builder.add), _FLOATS))
+
+    return types.void(*[types.int64] * 4), generate
+
+
+def _sums(builder, vectors, plus):
     """Return the vector of the sums of as many vectors."""
     while len(vectors) > 1:
         evens, odds = (ir.Constant(_WORDS, list(range(first, 2 * WIDTH, 2))) for first in (0, 1))
         pairs = zip(vectors[::2], vectors[1::2], strict=True)
-        vectors = [
-            builder.fadd(builder.shuffle_vector(*pair, evens), builder.shuffle_vector(*pair, odds)) for pair in pairs
-        ]
+        vectors = [plus(builder.shuffle_vector(*pair, evens), builder.shuffle_vector(*pair, odds)) for pair in pairs]
     return vectors[0]
+
+
+def _add_to(builder, address, vector):
+    here = pointer(builder, address, _FLOATS)
+    builder.store(builder.fadd(builder.load(here, align=4), vector), here, align=4)
 
 
 @cache
