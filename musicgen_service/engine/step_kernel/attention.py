@@ -6,7 +6,7 @@ from musicgen_service.engine.step_kernel.arithmetic import compiled, exp, from_o
 from musicgen_service.engine.step_kernel.instructions import add_shared, read_shared
 from musicgen_service.engine.step_kernel.phases import wait
 from musicgen_service.engine.step_kernel.stored import scale_at, store
-from musicgen_service.engine.step_kernel.stored_vectors import dots, weighted_sum
+from musicgen_service.engine.step_kernel.stored_vectors import ask_for, dots, weighted_sum
 
 _float = np.float32
 
@@ -54,6 +54,7 @@ def attend_row(query, keys, values, length, scale, out, scores):
     keys, key_scales = keys
     values, value_scales = values
     dots(query, keys, length, scores)
+    ask_for(values.ctypes.data)
     top = order(_float(-np.inf))
     for position in range(length):
         scores[position] *= scale_at(position, keys, key_scales) * scale

@@ -84,6 +84,18 @@ def _add_rest(vector, stored, length, products):
             products[position] += vector[index] * widen(stored[position, index])
 
 
+@intrinsic
+def ask_for(_, address):
+    """Ask for the first `_AHEAD` bytes of stored vectors, which are needed soon."""
+
+    def generate(context, builder, __, arguments):
+        for offset in range(0, _AHEAD, LINE):
+            prefetch(builder, builder.add(arguments[0], ir.Constant(INT64, offset)))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 def weighted_sum(weights, stored, length, out):
     """Write the sum of the first `length` stored vectors, each with its weight, without their scales."""
     raise NotImplementedError("for compiled functions")
