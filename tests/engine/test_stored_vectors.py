@@ -45,7 +45,9 @@ def test_sums_are_those_of_numpy(kind: str) -> None:
         vector, weights = (noise.standard_normal(size, np.float32) for size in (width, length))
         products, total = np.full(CAPACITY, 7, np.float32), np.full(width, 7, np.float32)
         both(vector, vectors, weights, length, products, total)
-        np.testing.assert_allclose(products[:length], values[:length] @ vector, rtol=1e-4, atol=1e-2)
+        # A vector is multiplied with integers in 15 bits.
+        close = 0.2 if kind == "int8" else 1e-2
+        np.testing.assert_allclose(products[:length], values[:length] @ vector, rtol=1e-4, atol=close)
         assert (products[length:] == 7).all()
         np.testing.assert_allclose(total, weights @ values[:length], rtol=1e-4, atol=1e-2)
 
