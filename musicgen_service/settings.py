@@ -104,6 +104,12 @@ class Settings:
     max_input_mb: float = field(
         default=100.0, metadata=variable(number(1, 10_000), "the largest file that is fetched or uploaded, in MiB")
     )
+    max_songs_mb: float = field(
+        default=500.0,
+        metadata=variable(
+            number(1, 10_000), "the largest archive of songs to train on that is fetched or uploaded, in MiB"
+        ),
+    )
     max_uploads_mb: float = field(
         default=500.0,
         metadata=variable(number(1, 100_000), "uploaded files that one client may have together, in MiB"),

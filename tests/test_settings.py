@@ -35,6 +35,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "MUSICGEN_CUDA_GRAPH": "0",
         "MUSICGEN_SEPARATOR": "spleeter",
         "MUSICGEN_MAX_INPUT_MB": "20",
+        "MUSICGEN_MAX_SONGS_MB": "30",
         "MUSICGEN_MAX_UPLOADS_MB": "40",
         "MUSICGEN_ALLOW_PRIVATE_URLS": "1",
         "MUSICGEN_QUEUE": "7",
@@ -67,7 +68,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
     hosts, origins = ("music.example.com", "musicgen", "[fd00::1]"), ("https://app.example.com:8443",)
     names = {"acme/music": "meta/musicgen", "b05b1dff": "multitrickfox/musicgen_custom"}
     expected: tuple[Any, ...] = (
-        *(tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, 40, True, 7, 8),
+        *(tmp_path, models, 1.5, 3, "bf16", "reference", False, "spleeter", 20, 30, 40, True, 7, 8),
         *(tmp_path / "keys", hosts, origins, 9, 10, 11, 12, 13, 14, 15),
         *(
             tmp_path,

@@ -18,6 +18,8 @@ from musicgen_service.training import options as training_options
 from musicgen_service.training.numbers import NUMBERS, Number
 from musicgen_service.training.options import Options
 
+_FETCH_SECONDS = 600.0
+"""How long an archive of songs may take to arrive."""
 OUT_OF_MEMORY = "There was not enough memory: train with --checkpointing, a smaller --crop or a smaller --base."
 
 
@@ -110,8 +112,10 @@ def run(options: argparse.Namespace) -> None:
 @contextmanager
 def _local(songs: Sequence[str]) -> Iterator[list[Path]]:
     """Yield the paths of songs; what is given by address is there for the block."""
+    from musicgen_service import settings
     from musicgen_service.inputs import fetching
 
+    limit = int(settings.load().max_songs_mb * 2**20)
     with tempfile.TemporaryDirectory(prefix="musicgen-fetched-") as folder:
         paths = []
         for number, given in enumerate(songs):
@@ -121,7 +125,7 @@ def _local(songs: Sequence[str]) -> Iterator[list[Path]]:
             own = Path(folder, str(number))
             own.mkdir()
             try:
-                paths.append(fetching.fetch(given, own))
+                paths.append(fetching.fetch(given, own, limit, _FETCH_SECONDS))
             except fetching.SourceError as error:
                 raise CommandError(f"{given[:100]} could not be fetched: {error}") from None
         yield paths

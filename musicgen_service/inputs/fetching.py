@@ -58,34 +58,45 @@ def local_files(inputs: Mapping[str, Any], fields: Mapping[str, Field]) -> Itera
         yield values
 
 
-def fetch(address: str, folder: Path) -> Path:
+def fetch(address: str, folder: Path, limit: int | None = None, seconds: float | None = None) -> Path:
     """Fetch an http(s) address or a data URI into `folder`.
 
     The work is done in a separate thread, because a name server or a slow peer cannot be interrupted and a
     cancelled request must end at once. That thread creates no file: an abandoned thread could create it after the
     folder has been cleared.
+
+    Parameters
+    ----------
+    limit : bytes that it may have; None for `MUSICGEN_MAX_INPUT_MB`
+    seconds : that it may take; None for `DEADLINE`
+
+    Raises
+    ------
+    SourceError
+        When it cannot be fetched, or is beyond a limit.
     """
+    limit = int(settings.load().max_input_mb * 2**20) if limit is None else limit
     unfinished = folder / ".unfinished"
     try:
         with unfinished.open("xb") as file:
-            name = _fetch_before_deadline(address, file)
+            name = _fetch_in_time(address, file, limit, DEADLINE if seconds is None else seconds)
         return unfinished.rename(folder / name)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _fetch_before_deadline(address: str, file: BinaryIO) -> str:
+def _fetch_in_time(address: str, file: BinaryIO, limit: int, seconds: float) -> str:
     outcome: list[str | Exception] = []
     transfer = http.Transfer()
 
     def work() -> None:
         try:
-            outcome.append(_fetch(address, file, transfer))
+            outcome.append(_fetch(address, file, limit, transfer))
         except Exception as error:
             outcome.append(error)
 
     thread = threading.Thread(target=work, name="fetch", daemon=True)
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + seconds
     try:
         thread.start()
         while thread.is_alive() and time.monotonic() < end:
@@ -95,7 +106,7 @@ def _fetch_before_deadline(address: str, file: BinaryIO) -> str:
         # Ends the thread together with the request.
         transfer.end()
     if timed_out:
-        raise SourceError(f"it took more than {DEADLINE:.0f} s.")
+        raise SourceError(f"it took more than {seconds:.0f} s.")
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
@@ -105,9 +116,8 @@ def _scheme(address: str) -> str:
     return address.lstrip(http.BLANK)[:10].partition(":")[0].lower()
 
 
-def _fetch(address: str, file: BinaryIO, transfer: http.Transfer) -> str:
+def _fetch(address: str, file: BinaryIO, limit: int, transfer: http.Transfer) -> str:
     """Write the content to `file`; returns a name for it."""
-    limit = _limit()
     if _scheme(address) != "data":
         return _file_name(http.fetch(address, limit, transfer, file.write))
     if len(address) > 4 * limit:
@@ -120,10 +130,6 @@ def _fetch(address: str, file: BinaryIO, transfer: http.Transfer) -> str:
         raise SourceError(too_large(limit))
     file.write(content)
     return "audio"
-
-
-def _limit() -> int:
-    return int(settings.load().max_input_mb * 2**20)
 
 
 def _file_name(path: str) -> str:

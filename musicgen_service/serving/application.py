@@ -165,7 +165,7 @@ class Application:
 
     def _routes(self, options: GatewayOptions) -> Routes:
         results, predictions, models, memory = self._results, self._predictions, options.models, self._memory
-        uploads = Uploads(results, options.max_upload, options.max_uploads, memory.limits.seconds)
+        uploads = Uploads(results, options.max_upload, options.max_archive, options.max_uploads, memory.limits.seconds)
         audio_requests = AudioRequests(memory, results.files)
         files = FileRoutes(results.files, uploads, audio_requests)
         intake = Intake(

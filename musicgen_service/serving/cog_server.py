@@ -155,6 +155,7 @@ def gateway_options(given: Settings, system: str | None = None, upload_url: str 
         metrics=given.metrics,
         access_log=given.access_log,
         max_upload=int(given.max_input_mb * 2**20),
+        max_archive=int(given.max_songs_mb * 2**20) if given.trainings else 0,
         max_uploads=int(given.max_uploads_mb * 2**20),
         webhook_secret=given.webhook_secret,
         upload_url=upload_url,

@@ -31,6 +31,7 @@ class GatewayOptions:
     metrics : who may read the metrics; one of `settings.METRICS`
     access_log : whether each request is noted on standard output
     max_upload, max_uploads : maximum bytes of an uploaded file, and of all files of one client
+    max_archive : maximum bytes of an uploaded zip or tar, if it is more than that of a file
     webhook_secret : what webhooks are signed with; None for no signatures
     upload_url : below which the files of results are put; None to keep them here alone
     trainings : whether clients may train adapters
@@ -55,6 +56,7 @@ class GatewayOptions:
     metrics: str = "key"
     access_log: bool = True
     max_upload: int = 100 * 2**20
+    max_archive: int = 0
     max_uploads: int = 500 * 2**20
     webhook_secret: str | None = None
     upload_url: str | None = None

@@ -19,6 +19,7 @@ from musicgen_service.serving import files, json_text, timestamps
 from musicgen_service.serving.clients import AtOnce
 from musicgen_service.serving.refusals import Refusal
 from musicgen_service.serving.results import Results
+from musicgen_service.training.sources import ARCHIVES
 
 MAX_FILES = 100
 """Maximum number of files that one client may have."""
@@ -46,15 +47,19 @@ class Uploads:
     ----------
     results : where they are kept
     max_bytes : maximum size of one file
+    max_archive_bytes : that of one that is named as a zip or tar, if it is more
     max_bytes_per_client : maximum size of all files of one client
     seconds : maximum time for a file to arrive
     """
 
-    def __init__(self, results: Results, max_bytes: int, max_bytes_per_client: int, seconds: float) -> None:
+    def __init__(
+        self, results: Results, max_bytes: int, max_archive_bytes: int, max_bytes_per_client: int, seconds: float
+    ) -> None:
         self._store = results.store
         self._files = results.files
         self._keep_seconds = results.keep_seconds
         self._max_bytes = max_bytes
+        self._max_archive_bytes = max(max_bytes, max_archive_bytes)
         self._max_bytes_per_client = max_bytes_per_client
         self._seconds = seconds
         sentence = f"You may upload {_MAX_ARRIVING} files at the same time."
@@ -71,8 +76,8 @@ class Uploads:
         """
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise Refusal(415, "A file is uploaded as multipart/form-data, with the file in the field 'content'.")
-        if int(request.headers.get("content-length", "0")[:15]) > self._max_bytes + _MAX_FORM:
-            raise self._too_large()
+        if int(request.headers.get("content-length", "0")[:15]) > self._max_archive_bytes + _MAX_FORM:
+            raise _too_large(self._max_archive_bytes)
         try:
             with self._at_once.one_more(owner):
                 await asyncio.to_thread(self._check_room, owner)
@@ -119,8 +124,8 @@ class Uploads:
         size = 0
         async for part in request.stream():
             size += len(part)
-            if size > self._max_bytes + _MAX_FORM:
-                raise self._too_large()
+            if size > self._max_archive_bytes + _MAX_FORM:
+                raise _too_large(self._max_archive_bytes)
             yield part
 
     def _keep(self, form: FormData, owner: str) -> dict[str, Any]:
@@ -128,8 +133,9 @@ class Uploads:
         file, metadata = _file_of(form), _metadata_of(form)
         name = _text_of(form, "filename") or file.filename or "file"
         kind = _text_of(form, "type") or file.content_type or ""
-        if (size := file.size or 0) > self._max_bytes:
-            raise self._too_large()
+        limit = self._max_archive_bytes if Path(name).suffix.lower() in ARCHIVES else self._max_bytes
+        if (size := file.size or 0) > limit:
+            raise _too_large(limit)
         if not size:
             raise Refusal(422, "The file is empty.")
         token, folder = self._files.new()
@@ -168,8 +174,9 @@ class Uploads:
         if self._store.size_of_uploads()[1] + size > MAX_BYTES:
             raise Refusal(503, _NO_ROOM)
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"A file may have {self._max_bytes >> 20} MiB at most.")
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, f"A file may have {limit >> 20} MiB at most.")
 
 
 def _file_of(form: FormData) -> UploadFile:

@@ -20,7 +20,7 @@ from musicgen_service.training.errors import TrainingError
 AUDIO = frozenset("aac aif aifc aiff flac m4a mka mkv mov mp2 mp3 mp4 mpga oga ogg opus wav wave webm wma".split())
 """Endings of the names of files that are taken for songs; what they hold is found out when they are read."""
 TEXTS = ("txt", "json")
-_ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .tbz .tbz2 .xz .txz".split())
+ARCHIVES = frozenset(".zip .tar .gz .tgz .bz2 .tbz .tbz2 .xz .txz".split())
 """Endings of archives, so that one that is damaged at its start is not taken for a file that is no song."""
 MAX_BYTES = 10 * 10**9
 """Bytes that all songs may have together, as files: more are a mistake more often than a wish."""
@@ -125,7 +125,7 @@ def _members(path: Path, opened: ExitStack) -> Iterator[_Member]:
         yield from _zip_members(opened.enter_context(zipfile.ZipFile(path)))
     elif tarfile.is_tarfile(path):
         yield from _tar_members(opened.enter_context(tarfile.TarFile.open(path)))
-    elif path.suffix.lower() in _ARCHIVES:
+    elif path.suffix.lower() in ARCHIVES:
         raise tarfile.ReadError("damaged at its start")
     else:
         yield _Member(path.name, path.stat().st_size, _Copy(None, path))

@@ -123,6 +123,19 @@ def test_other_bodies_are_refused(client: httpx.Client) -> None:
     assert reply.status_code == 400
 
 
+def test_an_archive_may_be_larger_than_other_files() -> None:
+    limits = {"max_upload": MIB, "max_archive": 2 * MIB, "max_uploads": 9 * MIB}
+    with (
+        fake_cog() as cog,
+        running(gateway_of(lambda: cog.server_port, **limits)) as gateway,
+        client_of(gateway) as client,
+    ):
+        assert upload(client, ("songs.ZIP", bytes(2 * MIB), "application/zip"))["size"] == 2 * MIB
+        for name, size, limit in (("songs.tar", 2 * MIB + 1, 2), ("a.wav", 2 * MIB, 1)):
+            reply = client.post("/files", files={"content": (name, bytes(size), "")})
+            assert (reply.status_code, reply.json()["error"]) == (413, f"A file may have {limit} MiB at most.")
+
+
 def test_a_file_has_a_maximum_size(small: Gateway) -> None:
     with client_of(small) as client:
         assert upload(client, ("a.wav", bytes(MIB), "audio/wav"))["size"] == MIB

@@ -77,3 +77,17 @@ def test_songs_are_fetched(songs_folder: Path, capsys: Capture, monkeypatch: pyt
         monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
         cli.main(command)
     assert "1 song, 1 piece, 0.1 minutes; 0 songs left out" in capsys.readouterr().out
+
+
+def test_an_archive_that_is_fetched_has_a_limit_of_its_own(
+    songs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.make_archive(str(tmp_path / "songs"), "tar", songs_folder)
+    monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
+    monkeypatch.setenv("MUSICGEN_MAX_INPUT_MB", "1")
+    with file_server(tmp_path) as address:
+        command = ["train", f"{address}/songs.tar", "--name", "a", "--base", "small", "--dry-run"]
+        cli.main(command)
+        monkeypatch.setenv("MUSICGEN_MAX_SONGS_MB", "1")
+        with pytest.raises(SystemExit, match=r"could not be fetched: the file is larger than 1 MiB\."):
+            cli.main(command)
