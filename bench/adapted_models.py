@@ -94,7 +94,8 @@ def _difference(model: MusicGenModel, network: PeftModel, loaded: Base) -> str:
     shape = loaded.config.decoder
     tokens = torch.randint(shape.card, (shape.codebooks, _SCORED_FRAMES), generator=torch.Generator().manual_seed(0))
     columns = objective.arrange(loaded.pattern, tokens[None])[..., :-1]
-    logits = network(columns, base.Conditions(loaded).row(TEXT))
+    with tempfile.TemporaryDirectory() as folder:
+        logits = network(columns, base.Conditions(loaded, Path(folder)).row(TEXT))
     theirs = objective.frame_logits(loaded.pattern, logits, _SCORED_FRAMES)[0]
     assert isinstance(model.generator, Engine)
     ours = model.generator.score(Condition(TEXT), tokens, 1.0)

@@ -1,7 +1,11 @@
 """What a training needs of its base: the loaded checkpoint, its conditions, and the network to train."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -17,6 +21,7 @@ from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import CheckpointFiles, WeightStore
 from musicgen_service.training import network
 from musicgen_service.training.errors import TrainingError
+from musicgen_service.training.files import cached
 from musicgen_service.training.network import Network
 
 
@@ -97,12 +102,19 @@ def load(store: WeightStore, name: str, device: torch.device) -> Base:
 
 
 class Conditions:
-    """Rows of conditions for the network, of which each caption's text is computed once."""
+    """Rows of conditions for the network, of which each caption's text is computed once.
 
-    def __init__(self, base: Base) -> None:
+    Parameters
+    ----------
+    folder : of what was computed before
+    """
+
+    def __init__(self, base: Base, folder: Path) -> None:
+        self._base = base
+        self._folder = folder
         self._conditioner = base.conditioner
         self._span = base.config.melody_span
-        self._texts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._texts: dict[str, dict[str, torch.Tensor]] = {}
 
     def row(self, caption: str, chroma: torch.Tensor | None = None, *, dropped: bool = False) -> torch.Tensor:
         """Return a row float [1, positions, dim].
@@ -113,8 +125,10 @@ class Conditions:
         dropped : whether it is the row without conditions, which guidance moves away from
         """
         if caption not in self._texts:
-            self._texts[caption] = self._text(caption)
-        row = self._texts[caption][dropped]
+            file = self._folder / f"{self._key(caption)}.safetensors"
+            stored = cached(file, partial(self._text, caption))
+            self._texts[caption] = {name: tensor.to(self._base.model.device) for name, tensor in stored.items()}
+        row = self._texts[caption]["dropped" if dropped else "given"]
         if chroma is None or dropped or self._span is None:
             return row
         repeats = -(-self._span.frames // chroma.shape[1])
@@ -123,10 +137,16 @@ class Conditions:
         assert prefix is not None, "a model that takes melodies has a prefix"
         return torch.cat([prefix[:1, : self._span.frames], row[:, self._span.frames :]], dim=1)
 
-    def _text(self, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def _text(self, caption: str) -> dict[str, torch.Tensor]:
         """The rows with a caption and without one, which are of one length where they precede the clip."""
         tensors = self._conditioner.tensors(Condition(caption))
         if tensors.prefix is not None:
-            return tensors.prefix[:1], tensors.prefix[1:]
+            return {"given": tensors.prefix[:1], "dropped": tensors.prefix[1:]}
         [text] = tensors.texts
-        return text[None], torch.zeros_like(text[None, :1])
+        return {"given": text[None], "dropped": torch.zeros_like(text[None, :1])}
+
+    def _key(self, caption: str) -> str:
+        """A digest of all that the rows of a caption depend on."""
+        model = self._base.files.language_model.stat()
+        parts = [caption, self._base.model.name, model.st_size, model.st_mtime_ns]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

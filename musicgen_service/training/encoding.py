@@ -4,20 +4,19 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import librosa
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from musicgen_service.audio import reading
 from musicgen_service.audio.reading import Audio
 from musicgen_service.training import captions
 from musicgen_service.training.base import Base
 from musicgen_service.training.errors import TrainingError
-from musicgen_service.training.files import atomic
+from musicgen_service.training.files import cached
 from musicgen_service.training.listening import Song
 from musicgen_service.training.options import Options
 from musicgen_service.training.pieces import Piece
@@ -64,17 +63,17 @@ class Encoder:
 
     Parameters
     ----------
-    cache : folder of what was computed before
+    folder : of what was computed before
     without_vocals : takes vocals out of a song, where `options` ask for it
     melody_of : takes out what carries no melody, where the base expects that
     """
 
     def __init__(
-        self, base: Base, options: Options, cache: Path, without_vocals: Split | None, melody_of: Split | None
+        self, base: Base, options: Options, folder: Path, without_vocals: Split | None, melody_of: Split | None
     ) -> None:
         self._base = base
         self._options = options
-        self._cache = cache
+        self._folder = folder
         self._without_vocals = without_vocals
         self._melody_of = melody_of
 
@@ -98,17 +97,11 @@ class Encoder:
 
     def _encode(self, number: int, song: Song) -> list[Clip]:
         clips = []
-        audio: Audio | None = None
+        read = cache(partial(self._read, song))
         for piece in song.pieces:
             for variant in self._variants():
-                file = self._cache / f"{self._key(song, piece, variant)}.safetensors"
-                stored = _read(file)
-                if stored is None:
-                    if audio is None:
-                        audio = self._read(song)
-                    stored = self._compute(audio.slice(piece.start, piece.end), variant)
-                    with atomic(file) as partial:
-                        save_file(stored, partial)
+                file = self._folder / f"{self._key(song, piece, variant)}.safetensors"
+                stored = cached(file, partial(self._compute, read, piece, variant))
                 rate = self._base.model.frame_rate
                 clips.append(
                     Clip(
@@ -140,15 +133,15 @@ class Encoder:
             raise TrainingError(f"{song.name} is almost silent without its vocals: leave it out, or keep the vocals.")
         return rest
 
-    def _compute(self, audio: Audio, variant: _Variant) -> dict[str, torch.Tensor]:
+    def _compute(self, read: Callable[[], Audio], piece: Piece, variant: _Variant) -> dict[str, torch.Tensor]:
         model = self._base.model
-        audio = _changed(audio, variant)
+        audio = _changed(read().slice(piece.start, piece.end), variant)
         samples = audio.convert(model.sample_rate, model.channels).samples
         samples = samples[:, : samples.shape[1] // model.hop * model.hop]
-        stored = {"tokens": model.encode(torch.from_numpy(np.ascontiguousarray(samples))).cpu().short()}
+        stored = {"tokens": model.encode(torch.from_numpy(np.ascontiguousarray(samples))).short()}
         if model.melody_span is not None:
             melody = (self._melody_of(audio) if self._melody_of else audio).convert(model.sample_rate, 1)
-            stored["chroma"] = self._base.conditioner.chroma_of(torch.from_numpy(melody.samples)).cpu().contiguous()
+            stored["chroma"] = self._base.conditioner.chroma_of(torch.from_numpy(melody.samples))
         return stored
 
     def _key(self, song: Song, piece: Piece, variant: _Variant) -> str:
@@ -170,11 +163,3 @@ def _changed(audio: Audio, variant: _Variant) -> Audio:
     if variant.decibels:
         samples = np.clip(samples * np.float32(10 ** (variant.decibels / 20)), -1, 1)
     return Audio(samples, audio.rate)
-
-
-def _read(file: Path) -> dict[str, torch.Tensor] | None:
-    """Read what was computed before; None where it was not, or is damaged."""
-    try:
-        return load_file(file) if file.is_file() else None
-    except (SafetensorError, OSError):
-        return None

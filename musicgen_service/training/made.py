@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from musicgen_service.engine.interface import Condition, OnStep, Sampling, SlotRequest
 from musicgen_service.seeds import variation_seed
 from musicgen_service.training.base import Base
 from musicgen_service.training.encoding import Clip
-from musicgen_service.training.files import atomic
+from musicgen_service.training.files import cached
 
 _COUNT = 20
 _STYLES = (
@@ -41,15 +40,15 @@ def make(base: Base, captions: Sequence[str], seconds: float, seed: int, cache: 
     """
     others = [f"{style}, {bpm} bpm, {_KEYS[index % len(_KEYS)]}" for index, (style, bpm) in enumerate(_STYLES)]
     texts = [*others, *list(dict.fromkeys(captions))[: _COUNT - len(others)]]
-    file = cache / "made.safetensors"
     frames = round(seconds * base.model.frame_rate)
-    if file.is_file():
-        tokens = [tensor.long() for _, tensor in sorted(load_file(file).items())]
-    else:
+
+    def generate() -> dict[str, torch.Tensor]:
         requests = [_request(base, text, frames, variation_seed(seed, index)) for index, text in enumerate(texts)]
-        tokens = [made.cpu() for made in base.generate(requests, on_step)]
-        with atomic(file) as partial:
-            save_file({f"{index:03}": made.short().contiguous() for index, made in enumerate(tokens)}, partial)
+        made = base.generate(requests, on_step)
+        return {f"{index:03}": tokens.short() for index, tokens in enumerate(made)}
+
+    stored = cached(cache / "made.safetensors", generate)
+    tokens = [stored[index].long().cpu() for index in sorted(stored)]
     return [Clip(-1, text, made, (0,), None) for text, made in zip(texts, tokens, strict=True)]
 
 

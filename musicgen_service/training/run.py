@@ -172,7 +172,7 @@ class _Training:
         with self._processes.main_first():
             training, held_out = self._split(self._clips())
             made_clips = self._made(training)
-        conditions = Conditions(self._base)
+        conditions = Conditions(self._base, self._work / "cache")
         model = self._model()
         rate, device = self._base.model.frame_rate, self._base.model.device
         batches = Batches(training, made_clips, conditions, options, rate, device)

@@ -66,7 +66,12 @@ def scores_of(model: MusicGenModel, tokens: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("checkpoint", "name"), [("small", "one"), ("stereo-melody", "other")])
 def test_merged_engine_predicts_what_peft_predicts(
-    own_store: WeightStore, cache: ModelCache, loras: dict[str, PeftModel], checkpoint: str, name: str
+    own_store: WeightStore,
+    cache: ModelCache,
+    loras: dict[str, PeftModel],
+    checkpoint: str,
+    name: str,
+    tmp_path: Path,
 ) -> None:
     loaded = base.load(own_store, checkpoint, CPU)
     shape = loaded.config.decoder
@@ -75,7 +80,7 @@ def test_merged_engine_predicts_what_peft_predicts(
         ours = scores_of(model, tokens)
     with cache.lease(checkpoint) as model:
         plain = scores_of(model, tokens)
-    condition = base.Conditions(loaded).row("a fast jazz song with piano")
+    condition = base.Conditions(loaded, tmp_path).row("a fast jazz song with piano")
     with torch.no_grad():
         logits = loras[name](objective.arrange(loaded.pattern, tokens[None])[..., :-1], condition)
     theirs = objective.frame_logits(loaded.pattern, logits, 80)[0]

@@ -1,5 +1,7 @@
 """The network that is trained: its predictions are the engine's, and what an adapter of it takes."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -18,16 +20,29 @@ TEXT = "a fast jazz song with piano"
 
 
 @pytest.mark.parametrize("checkpoint", ["small", "stereo-melody"])
-def test_network_predicts_what_the_engine_predicts(store: WeightStore, checkpoint: str) -> None:
+def test_network_predicts_what_the_engine_predicts(store: WeightStore, checkpoint: str, tmp_path: Path) -> None:
     loaded = base.load(store, checkpoint, torch.device("cpu"))
     shape = loaded.config.decoder
     tokens = torch.randint(shape.card, (shape.codebooks, 60), generator=torch.Generator().manual_seed(0))
     columns = objective.arrange(loaded.pattern, tokens[None])
     with torch.no_grad():
-        logits = loaded.network()(columns[..., :-1], base.Conditions(loaded).row(TEXT))
+        logits = loaded.network()(columns[..., :-1], base.Conditions(loaded, tmp_path).row(TEXT))
     assert isinstance(loaded.model.generator, Engine)
     expected = loaded.model.generator.score(Condition(TEXT), tokens, 1.0)
     assert (objective.frame_logits(loaded.pattern, logits, 60)[0] - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("checkpoint", ["small", "stereo-melody"])
+def test_texts_are_computed_once(
+    store: WeightStore, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = base.load(store, checkpoint, torch.device("cpu"))
+    first = base.Conditions(loaded, tmp_path)
+    expected = [first.row(TEXT), first.row(TEXT, dropped=True)]
+    assert not torch.equal(expected[0][:, -1:], expected[1][:, -1:])
+    monkeypatch.setattr(loaded.conditioner, "tensors", None)
+    again = base.Conditions(loaded, tmp_path)
+    assert all(map(torch.equal, [again.row(TEXT), again.row(TEXT, dropped=True)], expected))
 
 
 def test_only_weights_that_are_not_trained_leave_the_device(
