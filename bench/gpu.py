@@ -45,7 +45,7 @@ def main() -> None:
         parser.error("this needs a GPU.")
     deadline = time.monotonic() + options.seconds
     options.results.mkdir(parents=True, exist_ok=True)
-    with (options.results / f"{datetime.now(UTC):%Y-%m-%d}-gpu.txt").open("w") as file:
+    with (options.results / f"{datetime.now(UTC):%Y-%m-%d}-gpu.txt").open("a") as file:
         driver = subprocess.run(
             ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
             capture_output=True,

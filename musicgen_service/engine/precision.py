@@ -111,8 +111,13 @@ def supported(device: torch.device) -> list[Precision]:
     return [Precision.EXACT, Precision.BF16, *([Precision.INT8] if _has_fbgemm() else [])]
 
 
+def default(device: torch.device) -> Precision:
+    """Return the precision that a device computes in where nobody asks for another: half on a GPU, exact on a CPU."""
+    return Precision.HALF if device.type == "cuda" else Precision.EXACT
+
+
 def choose(device: torch.device) -> Precision | None:
-    """Choose the precision: `MUSICGEN_PRECISION`, or else half on a GPU and exact on a CPU; None for the fastest.
+    """Choose the precision: `MUSICGEN_PRECISION`, or else the device's default; None for the fastest.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def choose(device: torch.device) -> Precision | None:
     """
     setting = settings.load().precision
     if setting is None:
-        return Precision.HALF if device.type == "cuda" else Precision.EXACT
+        return default(device)
     if setting == settings.AUTO_PRECISION:
         return None
     precision = Precision(setting)

@@ -38,6 +38,7 @@ from musicgen_service.models.state import Adapt
 from musicgen_service.models.store import CheckpointFiles, WeightsError
 from musicgen_service.models.t5_encoder import T5Encoder
 from musicgen_service.models.tokenizer import TextTokenizer
+from musicgen_service.progress import log
 
 _DIFFUSION_FILE = "mbd_musicgen_32khz.th"
 _MAX_REASON_LENGTH = 120
@@ -63,9 +64,24 @@ def load_model(files: CheckpointFiles, device: torch.device, slots: SlotMemory |
         When this device does not support `MUSICGEN_PRECISION`.
     """
     chosen = precision.choose(device)
-    if chosen is None and settings.load().engine != "reference":
-        chosen = precision_check.fastest(files, device, lambda each: _load_in(each, files, device, None))
-    return _load_in(chosen or Precision.EXACT, files, device, slots)
+    if chosen is None:
+        chosen = _fastest(files, device, slots)
+    return _load_in(chosen, files, device, slots)
+
+
+def _fastest(files: CheckpointFiles, device: torch.device, slots: SlotMemory | None) -> Precision:
+    """Return the fastest precision that is close enough to float32; for what runs in audiocraft, its only one."""
+    with _wrap_load_errors(files.name):
+        options = checkpoint_config.parse(state.read_package(files.language_model)["xp.cfg"])
+    if settings.load().engine == "reference" or not checkpoint_config.is_supported(options):
+        return Precision.EXACT
+    try:
+        return precision_check.fastest(files, device, lambda each: _load_in(each, files, device, None))
+    except torch.OutOfMemoryError:
+        # float32, with which all are compared, takes twice the memory of what a GPU computes in by itself.
+        usual = precision.default(device)
+        log(f"'{files.name}' does not fit this device in float32, so its precision is not compared: {usual}")
+        return usual
 
 
 def _load_in(
