@@ -1,10 +1,13 @@
 """predict.py as Cog's build reads it, against the run-time's schema and the rules of requests."""
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cog import CancelationException
 
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.serving import schema
@@ -92,3 +95,29 @@ def test_internal_failure_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError):
         asyncio.run(predictor.run(**{name: field.default for name, field in FIELDS.items()}))
     assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, CancelationException])
+def test_metrics_of_a_cancelled_prediction_are_dropped(kind: type[BaseException]) -> None:
+    from predict import Predictor
+
+    noted = threading.Event()
+
+    def endless(_arguments: Any, metrics: dict[str, Any]) -> None:
+        metrics["task"] = "text"
+        noted.set()
+        while True:
+            time.sleep(0.001)
+
+    async def cancelled() -> None:
+        waiting = predictor.run_request({})
+        waiting.send(None)
+        assert noted.wait(60)
+        with pytest.raises(kind):
+            waiting.throw(kind())
+
+    predictor, recorded = Predictor(), dict[str, Any]()
+    predictor.carry_out = endless  # type: ignore[assignment,method-assign]
+    predictor.record_metric = recorded.__setitem__
+    asyncio.run(cancelled())
+    assert recorded == {}

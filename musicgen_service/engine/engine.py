@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -103,7 +104,7 @@ class Engine:
         advances: Advances = SimpleQueue()
         handles = []
         for request, condition in zip(requests, self._condition_tensors(requests), strict=True):
-            tokens, sampling = request.tokens, Sampling(guidance=request.guidance)
+            tokens, sampling = request.tokens.cpu(), Sampling(guidance=request.guidance)
             generator = torch.Generator(self.decoder.device)  # of which nothing is drawn
             given = SlotRequest(request.condition, tokens, tokens.shape[-1], sampling, generator, is_part=True)
             handles.append(Handle(given, condition, 0, advances, scored_from=request.start))
@@ -144,6 +145,9 @@ class Engine:
         known = 0 if request.prefix_tokens is None else request.prefix_tokens.shape[-1]
         if known >= request.length:
             raise ValueError(f"the prefix ({known} frames) is not shorter than the clip ({request.length})")
+        if request.prefix_tokens is not None:
+            # Here, as a caller may wait for the device and the loop may not.
+            request = replace(request, prefix_tokens=request.prefix_tokens.cpu())
         return Handle(request, condition, self.pattern.columns(request.length) - 1 - known, advances)
 
     def _condition_tensors(self, requests: Sequence[SlotRequest | ScoreRequest]) -> list[ConditionTensors]:

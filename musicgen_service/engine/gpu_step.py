@@ -87,7 +87,9 @@ class GpuStep:
         hidden = decoder.forward(x.repeat_interleave(rows, 0), attention)
         controls = buffers.controls.first(count)
         logits = decoder.logits(hidden).view(count, rows, *buffers.noise.shape[1:])
-        guided = guide(logits[:, 0], logits[:, -1], controls.guidance)
+        # Without guidance the unconditional row may be anything: its keys and values were never computed.
+        conditional, guidance = logits[:, 0], controls.guidance
+        guided = torch.where(guidance == 1, conditional, guide(conditional, logits[:, -1], guidance))
         drawn = draw(guided, buffers.noise[:count], controls, max_top_k, uses_top_p)
         following = tokens.gather(2, here + 1)
         tokens.scatter_(2, here + 1, torch.where(following == UNKNOWN, drawn[..., None], following))

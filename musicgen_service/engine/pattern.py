@@ -33,7 +33,7 @@ class DelayPattern:
 
         Parameters
         ----------
-        prefix_tokens : int64 [codebooks, frames], fewer frames than `length`, or None
+        prefix_tokens : int64 [codebooks, frames], fewer frames than `length`, on the CPU, or None
 
         Returns
         -------

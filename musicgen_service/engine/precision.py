@@ -62,6 +62,13 @@ class Numerics:
         """The dtype of keys and values."""
         return torch.int8 if self.precision is Precision.INT8 else self.dtype
 
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes in memory, at most, of a weight of a layer that is stored as float16, as in released checkpoints."""
+        if self.device.type == "cpu" and self.dtype is torch.float32 and _has_fbgemm():
+            return 1 + _MAX_RESIDUAL_SHARE if self.precision is Precision.INT8 else 2
+        return self.dtype.itemsize
+
     def pack_weight(self, weight: torch.Tensor) -> Linear:
         """Pack a matrix [outputs, inputs] of a layer into the format in which a step reads it fastest."""
         if self.device.type == "cpu" and self.dtype is torch.float32:

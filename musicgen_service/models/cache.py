@@ -4,7 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from musicgen_service.models.memory import GB, INPUTS, InputMemory, MemoryBudget
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.progress import log
-from musicgen_service.threads import CancellableLock
+from musicgen_service.threads import CancellableLock, is_alive
 
 _RETRY_INTERVAL = 0.1
 """Seconds between two attempts to load a model for which the models in use leave no room."""
@@ -57,8 +57,10 @@ class ModelCache:
         self._lock = CancellableLock()
         """Held to change what is loaded; never while loading."""
         self._loading, self._loading_part = CancellableLock(), CancellableLock()
-        self._is_full = False
-        """Whether a thread waits for room."""
+        self._queue = CancellableLock()
+        """Held by a thread that uses nothing yet, until it has all that it wants."""
+        self._waiting: list[threading.Thread] = []
+        """Threads that wait for room."""
 
     def names(self) -> list[str]:
         """Names of everything that is loaded, least recently used first."""
@@ -150,21 +152,39 @@ class ModelCache:
     @contextmanager
     def _leased(self, *wanted: Wanted) -> Iterator[list[Any]]:
         user = threading.current_thread()
-        entries = None if self._is_full else self._use_all(wanted, user, may_load=False)
+        # Others may wait for what a thread uses already, so it waits behind none of them.
+        is_user = self._uses_any(user)
+        is_first = is_user or not any(map(is_alive, list(self._waiting)))
+        entries = self._use_all(wanted, user, may_load=False) if is_first else None
         if entries is None:
-            with self._loading:
-                try:
-                    while (entries := self._use_all(wanted, user, may_load=True)) is None:
-                        self._is_full = True
-                        self._require_others(wanted[0].name, user)
-                        time.sleep(_RETRY_INTERVAL)
-                finally:
-                    self._is_full = False
+            with nullcontext() if is_user else self._queue:
+                entries = self._wait_for_all(wanted, user)
         try:
             yield [entry.value for entry in entries]
         finally:
             for entry in entries:
                 entry.users.remove(user)
+
+    def _wait_for_all(self, wanted: Sequence[Wanted], user: threading.Thread) -> list[Entry]:
+        """Do what `_use_all` does, and load what is missing once there is room for it."""
+        try:
+            while True:
+                with self._loading:
+                    entries = self._use_all(wanted, user, may_load=True)
+                if entries is not None:
+                    return entries
+                if user not in self._waiting:
+                    self._waiting.append(user)
+                self._require_others(wanted[0].name, user)
+                time.sleep(_RETRY_INTERVAL)
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(user)
+
+    def _uses_any(self, user: threading.Thread) -> bool:
+        """Whether a thread uses anything that is loaded."""
+        with self._lock:
+            return any(user in entry.users for entry in self._loaded.values())
 
     def _use_all(self, wanted: Sequence[Wanted], user: threading.Thread, *, may_load: bool) -> list[Entry] | None:
         """Use a checkpoint and what depends on it; None when not all of them are loaded, or can be at the moment."""
@@ -239,12 +259,15 @@ class ModelCache:
             )
 
     def _require_others(self, name: str, user: threading.Thread) -> None:
-        """Raise ModelTooLarge where a thread would wait for nobody but itself, between two pieces of its own stream."""
+        """Raise ModelTooLarge where a thread that is streaming would wait for nobody but itself and others like it."""
         with self._lock:
             held = {other: entry for other, entry in self._loaded.items() if entry.is_in_use}
-        if held and all(set(entry.users) == {user} for entry in held.values()):
-            names = ", ".join(f"'{other}'" for other in held)
-            raise ModelTooLarge(f"'{name}' has no room beside {names}, which is streaming: end the stream first.")
+            users = {one for entry in held.values() for one in entry.users if is_alive(one)}
+            if user not in users or not users.issubset(self._waiting):
+                return
+            self._waiting.remove(user)  # the others wait on: they have its models once it has ended its stream
+        names = ", ".join(f"'{other}'" for other in held)
+        raise ModelTooLarge(f"'{name}' has no room beside {names}, which is streaming: end the stream first.")
 
     def _make_room(self, name: str, needed: int) -> None:
         """Evict models until `needed` bytes are free; raises _NoRoom when too many are in use."""

@@ -190,9 +190,13 @@ def memory_needed(files: CheckpointFiles, device: torch.device) -> int:
 
 def language_model_memory(files: CheckpointFiles, device: torch.device) -> int:
     """Estimate the bytes that the language model of a checkpoint takes in memory."""
-    # Released weights are stored in half precision and used in full precision on a CPU.
-    widening = 2 if device.type == "cpu" else 1
-    return files.language_model.stat().st_size * widening
+    if device.type == "cpu" and settings.load().engine == "reference":
+        weight_bytes: float = torch.float32.itemsize
+    else:
+        usual = Precision.HALF if device.type == "cuda" else Precision.EXACT
+        weight_bytes = Numerics(precision.choose(device) or usual, device).weight_bytes
+    # Released weights are stored in half precision.
+    return int(files.language_model.stat().st_size * weight_bytes / torch.float16.itemsize)
 
 
 def adapted_memory(base: MusicGenModel, files: CheckpointFiles, applied: Sequence[AppliedAdapter]) -> int:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any, ClassVar
 
 import cog.types
-from cog import BaseRunner, Path
+from cog import BaseRunner, CancelationException, Path
 
 from musicgen_service import notes, settings
 from musicgen_service.inputs import fetching
@@ -130,7 +130,7 @@ class ServiceRunner(BaseRunner):
             files = await request_thread.run(lambda: self.carry_out(arguments, metrics))
             metrics["files"] = [file.name for file in files]
             return files
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, CancelationException):
             metrics.clear()  # its slot may be another prediction's by now
             raise
         finally:

@@ -1,5 +1,7 @@
 """A step on a GPU, traced without one: it reads nothing on the host, mixes no devices, and launches few kernels."""
 
+from queue import SimpleQueue
+
 import pytest
 import torch
 
@@ -7,8 +9,10 @@ from musicgen_service.engine import fused, weights
 from musicgen_service.engine.attention import Attention
 from musicgen_service.engine.buffers import Buffers
 from musicgen_service.engine.decoder import Decoder
-from musicgen_service.engine.interface import ConditionTensors, Sampling
-from musicgen_service.engine.pattern import DelayPattern
+from musicgen_service.engine.engine import Engine
+from musicgen_service.engine.interface import Condition, ConditionTensors, Sampling, SlotRequest
+from musicgen_service.engine.linear import DenseLinear
+from musicgen_service.engine.pattern import UNKNOWN, DelayPattern
 from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.slots import Slots
 from tests.support.fake_gpu import GPU, Launches, fake_gpu
@@ -116,6 +120,42 @@ def test_slots_that_are_not_guided_step_with_one_row_each_until_a_guided_one_joi
         slots.step()
     # Three slots are computed as four, as steps have few shapes.
     assert [count for count in rows if count[0] <= 8] == [(2, 2), (8, 8), (2, 2)]
+
+
+def test_a_prompt_on_the_gpu_is_read_before_the_loop_has_it() -> None:
+    with fake_gpu():
+        decoder = decoder_of(TINY)
+        engine = Engine(decoder.weights, range(4), lambda _: condition_for(TINY, 0), Numerics(Precision.HALF, GPU))
+        prompt = torch.zeros(4, 20, dtype=torch.int64, device=GPU)
+        with pytest.raises(RuntimeError, match="wait for the GPU"):
+            engine.pattern.layout(prompt, 30)
+        asked = SlotRequest(Condition(), prompt, 30, Sampling(), torch.Generator())
+        engine.pattern.layout(engine._handle(asked, condition_for(TINY, 0), SimpleQueue()).request.prefix_tokens, 30)
+
+
+def test_a_slot_without_guidance_does_not_read_the_row_that_it_has_beside_a_guided_one() -> None:
+    numerics = Numerics(Precision.EXACT, torch.device("cpu"))
+    made = torch.Generator().manual_seed(0)
+    taken = weights.build(
+        TINY, lambda _name, *sizes: torch.randn(sizes, generator=made) / 8, DenseLinear, DenseLinear, numerics.dtype
+    )
+    decoder = Decoder(taken, torch.float32, torch.float32, numerics.device)
+    decoder.reserve_positions(256)
+    buffers = Buffers(decoder, 2, 256, 32, 1)
+    slots = Slots(decoder, DelayPattern(range(4), TINY.card), buffers)
+    for slot, guidance in enumerate((1.0, 3.0)):
+        condition = ConditionTensors((torch.randn(12, TINY.dim, generator=made),), None)
+        slots.admit(slot, condition, None, 20, Sampling(guidance=guidance, temperature=0.0), torch.Generator())
+        prefill(slots, slot)
+    buffers.cache.buffer.nan_to_num_()
+    drawn = []
+    for unknown in (0.0, torch.nan):
+        buffers.cache.buffer[:, 0, 1] = unknown
+        buffers.column.fill_(0)
+        buffers.gpu_step._by_torch(buffers, 2, 2, (256, 32), 0, False)
+        drawn.append(buffers.tokens[0, 0, 1].item())
+        buffers.tokens[:, 0, 1] = UNKNOWN
+    assert drawn[0] == drawn[1]
 
 
 def test_score_stays_on_the_device() -> None:

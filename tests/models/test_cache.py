@@ -142,7 +142,7 @@ def test_model_in_use_is_not_evicted_and_others_wait_for_it(store: WeightStore) 
 
     with ThreadPoolExecutor(2) as pool, models.lease("small"), models.lease("stereo-small") as used:
         waiting = pool.submit(use, "melody")
-        wait_until(lambda: models._is_full)
+        wait_until(lambda: bool(models._waiting))
         # It waits behind that one, though its model is loaded: otherwise a busy model could keep others out for ever.
         later = pool.submit(use, "small")
         time.sleep(0.3)
@@ -159,6 +159,34 @@ def test_a_thread_does_not_wait_for_what_it_uses_itself(store: WeightStore) -> N
             get(models, "melody")
         get(models, "small")
     get(models, "melody")
+
+
+def test_a_thread_that_uses_a_model_does_not_wait_behind_those_that_wait_for_it(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "small"))
+    with ThreadPoolExecutor(1) as pool:
+        with models.lease("small") as small:
+            waiting = pool.submit(get, models, "melody")
+            wait_until(lambda: bool(models._waiting))
+            assert get(models, "small") is small
+            with pytest.raises(ModelTooLarge, match=r"^'melody' has no room beside 'small', which is streaming"):
+                get(models, "melody")
+        assert waiting.result().name == "melody"
+
+
+def test_of_threads_that_wait_for_each_other_one_is_refused(store: WeightStore) -> None:
+    models = ModelCache(store, CPU, _size(store, "small", "stereo-small"))
+    both = threading.Barrier(2)
+
+    def use(name: str) -> bool:
+        with models.lease(name):
+            both.wait(60)
+            try:
+                return get(models, "melody").name == "melody"
+            except ModelTooLarge:
+                return False
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(use, ["small", "stereo-small"])) == [False, True]
 
 
 def test_loaded_model_is_used_while_another_is_loading(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:

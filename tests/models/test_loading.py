@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from musicgen_service.engine import precision
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
 from musicgen_service.engine.reference import ReferenceLoop
@@ -41,6 +42,29 @@ def test_model_properties_match_its_name(store: WeightStore, name: str) -> None:
     assert model.window == 1500
     assert model.channels == (2 if "stereo" in name else 1)
     assert (model.melody_span is not None) == ("melody" in name)
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "widening"),
+    [
+        ("cpu", {}, 1),
+        ("cpu", {"MUSICGEN_PRECISION": "auto"}, 1),
+        ("cpu", {"MUSICGEN_PRECISION": "bf16"}, 1),
+        ("cpu", {"MUSICGEN_PRECISION": "int8"}, 0.75),
+        ("cpu", {"MUSICGEN_ENGINE": "reference"}, 2),
+        ("cuda", {}, 1),
+        ("cuda", {"MUSICGEN_PRECISION": "exact"}, 2),
+    ],
+)
+def test_a_language_model_counts_as_its_precision_stores_it(
+    store: WeightStore, monkeypatch: pytest.MonkeyPatch, device: str, settings: dict[str, str], widening: float
+) -> None:
+    monkeypatch.setattr(precision, "_has_fbgemm", lambda: True)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    files = store.checkpoint("small")
+    size = files.language_model.stat().st_size
+    assert loading.language_model_memory(files, torch.device(device)) == int(size * widening)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -72,6 +72,8 @@ def _set(tensor: torch.Tensor, index: Any, value: Any) -> None:
     if indices:
         torch.ops.aten.index_put_.default(view, indices, value)
     elif isinstance(value, torch.Tensor):
+        if value.device.type == GPU.type != view.device.type:
+            raise RuntimeError("it would wait for the GPU to copy from it")
         torch.ops.aten.copy_.default(view, value)
     else:
         view.fill_(value)
