@@ -69,9 +69,9 @@ class LocalClient:
             self._predictor.service.clips(inputs | {"seed": seed})
 
         await self._in_thread(partial(make, 1))  # the first takes longer
-        started = time.monotonic()
-        await asyncio.gather(*(self._in_thread(partial(make, seed)) for seed in range(2, 2 + self.at_once)))
-        return self.at_once * _TRIAL_SECONDS / (time.monotonic() - started)
+        at_once, started = min(self.at_once, len(items)), time.monotonic()
+        await asyncio.gather(*(self._in_thread(partial(make, seed)) for seed in range(2, 2 + at_once)))
+        return at_once * _TRIAL_SECONDS / (time.monotonic() - started)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         """Run `work` in a thread of its own; when this task is cancelled, the thread ends first."""

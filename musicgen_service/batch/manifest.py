@@ -125,7 +125,7 @@ def read_state(folder: Path) -> State:
             state.failed.add(name)
             continue
         state.failed.discard(name)
-        if all(has_files(folder, clip) for clip in record["clips"]):
+        if record["clips"] and all(has_files(folder, clip) for clip in record["clips"]):
             state.made.add(name)
         timings = record["timings"]
         audio += sum(clip["seconds"] for clip in record["clips"])

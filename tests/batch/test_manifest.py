@@ -29,7 +29,8 @@ def write(folder: Path, *entries: dict[str, Any], shard: Shard | None = None) ->
 
 
 def test_a_request_is_made_when_its_files_are_whole(tmp_path: Path) -> None:
-    write(tmp_path, made("whole"), made("gone"), made("short"), failed("bad"))
+    nothing = made("nothing") | {"clips": []}
+    write(tmp_path, made("whole"), made("gone"), made("short"), nothing, failed("bad"))
     (tmp_path / "whole.wav").write_bytes(bytes(4))
     (tmp_path / "short.wav").write_bytes(bytes(3))
     state = read_state(tmp_path)
