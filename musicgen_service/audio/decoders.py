@@ -106,7 +106,7 @@ def _after_tags(content: mmap.mmap) -> int:
 def _open_sndfile(path: Path) -> soundfile.SoundFile | None:
     """Open a file with libsndfile, if it is one that libsndfile should decode."""
     try:
-        sound = soundfile.SoundFile(path)
+        sound = soundfile.SoundFile(os.fsencode(path))
     except (soundfile.SoundFileError, RuntimeError):
         return None
     short = sound.format == "OGG" and sound.channels <= 2

@@ -63,7 +63,7 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: Tags, bit_depth: int
             else:
                 _write_sndfile(pcm, rate, unfinished, path.suffix[1:], tags)
             # A full disk may only show when the file is read back.
-            if soundfile.info(unfinished).frames != len(pcm):
+            if soundfile.info(os.fsencode(unfinished)).frames != len(pcm):
                 raise OSError("it did not arrive whole")
         unfinished.replace(path)
     except _Mp3Error as error:
@@ -78,7 +78,7 @@ def write(samples: np.ndarray, rate: int, path: Path, tags: Tags, bit_depth: int
 
 def seconds(path: Path) -> float:
     """Length of a file written by `write`, which has verified the header that this reads."""
-    return float(soundfile.info(path).duration)
+    return float(soundfile.info(os.fsencode(path)).duration)
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def stored(samples: np.ndarray, bit_depth: int) -> np.ndarray:
 
 def read_pcm(path: Path) -> tuple[np.ndarray, int]:
     """Read a file written by `write`: what `quantised` stored in it, and samples per second."""
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:
         bit_depth = next((bits for bits, name in _SUBTYPES.items() if name == file.subtype), 16)
         [kind] = (kind for kind, bits in _DEPTHS.items() if bits == bit_depth)
         return file.read(dtype=kind, always_2d=True), file.samplerate
@@ -125,7 +125,7 @@ def _write_sndfile(pcm: np.ndarray, rate: int, path: Path, container: str, tags:
     subtype = _SUBTYPES[_DEPTHS[pcm.dtype.name]]
     options = {"compression_level": _OGG_QUALITY} if container == "ogg" else {"subtype": subtype}
     comments = tags.vorbis_comments if container in _WITH_VORBIS_COMMENTS else []
-    with soundfile.SoundFile(path, "w", rate, pcm.shape[1], format=container.upper(), **options) as file:
+    with soundfile.SoundFile(os.fsencode(path), "w", rate, pcm.shape[1], format=container.upper(), **options) as file:
         if comments:
             file.date = vorbis_comments.placeholder(comments)
         file.title, file.comment, file.software = tags.title, tags.comment, tags.software
@@ -157,7 +157,7 @@ def _write_mp3(pcm: np.ndarray, rate: int, path: Path, tags: Tags) -> None:
                 number = int(done.stdout)
                 raise OSError(number, os.strerror(number))
             raise _Mp3Error(done.stderr.decode(errors="replace"))
-    if 0 < (more := soundfile.info(path).frames - len(pcm)) <= mp3_padding.MOST:
+    if 0 < (more := soundfile.info(os.fsencode(path)).frames - len(pcm)) <= mp3_padding.MOST:
         mp3_padding.add(path, more)
 
 

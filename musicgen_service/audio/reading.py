@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,7 +116,9 @@ def read_input(path: Path) -> AudioInput:
     audio, offset, gain = _read(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return AudioInput(audio.samples, audio.rate, path.name, digest, offset, gain)
+    # For recipes, which are text; a name of a file need not be.
+    name = os.fsencode(path.name).decode(errors="replace")
+    return AudioInput(audio.samples, audio.rate, name, digest, offset, gain)
 
 
 def _read(path: Path) -> tuple[Audio, np.ndarray, float]:

@@ -4,6 +4,7 @@ The recipe is one JSON object in the comment tag.
 """
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,7 +129,7 @@ def _as_argument(value: Any) -> str:
 
 def _sndfile_comment(path: Path) -> str:
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             return str(file.comment)
     except soundfile.LibsndfileError:
         return ""

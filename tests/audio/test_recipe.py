@@ -1,5 +1,6 @@
 """Every format stores the recipe of a clip, from which the command can be reconstructed."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from musicgen_service.audio import encoding, recipe
+from musicgen_service.audio import encoding, reading, recipe
 from musicgen_service.audio.encoding import FORMATS
 from musicgen_service.cli import inputs
 from musicgen_service.requests.fields import FIELDS, MAX_TEXT_LENGTH
@@ -28,6 +29,17 @@ def test_every_format_keeps_the_recipe(tmp_path: Path, name: str) -> None:
     stored = written(tmp_path, name, prompt=AWKWARD, seed=2**32 - 1, temperature=0.5, continuation=False)
     assert stored["prompt"] == AWKWARD
     assert (stored["seed"], stored["temperature"], stored["continuation"]) == (2**32 - 1, 0.5, False)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_of_files_need_not_be_text(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    assert written(folder, name, prompt="rock")["prompt"] == "rock"
+    song = (folder / f"clip.{name}").rename(folder / os.fsdecode(b"riff-\xff.wav"))
+    audio = reading.read_input(song)
+    assert audio.name == "riff-\ufffd.wav" and audio.seconds == pytest.approx(0.2, abs=0.05)
+    assert encoding.seconds(song) == pytest.approx(0.2, abs=0.05)
 
 
 @pytest.mark.parametrize("name", FORMATS)
