@@ -69,18 +69,18 @@ class FileRoutes:
     async def _one(self, request: Request) -> Response:
         uploads = await self._uploads.owned_by(clients.owner(request), request.path_params["id"])
         if not uploads:
-            raise _missing()
+            raise files.missing()
         return reply(200, _shown(uploads[0], request))
 
     async def _remove(self, request: Request) -> Response:
         if not await self._uploads.remove(clients.owner(request), request.path_params["id"]):
-            raise _missing()
+            raise files.missing()
         return Response(status_code=204)
 
     async def _content(self, request: Request) -> Response:
         file = self._files.find(request.path_params["token"], request.path_params["name"])
         if file is None:
-            raise _missing()
+            raise files.missing()
         wanted = request.query_params.get("format")
         if wanted is None or wanted == file.suffix.removeprefix("."):
             return files.response(file)
@@ -90,7 +90,3 @@ class FileRoutes:
 def _shown(upload: dict[str, Any], request: Request) -> dict[str, Any]:
     """What is known of an upload, with its absolute address."""
     return upload | {"urls": {name: base_url(request) + path for name, path in upload["urls"].items()}}
-
-
-def _missing() -> Refusal:
-    return Refusal(404, "There is no such file, or it was made too long ago.")

@@ -1,5 +1,6 @@
 """Files of finished predictions, on disk, under addresses that nobody can guess."""
 
+import asyncio
 import base64
 import re
 import secrets
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import FileResponse
-from starlette.types import Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
 from musicgen_service.inputs import served_files
+from musicgen_service.serving.refusals import Refusal
 
 _TYPES = {
     "audio/wav": "wav",
@@ -167,17 +170,65 @@ def media_type(file: Path) -> str:
 
 
 class _FileAnswer(FileResponse):
-    """A file, or the part of it that is asked for; a temporary one is removed, however its sending ends."""
+    """A file, or the part of it that is asked for, or that the client has it already.
+
+    A temporary one is removed, however its sending ends.
+    """
 
     is_temporary = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send it.
+
+        Raises
+        ------
+        Refusal
+            When it has been removed meanwhile.
+        """
         try:
-            await super().__call__(scope, receive, send)
+            self.stat_result = await asyncio.to_thread(Path(self.path).stat)
+            self.set_stat_headers(self.stat_result)
+            if _has_it(Headers(scope=scope), self.headers["etag"]):
+                names = ("etag", "last-modified", "cache-control")
+                unchanged = Response(status_code=304, headers={name: self.headers[name] for name in names})
+                await unchanged(scope, receive, send)
+                return
+            await self._send(scope, receive, send)
+        except FileNotFoundError:
+            raise missing() from None
         finally:
             if self.is_temporary:
                 shutil.rmtree(Path(self.path).parent, ignore_errors=True)
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, or why the part that is asked for cannot be sent."""
+        refused: Message | None = None
+
+        async def send_or_refuse(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                refused = message
+            if refused is None:
+                await send(message)
+
+        await super().__call__(scope, receive, send_or_refuse)
+        if refused is not None:
+            sentence = f"Range must be bytes=FIRST-LAST, within the file's {self.headers['content-length']} bytes."
+            answer = Refusal(refused["status"], sentence).response()
+            if "content-range" in (headers := Headers(raw=refused["headers"])):
+                answer.headers["Content-Range"] = headers["content-range"]
+            await answer(scope, receive, send)
+
+
+def _has_it(headers: Headers, etag: str) -> bool:
+    """Whether a client has the version of a file that has this tag."""
+    known = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
+    return etag in known or "*" in known
+
+
+def missing() -> Refusal:
+    """The refusal where a file is asked for that is not kept."""
+    return Refusal(404, "There is no such file, or it was made too long ago.")
 
 
 def response(file: Path, *, is_temporary: bool = False) -> FileResponse:

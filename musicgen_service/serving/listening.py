@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -26,6 +28,7 @@ _LEVEL = "not normalised"
 _LOOK_INTERVAL = 0.25
 """Seconds between two looks at a prediction's place in the queue and its progress."""
 _COMMENT = b":\n\n"
+_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})\s*", re.IGNORECASE | re.ASCII)
 _QUIET_SECONDS = 15.0
 """Seconds without an event after which a comment is sent: proxies close connections on which nothing comes."""
 
@@ -67,7 +70,7 @@ class Listening(Response):
         """Whether the prediction has ended, and no audio is on its way."""
         return self._prediction.ended.is_set() and not self._recording.is_live
 
-    async def _start(self, send: Send, media_type: str, headers: Mapping[str, str]) -> None:
+    async def _start(self, send: Send, media_type: str, headers: Mapping[str, str], status: int = 200) -> None:
         headers = {
             "Content-Type": media_type,
             "Cache-Control": "no-store",
@@ -75,7 +78,7 @@ class Listening(Response):
             "X-Prediction-Id": self._prediction.id,
         } | dict(headers)
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await send({"type": "http.response.start", "status": status, "headers": raw})
 
 
 class AudioAnswer(Listening):
@@ -99,10 +102,21 @@ class AudioAnswer(Listening):
             await self._instead()(scope, receive, send)
             return
         assert recording.sound is not None
-        await self._start(send, recording.sound["media_type"], _audio_headers(recording.sound))
-        position = 0
-        while scope["method"] != "HEAD":
-            if part := recording.read(position):
+        whole = recording.sound["bytes"]
+        has_parts = whole is not None and scope["method"] != "POST"
+        part_asked_for = _range(Headers(scope=scope), whole) if has_parts else None
+        position, end = part_asked_for or (0, whole)
+        if part_asked_for is not None and position >= end:
+            refusal = Refusal(416, f"Range must begin within the {whole} bytes of the audio.").response()
+            refusal.headers["Content-Range"] = f"bytes */{whole}"
+            await refusal(scope, receive, send)
+            return
+        headers = _audio_headers(recording.sound)
+        if part_asked_for is not None:
+            headers |= {"Content-Length": str(end - position), "Content-Range": f"bytes {position}-{end - 1}/{whole}"}
+        await self._start(send, recording.sound["media_type"], headers, 200 if part_asked_for is None else 206)
+        while scope["method"] != "HEAD" and position != end:
+            if part := recording.read(position, end):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 position += len(part)
             elif recording.is_complete:
@@ -229,8 +243,25 @@ def _audio_headers(sound: Mapping[str, Any]) -> dict[str, str]:
     if sound["real_time_factor"] is not None:
         headers["X-Real-Time-Factor"] = f"{sound['real_time_factor']:g}"
     if sound["bytes"] is not None:
-        headers["Content-Length"] = str(sound["bytes"])
+        headers |= {"Content-Length": str(sound["bytes"]), "Accept-Ranges": "bytes"}
     return headers
+
+
+def _range(headers: Headers, whole: int) -> tuple[int, int] | None:
+    """The part of audio of known size that a client asks for, as some browsers do before they play any.
+
+    Returns
+    -------
+    Its first byte and the one after its last; None where all is asked for, or more than one part
+    """
+    found = _RANGE.fullmatch(headers.get("range", ""))
+    # Nothing has a tag here that `If-Range` could name.
+    if found is None or "if-range" in headers or not (found[1] or found[2]):
+        return None
+    if not found[1]:
+        return max(0, whole - int(found[2])), whole
+    start, end = int(found[1]), min(int(found[2] or whole), whole - 1) + 1
+    return (start, end) if start < end or start >= whole else None
 
 
 def _event(name: str, content: Mapping[str, Any]) -> bytes:

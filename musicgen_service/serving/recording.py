@@ -74,9 +74,10 @@ class Recording:
         """Wait until there is more, or the prediction has ended."""
         await self._change.wait()
 
-    def read(self, start: int) -> bytes:
-        """Read what there is from a position on, up to a limit."""
-        return b"" if self._file is None else os.pread(self._file.fileno(), min(_READ, self.size - start), start)
+    def read(self, start: int, end: int | None = None) -> bytes:
+        """Read what there is from a position on, up to a limit, and to an end if one is given."""
+        count = min(_READ, (self.size if end is None else min(self.size, end)) - start)
+        return b"" if self._file is None or count <= 0 else os.pread(self._file.fileno(), count, start)
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Listen; yields messages of an `AudioChannel`, for another recording to take."""

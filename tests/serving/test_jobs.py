@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from musicgen_service.inputs import served_files
 from musicgen_service.serving.gateway import Gateway
 from musicgen_service.serving.store import Store
 from tests.serving.conftest import client_of, gateway_of, running
@@ -130,7 +131,28 @@ def test_parts_of_a_file_are_sent(client: httpx.Client, cog: FakeCog) -> None:
     assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"234", "bytes 2-4/10")
     whole = httpx.head(address)
     assert whole.headers["etag"] and whole.headers["accept-ranges"] == "bytes" and whole.content == b""
-    assert httpx.get(address, headers={"Range": "bytes=90-"}).status_code == 416
+    for asked, status, size in (("bytes=90-", 416, "bytes */10"), ("bytes=x", 400, None), ("bits=1-2", 400, None)):
+        refused = httpx.get(address, headers={"Range": asked})
+        assert (refused.status_code, refused.headers.get("content-range")) == (status, size)
+        assert refused.json()["error"] == "Range must be bytes=FIRST-LAST, within the file's 10 bytes."
+
+
+def test_a_file_that_a_client_has_is_not_sent_again(client: httpx.Client, cog: FakeCog) -> None:
+    submit(client, "known", "0123456789")
+    [address] = ended(client, "known")["output"]
+    tag = httpx.get(address).headers["etag"]
+    for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+        reply = httpx.get(address, headers={"If-None-Match": known, "Range": "bytes=2-4"})
+        assert (reply.status_code, reply.content, reply.headers["etag"]) == (304, b"", tag)
+    assert httpx.get(address, headers={"If-None-Match": '"x"'}).content == b"0123456789"
+
+
+def test_a_file_that_goes_before_it_is_sent_is_missing(
+    client: httpx.Client, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served_files, "find", lambda folder, token, name: folder / token / name)
+    reply = client.get(f"/files/{'0' * 32}/gone.wav")
+    assert (reply.status_code, reply.json()["status"]) == (404, "failed")
 
 
 @pytest.mark.parametrize(

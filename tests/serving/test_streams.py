@@ -25,6 +25,7 @@ def test_audio_comes_while_it_is_made(client: httpx.Client, cog: FakeCog) -> Non
         } == {
             "content-type": "audio/wav",
             "content-length": str(WHOLE),
+            "accept-ranges": "bytes",
             "cache-control": "no-store",
             "x-accel-buffering": "no",
             "x-prediction-id": "live",
@@ -83,6 +84,42 @@ def test_listeners_join_from_the_beginning_and_leave(
     assert (file.content, file.headers["content-type"]) == (b"music", "audio/wav")
     part = client.get("/predictions/radio/audio", headers={"Range": "bytes=1-2"})
     assert (part.status_code, part.content) == (206, b"us")
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "end"),
+    [
+        ("bytes=0-1", 0, 2),
+        ("bytes=0-", 0, WHOLE),
+        (f"bytes={HALF - 10}-{HALF + 9}", HALF - 10, HALF + 10),
+        (f"bytes=100-{WHOLE + 5}", 100, WHOLE),
+        ("bytes=-50", WHOLE - 50, WHOLE),
+    ],
+)
+def test_parts_of_audio_of_known_size_are_sent(
+    client: httpx.Client, cog: FakeCog, asked: str, start: int, end: int
+) -> None:
+    """Safari plays nothing of which it does not get the first two bytes by themselves."""
+    submit(client, "parts", "music")
+    with client.stream("GET", "/predictions/parts/audio", headers={"Range": asked}) as reply:
+        assert (reply.status_code, reply.headers["content-range"]) == (206, f"bytes {start}-{end - 1}/{WHOLE}")
+        assert reply.headers["content-length"] == str(end - start)
+        cog.resume.set()
+        assert reply.read() == wav()[start:end]
+    ended(client, "parts")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [(f"bytes={WHOLE}-", 416), ("bytes=-0", 416), ("bytes=5-2", 200), ("bytes=0-1,4-5", 200), ("x", 200)],
+)
+def test_other_parts_are_refused_or_all_is_sent(client: httpx.Client, cog: FakeCog, asked: str, status: int) -> None:
+    submit(client, "parts", "music")
+    with client.stream("GET", "/predictions/parts/audio", headers={"Range": asked}) as reply:
+        assert reply.status_code == status
+        assert reply.headers.get("content-range") == (f"bytes */{WHOLE}" if status == 416 else None)
+    cog.resume.set()
+    ended(client, "parts")
 
 
 def test_a_hang_up_cancels_what_was_asked_for_to_be_heard(client: httpx.Client, cog: FakeCog) -> None:
