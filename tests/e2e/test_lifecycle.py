@@ -103,13 +103,32 @@ def test_eight_clients_at_once_get_what_each_gets_alone(server: Server) -> None:
     with ThreadPoolExecutor(len(MIXED)) as pool:
         together = list(pool.map(ask, MIXED))
     for reply, expected in zip(together, alone, strict=True):
-        assert reply["status"] == "succeeded" and reply["output"] == expected["output"]
-        # What a request logs and notes is in its own reply alone, line by line.
-        assert reply["logs"] == expected["logs"]
-        figures = [
-            {name: value for name, value in r["metrics"].items() if name != "predict_time"} for r in (reply, expected)
-        ]
-        assert figures[0] == figures[1]
+        assert_equal(reply, expected)
+
+
+def assert_equal(reply: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Compare two replies but for their times: what a request logs and notes is in its own alone, line by line."""
+    assert reply["status"] == "succeeded" and reply["output"] == expected["output"]
+    assert reply["logs"] == expected["logs"]
+    figures = [
+        {name: value for name, value in r["metrics"].items() if name != "predict_time"} for r in (reply, expected)
+    ]
+    assert figures[0] == figures[1]
+
+
+def test_the_next_prediction_in_a_cancelled_ones_place_has_no_logs_or_metrics_of_it(server: Server) -> None:
+    expected = server.predict(**SHORT | {"seed": 5})
+    start = begin(server)
+    with ThreadPoolExecutor(2 * SLOTS) as pool:
+        for number in range(SLOTS):
+            pool.submit(server.post, {"id": f"gone-{number}", "input": LONG})
+        wait_until(lambda: server.log.read_text()[start:].count("task text") == SLOTS)
+        following = []
+        for number in range(SLOTS):
+            following.append(pool.submit(server.post, {"input": SHORT | {"seed": 5}}))
+            server.client.post(f"/predictions/gone-{number}/cancel")
+        for reply in following:
+            assert_equal(reply.result().json(), expected)
 
 
 @pytest.mark.slow

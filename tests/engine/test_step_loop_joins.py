@@ -1,8 +1,10 @@
 """Short sequences do not wait for long ones that join."""
 
+import statistics
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -62,3 +64,25 @@ def test_a_long_text_joins_those_that_run(engine: Engine, recorded: list[tuple[s
         generated(engine, request(1, 20, condition=words))
     assert max(engine.to_tensors(words).text_lengths) > 256
     assert ("step", 2) in recorded
+
+
+def test_short_clips_beside_one_of_many_windows_take_little_longer_and_it_still_ends(
+    engine: Engine, recorded: list[tuple[str, int]]
+) -> None:
+    ended = threading.Event()
+
+    def long() -> None:
+        for window in range(4):
+            generated(engine, replace(request(window, 1200, prefix=1000), is_part=True))
+        ended.set()
+
+    turns = []
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(long)
+        while not ended.is_set() and not future.done():
+            before = len(recorded)
+            generated(engine, request(9, 50))
+            turns.append(sum(event == "step" for event, _ in recorded[before:]))
+        future.result()
+    assert len(turns) > 4
+    assert statistics.median(turns) <= 2.5 * 53
