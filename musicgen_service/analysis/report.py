@@ -38,6 +38,14 @@ class Report:
         return f"{self.loudness:.1f} LUFS" if np.isfinite(self.loudness) else "silence"
 
     @property
+    def title(self) -> str:
+        """Tempo, key and loudness in one line, which names no key that is in doubt and marks such a tempo."""
+        doubt = "" if self.grid.confidence >= _LOW_CONFIDENCE else "?"
+        tempo = f"{self.grid.tempo:.2f} bpm{doubt}" if len(self.grid.beats) else "no beat"
+        key = self.harmony.clear_key or ("no clear key" if self.key else "no key")
+        return f"{tempo}, {key}, {self.level}"
+
+    @property
     def data(self) -> dict[str, Any]:
         """The report in JSON types; times in seconds, None for anything that was not found."""
         grid, harmony = self.grid, self.harmony
@@ -133,8 +141,7 @@ def plot(report: Report, path: Path) -> None:
     wave.vlines(report.grid.beats, -top, top, color="tab:blue", linewidth=0.6, alpha=0.6, label="beats")
     wave.vlines(report.grid.downbeats, -top, top, color="tab:red", linewidth=1.4, label="bars")
     wave.set(ylim=(-top, top), ylabel="amplitude", xlim=(0, seconds))
-    tempo = f"{report.grid.tempo:.2f} bpm" if len(report.grid.beats) else "no beat"
-    wave.set_title(f"{tempo}, {report.key[0] if report.key else 'no key'}, {report.level}", loc="left")
+    wave.set_title(report.title, loc="left")
     wave.legend(loc="upper right")
     palette = [f"C{index}" for index in range(10)]
     for start, end, label in report.harmony.chords:

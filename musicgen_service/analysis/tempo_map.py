@@ -13,7 +13,7 @@ TICKS = 480
 """Of a quarter note."""
 _EIGHTH = TICKS // 2
 _SIXTEENTH = TICKS // 4  # an incomplete first bar is counted in these: some programs know no 32nds
-_COMPOUND = frozenset(metre.name for metre in METRES if metre.is_compound)
+_COMPOUND = frozenset(["9/8", "12/8", *(metre.name for metre in METRES if metre.is_compound)])
 _FAST = 180.0  # beats per minute from which those of bars of five and seven are eighth notes
 _ON_ZERO = 0.015  # seconds: a 16th that lasts less would have a tempo of 1,000 bpm, which programs refuse
 _STEADY = 0.02  # seconds by which the beats of music with one tempo are off it at most

@@ -43,7 +43,7 @@ def has_vocals(vocals: np.ndarray, rest: np.ndarray, rate: int) -> bool:
     """Whether separated vocals contain more than the separator's residue of the rest."""
     above, below = (_levels(part, rate) for part in (vocals, rest))
     total = np.maximum(above, below)
-    audible = total > max(total.max(), _SILENT_DB) - _AUDIBLE_DB
+    audible = (total > total.max() - _AUDIBLE_DB) & (above > _SILENT_DB + 1)
     return bool((above - below)[audible].max(initial=-np.inf) > _VOCALS_DB)
 
 

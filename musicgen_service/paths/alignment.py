@@ -32,9 +32,13 @@ def bar_lines(grid: BeatGrid, bar: float) -> np.ndarray:
     """
     count = max(1, round(bar * grid.tempo / 60))
     own = np.isin(grid.beats, grid.downbeats)
+    # Beats go on where none is heard.
+    numbers = np.append(0, np.cumsum(np.maximum(np.round(np.diff(grid.beats) * grid.tempo / 60), 1).astype(int)))
     # Of several that have equally many, the first of its own.
-    first = max((np.arange(count) + own.argmax()) % count, key=lambda first: own[first::count].sum())
-    result: np.ndarray = grid.beats[first::count]
+    first = max(
+        (np.arange(count) + numbers[own.argmax()]) % count, key=lambda first: own[numbers % count == first].sum()
+    )
+    result: np.ndarray = grid.beats[numbers % count == first]
     return result
 
 

@@ -92,7 +92,7 @@ def _described(job: Job, clip: Clip) -> Clip:
     music = replace(music, tempo=tempo, key=key, beats=repeat * music.beats)
     if not music.beats and not request.return_midi:
         return replace(clip, music=music)
-    grid = clip.grid or job.analysis.track(clip.samples, rate, request.bpm)
+    grid = clip.grid or job.analysis.track(clip.samples, rate, tempo)
     harmony = job.analysis.harmony(clip.samples, rate, grid)
     clip = replace(clip, music=replace(music, key=harmony.clear_key or music.key))
     if not request.return_midi:

@@ -35,12 +35,14 @@ class Cut:
     start, end : seconds
     beats : number of beats between them at the requested tempo
     per_bar : beats in a bar
+    metre : the kind of bar, such as "6/8"
     """
 
     start: float
     end: float
     beats: int
     per_bar: int = BEATS_PER_BAR
+    metre: str = "4/4"
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ class Bars:
     ----------
     seconds : length of a bar
     per_bar : beats in a bar
+    metre : the kind of bar, such as "6/8"
     count : bars after which the music repeats
     """
 
     seconds: float
     per_bar: int
+    metre: str
     count: int
 
     def on(self, grid: BeatGrid) -> BeatGrid:
@@ -65,7 +69,7 @@ class Bars:
         lines = np.arange(0.0, float(grid.beats[-1]) + self.seconds, self.seconds)
         nearest = grid.beats[np.abs(lines[:, None] - grid.beats).argmin(axis=1)]
         downbeats = np.unique(nearest[np.abs(nearest - lines) <= self._near])
-        return replace(grid, downbeats=downbeats, beats_per_bar=self.per_bar)
+        return replace(grid, downbeats=downbeats, beats_per_bar=self.per_bar, metre=self.metre)
 
     def from_first(self, cuts: list[Cut]) -> list[Cut]:
         """The cuts that begin with the first bar; all of them where none does."""
@@ -114,12 +118,13 @@ def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float, bars:
     if octave is None or grid.confidence < MIN_CONFIDENCE:
         return []
     if bars is not None:
-        grid, per_bar = bars.on(grid), bars.per_bar
+        grid, per_bar, metre = bars.on(grid), bars.per_bar, bars.metre
     else:
         per_bar = grid.beats_per_bar if grid.beats_per_bar in _BARS else BEATS_PER_BAR
+        metre = grid.metre if (grid.beats_per_bar, octave) == (per_bar, 1) else f"{per_bar}/4"
     for beats in lengths(bpm, max_seconds, per_bar, bars.count if bars else 1):
         found = [_cut(grid, first, beats, octave, available) for first in grid.downbeats]
-        result = [replace(cut, per_bar=per_bar) for cut in found if cut]
+        result = [replace(cut, per_bar=per_bar, metre=metre) for cut in found if cut]
         if result:
             return bars.from_first(result) if bars else result
     return []
@@ -144,10 +149,11 @@ def cuts_on_fixed_grid(
     steps = np.arange(int(available / beat))
     frames = np.minimum(np.round((phases[:, None] + steps * beat) / hop).astype(int), len(envelope) - 1)
     phase = float(phases[np.argmax(envelope[frames].mean(axis=1))])
-    per_bar = bars.per_bar if bars else BEATS_PER_BAR
+    per_bar, metre = (bars.per_bar, bars.metre) if bars else (BEATS_PER_BAR, f"{BEATS_PER_BAR}/4")
     beats = lengths(bpm, max_seconds, per_bar, bars.count if bars else 1)[0]
     starts = phase + beat * np.arange(per_bar)
-    found = [Cut(start, start + beats * beat, beats, per_bar) for start in starts if start + beats * beat <= available]
+    length = beats * beat
+    found = [Cut(start, start + length, beats, per_bar, metre) for start in starts if start + length <= available]
     return bars.from_first(found) if bars else found
 
 

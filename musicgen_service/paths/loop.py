@@ -105,7 +105,8 @@ def _bars(job: Job) -> Bars | None:
     if request.progression is None:
         return None
     assert request.bpm is not None, "the request was checked to have a tempo"
-    bars = Bars(request.metre.bar_seconds(request.bpm), request.metre.beats, len(request.progression.bars))
+    metre, count = request.metre, len(request.progression.bars)
+    bars = Bars(metre.bar_seconds(request.bpm), metre.beats, str(metre), count)
     if bars.seconds * bars.count > request.duration + grid.ROUNDING:
         note(
             f"The {bars.count} bars of text_chords last {bars.seconds * bars.count:.4g} s, so the loop of at most "

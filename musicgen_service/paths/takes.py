@@ -55,7 +55,7 @@ class Take:
     def grid(self) -> BeatGrid:
         """The beats of the loop."""
         beats = np.arange(self.cut.beats) * 60 / self.bpm
-        return BeatGrid(self.bpm, beats, beats[:: self.cut.per_bar], self.cut.per_bar, 1.0)
+        return BeatGrid(self.bpm, beats, beats[:: self.cut.per_bar], self.cut.per_bar, 1.0, self.cut.metre)
 
     @property
     def music(self) -> Music:

@@ -86,6 +86,7 @@ def test_a_picture_names_a_key_where_the_text_does_and_nowhere_else() -> None:
     tone = 0.5 * np.sin(np.arange(SAMPLE_RATE) / 50, dtype=np.float32)[None]
     chords = [ChordSegment(0.0, 1.0, "N")]
     assert "no beat, no key" in drawn(tone, Harmony(chords)).get_title(loc="left")
+    assert "no clear key" in drawn(tone, Harmony(chords, keys=[("F major", 0.1)])).get_title(loc="left")
     assert "F major" in drawn(tone, Harmony(chords, keys=[("F major", 0.4)])).get_title(loc="left")
 
 

@@ -53,6 +53,7 @@ def test_separation_residue_does_not_count_as_vocals() -> None:
     assert mixing.has_vocals(0.7 * song, song, RATE)
     assert not mixing.has_vocals(0.3 * song, song, RATE)
     assert not mixing.has_vocals(0 * song, song, RATE)
+    assert not mixing.has_vocals(0 * song, 0 * song, RATE)
     assert mixing.has_vocals(song, 0 * song, RATE)
 
 

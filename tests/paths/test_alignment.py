@@ -24,6 +24,12 @@ def test_bar_lines_are_a_songs_bars_of_another_reading(tempo: int, own: list[int
     assert np.array_equal(bar_lines(BeatGrid(tempo, beats, beats[own]), 2.0), beats[expected])
 
 
+def test_bar_lines_go_on_through_a_rest() -> None:
+    beats = np.delete(np.arange(24) * 0.5, range(9, 14))
+    grid = BeatGrid(120, beats, beats[[0, 4, 8]], 4, 1.0)
+    assert np.array_equal(bar_lines(grid, 2.0), [0, 2, 4, 8, 10])
+
+
 def test_bar_lines_move_to_the_kicks_that_are_near_all_by_as_much() -> None:
     lines = np.array([1.0, 3.0, 5.0, 7.0])
     assert on_kicks(lines, np.array([1.03, 2.0, 3.05, 5.04, 7.5])) == pytest.approx(lines + 0.04)

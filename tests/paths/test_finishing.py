@@ -102,6 +102,29 @@ def test_midi_of_a_repeated_loop_is_repeated(tmp_path: Path) -> None:
     assert sum(message.type == "note_on" for message in file.tracks[2]) == 4  # one in each
 
 
+def test_beats_of_a_midi_file_are_sought_at_the_tempo_of_the_prompt() -> None:
+    sought = []
+
+    def track(samples: np.ndarray, rate: int, tempo: float | None) -> BeatGrid:
+        sought.append(tempo)
+        return steady(samples, rate, tempo)
+
+    job = job_for(FakeMusicModel(hum), track=track, task="text", prompt="house, 124 bpm", return_midi=True)
+    assert list(paths.generate(job)) and sought == [124]
+
+
+def test_a_loop_in_six_eighths_has_such_bars_in_its_midi_file(tmp_path: Path) -> None:
+    def track(samples: np.ndarray, rate: int, _tempo: float | None) -> BeatGrid:
+        beats = np.arange(0.3, samples.shape[-1] / rate, 60 / 124)
+        return BeatGrid(124, beats, beats[::2], 2, 1.0, "6/8")
+
+    [clip] = paths.generate(job_for(FakeMusicModel(house), track=track, task="loop", bpm=124, return_midi=True))
+    assert clip.midi is not None
+    (tmp_path / "loop.mid").write_bytes(clip.midi)
+    [signature] = [m for m in mido.MidiFile(tmp_path / "loop.mid").tracks[0] if m.type == "time_signature"]
+    assert (signature.numerator, signature.denominator) == (6, 8)
+
+
 SECTIONS = "intro 2 s: piano; strophe 🎹 6 s: drums"
 
 

@@ -1,5 +1,7 @@
 """Choice of the bars of a recording that can be a loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from musicgen_service.paths.grid import Cut
 
 def bars(tempo: float, seconds: float, start: float = 0.0, per_bar: int = 4, confidence: float = 1.0) -> BeatGrid:
     beats = np.arange(start, seconds, 60 / tempo)
-    return BeatGrid(tempo, beats, beats[::per_bar], per_bar, confidence)
+    return BeatGrid(tempo, beats, beats[::per_bar], per_bar, confidence, f"{per_bar}/4")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,13 @@ def test_tempo_within_tolerance_is_accepted(tempo: float, is_close: bool) -> Non
 
 
 def test_bars_of_three_beats() -> None:
-    assert grid.cuts(bars(120, 9, per_bar=3), 120, 8, 9)[0] == Cut(0, 6, 12, 3)
+    assert grid.cuts(bars(120, 9, per_bar=3), 120, 8, 9)[0] == Cut(0, 6, 12, 3, "3/4")
+
+
+def test_bars_of_six_eighths_are_those_of_a_loop_at_the_tempo_that_is_heard() -> None:
+    heard = replace(bars(120, 9, per_bar=2), metre="6/8")
+    assert {cut.metre for cut in grid.cuts(heard, 120, 8, 9)} == {"6/8"}
+    assert {cut.metre for cut in grid.cuts(heard, 60, 8, 9)} == {"2/4"}
 
 
 def test_low_confidence_grid_gives_no_cuts() -> None:
