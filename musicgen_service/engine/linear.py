@@ -164,7 +164,7 @@ class Fp16Linear(PackedLinear):
 class FloatLinear(PackedLinear):
     """A float32 product whose weight is stored row after row, as float16 where that loses nothing.
 
-    The compiled step reads it so. Many rows, as in a prefill, are multiplied with a widened copy.
+    The compiled step reads it so.
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
@@ -173,7 +173,12 @@ class FloatLinear(PackedLinear):
         self.outputs, self.inputs = weight.shape
 
     def _product(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self.weight.float())
+        if self.weight.dtype is not torch.float16:
+            return functional.linear(x, self.weight)
+        # Imported here: numba takes half a second, and narrow networks have no such matrices.
+        from musicgen_service.engine.step_kernel import many_rows
+
+        return many_rows.multiply(self.weight, x, self._threads)
 
 
 class Int8Linear(PackedLinear):

@@ -11,12 +11,13 @@ from musicgen_service.engine.linear import (
     Int8Linear,
     Linear,
     OneDnnLinear,
+    supports_bf16,
 )
 from musicgen_service.engine.precision import Numerics, Precision
 
 SHAPES = [(192, 64), (4096, 1024), (1024, 4096)]
 ROWS = [1, 2, 3, 4, 7, 8, 14, 16, 31, 64, 127, 152, 300]
-_FOR_ALL = ("float16", "float32", "adapted")
+_FOR_ALL = ("float16", "float32", "row by row", "adapted")
 """Forms that give a row the same result in a prefill, too."""
 EXACT = Numerics(Precision.EXACT, torch.device("cpu"))
 BF16 = Numerics(Precision.BF16, torch.device("cpu"))  # its weight format depends on the processor
@@ -67,6 +68,8 @@ def test_result_is_the_matrix_product(outputs: int, inputs: int, form: str, tole
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
 @pytest.mark.parametrize("form", [*_FOR_ALL, "bfloat16", "int8", "unpacked"])
 def test_row_result_is_independent_of_the_batch(outputs: int, inputs: int, form: str) -> None:
+    if form == "unpacked" and supports_bf16():
+        pytest.skip("where oneDNN multiplies bfloat16, a CPU has no unpacked weights")
     linear, _, rows = forms(outputs, inputs)[form]
     # The rows of a prefill are those of one sequence, whose number depends on nothing else. For as many, processors
     # with matrix units (AMX) sum in another order.

@@ -147,7 +147,7 @@ def test_number_of_threads_changes_nothing(precision: Precision, monkeypatch: py
     expected = by_kernel(decoder(built, precision), rows_in(), SLOTS)
     monkeypatch.setattr(threads, "for_width", lambda _width: 4)
     with ThreadPoolExecutor(3) as pool:
-        monkeypatch.setattr(layers, "_pool", lambda: pool)
+        monkeypatch.setattr(layers, "pool", lambda: pool)
         made = decoder(built, precision)
         for _ in range(20):
             assert all(map(torch.equal, by_kernel(made, rows_in(), SLOTS), expected))
@@ -160,7 +160,7 @@ def test_step_does_not_wait_for_a_thread_that_has_not_begun(monkeypatch: pytest.
     held = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(held.wait, 60)
-        monkeypatch.setattr(layers, "_pool", lambda: pool)
+        monkeypatch.setattr(layers, "pool", lambda: pool)
         made = decoder(built, Precision.EXACT)
         for _ in range(3):
             assert all(map(torch.equal, by_kernel(made, rows_in(), SLOTS), expected))
@@ -177,14 +177,14 @@ def test_step_is_compiled_where_what_numba_kept_cannot_be_read(
 ) -> None:
     from numba.core import config
 
-    from musicgen_service.engine.step_kernel import kernel
+    from musicgen_service.engine.step_kernel import compiling
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     built = build(Precision.EXACT)
     expected = by_operations(decoder(built, Precision.EXACT), rows_in(), SLOTS)
     try:
         for is_damaged in (False, True):
-            kernel._entry.cache_clear()
+            compiling._entry.cache_clear()
             ours = by_kernel(decoder(built, Precision.EXACT), rows_in(), SLOTS)
             torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
             assert ("numba's cache cannot be used" in capsys.readouterr().err) == is_damaged
@@ -193,7 +193,7 @@ def test_step_is_compiled_where_what_numba_kept_cannot_be_read(
             for file in kept:
                 file.write_bytes(damage)
     finally:
-        kernel._entry.cache_clear()
+        compiling._entry.cache_clear()
 
 
 @pytest.mark.slow  # the kernel is compiled for every test again

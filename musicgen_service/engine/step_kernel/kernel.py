@@ -8,12 +8,6 @@ What a phase needs before its products, normalised rows in the form in which the
 for itself: that takes less time than to wait for it.
 """
 
-from functools import cache
-from hashlib import sha256
-from pathlib import Path
-
-from numba import njit
-
 from musicgen_service.engine.step_kernel import attention, products, rows
 from musicgen_service.engine.step_kernel.arithmetic import compiled, gelu
 from musicgen_service.engine.step_kernel.arrays import (
@@ -29,9 +23,7 @@ from musicgen_service.engine.step_kernel.arrays import (
 )
 from musicgen_service.engine.step_kernel.instructions import add_shared, read_shared
 from musicgen_service.engine.step_kernel.phases import wait
-from musicgen_service.engine.step_kernel.processor import has_vnni
 from musicgen_service.engine.step_kernel.rows import NO_NORM
-from musicgen_service.progress import log
 
 _BYTES = (1, 2, 4)
 """Of a weight in each form."""
@@ -125,29 +117,3 @@ def _put(products, use, target):
     else:
         for index in range(len(target)):
             target[index] = products[index]
-
-
-def prepare(*arguments):
-    """Return `step`, compiled for arguments like these, with which it is called once; kept on disk where numba can."""
-    try:
-        _entry(True)(*arguments)
-    # numba tells damaged files, full disks and folders that cannot be written by exceptions of many kinds.
-    except Exception as error:
-        log(f"a step is compiled at every start, as numba's cache cannot be used: {type(error).__name__}: {error}")
-        _entry(False)(*arguments)
-        return _entry(False)
-    return _entry(True)
-
-
-@cache
-def _entry(is_kept):
-    """Return `step`, which is compiled for what it is called with first, and kept on disk."""
-    # Part of what numba keeps it by, which knows changes of this file alone.
-    files = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    version = sha256(files).hexdigest() + str(has_vnni())
-
-    def entry(weights, own, text, x, projected, attended, widened, phases, scratch):
-        if version:
-            step(weights, own, text, x, projected, attended, widened, phases, scratch)
-
-    return njit(nogil=True, cache=is_kept)(entry)

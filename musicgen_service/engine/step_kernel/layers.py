@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -115,10 +115,9 @@ class CompiledLayers:
 
     def __init__(self, weights: Weights, matrices: Sequence[_Matrix], cache_dtype: torch.dtype) -> None:
         # Imported here: numba takes half a second, and most commands take no steps.
-        from musicgen_service.engine.step_kernel import kernel
+        from musicgen_service.engine.step_kernel import compiling, kernel
 
-        # Typed here, as what numba compiles is not.
-        self._prepare: Callable[..., Callable[..., None]] = kernel.prepare
+        self._prepare = partial(compiling.prepared, kernel.step)
         self._phases = kernel.PHASES
         self._matrices = matrices  # which own what the addresses point to
         shape = len(weights.layers), MATRICES
@@ -170,7 +169,7 @@ class CompiledLayers:
         # A thread that has not got round to the last step yet would be later still for this one.
         self._helping = [helping for helping in self._helping if not helping.done()]
         while len(self._helping) < self._threads - 1:
-            self._helping.append(_pool().submit(self._step, *shared, self._scratch(len(x), longest)))
+            self._helping.append(pool().submit(self._step, *shared, self._scratch(len(x), longest)))
         self._step(*shared, self._scratch(len(x), longest))
         return x
 
@@ -235,6 +234,6 @@ def _attended(cache: KeyValueCache, places: Sequence[tuple[int, int, int]]) -> A
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
     """The threads that compute beside a step loop's own."""
     return ThreadPoolExecutor(max(1, threads.limit() - 1), thread_name_prefix="step")
