@@ -15,6 +15,8 @@ from musicgen_service.serving.refusals import Refusal, problem
 _UNCOUNTED = re.compile(r"/|/page/.*|/livez|/readyz|/files/[^/]+/.*", re.DOTALL)
 """What may be read without a key and at any rate: what there is, the page's own files, the probes, and files of results
 and uploads, whose addresses nobody can guess."""
+_HEARD = re.compile(r"/predictions/[^/]+/audio")
+"""What may be read by a token in the place of a key, as browsers send no header with `<audio>` and `EventSource`."""
 _HEALTH = "/health-check"
 """It may be read without a key, too, but probes do not need it."""
 _READING = ("GET", "HEAD")
@@ -44,7 +46,7 @@ class Access:
         if scope["type"] != "http" or self._is_uncounted(scope):
             await self._app(scope, receive, send)
             return
-        is_open = scope["path"] == _HEALTH and scope["method"] in _READING
+        is_open = scope["method"] in _READING and (scope["path"] == _HEALTH or _has_token(scope))
         refusal = None if is_open else self._identify(scope)
         # Those without a valid key count as well, for their address.
         if wait := self._requests.take(clients.owner(Request(scope))):
@@ -78,3 +80,8 @@ class Access:
             return _UNCOUNTED.fullmatch(path) is not None or (self._shows_metrics and path == "/metrics")
         # A browser asks with it whether it may send a key.
         return bool(method == "OPTIONS")
+
+
+def _has_token(scope: Scope) -> bool:
+    """Whether a request has a token, which the route looks at."""
+    return _HEARD.fullmatch(scope["path"]) is not None and "token" in Request(scope).query_params

@@ -35,7 +35,20 @@ class Jobs:
         if prediction := self._predictions.find(owner, prediction_id):
             return self._unfinished(prediction)
         if (job := await self._results.find(owner, prediction_id)) is None:
-            raise Refusal(404, "There is no such prediction, or it ended too long ago.")
+            raise _missing()
+        return job
+
+    async def with_key(self, key: str, prediction_id: str) -> dict[str, Any]:
+        """Whoever's prediction that has ended, by its key.
+
+        Raises
+        ------
+        Refusal
+            When there is none of that key and id.
+        """
+        job = await self._results.with_key(key)
+        if job is None or job["id"] != prediction_id:
+            raise _missing()
         return job
 
     async def owned_by(self, owner: str) -> list[dict[str, Any]]:
@@ -56,8 +69,14 @@ class Jobs:
         return prediction
 
     def _unfinished(self, prediction: Prediction) -> dict[str, Any]:
-        job, queue = prediction.as_hosted(), self._predictions.queue_of(prediction)
+        # Nobody can guess the key, so it stands for that of the client where none can be sent.
+        address = f"/predictions/{prediction.id}/audio?token={prediction.key}"
+        job, queue = prediction.as_hosted() | {"audio": address}, self._predictions.queue_of(prediction)
         return job if queue is None else job | {"queue": queue}
+
+
+def _missing() -> Refusal:
+    return Refusal(404, "There is no such prediction, or it ended too long ago.")
 
 
 def plain(job: dict[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,10 @@ class Predictions:
         """A client's prediction that has not ended, or not been noted in the results."""
         return self._unfinished.get((owner, prediction_id))
 
+    def with_key(self, key: str) -> Prediction | None:
+        """Whoever's prediction that has this key and has not ended, or not been noted in the results."""
+        return next((prediction for prediction in self._unfinished.values() if prediction.key == key), None)
+
     def owned_by(self, owner: str) -> list[Prediction]:
         """A client's predictions that have not ended, the oldest first."""
         return [prediction for prediction in self._unfinished.values() if prediction.owner == owner]

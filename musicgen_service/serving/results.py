@@ -109,6 +109,10 @@ class Results:
         """A client's prediction of that id, as a job with addresses relative to the service's."""
         return await asyncio.to_thread(self.store.find, owner, prediction_id)
 
+    async def with_key(self, key: str) -> dict[str, Any] | None:
+        """Whoever's prediction that has this key, as `find` gives it."""
+        return await asyncio.to_thread(self.store.with_key, key)
+
     async def owned_by(self, owner: str) -> list[dict[str, Any]]:
         """A client's predictions, the newest first."""
         return await asyncio.to_thread(self.store.owned_by, owner)

@@ -216,11 +216,11 @@ class Routes:
         return prediction, True
 
     async def _audio(self, request: Request) -> Response:
-        found, owner = prediction_id(request), clients.owner(request)
-        prediction = self._predictions.find(owner, found)
-        if prediction is not None and not prediction.ended.is_set():
+        found, owner, key = prediction_id(request), clients.owner(request), request.query_params.get("token")
+        prediction = self._predictions.find(owner, found) if key is None else self._predictions.with_key(key)
+        if prediction is not None and prediction.id == found and not prediction.ended.is_set():
             return self._listening(request, prediction)
-        job = plain(await self._jobs.find(owner, found))
+        job = plain(await (self._jobs.find(owner, found) if key is None else self._jobs.with_key(key, found)))
         if job["status"] not in ENDED:
             raise Refusal(503, "The service has started anew, and this prediction will: try again in a moment.")
         return FinishedEvents(job, base_url(request)) if _wants_events(request) else finished_audio(job, self._files)
@@ -261,4 +261,6 @@ def _wants_events(request: Request) -> bool:
 
 def _shown(job: dict[str, Any], request: Request) -> dict[str, Any]:
     """A job as its client polls it."""
-    return plain(job) | {"output": absolute(job["output"], base_url(request))}
+    address = base_url(request)
+    audio = {"audio": address + job["audio"]} if "audio" in job else {}
+    return plain(job) | {"output": absolute(job["output"], address)} | audio

@@ -135,6 +135,11 @@ class Store:
         found += self._jobs(f"unfinished WHERE {condition} ORDER BY rowid DESC LIMIT 1", owner, prediction_id)
         return max(found, key=lambda job: str(job["created_at"]), default=None)
 
+    def with_key(self, key: str) -> dict[str, Any] | None:
+        """Whoever's prediction that has this key and has ended."""
+        found = self._jobs("predictions WHERE key = ?", key)
+        return found[0] if found else None
+
     def owned_by(self, owner: str) -> list[dict[str, Any]]:
         """The latest predictions of an owner, those that have not ended before others, the newest of each first."""
         found = self._jobs(f"unfinished WHERE owner = ? ORDER BY rowid DESC LIMIT {_LISTED}", owner)

@@ -121,6 +121,22 @@ def test_a_file_needs_no_key_but_its_address(ann: httpx.Client, anybody: httpx.C
     assert anybody.get(reply.json()["output"][0]).content == b"sound"
 
 
+def test_audio_is_heard_by_its_token(ann: httpx.Client, anybody: httpx.Client, cog: FakeCog) -> None:
+    body = {"id": "song", "input": {"prompt": "wait"}}
+    ann.post("/predictions", json=body, headers={"Prefer": "respond-async"})
+    wait_until(lambda: bool(cog.requests))
+    address = ann.get("/predictions/song").json()["audio"]
+    assert anybody.get("/predictions/song/audio").status_code == 401
+    for wrong in (address[:-1] + "x", address.replace("song", "other"), address.partition("=")[0] + "="):
+        assert anybody.get(wrong).status_code == 404
+    assert anybody.get(address.replace("/audio", "")).status_code == 401
+    assert anybody.post(address).status_code == 401
+    cog.resume.set()
+    assert anybody.get(address).content == b"wait"  # its file, as nothing of it can be heard before
+    wait_until(lambda: "audio" not in ann.get("/predictions/song").json())
+    assert anybody.get(address).content == b"wait"
+
+
 def test_metrics_need_a_key_unless_they_are_open(tmp_path: Path) -> None:
     headers = {"Authorization": f"Bearer {api_keys.add(tmp_path / 'keys', 'ann')}"}
     keys = api_keys.ApiKeys(tmp_path / "keys")
