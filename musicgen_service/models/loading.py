@@ -37,6 +37,7 @@ from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.state import Adapt
 from musicgen_service.models.store import CheckpointFiles, WeightsError
 from musicgen_service.models.t5_encoder import T5Encoder
+from musicgen_service.models.text_reading import MAX_TOKENS
 from musicgen_service.models.tokenizer import TextTokenizer
 from musicgen_service.progress import log
 
@@ -46,7 +47,7 @@ _ADAPTER_WIDENING = 4
 """Bytes in memory for each byte of an adapter's file: it is stored in half precision, a strength may need single
 precision, and where a matrix is changed in part the product has rows of zeros for the others."""
 _USUAL_TEXT = 128
-"""Tokens of text for which slots have room in a model whose sequences begin with the text; T5 reads up to 512."""
+"""Tokens of text for which slots of a GPU have room in a model whose sequences begin with the text."""
 
 
 def load_model(files: CheckpointFiles, device: torch.device, slots: SlotMemory | None = None) -> MusicGenModel:
@@ -206,10 +207,12 @@ def adapted_memory(base: MusicGenModel, files: CheckpointFiles, applied: Sequenc
     return _ADAPTER_WIDENING * sum(adapter.size for adapter, _ in applied)
 
 
-def _positions(config: LanguageModelConfig, frame_rate: int) -> int:
+def _positions(config: LanguageModelConfig, frame_rate: int, device: torch.device) -> int:
     """Return the number of positions of a window: what precedes the frames, and the frames."""
+    # On a CPU positions that are not used take no memory.
+    longest_text = MAX_TOKENS if device.type == "cpu" else _USUAL_TEXT
     melody = 0 if config.melody_span is None else config.melody_span.frames
-    text = 0 if config.decoder.has_cross_attention else _USUAL_TEXT
+    text = 0 if config.decoder.has_cross_attention else longest_text
     return melody + text + int(config.window * frame_rate)
 
 
@@ -267,7 +270,7 @@ def _engine(parts: _Parts, packed: Weights, adapt: Adapt, slots: SlotMemory | No
     stored: Mapping[str, torch.Tensor] = parts.package["best_state"]
     conditioning = {name: adapt(name, tensor) for name, tensor in stored.items() if name.startswith(PREFIX)}
     conditioner = Conditioner(config, parts.tokenizer, parts.text_encoder, conditioning, numerics.device)
-    positions = _positions(config, parts.frame_rate)
+    positions = _positions(config, parts.frame_rate, parts.numerics.device)
     return Engine(packed, config.delays, conditioner.tensors, numerics, positions, slots)
 
 

@@ -14,6 +14,7 @@ from musicgen_service.engine import step_loop
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition
 from musicgen_service.engine.prefill import Prefill
+from tests.engine.conftest import Pair
 from tests.support.harness import wait_until
 from tests.support.sequences import generated, has_waiting, request, streamed
 
@@ -56,13 +57,18 @@ def test_short_sequences_join_beside_a_long_prefill_which_goes_on(
     assert all(joins[index - 1] == joins[index + 1] == 1400 for index, prefix in enumerate(joins) if prefix in (1, 2))
 
 
-def test_a_long_text_joins_those_that_run(engine: Engine, recorded: list[tuple[str, int]]) -> None:
-    words = Condition("rock song with guitar " * 100)
-    with closing(streamed(engine, request(0, 1400))) as other:
+@pytest.mark.parametrize("kind", ["small", "melody"])
+def test_a_long_text_joins_those_that_run(pairs: dict[str, Pair], kind: str, recorded: list[tuple[str, int]]) -> None:
+    engine, melody = pairs[kind].model.generator, pairs[kind].melody
+    assert isinstance(engine, Engine)
+    words = Condition("rock song with guitar " * 200, melody)
+    with closing(streamed(engine, request(0, 1400, condition=Condition("rock", melody)))) as other:
         next(other)
         recorded.clear()
-        generated(engine, request(1, 20, condition=words))
-    assert max(engine.to_tensors(words).text_lengths) > 256
+        with closing(streamed(engine, request(1, 1400, condition=words))) as long:
+            next(long)
+    tensors = engine.to_tensors(words)
+    assert max((*tensors.text_lengths, tensors.prefix_length)) >= 512
     assert ("step", 2) in recorded
 
 
