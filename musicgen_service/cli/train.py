@@ -143,7 +143,10 @@ def _options(options: argparse.Namespace) -> Options:
         if given is not None:
             values[name] = given
     for name in ("trigger", "caption"):
-        values[name] = " ".join((values[name] or "").split()) or None
+        text = " ".join((values[name] or "").split())
+        if text.encode("utf-8", "replace").decode() != text:
+            raise UsageError(f"--{name} must be text in UTF-8.")
+        values[name] = text or None
     return Options(**values)
 
 

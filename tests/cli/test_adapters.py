@@ -89,6 +89,10 @@ def test_clips_made_with_an_adapter_name_it_and_can_be_made_again(
         ),
         (["train", "songs", "--name", "x", "--base", "small", "--rate", "nan"], "--rate must be a number from"),
         (["train", "songs", "--name", "x", "--base", "small", "--targets", "all"], "--targets must be some of q_proj"),
+        (
+            ["train", "songs", "--name", "x", "--base", "small", "--trigger", "\udce9"],
+            "--trigger must be text in UTF-8",
+        ),
         (["train", "nowhere", "--name", "x", "--base", "small"], "There is no folder or file nowhere"),
     ],
 )
