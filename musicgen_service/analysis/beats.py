@@ -105,7 +105,7 @@ def track(
     best, *others = candidates
     reading = best.reading
     every = reading.beats.frames / FRAME_RATE
-    found = _sounding(audio, inside(reading.beats.frames, seconds))
+    found = sounding(audio, inside(reading.beats.frames, seconds))
     downbeats = inside(reading.downbeats, seconds)
     return BeatGrid(
         tempo=tempo_of(every),
@@ -192,8 +192,8 @@ def inside(frames: np.ndarray, seconds: float) -> np.ndarray:
     return result
 
 
-def _sounding(audio: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Those of ``[times]`` (seconds) that are not in a long silence."""
+def sounding(audio: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Those of ``[times]`` (seconds) that are not in a long silence of audio at RATE, peak 1."""
     loudest = np.maximum.reduceat(np.abs(audio), np.arange(0, len(audio), _PEAK_SAMPLES))
     # Loud within half of it before or after: in between is a silence that long.
     reach = round(_MIN_SILENCE / 2 * RATE / _PEAK_SAMPLES)

@@ -1,5 +1,6 @@
 """Choice of the beat tracker: Beat This! when its weights are present, otherwise our own, which BeatNet's helps."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -58,5 +59,8 @@ def _track(network: Any, own: BeatTracker, samples: np.ndarray, rate: int, tempo
 
     audio = mono(samples, rate)
     has_sound = len(audio) >= beats.MIN_SECONDS * RATE and bool(audio.any())
-    grid = detected_beats.to_grid(beat_this_adapter.find_beats(network, audio, RATE)) if has_sound else None
-    return grid or own(samples, rate, tempo)
+    grid = detected_beats.to_grid(beat_this_adapter.find_beats(network, audio, RATE), tempo) if has_sound else None
+    if grid is None:
+        return own(samples, rate, tempo)
+    found, downbeats = (beats.sounding(audio, times) for times in (grid.beats, grid.downbeats))
+    return replace(grid, beats=found, downbeats=downbeats)

@@ -53,8 +53,6 @@ class BeatNet:
         ``[2, frames]``, frame i at i / FRAME_RATE seconds
         """
         frames = -(-len(samples) // HOP)
-        padded = np.pad(samples, (_WINDOW // 2 + HOP, _CHUNK * HOP + _WINDOW))
-        framed = sliding_window_view(padded, _WINDOW)[::HOP]
         # The network is causal: each chunk is heard from some seconds before it.
         chunks = [(max(0, start - _WARM_UP), start) for start in range(0, frames, _CHUNK)]
         parts = []
@@ -62,7 +60,7 @@ class BeatNet:
             group = chunks[at : at + _TOGETHER]
             length = max(start - first for first, start in group) + min(_CHUNK, frames)
             heard = self._run(
-                np.stack([self._features(framed[first : first + length + 1], first) for first, _ in group])
+                np.stack([self._features(_framed(samples, first, length + 1), first) for first, _ in group])
             )
             parts += [run[:, start - first :][:, :_CHUNK] for (first, start), run in zip(group, heard, strict=True)]
         return np.concatenate(parts, axis=1)[:, :frames]
@@ -93,6 +91,18 @@ class BeatNet:
             probabilities = scipy.special.softmax(scores, axis=-1)[..., :2].mean(axis=0)
             results[:, :, start : start + _BLOCK] = probabilities.reshape(-1, sequences, 2).transpose(1, 2, 0)
         return results
+
+
+def _framed(samples: Array, first: int, count: int) -> Array:
+    """Windows of ``[samples]``, ``[count, window]``: frame 0 is centred at a hop before the beginning.
+
+    Only of these frames: a long recording, once more with silence around it, is large.
+    """
+    start = (first - 1) * HOP - _WINDOW // 2
+    end = start + (count - 1) * HOP + _WINDOW
+    heard = samples[max(0, start) : max(0, end)]
+    before = max(0, -start)
+    return sliding_window_view(np.pad(heard, (before, end - start - before - len(heard))), _WINDOW)[::HOP]
 
 
 def _recurrent(driven: Array, weight: Array, state: Array) -> Array:

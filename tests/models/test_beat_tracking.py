@@ -62,9 +62,20 @@ def test_grid_matches_the_networks_beats(listening: BeatTracker, per_bar: int, f
 
 def test_missed_beats_are_filled_in(listening: BeatTracker) -> None:
     detected = np.delete(BEATS, [5, 11, 12])
-    grid = listening(beat_trackers.ticks(detected, BEATS[::4], SECONDS), RATE, None)
+    audio = beat_trackers.ticks(detected, BEATS[::4], SECONDS)
+    audio += np.float32(0.004 * np.abs(audio).max()) * np.sign(np.sin(np.arange(len(audio)))).astype(
+        np.float32
+    )  # no silence
+    grid = listening(audio, RATE, None)
     assert np.abs(grid.beats - BEATS).max() < 0.03
     assert grid.tempo == pytest.approx(93, rel=0.003)
+
+
+def test_a_silence_is_not_filled_with_beats(listening: BeatTracker) -> None:
+    sounding = BEATS[(BEATS < 4) | (BEATS > 8)]
+    grid = listening(beat_trackers.ticks(sounding, sounding[::4], SECONDS), RATE, None)
+    assert not ((grid.beats > 4.7) & (grid.beats < 7.3)).any() and grid.beats[-1] > 12
+    assert np.isin(grid.downbeats, grid.beats).all()
 
 
 def test_recording_longer_than_the_window_is_tracked_to_its_end(listening: BeatTracker) -> None:
