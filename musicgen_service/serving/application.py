@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from musicgen_service import folders
 from musicgen_service.progress import log
-from musicgen_service.serving import bodies, hosted_replies, request_log, training_schema
+from musicgen_service.serving import bodies, hosted_replies, request_log, route_schema, training_schema
 from musicgen_service.serving.access import Access
 from musicgen_service.serving.audio_requests import AudioRequests
 from musicgen_service.serving.audio_socket import AudioSocket
@@ -186,8 +186,10 @@ class Application:
         ]
         metrics = None if options.metrics == "off" else self.metrics
         own, upstream = models.own, self._upstream
-        trains = self._trainings is not None and own.trains and own.schema is not None
-        schema = training_schema.added_to(own.schema or {}) if trains else own.schema
+        trains = self._trainings is not None and own.trains
+        schema = None if own.schema is None else route_schema.added_to(own.schema)
+        if schema is not None and trains:
+            schema = training_schema.added_to(schema)
         return Routes(
             self.availability,
             upstream,

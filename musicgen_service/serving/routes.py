@@ -38,7 +38,7 @@ ROUTES = {
     "GET /livez": "200, or 503 when the service is to be started again",
     "GET /readyz": "200 when predictions are accepted, or else 503",
     "GET /metrics": "what is counted, for Prometheus",
-    "GET /openapi.json": "the schema of requests and replies",
+    "GET /openapi.json": "the schema of requests and replies, of all routes",
     "POST /predictions": "make a prediction; the reply is its result",
     "PUT /predictions/ID": "the same, with the id in the address",
     "POST /predictions/stream": "make a prediction; the reply is its audio while it is made",

@@ -34,7 +34,11 @@ def test_ten_requests_of_each_kind_are_recorded(system: str) -> None:
 def test_the_server_publishes_the_systems_schema(served: Served) -> None:
     published = schema.build(predictors.predictor(served.system))
     shown = served.server.client.get("/openapi.json").json()
-    assert shown == (training_schema.added_to(published) if served.system == "musicgen_fine_tuner" else published)
+    if served.system == "musicgen_fine_tuner":
+        published = training_schema.added_to(published)
+    assert shown["info"] == published["info"]
+    assert all(operations.items() <= shown["paths"][path].items() for path, operations in published["paths"].items())
+    assert published["components"]["schemas"].items() <= shown["components"]["schemas"].items()
 
 
 @pytest.mark.parametrize("number", range(10))

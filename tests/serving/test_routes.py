@@ -2,13 +2,16 @@
 
 import http.client
 import json
+import re
 import socket
 from typing import Any
 
 import httpx
 import pytest
 
+from musicgen_service.serving.routes import ROUTES
 from tests.serving.conftest import SCHEMA
+from tests.serving.test_jobs import ended, job, submit
 from tests.support.fake_cog import FakeCog
 
 
@@ -72,8 +75,37 @@ def test_allowed_requests_are_answered(client: httpx.Client, method: str, path: 
     assert bool(reply.content) == (method == "GET")
 
 
-def test_the_schema_is_the_predictors(client: httpx.Client) -> None:
-    assert client.get("/openapi.json").json() == SCHEMA
+def test_the_schema_of_the_predictor_is_as_it_is(client: httpx.Client) -> None:
+    shown = client.get("/openapi.json").json()
+    assert {name: shown[name] for name in ("openapi", "info")} == {name: SCHEMA[name] for name in ("openapi", "info")}
+    assert SCHEMA["paths"]["/predictions"].items() <= shown["paths"]["/predictions"].items()
+    assert SCHEMA["components"]["schemas"].items() <= shown["components"]["schemas"].items()
+
+
+def test_the_schema_has_every_route(client: httpx.Client, cog: FakeCog) -> None:
+    shown = client.get("/openapi.json").json()
+    described = {(method.upper(), path) for path, found in shown["paths"].items() for method in found}
+    named = {tuple(route.split(" ")) for route in ROUTES if " " in route and "/v1/" not in route}
+    assert {
+        (method, re.sub("[A-Z]+", lambda word: f"{{{word[0].lower()}}}", path)) for method, path in named
+    } <= described
+    for method, path in described:
+        reply = client.request(method, re.sub(r"{\w+}", "x", path))
+        assert reply.status_code != 405 and "There is nothing here" not in reply.text, (method, path)
+    references = re.findall(r'"#/components/schemas/(\w+)"', json.dumps(shown))
+    assert {"Job", "Upload", "Refusal"} <= set(references) <= shown["components"]["schemas"].keys()
+    operations = [found["operationId"] for path in shown["paths"].values() for found in path.values()]
+    assert len(set(operations)) == len(operations)
+
+
+def test_a_job_is_as_described(client: httpx.Client, cog: FakeCog) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    submit(client, "described")
+    assert job(client, "described").keys() <= schemas["Job"]["properties"].keys()
+    assert ended(client, "described").keys() <= schemas["Job"]["properties"].keys()
+    upload = client.post("/files", files={"content": ("a.wav", b"x")}).json()
+    assert upload.keys() == schemas["Upload"]["properties"].keys()
+    assert client.delete(f"/files/{upload['id']}").status_code == 204
 
 
 def test_the_root_names_every_route(client: httpx.Client) -> None:
