@@ -27,7 +27,7 @@ def tree(root: Path, *files: str) -> None:
 def test_image_contains_what_it_runs(tmp_path: Path) -> None:
     tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.split()
     tree(tmp_path, *tracked)
-    whole = (*"predict.py cog.yaml LICENSE requirements-no-deps.txt musicgen_service/ compat/ weights/".split(),)
+    whole = (*"predict.py cog.yaml LICENSE NOTICE requirements-no-deps.txt musicgen_service/ compat/ weights/".split(),)
     assert kept(tmp_path) == {file for file in tracked if file.startswith(whole) and not file.endswith(".md")}
 
 

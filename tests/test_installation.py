@@ -106,7 +106,7 @@ def test_wheel_contains_what_it_runs_in_one_package(built: dict[str, Path]) -> N
     assert {f"musicgen_service/_project/{name}" for name in inside} <= names
     page = (PROJECT / "musicgen_service/serving/page").rglob("*")
     assert {str(path.relative_to(PROJECT)) for path in page if path.is_file()} <= names
-    assert {"musicgen_service/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert {"musicgen_service/py.typed", f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= names
     assert not [name for name in names if "__pycache__" in name or name.startswith("musicgen_service/_project/demo")]
     assert names == set(zipfile.ZipFile(built["again"]).namelist())
 

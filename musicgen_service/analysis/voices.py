@@ -16,7 +16,7 @@ _PHRASE = 4.0  # seconds around a note whose pitches it is compared with
 _LEAP = 7  # semitones that a voice moves by freely
 _LEAP_COST = 0.3  # of each further semitone
 _MIN_GAP = 0.05  # seconds between the onsets of a voice
-_LOOK_BACK = 32  # candidates among which the note before is sought
+_LOOK_BACK = 32  # candidates among which the note before is sought, beside the best of all before them
 _REGISTER = 60  # MIDI: middle C
 
 
@@ -118,16 +118,19 @@ def log_odds(features: Mapping[str, Array], voice: Voice) -> Array:
 def chain(notes: Candidates, gains: Array) -> list[int]:
     """Choose candidates that follow each other: those of the highest sum of `gains`, less what leaps cost."""
     total, came_from = gains.copy(), np.full(len(gains), -1)
+    last = 0  # before a rest that holds more candidates than are looked at: the one with the highest sum
     for index in range(len(gains)):
         first = max(0, index - _LOOK_BACK)
-        since = notes.starts[index] - notes.starts[first:index]
-        leaps = np.abs(notes.pitches[first:index] - notes.pitches[index])
+        last = first - 1 if first and total[first - 1] > total[last] else last
+        earlier = np.arange(first, index) if last >= first else np.append(last, np.arange(first, index))
+        since = notes.starts[index] - notes.starts[earlier]
+        leaps = np.abs(notes.pitches[earlier] - notes.pitches[index])
         cost = _LEAP_COST * np.maximum(leaps - _LEAP, 0) / np.maximum(since, 1.0)
-        before = np.where(since >= _MIN_GAP, total[first:index] - cost, 0.0)
+        before = np.where(since >= _MIN_GAP, total[earlier] - cost, 0.0)
         best = int(np.argmax(before)) if index else 0
         if index and before[best] > 0:
             total[index] += before[best]
-            came_from[index] = first + best
+            came_from[index] = earlier[best]
     path = []
     index = int(np.argmax(total)) if len(total) and total.max() > 0 else -1
     while index >= 0:

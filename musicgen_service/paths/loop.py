@@ -88,7 +88,7 @@ def first_take(job: Job, report: Callable[[float], None], timeline: Timeline | N
         sound = job.decode_tokens(tokens, seed)
         beats = job.analysis.track(sound, rate, bpm)
         if cuts := grid.cuts(beats, bpm, max_seconds, sound.shape[1] / rate - CONTEXT, bars):
-            return _best(sound, rate, bpm, cuts[:_CANDIDATES])
+            return _best(sound, rate, bpm, cuts)
         detected = f"{beats.tempo:.4g} bpm with confidence {beats.confidence:.2f}" if len(beats.beats) else "no beats"
         log(f"attempt {attempt + 1} of {ATTEMPTS} (seed {seed}) has no whole bars of {bpm:g} bpm: heard {detected}")
         attempts.append(sound)
@@ -124,7 +124,8 @@ def _chords(job: Job, timeline: Timeline, take: Take) -> list[ChordSegment]:
 
 def _best(sound: np.ndarray, rate: int, bpm: float, cuts: list[grid.Cut]) -> Take:
     """Return the take whose join is least audible relative to its beats, of those that begin on a kick if any do."""
-    cuts = grid.on_kicks(cuts, kicks.beginnings(sound, rate), sound.shape[1] / rate - CONTEXT)
+    # Kicks first: a later bar may be the only one that begins on one.
+    cuts = grid.on_kicks(cuts, kicks.beginnings(sound, rate), sound.shape[1] / rate - CONTEXT)[:_CANDIDATES]
     return min((Take.of(sound, rate, bpm, cut) for cut in cuts), key=lambda take: take.seam.excess)
 
 

@@ -53,6 +53,13 @@ def test_of_notes_that_begin_together_one_is_chosen() -> None:
     assert voices.chain(notes, np.array([1.0, 2.0, 1.0])) == [1, 2]
 
 
+def test_a_rest_of_a_voice_may_hold_many_other_notes() -> None:
+    others = [(1 + 0.1 * number, 1.1 + 0.1 * number, 48) for number in range(80)]
+    notes = candidates((0, 1, 72), *others, (10, 11, 74))
+    gains = np.array([3.0, *[-0.05] * len(others), 3.0])
+    assert voices.chain(notes, gains) == [0, 81]
+
+
 def test_a_leap_costs_unless_time_has_passed() -> None:
     soon, later = candidates((0, 0.2, 60), (0.3, 0.5, 108)), candidates((0, 0.2, 60), (20, 21, 108))
     gains = np.array([1.0, 1.0])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from demo.synth import Synthesiser
+from demo.synth.drums import add_hit
 from musicgen_service.analysis.beats import BeatGrid
 from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.paths import loop, takes
@@ -88,6 +89,20 @@ def test_loop_starts_on_a_detected_downbeat(monkeypatch: pytest.MonkeyPatch) -> 
     [clip] = loops(model, bpm=120, track=lambda *_: BeatGrid(120, detected, detected[3::4], 4, 1.0))
     assert len(model.asked) == 1 and clip.samples.shape == (1, 8 * RATE)
     assert chosen[0].cut.start == pytest.approx(detected[3], abs=KICK_REACH)
+
+
+def test_a_later_bar_is_chosen_where_it_alone_begins_on_a_kick(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = record_takes(monkeypatch)
+    beats = np.arange(0, 17, 0.25)
+
+    def one_kick(_seed: int, seconds: float) -> np.ndarray:
+        sound = (0.01 * np.sin(np.arange(round(seconds * RATE)) * 2 * np.pi * 2000 / RATE)).astype(np.float32)
+        add_hit(sound, "electronic", "kick", 7 * RATE, 1.0)
+        return sound
+
+    heard = BeatGrid(240, beats, beats[::4], 4, 1.0)
+    assert loops(FakeMusicModel(one_kick), bpm=240, duration=15.9, track=lambda *_: heard)
+    assert chosen[0].cut.start == pytest.approx(7, abs=0.02)
 
 
 def test_a_waltz_has_bars_of_three() -> None:
