@@ -133,7 +133,8 @@ class Application:
 
     def _used_tokens(self) -> set[str]:
         """The tokens of the service's own files that are needed by what has not ended."""
-        return self._predictions.tokens() | (self._trainings.tokens() if self._trainings is not None else set())
+        trained = self._trainings.tokens() if self._trainings is not None else set[str]()
+        return self._predictions.tokens() | self._takeover.tokens() | trained
 
     def start_next(self) -> None:
         """Start predictions that wait, as there may be more slots than before."""

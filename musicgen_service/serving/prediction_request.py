@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from musicgen_service.inputs import served_files
 from musicgen_service.serving.models import Model
 from musicgen_service.serving.refusals import Refusal
 
@@ -31,6 +32,12 @@ class PredictionRequest:
     webhook: str | None
     events: tuple[str, ...]
     model: Model
+
+    @property
+    def tokens(self) -> set[str]:
+        """The tokens of the service's own files that are inputs."""
+        found = [served_files.split(value) for value in self.inputs.values() if isinstance(value, str)]
+        return {parts[0] for parts in found if parts}
 
 
 def read(body: Any, id_in_path: str | None, model: Model) -> PredictionRequest:

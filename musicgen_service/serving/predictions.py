@@ -7,7 +7,6 @@ import traceback
 from collections import deque
 from functools import partial
 
-from musicgen_service.inputs import served_files
 from musicgen_service.serving.bodies import BodyMemory
 from musicgen_service.serving.fair_queue import FairQueue
 from musicgen_service.serving.metrics import Metrics
@@ -90,9 +89,7 @@ class Predictions:
 
     def tokens(self) -> set[str]:
         """The tokens of the service's own files that are inputs of predictions which have not ended."""
-        values = [value for prediction in self._unfinished.values() for value in prediction.request.inputs.values()]
-        found = [served_files.split(value) for value in values if isinstance(value, str)]
-        return {parts[0] for parts in found if parts}
+        return {token for prediction in self._unfinished.values() for token in prediction.request.tokens}
 
     def add(self, prediction: Prediction) -> None:
         """Let a prediction, of an id that no other unfinished one of its owner has, wait for its turn.

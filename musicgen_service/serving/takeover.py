@@ -71,6 +71,10 @@ class Takeover:
             elif is_available and self._carry_on(prediction):
                 self._waiting.remove(prediction)
 
+    def tokens(self) -> set[str]:
+        """The tokens of the service's own files that are inputs of predictions which wait to be taken over."""
+        return {token for prediction in self._waiting for token in prediction.request.tokens}
+
     def find(self, owner: str, prediction_id: str) -> Prediction | None:
         """A client's prediction that waits to be taken over."""
         found = [waiting for waiting in self._waiting if (waiting.owner, waiting.id) == (owner, prediction_id)]

@@ -146,7 +146,8 @@ def test_what_is_left_in_order_may_be_left_again_and_again(tmp_path: Path) -> No
                     begin(client, "long", negative_prompt="noise")
                     begin(client, "waiting", prompt="b")
                 wait_until(lambda turn=turn: len(cog.requests) > turn)  # type: ignore[misc]
-                assert status(client, "long") == "processing" and status(client, "waiting") == "starting"
+                wait_until(lambda: status(client, "long") == "processing")
+                assert status(client, "waiting") == "starting"
             wait_until(lambda: not cog.running)  # whoever stops gives up its slots
         cog.resume.set()
         with answering(tmp_path, port, cog) as (_, client):
@@ -178,7 +179,8 @@ def test_what_waits_to_be_taken_over_is_listed_and_can_be_cancelled(
     monkeypatch.setenv("MUSICGEN_ALLOW_PRIVATE_URLS", "1")
     with fake_cog() as cog, webhook() as (hook, reports):
         with answering(tmp_path, port := free_port(), cog) as (_, client):
-            body = {"id": "long", "input": {"prompt": "wait"}} | hook
+            song = f"http://music.test/files/{'0' * 32}/song.wav"
+            body = {"id": "long", "input": {"prompt": "wait", "input_audio": song}} | hook
             assert client.post("/predictions", json=body, headers={"Prefer": "respond-async"}).status_code == 202
             own = client.post("/v1/predictions", json={"version": "meta/musicgen", "input": {}}).json()["id"]
         wait_until(lambda: not cog.running)
@@ -187,6 +189,7 @@ def test_what_waits_to_be_taken_over_is_listed_and_can_be_cancelled(
         with running(gateway), client_of(gateway) as client:
             wait_until(lambda: len(gateway._takeover._waiting) == 2)
             assert {job["id"] for job in client.get("/predictions").json()["results"]} == {"long", own}
+            assert gateway._results.used() == {"0" * 32}  # what it needs is kept
             assert client.get("/predictions/long/audio").status_code == 503
             assert client.post("/predictions/long/cancel").status_code == 200
             assert status(client, "long") == "canceled" and client.post("/predictions/long/cancel").status_code == 404
