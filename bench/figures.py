@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bench.annotated import Annotated
 from bench.readers import Heard
+from musicgen_service.analysis.beats import LOW_CONFIDENCE
 from musicgen_service.analysis.chord_labels import NO_CHORD
 
 import mir_eval
@@ -13,7 +14,6 @@ _TOLERANCE = 0.04  # of a tempo
 _OCTAVES = (1 / 3, 1 / 2, 1, 2, 3)
 _RIGHT_BEATS = 0.8  # F-measure from which beats are right, octave and phase included
 _BINS = np.linspace(0, 1, 6)
-_NO_BEAT = 0.15  # confidence below which there may be no beat
 
 Pair = tuple[Annotated, Heard]
 ROWS = (
@@ -109,7 +109,7 @@ def _downbeats(clip: Annotated, heard: Heard) -> float | None:
 def _silent_beats(clip: Annotated, heard: Heard) -> float | None:
     if clip.tempo != 0 or heard.confidence is None:
         return None
-    return float(heard.confidence < _NO_BEAT)
+    return float(heard.confidence < LOW_CONFIDENCE)
 
 
 def _beats_right(clip: Annotated, heard: Heard) -> float:

@@ -17,6 +17,9 @@ MIN_SECONDS = 1.0
 MIN_BEATS = 8  # fewer may be evenly spaced by chance
 # Weights of the envelopes, and of what a network hears, for pulses.
 _MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3, 3.0, 0.0])
+LOW_CONFIDENCE = 0.15
+"""Confidence below which there may be no beat: of recordings of people, it is below in those without a steady one alone
+(speech, animals, drones, pieces played freely). Nothing is aligned with such beats."""
 _EDGE = 0.03  # seconds
 _UNEVEN = 0.25  # of a beat, by which beats of a changing tempo leave an even grid
 _MIN_DRIFTING = 16  # ticks: fewer are told from even ones by chance

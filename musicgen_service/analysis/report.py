@@ -12,7 +12,6 @@ from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
 PICTURES = (".png", ".svg", ".pdf")
-_LOW_CONFIDENCE = 0.3  # below this, beats are more likely to be wrong than right
 _SAME_TEMPO = 0.04  # relative difference below which two tempi are the same
 _WORTH_SAYING = 0.1  # confidence in an alternative
 _SILENT = 1e-3  # peak amplitude below which a plot is not scaled up
@@ -40,7 +39,7 @@ class Report:
     @property
     def title(self) -> str:
         """Tempo, key and loudness in one line, which names no key that is in doubt and marks such a tempo."""
-        doubt = "" if self.grid.confidence >= _LOW_CONFIDENCE else "?"
+        doubt = "" if self.grid.confidence >= beats.LOW_CONFIDENCE else "?"
         tempo = f"{self.grid.tempo:.2f} bpm{doubt}" if len(self.grid.beats) else "no beat"
         key = self.harmony.clear_key or ("no clear key" if self.key else "no key")
         return f"{tempo}, {key}, {self.level}"
@@ -84,7 +83,7 @@ class Report:
         grid = self.grid
         lines = [f"length      {self.audio.seconds:.2f} s"]
         if len(grid.beats):
-            doubt = "; there may be no beat at all" if grid.confidence < _LOW_CONFIDENCE else ""
+            doubt = "; there may be no beat at all" if grid.confidence < beats.LOW_CONFIDENCE else ""
             # Others of the same tempo have their beats elsewhere, which one line cannot tell; `--json` has them.
             others = [
                 other

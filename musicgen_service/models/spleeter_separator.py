@@ -15,7 +15,9 @@ MARGIN = 32
 """Frames at either end of a block whose output is discarded, because the networks lack context there."""
 
 _LEVEL = 0.08
-"""RMS of the input. At 10 dB more or 15 dB less the networks separate worse."""
+"""RMS of the input where it sounds. At 10 dB more or 15 dB less the networks separate worse."""
+_QUIET = 1e-5
+"""Power beside that of the loudest second (-50 dB) from which on one sounds: rests and silent ends are not counted."""
 _TOP = 256
 """Number of the highest input bins whose mean share is used for all bins above them."""
 _EPSILON = 1e-10
@@ -73,7 +75,7 @@ class SpleeterSeparator:
     def separate(self, samples: np.ndarray, report: Callable[[float], None]) -> dict[str, np.ndarray]:
         """See `Separator.separate`."""
         length = samples.shape[1]
-        level = float(np.sqrt(np.vdot(samples, samples) / max(1, samples.size)))
+        level = _level(samples)
         gain = _LEVEL / level if level else 1.0
         vocals = np.zeros_like(samples)
         for first, last in _blocks(length):
@@ -128,6 +130,14 @@ def _weights(listening: Listening, device: torch.device) -> torch.Tensor:
     low, high = _CROSSOVER
     above = ((frequencies - low) / (high - low)).clamp(0, 1)[:, None]
     return 1 - above if listening.is_low else above
+
+
+def _level(samples: np.ndarray) -> float:
+    """RMS of the seconds in which ``[channels, samples]`` sound."""
+    seconds = (samples[:, first : first + RATE] for first in range(0, samples.shape[1], RATE))
+    powers = np.array([float(np.square(part).mean()) for part in seconds])
+    sounding = powers[powers > _QUIET * powers.max(initial=0.0)]
+    return float(np.sqrt(sounding.mean())) if len(sounding) else 0.0
 
 
 def _blocks(length: int) -> Iterator[tuple[int, int]]:

@@ -17,8 +17,6 @@ _BARS = (2, 3, 4)
 MIN_CONFIDENCE = 0.05
 """Confidence below which the beats of generated music are not used: noise rarely reaches it, and quiet music without
 drums, whose tempo is known from the request, may have no more."""
-LOW_CONFIDENCE = 0.15
-"""Confidence below which nothing is aligned with the beats of a recording: there may be none."""
 KICK_REACH = 0.05
 """Maximum seconds by which a cut is moved to begin on a kick."""
 ROUNDING = 1e-6

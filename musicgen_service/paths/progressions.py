@@ -6,12 +6,12 @@ from dataclasses import replace
 import torch
 
 from musicgen_service.analysis import chords
+from musicgen_service.analysis.beats import LOW_CONFIDENCE
 from musicgen_service.analysis.chord_labels import NO_CHORD
 from musicgen_service.analysis.chords import ChordSegment
 from musicgen_service.audio.reading import Audio
 from musicgen_service.engine.interface import Condition
 from musicgen_service.notes import note
-from musicgen_service.paths.grid import LOW_CONFIDENCE
 from musicgen_service.paths.job import Job
 from musicgen_service.requests.chord_text import Progression
 from musicgen_service.requests.request import GenerationRequest
@@ -116,6 +116,8 @@ def _of_whole(job: Job) -> tuple[Job, Timeline | None]:
         note("No chords were found in audio_chords.")
     if request.bpm is None and grid.confidence >= LOW_CONFIDENCE:
         job = replace(job, request=replace(request, bpm=round(grid.tempo)))
+    elif request.bpm is None and len(grid.beats):
+        note(f"The beats of audio_chords are unclear (confidence {grid.confidence:.2f}), so its tempo is not used.")
     return job, repeated(harmony, recording.seconds)
 
 

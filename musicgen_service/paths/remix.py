@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from musicgen_service.analysis import kicks
-from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.analysis.beats import LOW_CONFIDENCE, BeatGrid
 from musicgen_service.audio import mixing
 from musicgen_service.audio.music import Music
 from musicgen_service.audio.reading import Audio
 from musicgen_service.notes import note
 from musicgen_service.paths import progressions
 from musicgen_service.paths.alignment import align, anchors, bar_lines, on_kicks
-from musicgen_service.paths.grid import LOW_CONFIDENCE, MIN_CONFIDENCE, same_tempo
+from musicgen_service.paths.grid import MIN_CONFIDENCE, same_tempo
 from musicgen_service.paths.job import Clip, Job, scaled
 
 _EXTRA_SECONDS = 1.0

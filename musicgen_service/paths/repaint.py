@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from musicgen_service.analysis.beats import LOW_CONFIDENCE
 from musicgen_service.audio import mixing
 from musicgen_service.audio.reading import Audio
 from musicgen_service.models.music_model import MusicModel
 from musicgen_service.notes import note
 from musicgen_service.paths import candidates, levels, windows
 from musicgen_service.paths.candidates import Surroundings
-from musicgen_service.paths.grid import LOW_CONFIDENCE
 from musicgen_service.paths.job import Clip, Job, scaled
 from musicgen_service.paths.windows import generate_tokens
 from musicgen_service.seeds import derive

@@ -16,7 +16,7 @@ from musicgen_service.training.pieces import MIN_SECONDS, Piece
 from musicgen_service.training.sources import SongFile
 
 _BEAT_CONFIDENCE, _KEY_CONFIDENCE = 0.3, 0.2
-"""Confidences below which a beat or a key is more likely wrong than right: see `analysis.report`."""
+"""Confidences below which a caption names no tempo or key: a wrong one would be learned."""
 _TOLD_REST = 0.1
 """Seconds; shorter rests are not told."""
 

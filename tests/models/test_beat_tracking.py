@@ -149,6 +149,17 @@ def test_an_expected_tempo_decides_the_octave_of_a_loop(name: str) -> None:
     assert grid.tempo == pytest.approx(97, rel=0.01) and len(grid.beats) == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "expected", "tempo"),
+    [("sugarplum", None, 111.2), ("trumpet_90", None, 90), ("fishin", 177, 177), ("loop_tabla", 90, 89.94)],
+)
+def test_recordings_are_heard_at_their_tempo_some_where_it_is_expected(
+    name: str, expected: float | None, tempo: float
+) -> None:
+    audio = recording(name)
+    assert own()(audio.samples, audio.rate, expected).tempo == pytest.approx(tempo, rel=0.01)
+
+
 @pytest.mark.parametrize(("name", "tempo"), [("loop_perc1", 140), ("loop_mehackit1", 120), ("singing_vocadito", 90)])
 def test_an_expected_tempo_that_is_not_heard_is_no_evidence(name: str, tempo: float) -> None:
     audio = recording(name)

@@ -117,6 +117,12 @@ def test_the_level_of_the_song_does_not_matter(separator: SpleeterSeparator, gai
     assert si_sdr(other, plain) > 40
 
 
+def test_a_silence_after_a_song_does_not_matter(separator: SpleeterSeparator) -> None:
+    song = mix(recording("singing_vocadito"), recording("loop_compus")).song.samples[:, : 4 * RATE]
+    within = separator.separate(np.pad(song, ((0, 0), (0, 76 * RATE))), nothing)["vocals"]
+    assert si_sdr(within[:, : 4 * RATE], separator.separate(song, nothing)["vocals"]) > 15
+
+
 def test_where_blocks_meet_nothing_is_heard(separator: SpleeterSeparator) -> None:
     """The same music some seconds later, where no blocks meet, is taken apart in the same way."""
     voice, rest = recording("speech_perceval"), recording("sugarplum")

@@ -216,3 +216,13 @@ def test_midi_of_a_clip_that_is_trimmed_has_the_chords_of_what_is_left() -> None
 def test_a_plan_is_as_long_as_asked() -> None:
     plan = chords.plan(job_for(model_of(), task="chords", text_chords="C", bpm=120.0, duration=3.01))
     assert plan.frames * HOP >= 3.01 * RATE > (plan.frames - 1) * HOP
+
+
+def test_unclear_beats_of_a_recording_give_no_tempo_and_a_note() -> None:
+    song = Synthesiser().song(77, 12.0, bpm=100, beats_per_bar=4, drums=True)
+    model, grid = model_of(), BeatGrid(song.bpm, song.beats, song.downbeats, 4, 0.1)
+    job = job_for(model, track=lambda *_: grid, task="chords", prompt="rock")
+    with collected() as sentences:
+        list(chords.generate(job.__class__(**vars(job) | {"chords_audio": Audio(song.audio[None], RATE)})))
+    assert model.asked[0][0].condition.text == "rock"
+    assert sentences == ["The beats of audio_chords are unclear (confidence 0.10), so its tempo is not used."]
