@@ -1,11 +1,15 @@
 """Tempo, beats and bars, compared with synthesised songs whose grid is known."""
 
+import itertools
+
 import mir_eval
 import numpy as np
 import pytest
 
 from demo.synth import SAMPLE_RATE, Song, Synthesiser
+from demo.synth.drums import add_hit
 from demo.synth.styles import STYLES
+from demo.synth.timbres import add_note
 from musicgen_service.analysis.beats import BeatGrid, tempo_of, track
 
 CLICKS_PER_MINUTE = [40, 60.23, 87.5, 140, 174, 300]
@@ -89,6 +93,26 @@ def test_a_waltz_has_three_beats_in_a_bar() -> None:
     grid = track(song.audio, SAMPLE_RATE)
     assert grid.beats_per_bar == 3
     assert mir_eval.beat.f_measure(song.downbeats, grid.downbeats) > 0.9
+
+
+@pytest.mark.parametrize(("beats", "accents", "bpm"), [(5, (0, 3), 150), (7, (0, 4), 167)])
+def test_bars_of_five_and_seven_are_heard(beats: int, accents: tuple[int, ...], bpm: float) -> None:
+    bars = 10
+    sound = np.zeros(round((bars * beats + 2) * 60 / bpm * SAMPLE_RATE), np.float32)
+
+    def sample(beat: float) -> int:
+        return round(beat * 60 / bpm * SAMPLE_RATE)
+
+    for bar, root in zip(range(bars), itertools.cycle((48, 53, 55, 57)), strict=False):
+        for note in (root, root + 4, root + 7):
+            add_note(sound, "piano", note, sample(bar * beats), sample(beats) - 100, 0.15)
+        for beat in range(beats):
+            at = bar * beats + beat
+            add_hit(sound, "electronic", "kick" if beat in accents else "snare", sample(at), 0.6)
+            add_hit(sound, "electronic", "hat", sample(at + 0.5), 0.25)
+    grid = track(sound, SAMPLE_RATE)
+    assert grid.metre == f"{beats}/4" and grid.tempo == pytest.approx(bpm, rel=0.002)
+    assert np.abs(np.diff(grid.downbeats) - beats * 60 / bpm).max() < 0.03 and grid.downbeats[0] < 0.05
 
 
 def test_a_drifting_tempo_is_followed() -> None:
