@@ -59,7 +59,7 @@ class Listening(Response):
         finally:
             self._recording.leave()
             is_alone = self._prediction.is_heard and not self._recording.listeners
-            if is_alone and not self._recording.is_complete and not self._prediction.ended.is_set():
+            if is_alone and not self._recording.has_all and not self._prediction.ended.is_set():
                 await self._predictions.cancel(self._prediction)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -46,6 +46,12 @@ class Recording:
         self._wanted = asyncio.Event()
         self._change = asyncio.Event()
 
+    @property
+    def has_all(self) -> bool:
+        """Whether all that there is to hear has arrived, be it said or not."""
+        size = None if self.sound is None else self.sound["bytes"]
+        return self.is_complete or (size is not None and self.size >= size)
+
     def join(self) -> None:
         """Begin to listen."""
         self.listeners += 1

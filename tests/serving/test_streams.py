@@ -139,6 +139,16 @@ def test_a_hang_up_cancels_what_was_asked_for_to_be_heard(client: httpx.Client, 
     assert ended(client, "kept")["status"] == "succeeded"
 
 
+def test_whoever_has_heard_all_may_go(client: httpx.Client, gateway: Gateway, cog: FakeCog) -> None:
+    with heard(client, "unended music", "/predictions/all/stream") as reply:
+        assert reply.read() == wav()
+    prediction = gateway._predictions.find("127.0.0.1", "all")
+    assert prediction is not None
+    wait_until(lambda: prediction.recording.listeners == 0)
+    cog.resume.set()
+    assert ended(client, "all")["status"] == "succeeded" and cog.cancelled == []
+
+
 def test_a_hang_up_before_its_turn_costs_nothing(client: httpx.Client, gateway: Gateway, cog: FakeCog) -> None:
     with posted(gateway, client, "wait"):
         with pytest.raises(httpx.ReadTimeout):

@@ -32,8 +32,11 @@ def play(server: "FakeCog", prompt: str, context: dict[str, str], cancelled: thr
             channel.hear(half)
             if prompt == "broken music":
                 return "failed"
-            if _wait_for(server.resume.is_set, cancelled):
+            if prompt == "unended music":
                 channel.hear(half)
+            if _wait_for(server.resume.is_set, cancelled):
+                if prompt != "unended music":
+                    channel.hear(half)
                 channel.end()
         return "succeeded" if _wait_for(server.resume.is_set, cancelled) else "canceled"
 

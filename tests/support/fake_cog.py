@@ -15,6 +15,7 @@
 | `who` | its output is the process of the server; that of others is their prompt |
 | `music`, `mp3`, `long music` | sends two seconds (or minutes) of audio to listeners, the second half after `resume` |
 | `broken music` | sends a second of audio, and its worker dies |
+| `unended music` | the same as `music`, but all at once, and its end is said after `resume` |
 | `late music` | the same as `music`, but the first time its worker dies before any audio |
 | `loop` | says that it cannot be heard, and takes until `resume` is set |
 
@@ -41,7 +42,7 @@ from typing import Any
 from musicgen_service.serving import worker_socket
 
 LOG = "task text\n50 %\n"
-PLAYED = ("music", "mp3", "long music", "broken music", "late music", "loop")
+PLAYED = ("music", "mp3", "long music", "broken music", "late music", "unended music", "loop")
 WORKER_ERRORS = {
     1: "Worker crashed",
     2: "Failed to send request: Failed to send on slot socket: Broken pipe (os error 32)",
