@@ -129,11 +129,16 @@ def test_running_request_keeps_its_files(clock: Clock, monkeypatch: pytest.Monke
 def test_idle_process_cleans_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "DELIVERY_TIME", 0.01)
     monkeypatch.setattr(outputs, "MAX_AGE", 0.02)
-    file = finished(Outputs())
+    kept = Outputs()
+    file = finished(kept)
     end = time.monotonic() + 60
     while file.exists():
         assert time.monotonic() < end
         time.sleep(0.01)
+    # For good, as its thread would clean up while other tests run.
+    harmless = threading.Event()
+    vars(kept)["clean_up"] = harmless.set
+    assert harmless.wait(60)
 
 
 @pytest.fixture
