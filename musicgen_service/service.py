@@ -258,7 +258,7 @@ class MusicGenService:
                 raise RequestError([f"audiocraft's own loop, which is in use, cannot {request.task}."])
             if not model.generator.takes_negative_text:
                 text_checks.refuse_negative_texts(request)
-            torch.set_num_threads(threads.for_width(model.width))  # of this thread
+            threads.use(threads.for_width(model.width))
             text_checks.note_unread_words(request, model)
             audio, chords_audio = audio_parts.of_input(request), audio_parts.of_chords(request)
             with self._models.hold_inputs(audio_parts.size(request)):

@@ -62,13 +62,23 @@ def limit() -> int:
     return math.ceil(min(cgroups.cpu_quota(), chosen))
 
 
+def use(number: int) -> None:
+    """Let torch use this many threads for what the calling thread computes from now on."""
+    import torch  # not above: `set_wait_policy` comes first
+
+    # Asked for first: otherwise a new thread takes, at its first product, the number that another has set meanwhile.
+    # Products of floats in other numbers of threads differ in their last bits.
+    torch.get_num_threads()
+    torch.set_num_threads(number)
+
+
 @contextmanager
 def using(number: int) -> Iterator[None]:
     """Let torch use this many threads for what the calling thread computes in the block."""
     import torch  # not above: `set_wait_policy` comes first
 
     before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    use(number)
     try:
         yield
     finally:

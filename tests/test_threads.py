@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from musicgen_service import cgroups, threads
 from musicgen_service.threads import NUMPY_THREADS, WAIT_POLICY
@@ -144,6 +145,27 @@ def test_limit_applies_in_a_container_that_sees_only_its_group(tmp_path: Path) -
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert cgroups.cpu_quota(tmp_path, tmp_path / "cgroup") == float("inf")
     assert cgroups.free_memory(tmp_path, tmp_path / "cgroup") == float("inf")
+
+
+def test_a_thread_keeps_its_number_of_threads_whatever_others_set() -> None:
+    before = torch.get_num_threads()
+    has_chosen, has_changed = threading.Event(), threading.Event()
+
+    def choose() -> int:
+        threads.use(1)
+        has_chosen.set()
+        assert has_changed.wait(60)
+        return torch.get_num_threads()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            kept = pool.submit(choose)
+            assert has_chosen.wait(60)
+            torch.set_num_threads(2)
+            has_changed.set()
+            assert kept.result() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_lock_is_held_by_one_thread_at_a_time() -> None:

@@ -7,8 +7,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-import torch
-
+from musicgen_service import threads
 from musicgen_service.engine.handle import Handle
 
 
@@ -88,7 +87,7 @@ class Inbox:
             return  # two callers came first at the same moment
         try:
             self.thread = threading.current_thread()
-            torch.set_num_threads(1)  # of this thread; see `linear.PackedLinear`
+            threads.use(1)  # see `linear.PackedLinear`
             while self._wait():
                 loop = reference()
                 if loop is None:

@@ -164,7 +164,7 @@ class _Training:
         self._processes = processes
         self._report = report if processes.is_main else lambda *_: None
         self._base = base.load(store, options.base, device)
-        torch.set_num_threads(threads.for_width(self._base.model.width))
+        threads.use(threads.for_width(self._base.model.width))
 
     def run(self, *, replace: bool) -> Path:
         """Encode, train, and deliver the adapter."""
