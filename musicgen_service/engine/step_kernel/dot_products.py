@@ -20,6 +20,7 @@ from musicgen_service.engine.step_kernel.llvm import (
     add,
     function,
     load,
+    loop,
     pointer,
     prefetch,
 )
@@ -60,7 +61,7 @@ def dot_digits(rows, outputs):
                         index = 2 * rows * output + n
                         totals[index] = builder.call(dot, [totals[index], value, weight])
 
-            totals = _loop(builder, inputs, [_SUMS] * (2 * rows * outputs), body)
+            totals = loop(builder, inputs, LANES, [_SUMS] * (2 * rows * outputs), body)
             digit = ir.Constant(_FLOATS, [float(DIGIT)] * WIDTH)
             both = [
                 builder.fadd(builder.fmul(builder.sitofp(first, _FLOATS), digit), builder.sitofp(second, _FLOATS))
@@ -106,7 +107,7 @@ def dot_levels(rows, outputs):
                             index = rows * output + n
                             totals[index] = builder.add(totals[index], builder.call(dot, [value, weight]))
 
-            totals = _loop(builder, inputs, [_SUMS] * (rows * outputs), body)
+            totals = loop(builder, inputs, LANES, [_SUMS] * (rows * outputs), body)
             _store_sums(builder, [builder.sitofp(total, _FLOATS) for total in totals], result, rows, room)
 
         return types.void(*[types.int64] * 6), generate
@@ -147,34 +148,12 @@ def dot_floats(rows, outputs, bits):
                             index = rows * output + n
                             totals[index] = builder.call(fuse, [value, weight, totals[index]])
 
-            totals = _loop(builder, inputs, [_FLOATS] * (rows * outputs), body)
+            totals = loop(builder, inputs, LANES, [_FLOATS] * (rows * outputs), body)
             _store_sums(builder, totals, result, rows, room)
 
         return types.void(*[types.int64] * 6), generate
 
     return multiply
-
-
-def _loop(builder, count, kinds, body):
-    """Go through inputs `LANES` at a time with running totals; returns the last of them."""
-    before = builder.block
-    inside, after = builder.append_basic_block("products"), builder.append_basic_block("sums")
-    builder.branch(inside)
-    builder.position_at_end(inside)
-    at = builder.phi(INT64)
-    at.add_incoming(ir.Constant(INT64, 0), before)
-    running = [builder.phi(kind) for kind in kinds]
-    for total, kind in zip(running, kinds, strict=True):
-        total.add_incoming(ir.Constant(kind, [0] * kind.count), before)
-    totals = list(running)
-    body(at, totals)
-    following = builder.add(at, ir.Constant(INT64, LANES))
-    at.add_incoming(following, inside)
-    for total, new in zip(running, totals, strict=True):
-        total.add_incoming(new, inside)
-    builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
-    builder.position_at_end(after)
-    return totals
 
 
 def _store_sums(builder, vectors, result, rows, room):

@@ -34,3 +34,25 @@ def prefetch(builder, address):
     """Ask for the line of the cache at an address."""
     fetch = function(builder, "llvm.prefetch.p0", ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32])
     builder.call(fetch, [pointer(builder, address, INT8), *(ir.Constant(INT32, number) for number in (0, 3, 1))])
+
+
+def loop(builder, count, step, kinds, body):
+    """Go through numbers below `count`, of at least 1, in steps, with running totals; returns the last of them."""
+    before = builder.block
+    inside, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+    builder.branch(inside)
+    builder.position_at_end(inside)
+    at = builder.phi(INT64)
+    at.add_incoming(ir.Constant(INT64, 0), before)
+    running = [builder.phi(kind) for kind in kinds]
+    for total, kind in zip(running, kinds, strict=True):
+        total.add_incoming(ir.Constant(kind, [0] * kind.count), before)
+    totals = list(running)
+    body(at, totals)
+    following = builder.add(at, ir.Constant(INT64, step))
+    at.add_incoming(following, inside)
+    for total, new in zip(running, totals, strict=True):
+        total.add_incoming(new, inside)
+    builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
+    builder.position_at_end(after)
+    return totals

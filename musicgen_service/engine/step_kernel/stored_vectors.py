@@ -11,7 +11,18 @@ from numba.extending import intrinsic, overload
 from musicgen_service.engine.step_kernel.arithmetic import compiled, from_order, order
 from musicgen_service.engine.step_kernel.arrays import LANES
 from musicgen_service.engine.step_kernel.dot_products import LINE, WIDTH
-from musicgen_service.engine.step_kernel.llvm import FLOAT, INT8, INT16, INT32, INT64, function, load, pointer, prefetch
+from musicgen_service.engine.step_kernel.llvm import (
+    FLOAT,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    function,
+    load,
+    loop,
+    pointer,
+    prefetch,
+)
 from musicgen_service.engine.step_kernel.stored import widen
 
 _float = np.float32
@@ -206,28 +217,22 @@ def _sum_lanes(kind):
         def generate(_, builder, __, arguments):
             weights, stored, result, count, stride = arguments
             fuse = function(builder, f"llvm.fma.v{WIDTH}f32", _FLOATS, [_FLOATS] * 3)
-            before = builder.block
-            inside, after = builder.append_basic_block("positions"), builder.append_basic_block("sums")
-            builder.branch(inside)
-            builder.position_at_end(inside)
-            at = builder.phi(INT64)
-            at.add_incoming(ir.Constant(INT64, 0), before)
-            running = [builder.phi(_FLOATS) for _ in range(0, LANES, WIDTH)]
-            weight = builder.load(pointer(builder, builder.add(weights, builder.mul(at, ir.Constant(INT64, 4))), FLOAT))
-            first = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), weight, ir.Constant(INT32, 0))
-            same = builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), ir.Constant(_WORDS, [0] * WIDTH))
-            row = builder.add(stored, builder.mul(at, stride))
-            for part, total in zip(range(0, LANES, WIDTH), running, strict=True):
-                total.add_incoming(ir.Constant(_FLOATS, [0.0] * WIDTH), before)
-                total.add_incoming(builder.call(fuse, [same, _load_floats(builder, row, part, kind), total]), inside)
-            following = builder.add(at, ir.Constant(INT64, 1))
-            at.add_incoming(following, inside)
-            builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
-            builder.position_at_end(after)
-            for part, total in zip(range(0, LANES, WIDTH), running, strict=True):
+            parts = range(0, LANES, WIDTH)
+
+            def body(at, totals):
+                place = pointer(builder, builder.add(weights, builder.mul(at, ir.Constant(INT64, 4))), FLOAT)
+                undefined = ir.Constant(_FLOATS, ir.Undefined)
+                first = builder.insert_element(undefined, builder.load(place), ir.Constant(INT32, 0))
+                same = builder.shuffle_vector(first, undefined, ir.Constant(_WORDS, [0] * WIDTH))
+                row = builder.add(stored, builder.mul(at, stride))
+                for index, part in enumerate(parts):
+                    values = _load_floats(builder, row, part, kind)
+                    totals[index] = builder.call(fuse, [same, values, totals[index]])
+
+            totals = loop(builder, count, 1, [_FLOATS] * len(parts), body)
+            for part, total in zip(parts, totals, strict=True):
                 address = builder.add(result, ir.Constant(INT64, 4 * part))
-                sums = total.incomings[1][0]
-                builder.store(sums, pointer(builder, address, _FLOATS), align=1)
+                builder.store(total, pointer(builder, address, _FLOATS), align=1)
 
         return types.void(*[types.int64] * 5), generate
 
