@@ -194,8 +194,7 @@ def language_model_memory(files: CheckpointFiles, device: torch.device) -> int:
     if device.type == "cpu" and settings.load().engine == "reference":
         weight_bytes: float = torch.float32.itemsize
     else:
-        usual = Precision.HALF if device.type == "cuda" else Precision.EXACT
-        weight_bytes = Numerics(precision.choose(device) or usual, device).weight_bytes
+        weight_bytes = Numerics(precision.choose(device) or precision.default(device), device).weight_bytes
     # Released weights are stored in half precision.
     return int(files.language_model.stat().st_size * weight_bytes / torch.float16.itemsize)
 

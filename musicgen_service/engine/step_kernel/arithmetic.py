@@ -41,6 +41,15 @@ def from_order(number):
     return _from_bits(number ^ ((number >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
+@compiled
+def peak(vector):
+    """Return the highest absolute value of some numbers, or a little more than 0 where all are 0."""
+    top = order(_float(1e-30))
+    for index in range(len(vector)):
+        top = max(top, order(abs(vector[index])))
+    return from_order(top)
+
+
 # Not fast: otherwise what is added and taken away again cancels out, as in a caller that is.
 @njit(fastmath=False, error_model="numpy")
 def exp(x):

@@ -19,6 +19,8 @@ LANES = 64
 """Inputs that are multiplied at a time, in one vector or several; numbers of inputs and outputs are multiples of it."""
 MAX_INPUTS = 8192
 """Of a matrix: so many of the largest products of integers have a sum that 32 bits hold; see `dot_levels`."""
+MAX_LEVEL = 16256
+"""The highest value of numbers that are multiplied with integers; in two digits it has 127 in the first."""
 MAX_CHUNK = 256
 """Outputs that a thread computes before it takes others."""
 

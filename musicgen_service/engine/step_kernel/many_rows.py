@@ -12,7 +12,7 @@ from musicgen_service.engine.step_kernel.arithmetic import compiled
 from musicgen_service.engine.step_kernel.arrays import BLOCK
 from musicgen_service.engine.step_kernel.compiling import prepared
 from musicgen_service.engine.step_kernel.layers import pool
-from musicgen_service.engine.step_kernel.products import MANY, half_many, half_pair, half_single
+from musicgen_service.engine.step_kernel.products import group, multiply_halves
 
 _CHUNK = 32
 """Outputs whose weights stay in a core's cache while all rows are multiplied with them."""
@@ -53,16 +53,10 @@ def _multiply(address, x, out, begin, end):
     for chunk in range(begin, end, _CHUNK):
         row = 0
         while row < rows:
-            count = MANY if rows - row >= MANY else min(2, rows - row)
+            count = group(rows - row)
             own = x.ctypes.data + 4 * row * inputs
             result = out.ctypes.data + 4 * row * outputs
             for output in range(chunk, min(end, chunk + _CHUNK), BLOCK):
                 here, there = address + 2 * output * inputs, result + 4 * output
-                if count == MANY:
-                    half_many(here, own, there, inputs, inputs, outputs)
-                    half_many(here + BLOCK * inputs, own, there + 2 * BLOCK, inputs, inputs, outputs)
-                elif count == 2:
-                    half_pair(here, own, there, inputs, inputs, outputs)
-                else:
-                    half_single(here, own, there, inputs, inputs, outputs)
+                multiply_halves(here, own, there, count, inputs, inputs, outputs)
             row += count

@@ -10,14 +10,14 @@ from musicgen_service.engine.step_kernel.rows import HALF_DIGIT
 
 _OFFSET = DIGIT * DIGIT + HALF_DIGIT if has_vnni() else 0
 """What the offsets of both digits add up to: they are stored from 0 on."""
-MANY = 8 if has_vnni() else 4
+_MANY = 8 if has_vnni() else 4
 """Rows that are multiplied at a time where there are so many, and registers for them; otherwise it is two, or one."""
 _float = np.float32
 _dot_int8 = dot_digits if has_vnni() else dot_levels
 _int8_pair, _int8_single = _dot_int8(2, BLOCK), _dot_int8(1, BLOCK)
 _int8_single_extra = _dot_int8(1, 1)
-half_pair, half_single = dot_floats(2, BLOCK, 16), dot_floats(1, BLOCK, 16)
-half_many = dot_floats(MANY, BLOCK // 2, 16)  # of half as many outputs, as there are no more registers
+_half_pair, _half_single = dot_floats(2, BLOCK, 16), dot_floats(1, BLOCK, 16)
+_half_many = dot_floats(_MANY, BLOCK // 2, 16)  # of half as many outputs, as there are no more registers
 _float_pair, _float_single = dot_floats(2, BLOCK, 32), dot_floats(1, BLOCK, 32)
 
 
@@ -66,20 +66,33 @@ def multiply_floats(weights, layer, matrix, rows, begin, end, scratch):
         while row < rows:
             own = values + row * stride * 4
             result = products[row, output - begin :].ctypes.data
-            count = MANY if is_half and rows - row >= MANY else min(2, rows - row)
-            if count == MANY:
-                # Weights are widened for each group of rows, which takes as long as to multiply two rows with them.
-                half_many(here, own, result, inputs, stride, room)
-                half_many(here + BLOCK * inputs, own, result + 2 * BLOCK, inputs, stride, room)
-            elif is_half and count == 2:
-                half_pair(here, own, result, inputs, stride, room)
-            elif is_half:
-                half_single(here, own, result, inputs, stride, room)
+            count = group(rows - row) if is_half else min(2, rows - row)
+            if is_half:
+                multiply_halves(here, own, result, count, inputs, stride, room)
             elif count == 2:
                 _float_pair(here, own, result, inputs, stride, room)
             else:
                 _float_single(here, own, result, inputs, stride, room)
             row += count
+
+
+@compiled
+def group(rows):
+    """Return how many of some rows are multiplied with float16 weights at a time."""
+    return _MANY if rows >= _MANY else min(2, rows)
+
+
+@compiled
+def multiply_halves(weights, values, result, count, inputs, stride, room):
+    """Multiply a group of rows with `BLOCK` outputs; the arguments are those of `dot_floats`."""
+    if count == _MANY:
+        # Weights are widened for each group of rows, which takes as long as to multiply two rows with them.
+        _half_many(weights, values, result, inputs, stride, room)
+        _half_many(weights + BLOCK * inputs, values, result + 2 * BLOCK, inputs, stride, room)
+    elif count == 2:
+        _half_pair(weights, values, result, inputs, stride, room)
+    else:
+        _half_single(weights, values, result, inputs, stride, room)
 
 
 @compiled

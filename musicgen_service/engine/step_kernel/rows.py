@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from musicgen_service.engine.step_kernel.arithmetic import compiled, from_order, order
+from musicgen_service.engine.step_kernel.arithmetic import compiled, peak
+from musicgen_service.engine.step_kernel.arrays import MAX_LEVEL
 from musicgen_service.engine.step_kernel.dot_products import DIGIT
 from musicgen_service.engine.step_kernel.processor import has_vnni
 
 NO_NORM = -1
 HALF_DIGIT = DIGIT // 2
-_LEVELS = 16256
-"""The highest value of an activation, which in two digits has 127 in the first."""
 _float = np.float32
 
 
@@ -64,12 +63,9 @@ def add_low_rank(weights, layer, matrix, rows, begin, end, scratch):
 def to_levels(count, row, scratch):
     """Write a row as multiples of a step, in the form in which they are multiplied."""
     values = scratch.values[row]
-    top = order(_float(1e-30))
-    for index in range(count):
-        top = max(top, order(abs(values[index])))
-    highest = from_order(top)
-    inverse = _float(_LEVELS) / highest
-    scratch.steps[row] = highest / _float(_LEVELS)
+    highest = peak(values[:count])
+    inverse = _float(MAX_LEVEL) / highest
+    scratch.steps[row] = highest / _float(MAX_LEVEL)
     _write_levels(values, inverse, count, row, scratch)
 
 

@@ -1,15 +1,14 @@
 """Sums over stored keys and values, in vectors."""
 
-import functools
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from musicgen_service.engine.step_kernel.arithmetic import compiled, from_order, order
-from musicgen_service.engine.step_kernel.arrays import LANES
+from musicgen_service.engine.step_kernel.arithmetic import compiled, peak
+from musicgen_service.engine.step_kernel.arrays import LANES, MAX_LEVEL
 from musicgen_service.engine.step_kernel.dot_products import LINE, WIDTH
 from musicgen_service.engine.step_kernel.llvm import (
     FLOAT,
@@ -29,8 +28,6 @@ _float = np.float32
 _FLOATS, _WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(INT32, WIDTH)
 _AHEAD = 4096
 """Bytes by which keys and values are asked for before they are needed."""
-_LEVELS = 16256
-"""The highest value of a query that is multiplied with integers."""
 _KINDS = {types.int8: INT8, types.uint16: INT16, types.float32: FLOAT}
 
 
@@ -63,10 +60,7 @@ def _dots(vector, stored, length, products):
 def _dots_of_integers(vector, stored, length, products):
     width = vector.shape[0]
     whole, grouped = width - width % LANES, length - length % WIDTH
-    top = order(_float(1e-30))
-    for index in range(width):
-        top = max(top, order(abs(vector[index])))
-    step = from_order(top) / _float(_LEVELS)
+    step = peak(vector) / _float(MAX_LEVEL)
     inverse = _float(1) / step
     levels = np.empty(width, np.int16)
     for index in range(width):
@@ -153,10 +147,7 @@ def _dot_floats(kind):
                 for part, values in zip(parts, own, strict=True):
                     total = builder.call(fuse, [values, _load_floats(builder, row, part, kind), total])
                 totals.append(total)
-            here = pointer(builder, products, _FLOATS)
-            builder.store(
-                builder.fadd(builder.load(here, align=4), _sums(builder, totals, builder.fadd)), here, align=4
-            )
+            _add_to(builder, products, _sums(builder, totals, builder.fadd))
 
         return types.void(*[types.int64] * 4), generate
 
@@ -184,7 +175,7 @@ def _dot_integers(_, levels, stored, products, stride):
                 builder.call(dot, [values, builder.sext(numbers, wide)])
                 for values, numbers in zip(own, loaded, strict=True)
             ]
-            totals.append(functools.reduce(builder.add, found))
+            totals.append(reduce(builder.add, found))
         _add_to(builder, products, builder.sitofp(_sums(builder, totals, builder.add), _FLOATS))
 
     return types.void(*[types.int64] * 4), generate
