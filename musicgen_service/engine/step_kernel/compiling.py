@@ -14,27 +14,28 @@ from musicgen_service.progress import log
 Function = Callable[..., Any]
 
 
-def prepared(function: Function, *arguments: object) -> Function:
-    """Return a function, compiled for arguments like these, with which it is called once."""
+def prepared(make_entry: Callable[[str], Function], *arguments: object) -> Function:
+    """Return a function, compiled for arguments like these, with which it is called once.
+
+    Parameters
+    ----------
+    make_entry : returns the function, given a version that differs wherever what it compiles to does. It has to be the
+        only variable of the function from outside that is no global: numba keeps a function by those, and compiled
+        functions among them are others in every process
+    """
     try:
-        _entry(function, True)(*arguments)
+        _entry(make_entry, True)(*arguments)
     # numba tells damaged files, full disks and folders that cannot be written by exceptions of many kinds.
     except Exception as error:
         log(f"a step is compiled at every start, as numba's cache cannot be used: {type(error).__name__}: {error}")
-        _entry(function, False)(*arguments)
-        return _entry(function, False)
-    return _entry(function, True)
+        _entry(make_entry, False)(*arguments)
+        return _entry(make_entry, False)
+    return _entry(make_entry, True)
 
 
 @cache
-def _entry(function: Function, is_kept: bool) -> Function:
-    # Part of what numba keeps it by, which knows changes of this file alone.
+def _entry(make_entry: Callable[[str], Function], is_kept: bool) -> Function:
+    # By itself numba knows changes of the function's own file alone.
     files = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    version = sha256(files).hexdigest() + str(has_vnni()) + function.__module__
-
-    def entry(*arguments: Any) -> None:
-        if version:
-            function(*arguments)
-
-    compiled: Function = njit(nogil=True, cache=is_kept)(entry)
+    compiled: Function = njit(nogil=True, cache=is_kept)(make_entry(sha256(files).hexdigest() + str(has_vnni())))
     return compiled

@@ -117,3 +117,13 @@ def _put(products, use, target):
     else:
         for index in range(len(target)):
             target[index] = products[index]
+
+
+def entry_of(version):
+    """Return `step` as it is compiled by itself; see `compiling.prepared`."""
+
+    def entry(weights, own, text, x, projected, attended, widened, phases, scratch):
+        if version:
+            step(weights, own, text, x, projected, attended, widened, phases, scratch)
+
+    return entry

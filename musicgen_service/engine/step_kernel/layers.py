@@ -117,7 +117,7 @@ class CompiledLayers:
         # Imported here: numba takes half a second, and most commands take no steps.
         from musicgen_service.engine.step_kernel import compiling, kernel
 
-        self._prepare = partial(compiling.prepared, kernel.step)
+        self._prepare = partial(compiling.prepared, kernel.entry_of)
         self._phases = kernel.PHASES
         self._matrices = matrices  # which own what the addresses point to
         shape = len(weights.layers), MATRICES

@@ -29,7 +29,7 @@ def multiply(weight: torch.Tensor, x: torch.Tensor, threads: int) -> torch.Tenso
     x, out = x.contiguous(), torch.empty(len(x), len(weight))
     chunks = len(weight) // _CHUNK
     bounds = [_CHUNK * round(chunks * part / threads) for part in range(threads + 1)]
-    task = partial(_kernel(), weight.data_ptr(), x.numpy(), out.numpy())
+    task = partial(kernel(), weight.data_ptr(), x.numpy(), out.numpy())
     first, *others = pairwise(bounds)
     running = [pool().submit(task, *part) for part in others]
     task(*first)
@@ -40,9 +40,10 @@ def multiply(weight: torch.Tensor, x: torch.Tensor, threads: int) -> torch.Tenso
 
 
 @cache
-def _kernel() -> Callable[..., Any]:
+def kernel() -> Callable[..., Any]:
+    """Return the function that multiplies, compiled or read from disk."""
     nothing = torch.empty(0, 0).numpy()
-    return prepared(_multiply, 0, nothing, nothing, 0, 0)
+    return prepared(entry_of, 0, nothing, nothing, 0, 0)
 
 
 @compiled
@@ -60,3 +61,13 @@ def _multiply(address, x, out, begin, end):
                 here, there = address + 2 * output * inputs, result + 4 * output
                 multiply_halves(here, own, there, count, inputs, inputs, outputs)
             row += count
+
+
+def entry_of(version):
+    """Return `_multiply` as it is compiled by itself; see `compiling.prepared`."""
+
+    def entry(address, x, out, begin, end):
+        if version:
+            _multiply(address, x, out, begin, end)
+
+    return entry
