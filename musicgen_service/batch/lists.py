@@ -12,6 +12,7 @@ from typing import Any
 
 from musicgen_service import home
 from musicgen_service.inputs import fetching
+from musicgen_service.requests import unicode_text
 from musicgen_service.requests.fields import Field, parse_text, unknown_input
 from musicgen_service.serving import json_text
 
@@ -103,10 +104,8 @@ def _plain_text(text: str, _fields: Mapping[str, Field]) -> _Lines:
 
 def _check_text(text: str) -> None:
     """Raise _LineError where a part of a list was no UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _LineError("This is not text in UTF-8.") from None
+    if not unicode_text.is_valid(text):
+        raise _LineError("This is not text in UTF-8.")
 
 
 def _csv(text: str, fields: Mapping[str, Field]) -> _Lines:

@@ -14,6 +14,7 @@ from musicgen_service.cli.errors import CommandError, UsageError
 from musicgen_service.cli.parser import Parser, complete_with
 from musicgen_service.client_errors import is_out_of_memory
 from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.requests import unicode_text
 from musicgen_service.training import options as training_options
 from musicgen_service.training.numbers import NUMBERS, Number
 from musicgen_service.training.options import Options
@@ -144,7 +145,7 @@ def _options(options: argparse.Namespace) -> Options:
             values[name] = given
     for name in ("trigger", "caption"):
         text = " ".join((values[name] or "").split())
-        if text.encode("utf-8", "replace").decode() != text:
+        if not unicode_text.is_valid(text):
             raise UsageError(f"--{name} must be text in UTF-8.")
         values[name] = text or None
     return Options(**values)

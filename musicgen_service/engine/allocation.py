@@ -8,14 +8,13 @@ import torch
 from musicgen_service.engine.buffers import BLOCK, Buffers
 from musicgen_service.engine.decoder import Decoder
 from musicgen_service.engine.handle import Handle
+from musicgen_service.engine.interface import MAX_TEXT_TOKENS
 from musicgen_service.engine.pattern import DelayPattern
 from musicgen_service.engine.slot_memory import SlotMemory
 from musicgen_service.engine.slots import Slots
 
 MAX_SLOTS = {"cpu": 8, "cuda": 32}
 """Maximum number of sequences per step: with more, the time per step grows in proportion."""
-_LONGEST_TEXT = 512
-"""Positions of the longest text that T5 reads."""
 
 
 class _Sizes(NamedTuple):
@@ -114,7 +113,7 @@ class Allocation:
         text, rows = max(condition.text_lengths, default=1), len(condition.texts)
         if self._decoder.device.type == "cpu":
             # Rows and positions that are not used take no memory on a CPU; on a GPU every step would read the rows.
-            text, rows = max(text, _LONGEST_TEXT), 2
+            text, rows = max(text, MAX_TEXT_TOKENS), 2
         return _Sizes(_rounded(max(columns, self._window)), _rounded(text), max(1, rows))
 
     def _allocated(self, sizes: _Sizes) -> Slots:

@@ -12,6 +12,9 @@ from musicgen_service.engine.step_times import StepTimes
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the total; an exception from it aborts the run."""
 
+MAX_TEXT_TOKENS = 512
+"""Tokens of the longest text that is read: T5 was trained on so many, and the cost of attention grows quadratically."""
+
 _T = TypeVar("_T")
 
 

@@ -37,10 +37,9 @@ from omegaconf.nodes import AnyNode
 from torch.nn import functional
 from transformers.utils import logging as transformers_logging
 
-from musicgen_service.engine.interface import Condition
+from musicgen_service.engine.interface import MAX_TEXT_TOKENS, Condition
 from musicgen_service.models import state
 from musicgen_service.models.checkpoint_config import DESCRIPTION, MELODY
-from musicgen_service.models.text_reading import MAX_TOKENS
 
 __all__ = ["CompressionModel", "MultiBandDiffusion", "builders"]
 
@@ -74,7 +73,9 @@ class _LocalT5Conditioner(T5Conditioner):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         tokenizer = self.t5_tokenizer
-        self.t5_tokenizer = partial(tokenizer, truncation=True, max_length=min(tokenizer.model_max_length, MAX_TOKENS))
+        self.t5_tokenizer = partial(
+            tokenizer, truncation=True, max_length=min(tokenizer.model_max_length, MAX_TEXT_TOKENS)
+        )
 
 
 class _Chroma(WavCondition):

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from musicgen_service import installation, settings
 from musicgen_service.engine import low_rank, precision, weights
 from musicgen_service.engine.engine import Engine
-from musicgen_service.engine.interface import TokenGenerator
+from musicgen_service.engine.interface import MAX_TEXT_TOKENS, TokenGenerator
 from musicgen_service.engine.precision import Numerics, Precision
 from musicgen_service.engine.reference import ReferenceLoop
 from musicgen_service.engine.slot_memory import SlotMemory
@@ -37,7 +37,6 @@ from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.state import Adapt
 from musicgen_service.models.store import CheckpointFiles, WeightsError
 from musicgen_service.models.t5_encoder import T5Encoder
-from musicgen_service.models.text_reading import MAX_TOKENS
 from musicgen_service.models.tokenizer import TextTokenizer
 from musicgen_service.progress import log
 
@@ -209,7 +208,7 @@ def adapted_memory(base: MusicGenModel, files: CheckpointFiles, applied: Sequenc
 def _positions(config: LanguageModelConfig, frame_rate: int, device: torch.device) -> int:
     """Return the number of positions of a window: what precedes the frames, and the frames."""
     # On a CPU positions that are not used take no memory.
-    longest_text = MAX_TOKENS if device.type == "cpu" else _USUAL_TEXT
+    longest_text = MAX_TEXT_TOKENS if device.type == "cpu" else _USUAL_TEXT
     melody = 0 if config.melody_span is None else config.melody_span.frames
     text = 0 if config.decoder.has_cross_attention else longest_text
     return melody + text + int(config.window * frame_rate)

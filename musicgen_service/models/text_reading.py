@@ -4,8 +4,6 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-MAX_TOKENS = 512
-"""Text length that T5 was trained on, in tokens; the cost of its attention grows quadratically."""
 _WORD = re.compile(r"\S+")
 _TEMPO = re.compile(r"[\d\W]*bpms?\W*", re.IGNORECASE)
 """A part of a tempo such as `90 bpm`, which is the same in every language."""

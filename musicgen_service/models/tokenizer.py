@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from musicgen_service.engine.interface import MAX_TEXT_TOKENS
 from musicgen_service.models import text_reading
 from musicgen_service.models.text_reading import TextReading
 
@@ -28,7 +29,7 @@ class TextTokenizer:
         self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         settings = folder / "tokenizer_config.json"
         config = json.loads(settings.read_text()) if settings.is_file() else {}
-        self.limit = min(int(config.get("model_max_length", text_reading.MAX_TOKENS)), text_reading.MAX_TOKENS)
+        self.limit = min(int(config.get("model_max_length", MAX_TEXT_TOKENS)), MAX_TEXT_TOKENS)
         """Maximum number of tokens of a text."""
 
     def tokens(self, text: str) -> list[int]:

@@ -7,7 +7,15 @@ from typing import Any
 from musicgen_service.audio.encoding import BIT_DEPTHS
 from musicgen_service.models import catalogue
 from musicgen_service.models.catalogue import fetch_hint
-from musicgen_service.requests import adapter_text, chord_text, recording_rules, sections, tempo, time_signature
+from musicgen_service.requests import (
+    adapter_text,
+    chord_text,
+    recording_rules,
+    sections,
+    tempo,
+    time_signature,
+    unicode_text,
+)
 from musicgen_service.requests.errors import RequestError
 from musicgen_service.requests.fields import FIELDS
 from musicgen_service.requests.tasks import TASKS, TaskSpec
@@ -81,7 +89,7 @@ def _given_chords(values: dict[str, Any]) -> list[str]:
 
 def _check_unicode(name: str) -> "_Rule":
     def check(values: dict[str, Any], _present: Sequence[str]) -> list[str]:
-        if not any("\ud800" <= character <= "\udfff" for character in values[name] or ""):
+        if unicode_text.is_valid(values[name] or ""):
             return []
         return [f"The {name} holds half characters (unpaired surrogates): send valid Unicode text."]
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from musicgen_service.engine.interface import MAX_TEXT_TOKENS
 from musicgen_service.models import text_reading
 from musicgen_service.models.loading import load_model
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
-from musicgen_service.models.text_reading import MAX_TOKENS, TextReading
+from musicgen_service.models.text_reading import TextReading
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,8 @@ def tokens_of(model: MusicGenModel, prompt: str) -> list[int]:
 
 
 def test_note_for_a_prompt_beyond_512_tokens(demo: MusicGenModel) -> None:
-    fits = " ".join(["rock"] * (MAX_TOKENS - 1))  # plus the end-of-text token
-    assert len(tokens_of(demo, fits)) == MAX_TOKENS and notes_for(demo, fits) == []
+    fits = " ".join(["rock"] * (MAX_TEXT_TOKENS - 1))  # plus the end-of-text token
+    assert len(tokens_of(demo, fits)) == MAX_TEXT_TOKENS and notes_for(demo, fits) == []
     longer = fits + " jazz piano"
     assert tokens_of(demo, longer) == tokens_of(demo, fits)
     assert notes_for(demo, longer) == [
@@ -85,7 +86,7 @@ def test_note_for_a_prompt_beyond_512_tokens(demo: MusicGenModel) -> None:
 def test_prompt_is_truncated_to_512_tokens(prompt: str, demo: MusicGenModel) -> None:
     # Without a limit, the cost is quadratic in the encoder and linear in each step of the decoder.
     assert demo.read_text(prompt).tokens > 3000
-    assert len(tokens_of(demo, prompt)) == MAX_TOKENS
+    assert len(tokens_of(demo, prompt)) == MAX_TEXT_TOKENS
 
 
 def test_added_bpm_counts_as_tokens_but_not_as_words() -> None:
