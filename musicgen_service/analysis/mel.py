@@ -7,8 +7,8 @@ _LINEAR_HZ = 200 / 3
 """Width of a mel up to `_CORNER_HZ`; above it, the scale is logarithmic (Slaney's scale)."""
 _CORNER_HZ = 1000.0
 _FACTOR = np.log(6.4) / 27
-_BLOCK = 4096
-"""Frames transformed at a time: all frames of a long recording would not fit in memory."""
+_BLOCK = 512
+"""Frames transformed at a time: what they take in between is ten times as large as their magnitudes."""
 
 
 def magnitudes(samples: np.ndarray, window: int, hop: int) -> np.ndarray:

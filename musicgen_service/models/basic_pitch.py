@@ -39,6 +39,7 @@ class BasicPitch:
         """Run the network on ``[samples]`` at RATE, window by window; `report` is called with the share done."""
         frames = -(-len(samples) // HOP)
         onsets, notes = np.zeros((2, frames, 88), np.float32)
+        powers = np.zeros(frames, np.float32)
         kept = _FRAMES - 2 * _MARGIN
         for first in range(0, frames, kept):
             last = min(first + kept, frames)
@@ -49,12 +50,18 @@ class BasicPitch:
             heard = self._session.run([_ONSETS, _NOTES], {_INPUT: window[None, :, None]})
             for kind, values in zip((onsets, notes), heard, strict=True):
                 kind[first:last] = values[0, _MARGIN : _MARGIN + last - first]
+            powers[first:last] = _powers(window, last - first)
             report(last / frames)
-        return NoteActivity(onsets, notes, _levels(samples, frames), RATE / HOP, _LOWEST)
+        return NoteActivity(onsets, notes, _levels(powers), RATE / HOP, _LOWEST)
 
 
-def _levels(samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Level of each of `frames` in dB, relative to the loudest."""
-    blocks = np.pad(samples, (0, frames * HOP - len(samples))).reshape(frames, HOP)
-    powers = np.einsum("fs,fs->f", blocks, blocks)
+def _powers(window: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    """Sums of the squares of the samples from each of a window's frames to the next, after the margin."""
+    blocks = window[_MARGIN * HOP : (_MARGIN + frames) * HOP].reshape(frames, HOP)
+    sums: NDArray[np.float32] = np.einsum("fs,fs->f", blocks, blocks)
+    return sums
+
+
+def _levels(powers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Levels in dB, relative to the loudest."""
     return 10 * np.log10(np.maximum(powers / max(float(powers.max(initial=0)), 1e-12), 1e-12))

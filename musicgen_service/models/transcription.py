@@ -9,7 +9,7 @@ import soxr
 
 from musicgen_service.analysis import note_tracking, pitch, voices
 from musicgen_service.analysis.envelopes import RATE, mono
-from musicgen_service.analysis.note_tracking import Candidates
+from musicgen_service.analysis.note_tracking import Candidates, NoteActivity
 from musicgen_service.analysis.transcription import Transcriber, Transcription
 from musicgen_service.models import packaged
 from musicgen_service.models.basic_pitch import BasicPitch
@@ -29,12 +29,18 @@ def choose() -> Transcriber:
 
 def hear(network: BasicPitch, samples: np.ndarray, rate: int, report: Callable[[float], None]) -> Candidates:
     """All notes that may have been played in ``[channels, samples]`` or ``[samples]``."""
+    # The sound, which is large, is kept no longer than the network listens to it.
+    return note_tracking.candidates(_activity(network, samples, rate, report))
+
+
+def _activity(network: BasicPitch, samples: np.ndarray, rate: int, report: Callable[[float], None]) -> NoteActivity:
     audio = mono(samples, rate)
     # The network knows concert pitch alone: what is off it is played faster or slower, as far as it is off.
     speed = 2 ** (pitch.tuning_of(audio, RATE) / 12)
-    activity = network.hear(soxr.resample(audio, RATE, RATE * speed), report)
-    activity = replace(activity, frame_rate=activity.frame_rate * speed)
-    return note_tracking.candidates(activity)
+    if speed != 1:
+        audio = soxr.resample(audio, RATE, RATE * speed)
+    activity = network.hear(audio, report)
+    return replace(activity, frame_rate=activity.frame_rate * speed)
 
 
 def _transcribe(network: BasicPitch, samples: np.ndarray, rate: int, report: Callable[[float], None]) -> Transcription:

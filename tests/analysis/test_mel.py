@@ -1,5 +1,7 @@
 """Mel spectra are bit-identical to those of librosa."""
 
+import tracemalloc
+
 import librosa
 import numpy as np
 import pytest
@@ -30,3 +32,12 @@ def test_filters_equal_librosa() -> None:
     assert np.array_equal(found, triangles)
     assert np.array_equal(found @ mel.magnitudes(samples, 1024, 256), triangles @ spectrum)
     assert np.array_equal(mel.frequencies(98, 30.0, 10_500.0), librosa.mel_frequencies(98, fmin=30.0, fmax=10_500.0))
+
+
+def test_a_minute_is_transformed_in_parts() -> None:
+    samples = np.zeros(60 * 22_050, np.float32)
+    tracemalloc.start()
+    spectrum = mel.magnitudes(samples, 2048, 512)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < spectrum.nbytes + samples.nbytes + 25e6  # transformed at once it takes 106 MB

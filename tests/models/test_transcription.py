@@ -1,6 +1,7 @@
 """Notes heard by Basic Pitch with its own weights: melody and bass, at any rate, level and length, and cancelled."""
 
 import threading
+import tracemalloc
 
 import numpy as np
 import psutil
@@ -11,7 +12,9 @@ from mir_eval.util import midi_to_hz
 
 from demo.synth import SAMPLE_RATE, Synthesiser
 from demo.synth.timbres import add_note
+from musicgen_service.analysis import note_tracking
 from musicgen_service.analysis.envelopes import RATE
+from musicgen_service.analysis.note_tracking import Candidates, NoteActivity
 from musicgen_service.analysis.transcription import Note, Transcriber
 from musicgen_service.models import packaged, transcription
 from musicgen_service.models.basic_pitch import HOP, BasicPitch
@@ -141,6 +144,29 @@ def test_it_tells_how_far_it_is_and_stops_when_it_is_cancelled(network: BasicPit
     sound = np.zeros(600 * RATE, np.float32)
     assert isinstance(cancelled_when(reached, lambda: network.hear(sound, report)), Cancelled)
     assert 0 < len(told) < 20 and told == sorted(told)
+
+
+def test_a_recording_in_tune_is_copied_once(network: BasicPitch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its copy is gone when notes are looked for in what the network heard."""
+    sound, used = np.zeros(30 * RATE, np.float32), dict[str, int]()
+
+    def listening(_share: float) -> None:
+        used["while listening"] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+
+    look_for = note_tracking.candidates
+
+    def candidates(activity: NoteActivity) -> Candidates:
+        used["after listening"], used["in between"] = tracemalloc.get_traced_memory()
+        used["activity"] = activity.onsets.nbytes + activity.sounding.nbytes
+        return look_for(activity)
+
+    monkeypatch.setattr(note_tracking, "candidates", candidates)
+    tracemalloc.start()
+    transcription.hear(network, sound, RATE, listening)
+    tracemalloc.stop()
+    assert max(used["while listening"], used["in between"]) < used["activity"] + 1.5 * sound.nbytes
+    assert used["after listening"] < used["activity"] + 0.5 * sound.nbytes
 
 
 @pytest.mark.slow
