@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from musicgen_service.analysis.beats import BeatGrid
+from musicgen_service.paths import seam
 
 TOLERANCE = 0.15
 """Maximum relative deviation of the generated tempo from the requested one: this much stretching is barely audible."""
@@ -158,6 +159,9 @@ def cuts_on_fixed_grid(
 def on_kicks(cuts: list[Cut], kicks: np.ndarray, available: float) -> list[Cut]:
     """Move cuts to the kicks that they nearly begin on; all cuts unmoved where none of them does.
 
+    A loop without enough sound before it begins with what follows its end (see `seam.cut_loop`): there, the kick at its
+    end is the one that is heard.
+
     Parameters
     ----------
     kicks : where kicks begin, in seconds
@@ -165,8 +169,9 @@ def on_kicks(cuts: list[Cut], kicks: np.ndarray, available: float) -> list[Cut]:
     """
     moved = []
     for cut in cuts:
-        shifts = kicks - cut.start
-        shifts = shifts[(np.abs(shifts) <= KICK_REACH) & (cut.end + shifts <= available)]
+        shifts = kicks - (cut.start if cut.start >= seam.LEAD else cut.end)
+        inside = (cut.start + shifts >= 0) & (cut.end + shifts <= available)
+        shifts = shifts[(np.abs(shifts) <= KICK_REACH) & inside]
         if shifts.size:
             shift = float(shifts[np.abs(shifts).argmin()])
             moved.append(replace(cut, start=cut.start + shift, end=cut.end + shift))

@@ -21,6 +21,8 @@ REACH = 0.12
 """Maximum seconds before or after a loop's boundary that the join affects."""
 _EARLY = 0.005
 """Seconds before the requested cut that are searched for a quieter position."""
+LEAD = REACH + _EARLY
+"""Seconds of sound before a loop that its end is crossfaded to; with less, its beginning is what follows its end."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,7 @@ def cut_loop(sound: np.ndarray, rate: int, start: int, length: int, beats: int) 
     -------
     The loop [channels, length], and its seam
     """
-    reach = round(REACH * rate)
-    before = start >= reach + round(_EARLY * rate)
+    before = start >= round(LEAD * rate)
     start = _quietest(sound, rate, start, length, before)
     loop = sound[:, start : start + length]
     *within, own = onsets.peaks(loop, rate, [round(length * beat / beats) for beat in range(1, beats + 1)])

@@ -100,6 +100,15 @@ def test_cuts_move_to_the_kicks_that_they_nearly_begin_on() -> None:
     assert grid.on_kicks(cuts[2:], np.array([4.54]), 12.51) == cuts[2:], "there is no more sound"
 
 
+def test_a_cut_without_sound_before_it_is_moved_by_the_kick_at_its_end() -> None:
+    """Its loop begins with what follows the end."""
+    cuts, kicks = [Cut(0.02, 7.98, 16)], np.array([0.0, 8.0])
+    [moved] = grid.on_kicks(cuts, kicks, 13)
+    assert (moved.start, moved.end) == pytest.approx((0.04, 8.0))
+    assert grid.on_kicks(cuts, kicks[:1], 13) == cuts
+    assert grid.on_kicks(cuts, np.array([7.95]), 13) == cuts, "it cannot begin before the sound"
+
+
 @pytest.mark.parametrize(("tempo", "same"), [(100, True), (49, True), (210, True), (130, False), (75, False)])
 def test_half_and_double_are_the_same_tempo(tempo: float, same: bool) -> None:
     assert grid.same_tempo(bars(tempo, 15), 100) == same
