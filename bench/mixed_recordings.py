@@ -110,7 +110,7 @@ def _loops(track: BeatTracker) -> None:
         if heard.confidence < LEAST_CONFIDENCE or not has_kick:
             print(f"{name:34}{'no clear beat' if not has_kick or not cuts else 'unclear':>16}")
             continue
-        [cut, *_] = grid.on_kicks(cuts, found, sound.seconds - CONTEXT)
+        [cut, *_] = grid.on_kicks(cuts, found, sound.seconds - CONTEXT) or cuts
         take = Take.of(sound.samples, sound.rate, heard.tempo, cut)
         twice = np.concatenate([take.loop, take.loop], axis=1)
         offsets = kicks.beginnings(twice, sound.rate) - take.loop.shape[1] / sound.rate

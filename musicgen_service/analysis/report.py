@@ -8,6 +8,7 @@ import numpy as np
 
 from musicgen_service.analysis import beats, chords
 from musicgen_service.analysis.chord_labels import LABELS, NO_CHORD
+from musicgen_service.analysis.clear_bars import has_clear_bars
 from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.audio.reading import Audio
 
@@ -92,7 +93,8 @@ class Report:
             ]
             alternatives = "".join(f", or {other.tempo:.2f} ({other.confidence:.2f})" for other in others)
             lines.append(f"tempo       {grid.tempo:.2f} bpm (confidence {grid.confidence:.2f}{doubt}){alternatives}")
-            bars = f"{len(grid.downbeats)} bars in {grid.metre}"
+            doubt = "" if has_clear_bars(grid) else "; they may begin on other beats"
+            bars = f"{len(grid.downbeats)} bars in {grid.metre} (confidence {grid.metre_confidence:.2f}{doubt})"
             bars += f", the first at {grid.downbeats[0]:.2f} s" if len(grid.downbeats) else ""
             lines.append(f"beats       {len(grid.beats)}, the first at {grid.beats[0]:.2f} s; {bars}")
         else:

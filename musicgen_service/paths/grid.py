@@ -103,7 +103,7 @@ def cuts(grid: BeatGrid, bpm: float, max_seconds: float, available: float, bars:
 
     Parameters
     ----------
-    grid : the recording's beats
+    grid : the recording's beats, whose downbeats are the places to start from
     bpm : the requested tempo; a grid of half or double that tempo is accepted as well
     max_seconds : maximum length of the loop at the requested tempo
     available : seconds of the recording that may be used
@@ -157,7 +157,7 @@ def cuts_on_fixed_grid(
 
 
 def on_kicks(cuts: list[Cut], kicks: np.ndarray, available: float) -> list[Cut]:
-    """Move cuts to the kicks that they nearly begin on; all cuts unmoved where none of them does.
+    """Move cuts to the kicks that they nearly begin on, and leave out those that begin on none.
 
     A loop without enough sound before it begins with what follows its end (see `seam.cut_loop`): there, the kick at its
     end is the one that is heard.
@@ -175,7 +175,7 @@ def on_kicks(cuts: list[Cut], kicks: np.ndarray, available: float) -> list[Cut]:
         if shifts.size:
             shift = float(shifts[np.abs(shifts).argmin()])
             moved.append(replace(cut, start=cut.start + shift, end=cut.end + shift))
-    return moved or cuts
+    return moved
 
 
 def same_tempo(grid: BeatGrid, bpm: float) -> bool:

@@ -5,6 +5,7 @@ the tempo, and let each variation continue the loop's last four beats.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from musicgen_service.analysis import kicks, onsets
 from musicgen_service.analysis.chords import ChordSegment
+from musicgen_service.analysis.clear_bars import has_clear_bars
 from musicgen_service.audio import loudness
 from musicgen_service.audio.lufs import integrated_loudness
 from musicgen_service.notes import note
@@ -87,8 +89,14 @@ def first_take(job: Job, report: Callable[[float], None], timeline: Timeline | N
         [tokens] = generate_tokens(job.model, condition_at, None, frames, job.sampling, [seed], progress)
         sound = job.decode_tokens(tokens, seed)
         beats = job.analysis.track(sound, rate, bpm)
-        if cuts := grid.cuts(beats, bpm, max_seconds, sound.shape[1] / rate - CONTEXT, bars):
-            return _best(sound, rate, bpm, cuts)
+        available = sound.shape[1] / rate - CONTEXT
+        if cuts := grid.cuts(beats, bpm, max_seconds, available, bars):
+            if bars is not None or has_clear_bars(beats):
+                return _best(sound, rate, bpm, cuts)
+            confidence = f"(confidence {beats.metre_confidence:.2f})"
+            note(f"The bars of the music are unclear {confidence}, so the loop may begin on another beat than a bar's.")
+            on_beats = grid.cuts(replace(beats, downbeats=beats.beats), bpm, max_seconds, available)
+            return _best(sound, rate, bpm, cuts, on_beats)
         detected = f"{beats.tempo:.4g} bpm with confidence {beats.confidence:.2f}" if len(beats.beats) else "no beats"
         log(f"attempt {attempt + 1} of {ATTEMPTS} (seed {seed}) has no whole bars of {bpm:g} bpm: heard {detected}")
         attempts.append(sound)
@@ -122,11 +130,16 @@ def _chords(job: Job, timeline: Timeline, take: Take) -> list[ChordSegment]:
     return timeline(start, take.cut.beats * 60 / take.bpm)
 
 
-def _best(sound: np.ndarray, rate: int, bpm: float, cuts: list[grid.Cut]) -> Take:
-    """Return the take whose join is least audible relative to its beats, of those that begin on a kick if any do."""
+def _best(sound: np.ndarray, rate: int, bpm: float, *cuts: list[grid.Cut]) -> Take:
+    """Return the take whose join is least audible relative to its beats.
+
+    It is one of those that begin on a kick, of the first group of cuts with any, or else any of the first group.
+    """
     # Kicks first: a later bar may be the only one that begins on one.
-    cuts = grid.on_kicks(cuts, kicks.beginnings(sound, rate), sound.shape[1] / rate - CONTEXT)[:_CANDIDATES]
-    return min((Take.of(sound, rate, bpm, cut) for cut in cuts), key=lambda take: take.seam.excess)
+    found, available = kicks.beginnings(sound, rate), sound.shape[1] / rate - CONTEXT
+    on_kicks = (grid.on_kicks(group, found, available) for group in cuts)
+    best = next(filter(None, on_kicks), cuts[0])[:_CANDIDATES]
+    return min((Take.of(sound, rate, bpm, cut) for cut in best), key=lambda take: take.seam.excess)
 
 
 def _continuations(

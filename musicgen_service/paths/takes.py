@@ -55,7 +55,8 @@ class Take:
     def grid(self) -> BeatGrid:
         """The beats of the loop."""
         beats = np.arange(self.cut.beats) * 60 / self.bpm
-        return BeatGrid(self.bpm, beats, beats[:: self.cut.per_bar], self.cut.per_bar, 1.0, self.cut.metre)
+        bars = beats[:: self.cut.per_bar]
+        return BeatGrid(self.bpm, beats, bars, self.cut.per_bar, 1.0, self.cut.metre, metre_confidence=1.0)
 
     @property
     def music(self) -> Music:
@@ -73,5 +74,5 @@ class Take:
         """Cut the loop of the same length from a continuation of this sound that begins with `lead` samples of it."""
         start = lead / self.rate
         cut = replace(self.cut, start=start, end=start + self.cut.end - self.cut.start)
-        [cut] = on_kicks([cut], kicks.beginnings(sound, self.rate), sound.shape[1] / self.rate - CONTEXT)
+        [cut] = on_kicks([cut], kicks.beginnings(sound, self.rate), sound.shape[1] / self.rate - CONTEXT) or [cut]
         return Take.of(sound, self.rate, self.bpm, cut)

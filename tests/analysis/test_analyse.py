@@ -37,7 +37,8 @@ def test_complete_report_is_printed(song: Song, tmp_path: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert "length      12.00 s" in out
     assert float(re.findall(r"tempo +([\d.]+) bpm", out)[0]) == pytest.approx(120, rel=0.002)
-    assert re.search(r"beats +24, the first at 0\.0\d s; 6 bars in 4/4, the first at 0\.0\d s", out)
+    assert re.search(r"beats +24, the first at 0\.0\d s; 6 bars in 4/4 \(", out)
+    assert re.search(r"4/4 \(confidence (0\.[5-9]\d|1\.00)\), the first at 0\.0\d s", out)
     assert re.search(r"key +(C major|A minor) \(confidence 0\.\d+|1\.00\)", out)
     assert re.search(r"loudness +-\d+\.\d LUFS", out)
     times = [(float(start), float(end)) for start, end in re.findall(r"(\d+\.\d\d) +(\d+\.\d\d)  \S", out)]
@@ -95,6 +96,14 @@ def test_a_quiet_recording_fills_its_picture() -> None:
     for amplitude in (1.0, 0.02):
         bottom, top = drawn(amplitude * tone, Harmony([])).get_ylim()
         assert -bottom == top and amplitude < top < 1.2 * amplitude
+
+
+@pytest.mark.parametrize(("confidence", "doubt"), [(0.3, "; they may begin on other beats"), (0.5, "")])
+def test_unclear_bars_are_told(confidence: float, doubt: str) -> None:
+    beats = np.arange(0, 8, 0.5)
+    grid = BeatGrid(120, beats, beats[::4], confidence=1.0, metre_confidence=confidence)
+    text = str(report.Report(Audio(np.zeros((1, 8), np.float32), 1), grid, Harmony([]), -20.0))
+    assert f"4 bars in 4/4 (confidence {confidence:.2f}{doubt}), the first at 0.00 s" in text
 
 
 def test_an_m4a_is_read(song: Song, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

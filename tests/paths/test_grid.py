@@ -95,9 +95,9 @@ def test_cuts_move_to_the_kicks_that_they_nearly_begin_on() -> None:
     kicks = np.array([0.52, 2.3, 4.47, 4.54])
     moved = grid.on_kicks(cuts, kicks, 13)
     assert [(cut.start, cut.end) for cut in moved] == [pytest.approx((0.52, 8.52)), pytest.approx((4.47, 12.47))]
-    assert grid.on_kicks(cuts, np.array([2.3]), 13) == cuts
-    assert grid.on_kicks(cuts, np.zeros(0), 13) == cuts
-    assert grid.on_kicks(cuts[2:], np.array([4.54]), 12.51) == cuts[2:], "there is no more sound"
+    assert not grid.on_kicks(cuts, np.array([2.3]), 13)
+    assert not grid.on_kicks(cuts, np.zeros(0), 13)
+    assert not grid.on_kicks(cuts[2:], np.array([4.54]), 12.51), "there is no more sound"
 
 
 def test_a_cut_without_sound_before_it_is_moved_by_the_kick_at_its_end() -> None:
@@ -105,8 +105,8 @@ def test_a_cut_without_sound_before_it_is_moved_by_the_kick_at_its_end() -> None
     cuts, kicks = [Cut(0.02, 7.98, 16)], np.array([0.0, 8.0])
     [moved] = grid.on_kicks(cuts, kicks, 13)
     assert (moved.start, moved.end) == pytest.approx((0.04, 8.0))
-    assert grid.on_kicks(cuts, kicks[:1], 13) == cuts
-    assert grid.on_kicks(cuts, np.array([7.95]), 13) == cuts, "it cannot begin before the sound"
+    assert not grid.on_kicks(cuts, kicks[:1], 13)
+    assert not grid.on_kicks(cuts, np.array([7.95]), 13), "it cannot begin before the sound"
 
 
 @pytest.mark.parametrize(("tempo", "same"), [(100, True), (49, True), (210, True), (130, False), (75, False)])

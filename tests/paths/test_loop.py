@@ -86,23 +86,37 @@ def test_loop_starts_on_a_detected_downbeat(monkeypatch: pytest.MonkeyPatch) -> 
     chosen = record_takes(monkeypatch)
     detected = np.arange(0.65, 12, 0.5)
     model = FakeMusicModel(noise)
-    [clip] = loops(model, bpm=120, track=lambda *_: BeatGrid(120, detected, detected[3::4], 4, 1.0))
+    [clip] = loops(model, bpm=120, track=lambda *_: BeatGrid(120, detected, detected[3::4], 4, 1.0, "4/4", 1.0))
     assert len(model.asked) == 1 and clip.samples.shape == (1, 8 * RATE)
     assert chosen[0].cut.start == pytest.approx(detected[3], abs=KICK_REACH)
+
+
+def one_kick(_seed: int, seconds: float) -> np.ndarray:
+    """A tone, and a kick at 7 s."""
+    sound = (0.01 * np.sin(np.arange(round(seconds * RATE)) * 2 * np.pi * 2000 / RATE)).astype(np.float32)
+    add_hit(sound, "electronic", "kick", 7 * RATE, 1.0)
+    return sound
 
 
 def test_a_later_bar_is_chosen_where_it_alone_begins_on_a_kick(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = record_takes(monkeypatch)
     beats = np.arange(0, 17, 0.25)
-
-    def one_kick(_seed: int, seconds: float) -> np.ndarray:
-        sound = (0.01 * np.sin(np.arange(round(seconds * RATE)) * 2 * np.pi * 2000 / RATE)).astype(np.float32)
-        add_hit(sound, "electronic", "kick", 7 * RATE, 1.0)
-        return sound
-
-    heard = BeatGrid(240, beats, beats[::4], 4, 1.0)
+    heard = BeatGrid(240, beats, beats[::4], 4, 1.0, metre_confidence=1.0)
     assert loops(FakeMusicModel(one_kick), bpm=240, duration=15.9, track=lambda *_: heard)
     assert chosen[0].cut.start == pytest.approx(7, abs=0.02)
+
+
+@pytest.mark.parametrize(("confidence", "start"), [(0.3, 7.0), (0.7, 0.25)])
+def test_a_beat_with_a_kick_is_chosen_where_bars_are_unclear_and_begin_on_none(
+    confidence: float, start: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = record_takes(monkeypatch)
+    beats = np.arange(0, 17, 0.25)
+    heard = BeatGrid(240, beats, beats[1:2], 4, 1.0, metre_confidence=confidence)
+    assert loops(FakeMusicModel(one_kick), bpm=240, duration=15.9, track=lambda *_: heard)
+    assert chosen[0].cut.start == pytest.approx(start, abs=0.02)
+    log = capsys.readouterr().err
+    assert ("The bars of the music are unclear (confidence 0.30), so the loop may begin on" in log) == (start == 7)
 
 
 def test_a_waltz_has_bars_of_three() -> None:

@@ -55,7 +55,7 @@ def test_backing_is_aligned_with_the_songs_downbeats(bpm: float, start: float) -
 
     def known(samples: np.ndarray, _rate: int, _tempo: float | None = None) -> beats.BeatGrid:
         true = grids[samples.shape[-1]]
-        return beats.BeatGrid(true.bpm, true.beats, true.downbeats, 4, 1.0)
+        return beats.BeatGrid(true.bpm, true.beats, true.downbeats, 4, 1.0, metre_confidence=1.0)
 
     reference = FakeMusicModel(lambda _seed, seconds: backing.audio[: round(seconds * RATE)])
     _, aligned, _ = parts(remixes(reference, song, track=known))
@@ -117,7 +117,7 @@ def test_songs_tempo_is_added_to_the_prompt() -> None:
 def reading(tempo: float, confidence: float) -> Any:
     """A tracker that hears a tempo with a confidence, whatever is played."""
     times = np.arange(0, 12, 60 / tempo)
-    return lambda *_: beats.BeatGrid(tempo, times, times[::4], 4, confidence)
+    return lambda *_: beats.BeatGrid(tempo, times, times[::4], 4, confidence, metre_confidence=1.0)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_backing_whose_beats_or_bars_are_read_in_another_way_is_aligned(tempo:
     song = song_of(24)
     times = 0.31 + np.arange(0, 27, 60 / tempo)
     of_backing = beats.BeatGrid(tempo, times, times[first::per_bar], per_bar, 1.0)
-    of_song = beats.BeatGrid(100, song.beats, song.downbeats, 4, 1.0)
+    of_song = beats.BeatGrid(100, song.beats, song.downbeats, 4, 1.0, metre_confidence=1.0)
 
     def known(samples: np.ndarray, _rate: int, asked: float | None = None) -> beats.BeatGrid:
         return of_song if asked is None else of_backing
@@ -227,6 +227,26 @@ def test_a_backing_whose_beats_or_bars_are_read_in_another_way_is_aligned(tempo:
     _, aligned, _ = parts(remixes(FakeMusicModel(play), song, track=known))
     found = np.flatnonzero(np.abs(aligned[0]) > 0.5 * np.abs(aligned).max()) / RATE
     assert np.abs(song.downbeats[:-1, None] - found).min(axis=1).max() < 0.02
+
+
+def test_a_backing_is_aligned_by_beats_where_the_songs_bars_are_unclear(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is moved by half a beat at most from where its chords are, half a bar after the beginning of what is made."""
+    song, times = song_of(24), np.arange(0.2, 28, 0.6)
+    of_song = beats.BeatGrid(100, song.beats, song.beats[3::4], 4, 1.0, metre_confidence=0.3)
+    of_backing = beats.BeatGrid(100, times, times[1::4], 4, 1.0, metre_confidence=1.0)
+
+    def known(_samples: np.ndarray, _rate: int, asked: float | None = None) -> beats.BeatGrid:
+        return of_song if asked is None else of_backing
+
+    def play(_seed: int, seconds: float) -> np.ndarray:
+        ticks = np.zeros(round(seconds * RATE), np.float32)
+        ticks[round(times[20] * RATE)] = 1.0
+        return ticks
+
+    _, aligned, _ = parts(remixes(FakeMusicModel(play), song, track=known))
+    found = np.abs(aligned[0]).argmax() / RATE
+    assert np.abs(song.beats - found).min() < 0.02 and abs(found - (times[20] - 1.2)) < 0.31
+    assert "The bars of input_audio are unclear (confidence 0.30), so" in capsys.readouterr().err
 
 
 ODD_SONGS = {
