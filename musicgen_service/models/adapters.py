@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from musicgen_service.models import manifest
 from musicgen_service.models.catalogue import CHECKPOINTS
+from musicgen_service.models.checksums import Checksums
 from musicgen_service.models.lora_options import CONFIG_FILE, WEIGHTS_FILE, LoraError, LoraOptions
-from musicgen_service.models.manifest import Checksums
 from musicgen_service.models.store import WeightsError, WeightStore
 from musicgen_service.suggestion import did_you_mean
 

@@ -58,18 +58,3 @@ def sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class Checksums:
-    """Cache of files' SHA-256; a file is read again only when its size or modification time has changed."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, int, str]] = {}
-
-    def of(self, path: Path) -> str:
-        """Return the SHA-256 of a file, in hexadecimal."""
-        stat = path.stat()
-        known = self._known.get(path)
-        if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
-            known = self._known[path] = (stat.st_size, stat.st_mtime_ns, sha256(path))
-        return known[2]

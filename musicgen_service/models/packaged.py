@@ -4,9 +4,11 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from musicgen_service import installation
-from musicgen_service.models import manifest
 from musicgen_service.models.catalogue import PACKAGED
+from musicgen_service.models.checksums import Checksums
 from musicgen_service.models.store import WeightsError
+
+_checksums = Checksums()
 
 
 def has(name: str) -> bool:
@@ -27,7 +29,7 @@ def files(name: str) -> list[Path]:
         raise WeightsError(f"'{name}' is not installed: {hint(name)}.")
     for path, sha256 in zip(found, PACKAGED[name].files.values(), strict=True):
         try:
-            agrees = manifest.sha256(path) == sha256
+            agrees = _checksums.of(path) == sha256
         except OSError as error:
             raise WeightsError(f"'{name}' cannot be read ({error.strerror}): {hint(name)}.") from error
         if not agrees:

@@ -17,7 +17,8 @@ from musicgen_service.models.catalogue import (
     fetch_hint,
     first_match,
 )
-from musicgen_service.models.manifest import MANIFEST, Checksums, Entry
+from musicgen_service.models.checksums import Checksums
+from musicgen_service.models.manifest import MANIFEST, Entry
 
 
 class WeightsError(RuntimeError):
