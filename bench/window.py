@@ -120,9 +120,7 @@ def _turn(peer: Peer, ours: Implementations | None) -> Turn:
 
 def _bytes_per_step(dim: int, layers: int, logits: int, name: str) -> float:
     """Bytes of the weights and of half a window's keys and values of two rows, in a precision of ours."""
-    weight, cached = {Precision.EXACT: (2, 4), Precision.BF16: (2, 2), Precision.INT8: (1, 1)}[
-        Precision(name.split()[1])
-    ]
+    weight, cached = {Precision.EXACT: (2, 4), Precision.INT8: (1, 1)}[Precision(name.split()[1])]
     # The matrix of the logits is in 16 bits in all of them.
     return float(14 * dim**2 * layers * weight + 2 * logits * dim + 2 * 2 * layers * dim * cached * FRAMES / 2)
 

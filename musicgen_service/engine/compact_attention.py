@@ -1,13 +1,11 @@
-"""Attention of a step on a CPU over keys and values in bfloat16 or 8 bits."""
+"""Attention of a step on a CPU over keys and values in 8 bits."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from musicgen_service import threads
@@ -16,7 +14,7 @@ from musicgen_service.engine.cache import KeyValueCache
 
 
 class CompactAttention:
-    """A step on a CPU over keys and values in bfloat16 or 8 bits; sums are float32.
+    """A step on a CPU over keys and values in 8 bits; sums are float32.
 
     Each row and head is computed alone, so a slot's results do not depend on its neighbours. Rows are in the order that
     `PerSlotAttention` explains.
@@ -64,9 +62,9 @@ class _Reading:
         from musicgen_service.engine import compact_kernels
 
         shape = cache.shape
-        self._layers, self._scales = _stored(cache.buffer), cache.scales.numpy()
+        self._layers, self._scales = cache.buffer.numpy(), cache.scales.numpy()
         self._places = np.array(places, np.int64).reshape(-1, 3)
-        self._kernel = compact_kernels.attend(self._layers.dtype.name)
+        self._kernel = compact_kernels.attend()
         self._scale = np.float32(shape.width**-0.5)
         count = reading_threads(cache, int(self._places[:, 2].sum()))
         bounds = [round(len(places) * shape.heads * part / count) for part in range(count + 1)]
@@ -78,18 +76,13 @@ class _Reading:
         assert len(queries) == len(self._places), "the kernel does not check bounds"
         out = torch.empty(queries.shape)
         keys_values = self._layers[layer], self._scales[layer]
-        what = queries.float().contiguous().numpy(), *keys_values, self._places, self._scale, out.numpy()
+        what = queries.contiguous().numpy(), *keys_values, self._places, self._scale, out.numpy()
         first, *others = (partial(self._kernel, *what, *part) for part in self._parts)
         running = [_pool().submit(part) for part in others]
         first()
         for part in running:
             part.result()
-        return out.flatten(1).to(queries.dtype)
-
-
-def _stored(buffer: torch.Tensor) -> npt.NDArray[Any]:
-    """Return a cache's keys and values as an array, which has no bfloat16 but its bits."""
-    return (buffer.view(torch.uint16) if buffer.dtype is torch.bfloat16 else buffer).numpy()
+        return out.flatten(1)
 
 
 @cache

@@ -246,7 +246,7 @@ def _quantise_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class OneDnnLinear(PackedLinear):
-    """A weight, float32 or bfloat16, in oneDNN's own layout for few rows."""
+    """A float32 weight in oneDNN's own layout for few rows."""
 
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__(weight)

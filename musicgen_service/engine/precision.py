@@ -18,7 +18,6 @@ from musicgen_service.engine.linear import (
     Linear,
     OneDnnLinear,
     fits_half,
-    supports_bf16,
 )
 from musicgen_service.engine.step_kernel import layers
 
@@ -32,7 +31,7 @@ class Precision(StrEnum):
     EXACT = "exact"
     """float32 throughout; gives the same tokens as audiocraft."""
     BF16 = "bf16"
-    """bfloat16 throughout, sampling in float32."""
+    """bfloat16 throughout, sampling in float32; on a GPU."""
     INT8 = "int8"
     """float32 with weights stored in 8 bits where accurate enough, keys and values, too; on a CPU."""
     HALF = "half"
@@ -65,13 +64,13 @@ class Numerics:
     @property
     def weight_bytes(self) -> float:
         """Bytes in memory, at most, of a weight of a layer that is stored as float16, as in released checkpoints."""
-        if self.device.type == "cpu" and self.dtype is torch.float32 and _has_fbgemm():
+        if self.device.type == "cpu" and _has_fbgemm():
             return 1 + _MAX_RESIDUAL_SHARE if self.precision is Precision.INT8 else 2
         return self.dtype.itemsize
 
     def pack_weight(self, weight: torch.Tensor) -> Linear:
         """Pack a matrix [outputs, inputs] of a layer into the format in which a step reads it fastest."""
-        if self.device.type == "cpu" and self.dtype is torch.float32:
+        if self.device.type == "cpu":
             if self.precision is Precision.INT8 and weight.shape[1] % INPUT_MULTIPLE == 0:
                 int8 = Int8Linear(weight)
                 if int8.residual_share <= _MAX_RESIDUAL_SHARE:
@@ -84,11 +83,11 @@ class Numerics:
         """Pack a matrix [outputs, inputs] that is multiplied by itself, and never in 8 bits."""
         if fused.available(self.device):
             return FusedLinear(weight.to(self.dtype).contiguous())
-        if self.device.type == "cuda" or (self.dtype is torch.bfloat16 and not supports_bf16()):
+        if self.device.type == "cuda":
             return DenseLinear(weight.to(self.dtype).contiguous())
-        if self.dtype is torch.float32 and _has_fbgemm() and fits_half(weight):
+        if _has_fbgemm() and fits_half(weight):
             return Fp16Linear(weight)
-        return OneDnnLinear(weight.to(self.dtype))
+        return OneDnnLinear(weight.float())
 
     def add_product(self, linear: Linear, down: torch.Tensor, up: torch.Tensor) -> Linear:
         """Return a matrix to which the product of two narrow ones is added; `linear` stays as it is.
@@ -115,7 +114,8 @@ def supported(device: torch.device) -> list[Precision]:
     """Return the precisions that are for a device."""
     if device.type == "cuda":
         return [Precision.EXACT, Precision.BF16, Precision.HALF]
-    return [Precision.EXACT, Precision.BF16, *([Precision.INT8] if _has_fbgemm() else [])]
+    # Not bfloat16: it misses more of float32's tokens than 8 bits do, and a step takes longer than in float32.
+    return [Precision.EXACT, *([Precision.INT8] if _has_fbgemm() else [])]
 
 
 def default(device: torch.device) -> Precision:
@@ -140,5 +140,8 @@ def choose(device: torch.device) -> Precision | None:
     if precision is Precision.INT8 and device.type == "cpu" and not _has_fbgemm():
         raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is for x86 processors.")
     if precision not in supported(device):
-        raise settings.SettingsError(f"MUSICGEN_PRECISION={setting} is not for a {device.type} device.")
+        allowed = ", ".join([*supported(device), settings.AUTO_PRECISION])
+        raise settings.SettingsError(
+            f"MUSICGEN_PRECISION={setting} is not for a {device.type} device, which has one of {allowed}."
+        )
     return precision

@@ -21,16 +21,16 @@ ROWS = [
 
 
 def test_a_race_times_and_compares_everybody(store: WeightStore) -> None:
-    names = ["ours exact", "ours bf16", "audiocraft float32", "transformers float32"]
+    names = ["ours exact", "ours int8", "audiocraft float32", "transformers float32"]
     loaded = Implementations(store, "small", torch.device("cpu"), room=30)
     rows = race.run(loaded, names, torch.device("cpu"), positions=[0, 12], frames=8, turns=2, scored=20)
     assert [row.name for row in rows] == names
     for row in rows:
         assert all(len(turns) == 2 and min(turns) > 0 for turns in row.milliseconds.values())
         assert row.milliseconds.keys() == {0, 12}
-    exact, bf16, *others = rows
+    exact, int8, *others = rows
     assert all(row.kl == pytest.approx(0, abs=1e-6) and row.agreement == 1 for row in (exact, *others))
-    assert 1e-6 < bf16.kl < 0.1
+    assert 1e-6 < int8.kl < 0.1
     assert len(race.table(rows, {})) > len(names)
 
 

@@ -22,13 +22,10 @@ def stored(kind: str, width: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[
     if kind == "int8":
         integers = (50 * values).clamp(-127, 127).to(torch.int8)
         return integers.numpy(), integers.float().numpy()
-    if kind == "uint16":
-        narrow = values.bfloat16()
-        return narrow.view(torch.uint16).numpy(), narrow.float().numpy()
     return values.numpy(), values.numpy()
 
 
-@pytest.mark.parametrize("kind", ["int8", "uint16", "float32"])
+@pytest.mark.parametrize("kind", ["int8", "float32"])
 def test_sums_are_those_of_numpy(kind: str) -> None:
     from musicgen_service.engine.step_kernel.arithmetic import compiled
     from musicgen_service.engine.step_kernel.stored_vectors import dots, weighted_sum

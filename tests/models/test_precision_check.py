@@ -41,7 +41,7 @@ def test_precision_is_measured_once_and_told(
     findings = {Precision(name): Finding(**found) for name, found in json.loads(file.read_text()).items()}
     passing = [name for name, found in findings.items() if found.passes]
     assert first == min(passing, key=lambda name: findings[name].step)
-    assert Precision.EXACT in passing and set(findings) == {Precision.EXACT, Precision.BF16, Precision.INT8}
+    assert Precision.EXACT in passing and set(findings) == {Precision.EXACT, Precision.INT8}
 
     def fail(*_arguments: object) -> None:
         raise AssertionError("measured again")
@@ -57,7 +57,7 @@ def test_precision_is_measured_once_and_told(
 def test_what_was_measured_beside_other_work_is_not_kept(
     store: WeightStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = iter([0.03, 0.05, 0.04, 0.04])  # of exact, bf16, int8 and exact again
+    steps = iter([0.03, 0.05, 0.04])  # of exact, int8 and exact again
     monkeypatch.setattr(precision_check, "_step", lambda _model: next(steps))
     assert chosen(store) is Precision.EXACT
     assert "measured again at the next start" in capsys.readouterr().err

@@ -1,33 +1,11 @@
-"""Keys and values as they are stored: as float32, as the bits of bfloat16, or as integers of 8 bits with a scale."""
+"""Keys and values as they are stored: as float32, or as integers of 8 bits with a scale."""
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-_INT, _FLOAT = ir.IntType(32), ir.FloatType()
 _float = np.float32
 _MOST = 127
-
-
-@intrinsic
-def _widened(_, value):
-    """The float32 of a bfloat16's bits: they are its upper half."""
-
-    def generate(_, builder, __, arguments):
-        return builder.bitcast(builder.shl(builder.zext(arguments[0], _INT), ir.Constant(_INT, 16)), _FLOAT)
-
-    return types.float32(types.uint16), generate
-
-
-def widen(value):
-    """Return a stored number as float32, of integers without their scale."""
-    raise NotImplementedError("for compiled functions")
-
-
-@overload(widen, inline="always")
-def _widen(value):
-    return (lambda value: _widened(value)) if value is types.uint16 else (lambda value: _float(value))
 
 
 def scale_at(position, stored, scales):

@@ -22,13 +22,12 @@ from musicgen_service.engine.step_kernel.llvm import (
     pointer,
     prefetch,
 )
-from musicgen_service.engine.step_kernel.stored import widen
 
 _float = np.float32
 _FLOATS, _WORDS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(INT32, WIDTH)
 _AHEAD = 4096
 """Bytes by which keys and values are asked for before they are needed."""
-_KINDS = {types.int8: INT8, types.uint16: INT16, types.float32: FLOAT}
+_KINDS = {types.int8: INT8, types.float32: FLOAT}
 
 
 def dots(vector, stored, length, products):
@@ -83,10 +82,10 @@ def _add_rest(vector, stored, length, products):
     if whole < width:
         for position in range(grouped):
             for index in range(whole, width):
-                products[position] += vector[index] * widen(stored[position, index])
+                products[position] += vector[index] * _float(stored[position, index])
     for position in range(grouped, length):
         for index in range(width):
-            products[position] += vector[index] * widen(stored[position, index])
+            products[position] += vector[index] * _float(stored[position, index])
 
 
 @intrinsic
@@ -120,7 +119,7 @@ def _weighted_sum(weights, stored, length, out):
             out[whole:] = _float(0)
             for position in range(length):
                 for index in range(whole, width):
-                    out[index] += weights[position] * widen(stored[position, index])
+                    out[index] += weights[position] * _float(stored[position, index])
 
     return implementation
 
@@ -239,7 +238,4 @@ def _load_floats(builder, address, part, kind):
     numbers = load(builder, here, ir.VectorType(_KINDS[kind], WIDTH))
     if kind is types.int8:
         return builder.sitofp(numbers, _FLOATS)
-    if kind is types.uint16:
-        upper = builder.shl(builder.zext(numbers, _WORDS), ir.Constant(_WORDS, [16] * WIDTH))
-        return builder.bitcast(upper, _FLOATS)
     return numbers
