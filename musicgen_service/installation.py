@@ -35,6 +35,13 @@ def results_folder() -> Path:
     return user_state_path("musicgen-service", appauthor=False)
 
 
+def cache_folder() -> Path:
+    """The folder of what need not be found out twice: in the user's folder for caches."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("musicgen-service", appauthor=False)
+
+
 def install_command(package: str) -> str:
     """The command for a package of requirements-no-deps.txt, such as `pip install --no-deps audiocraft==1.3.0`."""
     return f"pip install --no-deps {package}=={pinned_version(package)}"

@@ -81,7 +81,7 @@ class Settings:
         metadata=variable(
             choice(*PRECISIONS),
             "`exact`: float32, audiocraft's own tokens; `int8`: weights, keys and values of 8 bits, on a CPU; "
-            "`half`: on a GPU; `auto`: the fastest that is close enough to float32, measured once",
+            "`half`, `bf16`: on a GPU; `auto`: the fastest that is close enough to float32, measured once",
             shown="`exact` on a CPU, `half` on a GPU",
         ),
     )

@@ -157,7 +157,7 @@ def test_setup_reports_an_invalid_value_as_such(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MUSICGEN_MODELS", "demo")
     for value, sentence in (
         ("fp8", "^MUSICGEN_PRECISION must be one of .*, not 'fp8'.$"),
-        ("half", "^MUSICGEN_PRECISION=half is not for a cpu device.$"),
+        ("half", "^MUSICGEN_PRECISION=half is not for a cpu device, which has one of exact, .*auto.$"),
     ):
         monkeypatch.setenv("MUSICGEN_PRECISION", value)
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)

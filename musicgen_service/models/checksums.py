@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from musicgen_service import installation
 from musicgen_service.models import manifest
 
 _LEAST_SIZE = 2**20
@@ -59,15 +60,14 @@ class Checksums:
 
 
 def _file() -> Path:
-    """Where checksums are kept; raises RuntimeError for a user without a home folder."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (folder if folder.is_absolute() else Path.home() / ".cache") / "musicgen-service" / "checksums.json"
+    """Where checksums are kept."""
+    return installation.cache_folder() / "checksums.json"
 
 
 def _kept() -> dict[str, _Read]:
     try:
         return _KEPT.validate_json(_file().read_bytes())
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError):
         return {}  # nothing is kept yet, or it is damaged: files are read
 
 
@@ -82,5 +82,5 @@ def _keep(name: str, read: _Read) -> None:
         partial = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}.partial")
         partial.write_text(json.dumps(present | {name: read}))
         partial.replace(file)
-    except (OSError, RuntimeError):
+    except OSError:
         pass

@@ -81,12 +81,3 @@ def test_what_cannot_be_read_or_kept_is_done_without(content: bytes | None, file
     assert Checksums().of(file) == manifest.sha256(file)
     assert (str(file) in checksums._kept()) == (content is not None)
     assert content is None or [kept.name for kept in folder.iterdir()] == ["checksums.json"]
-
-
-def test_user_without_a_home_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def home() -> Path:
-        raise RuntimeError("no home")
-
-    monkeypatch.setattr(Path, "home", home)
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert Checksums().of(file) == manifest.sha256(file)
