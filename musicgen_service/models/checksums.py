@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
-
 from musicgen_service import installation
 from musicgen_service.models import manifest
 
@@ -32,9 +30,6 @@ class _Read(NamedTuple):
     inode: int
     device: int
     sha256: str
-
-
-_KEPT = TypeAdapter(dict[str, _Read])
 
 
 class Checksums:
@@ -66,8 +61,8 @@ def _file() -> Path:
 
 def _kept() -> dict[str, _Read]:
     try:
-        return _KEPT.validate_json(_file().read_bytes())
-    except (OSError, ValueError):
+        return {name: _Read(*read) for name, read in json.loads(_file().read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}  # nothing is kept yet, or it is damaged: files are read
 
 
