@@ -4,6 +4,7 @@
 
 An adapter with random weights, of the default rank and targets; `small` has random weights, too. Steps of the base and
 of the model with the adapter are measured in turns, in milliseconds of processor time, of which the least counts.
+Logits are compared with PEFT's in float64, too: in float32 both round, PEFT's as much as the engine's.
 """
 
 import argparse
@@ -13,14 +14,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench import implementations, machine
 from musicgen_service import threads
+from musicgen_service.engine import weights
 from musicgen_service.engine.engine import Engine
 from musicgen_service.engine.interface import Condition, Sampling, SlotRequest
-from musicgen_service.models import loading
+from musicgen_service.engine.linear import AdaptedLinear, DenseLinear, Linear
+from musicgen_service.engine.precision import Numerics, Precision
+from musicgen_service.models import loading, state
 from musicgen_service.models.adapters import AdapterStore
+from musicgen_service.models.conditioner import PREFIX
 from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.models.store import WeightStore
 from musicgen_service.training import base, objective, options
@@ -84,18 +90,51 @@ def _measure(name: str, store: WeightStore, frames: int) -> None:
     same = torch.equal(_tokens(plain, frames), _tokens(adapted(0.0), frames))
     _row("strength 0: the base's tokens", "all of them" if same else "NOT all of them")
     with lora.disable_adapter():
-        _row("largest difference of a logit: base", _difference(plain, lora, loaded))
-    _row("the same with the adapter, to PEFT's", _difference(whole, lora, loaded))
+        _row("largest difference of a logit: base", _difference(plain, lora, loaded, torch.float32))
+    _row("the same with the adapter, to PEFT's", _difference(whole, lora, loaded, torch.float32))
+    applied = adapters.apply([("random", 1.0)], name)
+    exact = loading.load_adapted(_in_float64(loaded), files, applied, "random")
+    _row("the same, both in float64", _difference(exact, lora.double(), loaded, torch.float64))
+
+
+class _Float64(Numerics):
+    """Everything in float64, to tell rounding from faults."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Numerics`."""
+        return torch.float64
+
+    def pack_weight(self, weight: torch.Tensor) -> Linear:
+        """See `Numerics`."""
+        return DenseLinear(weight.double())
+
+    pack_unquantised = pack_weight
+
+    def add_product(self, linear: Linear, down: torch.Tensor, up: torch.Tensor) -> Linear:
+        """See `Numerics`; the sum of a `DenseLinear` would round to float32."""
+        return AdaptedLinear(linear, down, up, self.pack_weight)
+
+
+def _in_float64(loaded: Base) -> MusicGenModel:
+    """The same model with an engine that computes in float64; its logits are float32 at last."""
+    numerics = _Float64(Precision.EXACT, _CPU)
+    stored = {name: tensor for name, tensor in loaded.stored.items() if not name.startswith(PREFIX)}
+    take = state.TensorTaker(stored, _CPU)
+    packed = weights.build(loaded.config.decoder, take, numerics.pack_weight, numerics.pack_weight, numerics.dtype)
+    assert isinstance(loaded.model.generator, Engine)
+    engine = Engine(packed, loaded.config.delays, loaded.model.generator.to_tensors, numerics)
+    return replace(loaded.model, generator=engine)
 
 
 @torch.no_grad()
-def _difference(model: MusicGenModel, network: PeftModel, loaded: Base) -> str:
+def _difference(model: MusicGenModel, network: PeftModel, loaded: Base, dtype: torch.dtype) -> str:
     """How far the engine's logits for random tokens are from those of transformers' network."""
     shape = loaded.config.decoder
     tokens = torch.randint(shape.card, (shape.codebooks, _SCORED_FRAMES), generator=torch.Generator().manual_seed(0))
     columns = objective.arrange(loaded.pattern, tokens[None])[..., :-1]
     with tempfile.TemporaryDirectory() as folder:
-        logits = network(columns, base.Conditions(loaded, Path(folder)).row(TEXT))
+        logits = network(columns, base.Conditions(loaded, Path(folder)).row(TEXT).to(dtype))
     theirs = objective.frame_logits(loaded.pattern, logits, _SCORED_FRAMES)[0]
     assert isinstance(model.generator, Engine)
     ours = model.generator.score(Condition(TEXT), tokens, 1.0)
