@@ -1,11 +1,11 @@
 """Fits the model of beats and bars and writes its weights (`musicgen_service/analysis/metre_weights.json`).
 
-    python -m bench.rendered --clips 100 && python -m demo.fit_metre
+    python -m bench.rendered --clips 600 && python -m demo.fit_beat_network && python -m demo.fit_metre
 
 The readings of one recording and "no beat" compete in a softmax (McFadden's conditional logit, with a small hidden
 layer), and the likelihood of the right ones is maximised, of the recordings of `demo.metre_recordings`.
-Cross-validation calibrates the probabilities. There are two models: one that knows what a network hears, and one for
-where there is none. What was heard of each recording is kept in `--folder`.
+Cross-validation calibrates the probabilities. There are two models: one that knows what BeatNet hears, and one for
+where it is not installed. What was heard of each recording is kept in `--folder`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from musicgen_service.analysis.metre_model import MODELS, Weights
 
 Array = NDArray[np.float64]
 UNITS = 16  # hidden ones, of each fold's fit
-EPOCHS, BATCH, RATE = 30, 48, 1e-2
+EPOCHS, BATCH, RATE = 16, 48, 1e-2
 SHRINKAGE, NO_BEAT_SHRINKAGE = 5e-3, 3e-3  # L2 penalties on scaled weights
 KEPT = 0.4  # of wrong beats in each epoch: the others teach little
 _BEATS_RIGHT = 0.8  # F-measure of beats from which a confidence in them was justified

@@ -11,9 +11,10 @@ import numpy as np
 from mir_eval.beat import f_measure
 from numpy.typing import NDArray
 
-from demo.metre_recordings import Maker
+from demo.metre_recordings import Maker, Recording, network_of
 from musicgen_service.analysis import beats, metre, metre_model
-from musicgen_service.analysis.envelopes import BANDS, HOP, mono
+from musicgen_service.analysis.beats import Measured
+from musicgen_service.analysis.envelopes import HOP, envelopes, loudness, mono
 from musicgen_service.models import packaged
 from musicgen_service.models.beatnet import BeatNet
 from musicgen_service.models.catalogue import BEATNET
@@ -27,12 +28,12 @@ class Heard(NamedTuple):
 
     Attributes
     ----------
-    rows : what `beats.hear` returns, with the network
+    sounds : of the recording and, if it is short, of it repeated: loudness, envelopes, and what BeatNet hears
     length, seconds : of the recording, in frames and in seconds
     beats, downbeats, metre, fold, any_bar : see `metre_recordings.Recording`
     """
 
-    rows: list[Array]
+    sounds: list[tuple[NDArray[np.float32], Array, NDArray[np.float32]]]
     length: float
     seconds: float
     beats: Array
@@ -68,42 +69,36 @@ class Example(NamedTuple):
 
 
 def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None]:
-    """What a recording teaches with the network, and without it; None where it has no pulse at all.
+    """What a recording teaches with BeatNet, and without it; None where it has no pulse at all.
+
+    Our own network is the one that did not learn from it: what it says of those is as it is of others.
 
     Parameters
     ----------
     folder : where what is heard is kept
     """
-    heard = _heard(maker, folder)
-    alone = heard._replace(rows=[rows[: len(BANDS)] for rows in heard.rows])
-    return _example(heard, maker.kind), _example(alone, maker.kind)
+    heard = hear(maker, folder)
+    number = network_of(heard.fold)
+    own = slice(number, number + 1)
+    found = (
+        [beats.measured(loud, rows, other if with_beatnet else None, own) for loud, rows, other in heard.sounds]
+        for with_beatnet in (True, False)
+    )
+    first, second = (_example(heard, measured, maker.kind) for measured in found)
+    return first, second
 
 
-def _heard(maker: Maker, folder: Path) -> Heard:
+def hear(maker: Maker, folder: Path) -> Heard:
     """Hear a recording, or read what was heard of it."""
     path = folder / f"{maker.kind}-{maker.number:04d}.npz"
     if not path.is_file():
-        made = maker.make()
-        audio = mono(made.samples, made.rate)
-        heard = beats.hear(audio, _network().hear)
-        rows: dict[str, Any] = {f"r{n}": part.astype(np.float32) for n, part in enumerate(heard)}
-        unfinished = path.with_suffix(".new.npz")
-        np.savez(
-            unfinished,
-            length=len(audio) / HOP,
-            seconds=made.samples.shape[-1] / made.rate,
-            n=len(rows),
-            beats=made.beats,
-            downbeats=made.downbeats,
-            metre=made.metre,
-            fold=made.fold,
-            any_bar=made.any_bar,
-            **rows,
-        )
-        unfinished.replace(path)
+        _keep(maker.make(), path)
     with np.load(path) as file:
         return Heard(
-            [file[f"r{n}"].astype(float) for n in range(int(file["n"]))],
+            [
+                (file[f"loudness{n}"].astype(np.float32), file[f"envelopes{n}"].astype(float), file[f"network{n}"])
+                for n in range(int(file["n"]))
+            ],
             float(file["length"]),
             float(file["seconds"]),
             file["beats"],
@@ -114,13 +109,40 @@ def _heard(maker: Maker, folder: Path) -> Heard:
         )
 
 
+def _keep(made: Recording, path: Path) -> None:
+    audio = mono(made.samples, made.rate)
+    arrays: dict[str, Any] = {}
+    sounds = beats.as_heard(audio)
+    for n, sound in enumerate(sounds):
+        loud = loudness(sound)
+        arrays |= {
+            f"loudness{n}": loud.astype(np.float16),
+            f"envelopes{n}": envelopes(sound, loud).astype(np.float32),
+            f"network{n}": _network().hear(sound),
+        }
+    unfinished = path.with_suffix(".new.npz")
+    np.savez(
+        unfinished,
+        length=len(audio) / HOP,
+        seconds=made.samples.shape[-1] / made.rate,
+        n=len(sounds),
+        beats=made.beats,
+        downbeats=made.downbeats,
+        metre=made.metre,
+        fold=made.fold,
+        any_bar=made.any_bar,
+        **arrays,
+    )
+    unfinished.replace(path)
+
+
 @cache
 def _network() -> BeatNet:
     return BeatNet(packaged.files(BEATNET))
 
 
-def _example(recording: Heard, kind: str) -> Example | None:
-    heard = beats.possible(recording.rows, recording.length)
+def _example(recording: Heard, measured: list[Measured], kind: str) -> Example | None:
+    heard = beats.possible(measured, recording.length)
     possible = [grid for one in heard for grid in one.possible]
     if not possible:
         return None

@@ -21,13 +21,13 @@ from demo.synth.drums import add_hit
 from musicgen_service.analysis import metre
 
 Array = NDArray[np.float64]
-SONGS, GROOVES, SOUNDS, SCORES = 320, 400, 120, 100
-FOLDS = 5
+SONGS, GROOVES, SOUNDS, SCORES = 480, 1000, 480, 600
+FOLDS, NETWORKS = 5, 3
 SHORT = (1.5, 9.0)  # seconds
 _USUAL_TEMPO, _SPREAD = 112.0, 0.28  # of songs, and the deviation of its logarithm
 _BARS_PER_CHORD = {0.5: 0.15, 1.0: 0.45, 2.0: 0.30, 4.0: 0.10}  # and the share of songs with each
 _LOOP_BARS = (1, 2, 2, 4)
-WEIGHTS = {"song": 3.0, "groove": 1.0, "score": 4.0, "part": 2.0, "sound": 1.5}
+WEIGHTS = {"song": 3.0, "groove": 1.0, "score": 4.0, "part": 2.0, "sound": 2.0}
 """Kinds of recordings, and how much each counts: "part" is a short part of a score."""
 
 
@@ -150,6 +150,11 @@ def sound(number: int) -> Recording:
     if random.random() < 0.5:
         samples = samples[: round(random.uniform(*SHORT) * SAMPLE_RATE)]
     return Recording(samples, SAMPLE_RATE, np.zeros(0), np.zeros(0), "", number % FOLDS)
+
+
+def network_of(fold: int) -> int:
+    """The number of the network that does not learn from the recordings of a fold."""
+    return fold * NETWORKS // FOLDS
 
 
 def _fold(clip: rendered.Clip) -> int:

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
-from musicgen_service.analysis import local_tempo, metre, metre_model, pulse
-from musicgen_service.analysis.envelopes import FRAME_RATE, HOP, RATE, envelopes, mono
+from musicgen_service.analysis import beat_network, local_tempo, metre, metre_model, pulse
+from musicgen_service.analysis.envelopes import FRAME_RATE, HOP, RATE, envelopes, loudness, mono
 from musicgen_service.analysis.metre_evidence import Sound
 from musicgen_service.analysis.metre_model import Heard
 
 MIN_SECONDS = 1.0
 MIN_BEATS = 8  # fewer may be evenly spaced by chance
-# Weights of the envelopes, and of what a network hears, for pulses.
-_MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3, 3.0, 0.0])
+# Weights for pulses of the envelopes, and of the beats and downbeats that our networks and BeatNet hear.
+_MIX = np.array([1.0, 1.0, 0.5, 0.3, 0.3, 3.0, 0.0, 1.5, 0.0])
 LOW_CONFIDENCE = 0.15
 """Confidence below which there may be no beat: of recordings of people, it is below in those without a steady one alone
 (speech, animals, drones, pieces played freely). Nothing is aligned with such beats."""
@@ -37,6 +37,19 @@ Network = Callable[[np.ndarray], np.ndarray]
 """From float32 ``[samples]`` at RATE, peak 1, to the probabilities of a beat that is no downbeat and of a downbeat,
 ``[2, frames]``, NETWORK_RATE times per second."""
 NETWORK_RATE = 50
+
+
+class Measured(NamedTuple):
+    """What is measured in a recording, or in it repeated.
+
+    Attributes
+    ----------
+    rows : ``[rows, frames]`` from `envelopes`, then a beat and a downbeat as our networks hear them, and BeatNet
+    tempi : logarithms of the probabilities of `beat_network.TEMPI`
+    """
+
+    rows: Array
+    tempi: Array
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,7 @@ def track(
     once, *repeated = hear(audio, network)
     hearings = [possible([once, *repeated], len(audio) / HOP, tempo)]
     # Where what is repeated is played on, the beats of most loops are clearer.
-    hearings += [possible([rows], rows.shape[1], tempo) for rows in repeated]
+    hearings += [possible([one], one.rows.shape[1], tempo) for one in repeated]
     candidates = metre_model.candidates(hearings, tempo)
     if not candidates:
         return BeatGrid()
@@ -126,31 +139,52 @@ def track(
     )
 
 
-def hear(audio: NDArray[np.float32], network: Network | None) -> list[Array]:
-    """Envelopes and activations of a recording, and, if it is short, of it repeated, since it may be a loop.
+def hear(audio: NDArray[np.float32], network: Network | None) -> list[Measured]:
+    """Measure what there is to hear of a recording; see `as_heard`.
 
     Parameters
     ----------
     audio : ``[samples]`` at RATE, peak 1
     network : see `track`
-
-    Returns
-    -------
-    ``[rows, frames]`` each
     """
-    sounds = [audio]
-    if len(audio) < _LONGEST_LOOP * RATE:
-        sounds.append(np.tile(audio, int(np.ceil(_LONGEST_LOOP * RATE / len(audio)))))
-    heard = [envelopes(sound) for sound in sounds]
-    if not network:
-        return heard
-    return [
-        np.concatenate([rows, activations(network(sound), rows.shape[1])])
-        for rows, sound in zip(heard, sounds, strict=True)
-    ]
+    result = []
+    for sound in as_heard(audio):
+        loud = loudness(sound)
+        result.append(measured(loud, envelopes(sound, loud), network(sound) if network else None))
+    return result
 
 
-def possible(heard: Sequence[Array], length: float, tempo: float | None = None) -> list[Heard]:
+def as_heard(audio: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """A recording, and, if it is short, it repeated, since it may be a loop."""
+    if len(audio) >= _LONGEST_LOOP * RATE:
+        return [audio]
+    return [audio, np.tile(audio, int(np.ceil(_LONGEST_LOOP * RATE / len(audio))))]
+
+
+def measured(
+    loudness: NDArray[np.float32],
+    envelopes: Array,
+    probabilities: np.ndarray | None,
+    networks: slice = slice(None),
+) -> Measured:
+    """Have our networks hear what is known of a recording.
+
+    Parameters
+    ----------
+    loudness, envelopes : see `envelopes`
+    probabilities : what `track`'s network hears, if there is one
+    networks : see `beat_network.hear`
+    """
+    frames = envelopes.shape[1]
+    other = np.zeros((2, frames)) if probabilities is None else as_rows(probabilities, frames)
+    own = beat_network.hear(beat_network.inputs(loudness, envelopes, other), networks)
+    rows = [envelopes, _activations(own.beats, beat_network.NETWORK_RATE, frames)]
+    if probabilities is not None:
+        rows.append(other)
+    return Measured(np.concatenate(rows), own.tempi.astype(float))
+
+
+def possible(heard: Sequence[Measured], length: float, tempo: float | None = None) -> list[Heard]:
     """Find possible beats.
 
     Parameters
@@ -160,12 +194,12 @@ def possible(heard: Sequence[Array], length: float, tempo: float | None = None) 
     tempo : the expected tempo, if any
     """
     once, *repeated = heard
-    onsets = _MIX[: len(once)] @ once
-    sound = Sound.of(once, onsets)
+    onsets = _MIX[: len(once.rows)] @ once.rows
+    sound = Sound.of(once.rows, onsets, once.tempi)
     result = [Heard(sound, sound, metre.possible_beats(_pulses(onsets, tempo), sound.regularity[0]))]
-    for rows in repeated:
-        onsets = _MIX[: len(rows)] @ rows
-        loop = Sound.of(rows, onsets)
+    for one in repeated:
+        onsets = _MIX[: len(one.rows)] @ one.rows
+        loop = Sound.of(one.rows, onsets, one.tempi)
         result.append(Heard(loop, sound, metre.beats_of_loop(onsets, length, loop.regularity[0])))
     return result
 
@@ -179,12 +213,16 @@ def tempo_of(beats: np.ndarray) -> float:
     return float(60 / interval)
 
 
-def activations(probabilities: np.ndarray, frames: int) -> np.ndarray:
-    """A network's probabilities as further rows of `envelopes`, in their units: of any beat, and of a downbeat."""
-    times = np.arange(frames) / FRAME_RATE * NETWORK_RATE
+def as_rows(probabilities: np.ndarray, frames: int) -> np.ndarray:
+    """What `track`'s network hears as further rows of `envelopes`: any beat, and downbeats, ``[2, frames]``."""
+    return _activations(np.array([probabilities.sum(axis=0), probabilities[1]]), NETWORK_RATE, frames)
+
+
+def _activations(probabilities: np.ndarray, rate: float, frames: int) -> np.ndarray:
+    """Probabilities of a beat and of a downbeat, so many times per second, as further rows of `envelopes`."""
+    times = np.arange(frames) / FRAME_RATE * rate
     at = np.arange(probabilities.shape[1])
-    beats, downbeats = probabilities.sum(axis=0), probabilities[1]
-    return np.array([_ACTIVATION * np.interp(times, at, row, right=0.0) for row in (beats, downbeats)])
+    return np.array([_ACTIVATION * np.interp(times, at, row, right=0.0) for row in probabilities])
 
 
 def inside(frames: np.ndarray, seconds: float) -> np.ndarray:

@@ -12,7 +12,7 @@ RATE = 22_050
 HOP = 256
 FRAME_RATE = RATE / HOP
 BANDS = ("low", "mid", "high", "harmony", "bass")
-_FFT, _MELS, _MEL_RANGE = 1024, 96, (30.0, 10_500.0)
+_FFT, MELS, _MEL_RANGE = 1024, 96, (30.0, 10_500.0)
 _BLOCK = 1024  # frames
 _CROSSOVERS = (160.0, 3000.0)
 _LATENCY = 0.8  # frames by which the difference of two windows peaks before the onset
@@ -36,8 +36,8 @@ def mono(samples: np.ndarray, sample_rate: int) -> NDArray[np.float32]:
     return audio / np.float32(peak) if peak > 1e-4 else np.zeros_like(audio)
 
 
-def envelopes(audio: NDArray[np.float32]) -> Array:
-    """Compute onset strength and harmonic change over time.
+def loudness(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the logarithmic loudness of mel bands.
 
     Parameters
     ----------
@@ -45,16 +45,31 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
 
     Returns
     -------
+    ``[MELS, frames]``, frame i at i / FRAME_RATE seconds
+    """
+    result = _bands(audio)
+    result *= 1000 / max(float(result.max()), 1e-9)
+    np.log1p(result, out=result)  # in place: those of a long recording are large
+    return result
+
+
+def envelopes(audio: NDArray[np.float32], loudness: NDArray[np.float32]) -> Array:
+    """Compute onset strength and harmonic change over time.
+
+    Parameters
+    ----------
+    audio : ``[samples]`` at RATE, peak 1
+    loudness : see `loudness`
+
+    Returns
+    -------
     ``[BANDS, frames]``, frame i at i / FRAME_RATE seconds, each with a mean of about 1: onsets below 160 Hz, up to
     3 kHz and above (spectral flux relative to the loudest previous neighbour, after Böck & Widmer's SuperFlux, DAFx
     2013), changes of the triad and changes of the bass from the last 0.6 s to the next.
     """
-    loudness = _bands(audio)
-    loudness *= 1000 / max(float(loudness.max()), 1e-9)
-    np.log1p(loudness, out=loudness)  # in place: those of a long recording are large
     before = scipy.ndimage.maximum_filter1d(loudness, 3, axis=0)
     rises = np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
-    centres = mel.frequencies(_MELS + 2, *_MEL_RANGE)[1:-1]
+    centres = mel.frequencies(MELS + 2, *_MEL_RANGE)[1:-1]
     parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
     frames = np.arange(loudness.shape[1])
     sums = [np.maximum(part.sum(axis=0) - _NOISE_FLOOR, 0) for part in parts]
@@ -68,9 +83,9 @@ def envelopes(audio: NDArray[np.float32]) -> Array:
 
 def _bands(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute the magnitudes of mel bands, ``[bands, frames]``, block by block: all spectra together are large."""
-    filters = mel.filters(RATE, _FFT, _MELS, *_MEL_RANGE)
+    filters = mel.filters(RATE, _FFT, MELS, *_MEL_RANGE)
     frames, around = 1 + len(audio) // HOP, _FFT // HOP
-    bands = np.empty((_MELS, frames), np.float32)
+    bands = np.empty((MELS, frames), np.float32)
     for start in range(0, frames, _BLOCK):
         before = min(start, around)
         part = mel.magnitudes(audio[(start - before) * HOP : (start + _BLOCK + around) * HOP], _FFT, HOP)

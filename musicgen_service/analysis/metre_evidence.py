@@ -7,7 +7,7 @@ import numpy as np
 import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
-from musicgen_service.analysis import peaks, pulse
+from musicgen_service.analysis import beat_network, peaks, pulse
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import METRES, Beats, Metre
 
@@ -26,6 +26,8 @@ _LEAST_ONSETS, _LEAST_HEARD = 1e-3, 0.1  # a beat, and a second
 _DOUBT = 2.0  # comparisons of bars that count as unlike ones
 _LAGS = 1 + 2 * max(metre.beats for metre in METRES)
 _ONSETS, _CHANGES, _NETWORK = slice(0, 3), slice(3, len(BANDS)), slice(len(BANDS), None)
+_BEATS = slice(len(BANDS), None, 2)  # of networks, each of which has a row for downbeats, too
+_LEAST_LIKELIHOOD = -9.0  # a logarithm
 
 
 @dataclass(frozen=True)
@@ -34,38 +36,44 @@ class Sound:
 
     Attributes
     ----------
-    rows : ``[rows, frames]`` from `envelopes`, and those of a network where one has listened
-    regularity : of all onsets, of low ones, and of a network's output where there is one, ``[kinds, pulse.TEMPI]``
+    rows : ``[rows, frames]`` from `envelopes`, and two of each network that has listened
+    regularity : of all onsets, of low ones, and of each network's beats, ``[kinds, pulse.TEMPI]``
+    tempi : logarithms of the probabilities of `beat_network.TEMPI`
     """
 
     rows: Array
     regularity: Array
+    tempi: Array
 
     @classmethod
-    def of(cls, rows: Array, onsets: Array) -> "Sound":
+    def of(cls, rows: Array, onsets: Array, tempi: Array) -> "Sound":
         """Measure regularity.
 
         Parameters
         ----------
         onsets : ``[frames]``, all of them
         """
-        heard = rows[[0, *range(len(BANDS), min(len(rows), len(BANDS) + 1))]]
-        return cls(rows, np.array([pulse.regularity(row) for row in (onsets, *heard)]))
+        heard = (onsets, rows[0], *rows[_BEATS])
+        return cls(rows, np.array([pulse.regularity(row) for row in heard]), tempi)
 
     @property
-    def network(self) -> Array:
-        """The rows of a network, ``[0 or 2, frames]``."""
-        return self.rows[_NETWORK]
+    def beats(self) -> Array:
+        """Beats that networks hear, ``[networks, frames]``."""
+        return self.rows[_BEATS]
 
     @cached_property
     def rates(self) -> list[float]:
-        """Onsets per second, and beats per second that a network hears where there is one."""
+        """Onsets per second, and beats per second that each network hears."""
         onsets = _rate(self.rows[_ONSETS].mean(axis=0), _PEAK)
-        return [onsets, *(_rate(row, _BEAT_PEAK) for row in self.network[:1])]
+        return [onsets, *(_rate(row, _BEAT_PEAK) for row in self.beats)]
 
     def regularity_at(self, tempo: float) -> Array:
         """Regularity at a tempo in beats per minute, ``[kinds]``."""
         return np.array([np.interp(tempo, pulse.TEMPI, row) for row in self.regularity])
+
+    def likelihood_of(self, tempo: float) -> float:
+        """How likely a network thinks a tempo in beats per minute, as a logarithm."""
+        return max(float(np.interp(np.log2(tempo), np.log2(beat_network.TEMPI), self.tempi)), _LEAST_LIKELIHOOD)
 
 
 class Evidence:
@@ -91,9 +99,9 @@ class Evidence:
         onsets, *network = self._once.rates
         per_beat = float(np.log2(60 * onsets / beats.tempo + _LEAST_ONSETS))
         heard = [float(np.log2(beats.tempo / 60 / max(rate, _LEAST_HEARD))) for rate in network]
-        parts = (_ONSETS, _CHANGES, _NETWORK) if heard else (_ONSETS, _CHANGES)
-        similar = [similarities(levels.deviations(part)) for part in parts]
+        similar = [similarities(levels.deviations(part)) for part in (_ONSETS, _CHANGES, _NETWORK)]
         shared = [octaves, octaves**2, *_knots(octaves, _TEMPO_KNOTS), *own, beats.pulse_regularity, unsteadiness,
+                  self._sound.likelihood_of(beats.tempo),
                   *_knots(per_beat, _ONSET_KNOTS), *(knot for value in heard for knot in _knots(value, _HEARD_KNOTS)),
                   *levels.means(1)[_NETWORK, 0].ravel(), *np.ptp(levels.means(2)[_NETWORK, :, 0], axis=1)]  # fmt: skip
         shared += list(similar[0][1:5])

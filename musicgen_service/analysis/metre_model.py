@@ -27,7 +27,7 @@ _SAME_PULSE = 0.02
 """Octaves by which tempi of the same pulse may differ from multiples of one another."""
 _MULTIPLES = np.log2([1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4])
 """Octaves between the tempi that the same pulse may be counted in."""
-MODELS = ("with network", "alone")
+MODELS = ("with BeatNet", "without")
 NO_BEAT = 0.5  # probability from which there is none
 _QUANTILES = (0.8, 0.9, 0.97)
 _SAME_BEATS = 0.07  # seconds between the beats of two pulses that are the same
@@ -96,13 +96,13 @@ class Candidate:
 def features(heard: Sequence[Heard]) -> Array:
     """Compute the features of a recording that tell whether it has a beat."""
     once = heard[0].once
-    rows, network = once.rows, once.network[:1]  # absent where no network has listened
+    rows, network = once.rows, once.beats
     regularity = [_regularity(one) for one in heard]
     repeated = regularity[1][-1] if len(heard) > 1 else np.zeros(len(once.regularity))
     return np.array([1.0, *regularity[0][-1], *regularity[0][-6:].mean(axis=0), *repeated, float(len(heard) > 1),
                      np.log(rows.shape[1] / FRAME_RATE), rows[:3].std(), *rows[: len(BANDS)].std(axis=1),
                      *network.mean(axis=1), *network.std(axis=1), *np.quantile(network, _QUANTILES, axis=1).ravel(),
-                     *np.log1p(once.rates)])  # fmt: skip
+                     float(once.tempi.max()), *np.log1p(once.rates)])  # fmt: skip
 
 
 def _regularity(heard: Heard) -> Array:
@@ -128,7 +128,7 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
     pulses = [beats for heard in hearings for one in heard for beats in one.possible]
     if not pulses:
         return []
-    fitted = weights()[MODELS[len(hearings[0][0].once.rows) == len(BANDS)]]
+    fitted = weights()[MODELS[len(hearings[0][0].once.beats) == 1]]
     found = [_shares(fitted, heard, tempo) for heard in hearings]
     shares, none = np.concatenate([part for part, _ in found]) / len(hearings), np.mean([none for _, none in found])
     if none > NO_BEAT:

@@ -70,16 +70,13 @@ def _trusted_grid(job: Job, song: Audio) -> BeatGrid:
     else:
         if not has_clear_bars(grid):
             confidence = f"(confidence {grid.metre_confidence:.2f})"
-            note(f"The bars of input_audio are unclear {confidence}, so the new backing is aligned with its beats.")
+            note(f"The bars of input_audio are unclear {confidence}, so the new backing's may begin on other beats.")
         return grid
     return BeatGrid()
 
 
 def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.ndarray:
-    """Begin the backing where its bars are the song's, align its downbeats, and cut it to the song's length.
-
-    Where the song's bars are unclear, its beats are aligned, and its bars are left where its chords were asked for.
-    """
+    """Begin the backing where its bars are the song's, align its downbeats, and cut it to the song's length."""
     rate, bar = job.model.sample_rate, _bar(grid)
     start = round(bar / 2 * rate)
     if not len(grid.downbeats):
@@ -90,12 +87,10 @@ def _aligned(job: Job, sound: np.ndarray, grid: BeatGrid, length: int) -> np.nda
     elif own_grid.confidence < MIN_CONFIDENCE:
         note("The beats of the new backing are unclear, so it is not aligned with input_audio.")
     else:
-        period, targets = (bar, grid.downbeats) if has_clear_bars(grid) else (60 / grid.tempo, grid.beats)
-        lines = on_kicks(bar_lines(own_grid, period), kicks.beginnings(sound, rate))
-        early = (bar - period) / 2  # by beats it begins near half a bar, where its chords are the song's
-        start = round((early + (lines[0] - targets[0] - early) % period) * rate)
-        lines = np.round(lines * rate - start) / rate
-        moves = anchors(lines[lines >= 0], targets, job.request.beat_sync_threshold)
+        downbeats = on_kicks(bar_lines(own_grid, bar), kicks.beginnings(sound, rate))
+        start = round((downbeats[0] - grid.downbeats[0]) % bar * rate)
+        downbeats = np.round(downbeats * rate - start) / rate
+        moves = anchors(downbeats[downbeats >= 0], grid.downbeats, job.request.beat_sync_threshold)
         return align(sound[:, start:], rate, moves, length)
     return sound[:, start : start + length]
 

@@ -229,8 +229,7 @@ def test_a_backing_whose_beats_or_bars_are_read_in_another_way_is_aligned(tempo:
     assert np.abs(song.downbeats[:-1, None] - found).min(axis=1).max() < 0.02
 
 
-def test_a_backing_is_aligned_by_beats_where_the_songs_bars_are_unclear(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is moved by half a beat at most from where its chords are, half a bar after the beginning of what is made."""
+def test_unclear_bars_of_a_song_are_told_and_the_likeliest_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     song, times = song_of(24), np.arange(0.2, 28, 0.6)
     of_song = beats.BeatGrid(100, song.beats, song.beats[3::4], 4, 1.0, metre_confidence=0.3)
     of_backing = beats.BeatGrid(100, times, times[1::4], 4, 1.0, metre_confidence=1.0)
@@ -240,12 +239,12 @@ def test_a_backing_is_aligned_by_beats_where_the_songs_bars_are_unclear(capsys: 
 
     def play(_seed: int, seconds: float) -> np.ndarray:
         ticks = np.zeros(round(seconds * RATE), np.float32)
-        ticks[round(times[20] * RATE)] = 1.0
+        ticks[round(times[21] * RATE)] = 1.0
         return ticks
 
     _, aligned, _ = parts(remixes(FakeMusicModel(play), song, track=known))
     found = np.abs(aligned[0]).argmax() / RATE
-    assert np.abs(song.beats - found).min() < 0.02 and abs(found - (times[20] - 1.2)) < 0.31
+    assert np.abs(of_song.downbeats - found).min() < 0.02
     assert "The bars of input_audio are unclear (confidence 0.30), so" in capsys.readouterr().err
 
 
