@@ -49,7 +49,7 @@ def _own() -> BeatTracker:
     try:
         network = BeatNet(packaged.files(BEATNET))
     except WeightsError as error:
-        return noting(f"Beats are tracked without a network: {error}", beats.track)
+        return noting(f"Beats are tracked without BeatNet's networks: {error}", beats.track)
     return partial(beats.track, network=network.hear)
 
 

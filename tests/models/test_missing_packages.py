@@ -31,9 +31,9 @@ def nothing(_share: float) -> None:
 
 HEARD: dict[str, tuple[str, Callable[[np.ndarray], Any], Callable[[np.ndarray], Any]]] = {
     BEATNET: (
-        "Beats are tracked without a network",
-        lambda song: beat_tracking.choose(NO_STORE)(song, SAMPLE_RATE, None).beats.tolist(),
-        lambda song: beats.track(song, SAMPLE_RATE, None).beats.tolist(),
+        "Beats are tracked without BeatNet's networks",
+        lambda song: beat_tracking.choose(NO_STORE)(song, SAMPLE_RATE, None).confidence,
+        lambda song: beats.track(song, SAMPLE_RATE, None).confidence,
     ),
     CREMA: (
         "Chords are recognised as major and minor ones only",
