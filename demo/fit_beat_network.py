@@ -8,9 +8,6 @@ two cores, rendering the clips takes about 25 minutes, hearing all recordings a 
 six minutes.
 """
 
-import argparse
-from functools import partial
-from multiprocessing import Pool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from demo import metre_examples, metre_recordings
+from demo import metre_examples
 from demo.beat_network_module import Network
-from demo.fit_metre import FOLDER
 from demo.metre_recordings import NETWORKS, Maker, network_of
 from musicgen_service.analysis import beat_network, beats
 from musicgen_service.analysis.beat_network import LOWEST_TEMPO, NETWORK_RATE, PER_OCTAVE, TEMPI
@@ -210,14 +206,8 @@ def fit(every: list[Sound], seed: int) -> Network:
 
 def main() -> None:
     """Fit all networks and write their weights."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where what is heard of recordings is kept")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    with Pool(options.processes) as pool:
-        hear = partial(sounds, folder=options.folder)
-        every = [sound for found in pool.imap(hear, metre_recordings.makers(), chunksize=8) for sound in found]
+    learned = metre_examples.from_command_line(__doc__ or "", sounds)
+    every = [sound for found in learned for sound in found]
     networks = []
     for number in range(NETWORKS):
         print(f"network {number}")

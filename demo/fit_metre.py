@@ -8,11 +8,8 @@ Cross-validation calibrates the probabilities. There are two models: one that kn
 where it is not installed. What was heard of each recording is kept in `--folder`.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
-from functools import partial
-from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from demo import metre_examples, metre_recordings
+from demo import metre_examples
 from demo.metre_examples import Example
 from demo.metre_recordings import FOLDS, WEIGHTS
 from musicgen_service.analysis import metre_model
@@ -33,7 +30,6 @@ SHRINKAGE, NO_BEAT_SHRINKAGE = 5e-3, 3e-3  # L2 penalties on scaled weights
 KEPT = 0.4  # of wrong beats in each epoch: the others teach little
 _BEATS_RIGHT = 0.8  # F-measure of beats from which a confidence in them was justified
 PLACE = Path(metre_model.__file__).with_name("metre_weights.json")
-FOLDER = Path(__file__).resolve().parents[1] / "build" / "metre"
 
 
 class Fit:
@@ -177,15 +173,8 @@ def write(found: dict[str, Weights]) -> None:
 
 def main() -> None:
     """Fit both models and write their weights."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where what is heard of recordings is kept")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # sums, and so the weights, depend on their number
-    with Pool(options.processes) as pool:
-        hear = partial(metre_examples.examples, folder=options.folder)
-        learned = list(pool.imap(hear, metre_recordings.makers(), chunksize=8))
+    learned = metre_examples.from_command_line(__doc__ or "", metre_examples.examples)
     found = {}
     for number, name in enumerate(MODELS):
         print(name)

@@ -3,14 +3,18 @@
 What is heard of a recording is kept in a folder, so that a fit can be repeated without hearing all of them again.
 """
 
+import argparse
+from collections.abc import Callable
 from functools import cache
+from multiprocessing import Pool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from mir_eval.beat import f_measure
 from numpy.typing import NDArray
 
+from demo import metre_recordings
 from demo.metre_recordings import Maker, Recording, network_of
 from musicgen_service.analysis import beats, metre, metre_model
 from musicgen_service.analysis.beats import Measured
@@ -20,6 +24,8 @@ from musicgen_service.models.beatnet import BeatNet
 from musicgen_service.models.catalogue import BEATNET
 
 Array = NDArray[np.float64]
+FOLDER = Path(__file__).resolve().parents[1] / "build" / "metre"
+T = TypeVar("T")
 _RIGHT = 0.9  # F-measure of beats and of downbeats from which a reading is right
 
 
@@ -66,6 +72,29 @@ class Example(NamedTuple):
     near: Array
     features: Array
     has_beat: bool
+
+
+def from_command_line(description: str, teach: Callable[[Maker, Path], T]) -> list[T]:
+    """Return what each of all recordings teaches, with the number of processes and the folder that a command asks for.
+
+    Parameters
+    ----------
+    description : of the command
+    teach : takes a recording, and the folder where what is heard is kept
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where what is heard of recordings is kept")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    jobs = ((teach, maker, options.folder) for maker in metre_recordings.makers())
+    with Pool(options.processes) as pool:
+        return list(pool.imap(_taught, jobs, chunksize=8))
+
+
+def _taught(job: tuple[Callable[[Maker, Path], T], Maker, Path]) -> T:
+    teach, maker, folder = job
+    return teach(maker, folder)
 
 
 def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None]:
