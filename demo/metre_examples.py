@@ -100,7 +100,7 @@ def _taught(job: tuple[Callable[[Maker, Path], T], Maker, Path]) -> T:
 def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None]:
     """What a recording teaches with BeatNet, and without it; None where it has no pulse at all.
 
-    Our own network is the one that did not learn from it: what it says of those is as it is of others.
+    Our own network is the one that did not learn from it, and hears it as it hears any other.
 
     Parameters
     ----------
