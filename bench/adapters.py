@@ -7,9 +7,8 @@
 Songs of `demo/synth` with held-back seeds: ten to train on, others to measure the loss on. Losses are in nats per
 token, of the engine's own predictions without guidance, each token from the ones before; the demo has a codebook for
 drums, whose loss says little of their rhythm (see `bench.adapter_hits`), and three for tones from low to high. The
-trait is measured in clips
-of 10 s, for prompts with the trigger and without, beside the song that the prompt describes. Those songs through the
-codec show what a measure can reach, and the same songs without the trait what it is by chance.
+trait is measured in clips of 10 s, for prompts with the trigger and without, beside the song that the prompt describes.
+Those songs through the codec show what a measure can reach, and the same songs without the trait what it is by chance.
 """
 
 import argparse

@@ -31,8 +31,8 @@ _SHARES = {"score": 4.0, "groove": 1.0, "song": 1.2, "sound": 2.0, "part": 0.5}
 """Kinds of recordings, and how often each second of them is seen."""
 _STRETCHED, _STRETCH = 0.5, 0.12
 _SHIFT = 3  # mel bands
-_RECOLOURED, _LEVEL, _TILT = 0.5, 0.3, 0.2
-_DEAF = 0.35  # how often nothing of BeatNet is heard
+_EQUALISED, _LEVEL, _TILT = 0.5, 0.3, 0.2
+_WITHOUT_BEATNET = 0.35  # how often its output is left out
 PLACE = Path(beat_network.__file__).with_name("beat_network.npz")
 
 
@@ -88,19 +88,19 @@ class Batch(NamedTuple):
     inputs, targets : ``[batch, features, frames]``, and ``[batch, 2, frames]`` of beats and downbeats
     mask : 1 where a recording is, 0 after its end, ``[batch, frames]``
     tempi : the probabilities of TEMPI that are wanted, ``[batch, tempi]``
-    barred, timed : 1 where downbeats, and where the tempo, are known, ``[batch]``
+    has_bars, has_tempo : 1 where downbeats, and where the tempo, are known, ``[batch]``
     """
 
     inputs: Array
     targets: Array
     mask: Array
     tempi: Array
-    barred: Array
-    timed: Array
+    has_bars: Array
+    has_tempo: Array
 
 
 def drawn(every: list[Sound], shares: NDArray[np.float64], random: np.random.Generator) -> Batch:
-    """Draw parts of sounds, and change them: stretched, shifted in pitch, recoloured, without BeatNet."""
+    """Draw parts of sounds, and change them: stretched, shifted in pitch, equalised, without BeatNet."""
     batch = Batch(
         np.zeros((BATCH, len(every[0].inputs), CROP), np.float32),
         np.zeros((BATCH, 2, CROP), np.float32),
@@ -121,9 +121,9 @@ def drawn(every: list[Sound], shares: NDArray[np.float64], random: np.random.Gen
         for row, marks in enumerate((sound.beats, sound.downbeats)):
             if marks is not None:
                 batch.targets[place, row] = _target((marks - start) / speed)
-        batch.barred[place] = sound.downbeats is not None
+        batch.has_bars[place] = sound.downbeats is not None
         if sound.tempo:
-            batch.tempi[place], batch.timed[place] = _tempo_target(sound.tempo * speed), 1
+            batch.tempi[place], batch.has_tempo[place] = _tempo_target(sound.tempo * speed), 1
     return batch
 
 
@@ -141,10 +141,10 @@ def _changed(inputs: Array, random: np.random.Generator) -> Array:
     loudness, rises, rest = np.split(inputs, [MELS, 2 * MELS])
     shift = int(random.integers(-_SHIFT, _SHIFT + 1))
     loudness, rises = np.roll(loudness, shift, axis=0), np.roll(rises, shift, axis=0)
-    if random.random() < _RECOLOURED:
+    if random.random() < _EQUALISED:
         tilt = np.linspace(-1, 1, MELS, dtype=np.float32)[:, None] * random.uniform(-_TILT, _TILT)
         loudness = np.maximum(loudness + random.uniform(-_LEVEL, _LEVEL) + tilt, 0)
-    if random.random() < _DEAF:
+    if random.random() < _WITHOUT_BEATNET:
         rest = np.concatenate([rest[:-2], np.zeros_like(rest[-2:])])
     return np.concatenate([loudness, rises, rest]).astype(np.float32)
 
@@ -168,14 +168,14 @@ def _tempo_target(tempo: float) -> Array:
 
 def loss(network: Network, batch: Batch) -> torch.Tensor:
     """Binary cross-entropy of beats and of downbeats, per frame, and cross-entropy of the tempo."""
-    inputs, targets, mask, tempi, barred, timed = (torch.from_numpy(part) for part in batch)
+    inputs, targets, mask, tempi, has_bars, has_tempo = (torch.from_numpy(part) for part in batch)
     scores, guesses = network(inputs, mask)
     losses = nn.functional.binary_cross_entropy_with_logits(
         scores, targets, reduction="none", pos_weight=torch.tensor([[_BEATS], [_DOWNBEATS]])
     )
     losses = losses * mask[:, None]
-    losses = losses[:, 0].sum() + (losses[:, 1] * barred[:, None]).sum()
-    tempo = -(torch.log_softmax(guesses, 1) * tempi).sum(1) * timed
+    losses = losses[:, 0].sum() + (losses[:, 1] * has_bars[:, None]).sum()
+    tempo = -(torch.log_softmax(guesses, 1) * tempi).sum(1) * has_tempo
     result: torch.Tensor = losses / mask.sum() + _TEMPO * tempo.mean()
     return result
 

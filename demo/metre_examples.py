@@ -109,12 +109,9 @@ def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None
     heard = hear(maker, folder)
     number = network_of(heard.fold)
     own = slice(number, number + 1)
-    found = (
-        [beats.measured(loud, rows, other if with_beatnet else None, own) for loud, rows, other in heard.sounds]
-        for with_beatnet in (True, False)
-    )
-    first, second = (_example(heard, measured, maker.kind) for measured in found)
-    return first, second
+    with_beatnet = [beats.measured(loud, rows, other, own) for loud, rows, other in heard.sounds]
+    without = [beats.measured(loud, rows, None, own) for loud, rows, _ in heard.sounds]
+    return _example(heard, with_beatnet, maker.kind), _example(heard, without, maker.kind)
 
 
 def hear(maker: Maker, folder: Path) -> Heard:

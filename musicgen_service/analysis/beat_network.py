@@ -1,7 +1,7 @@
 """Our own networks that hear beats, downbeats and the tempo: temporal convolutional networks, run by numpy.
 
-Their layers look further and further (Davies & Böck, EUSIPCO 2019), and what these hear of the whole recording tells
-the tempo (Böck, Davies & Knees, ISMIR 2019). demo/fit_beat_network.py fits the weights.
+The dilation doubles from layer to layer (Davies & Böck, EUSIPCO 2019), and the means of all layers over the recording
+tell the tempo (Böck, Davies & Knees, ISMIR 2019). demo/fit_beat_network.py fits the weights.
 """
 
 from functools import cache

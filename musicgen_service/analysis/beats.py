@@ -194,14 +194,18 @@ def possible(heard: Sequence[Measured], length: float, tempo: float | None = Non
     tempo : the expected tempo, if any
     """
     once, *repeated = heard
-    onsets = _MIX[: len(once.rows)] @ once.rows
-    sound = Sound.of(once.rows, onsets, once.tempi)
+    onsets, sound = _sound(once)
     result = [Heard(sound, sound, metre.possible_beats(_pulses(onsets, tempo), sound.regularity[0]))]
     for one in repeated:
-        onsets = _MIX[: len(one.rows)] @ one.rows
-        loop = Sound.of(one.rows, onsets, one.tempi)
+        onsets, loop = _sound(one)
         result.append(Heard(loop, sound, metre.beats_of_loop(onsets, length, loop.regularity[0])))
     return result
+
+
+def _sound(measured: Measured) -> tuple[Array, Sound]:
+    """All onsets, ``[frames]``, and what evidence is taken from."""
+    onsets = _MIX[: len(measured.rows)] @ measured.rows
+    return onsets, Sound.of(measured.rows, onsets, measured.tempi)
 
 
 def tempo_of(beats: np.ndarray) -> float:
