@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from musicgen_service.serving import request_log
 from musicgen_service.serving.gateway import Gateway
+from musicgen_service.serving.request_log import write_line
 from tests.serving.conftest import client_of, gateway_of, running
 from tests.support.fake_cog import FakeCog, fake_cog
 from tests.support.harness import wait_until
@@ -18,36 +20,47 @@ FIELDS = ["time", "method", "path", "status", "seconds", "bytes", "client", "key
 
 
 class Log:
-    """What is written to standard output from now on; a line is written a moment after the reply."""
+    """Lines that are written from now on; each a moment after the reply.
 
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-        self.text = ""
+    Parameters
+    ----------
+    written : all lines
+    """
+
+    def __init__(self, written: list[bytes]) -> None:
+        self._written = written
+        self._start = len(written)
+
+    @property
+    def text(self) -> str:
+        """All of them."""
+        return "\n".join(line.decode() for line in self._written[self._start :])
 
     def lines(self, count: int) -> list[dict[str, Any]]:
         """The first lines, when there are so many."""
-
-        def is_there() -> bool:
-            # Without what the fake server prints.
-            written = self._capture.readouterr().out.splitlines(keepends=True)
-            self.text += "".join(line for line in written if line.startswith("{"))
-            return self.text.count("\n") >= count
-
-        wait_until(is_there)
-        return [json.loads(line) for line in self.text.splitlines()]
+        wait_until(lambda: len(self._written) >= self._start + count)
+        return [json.loads(line) for line in self._written[self._start :]]
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Gateway, FakeCog]]:
+def written() -> Iterator[list[bytes]]:
+    """What would go to standard output: reading what pytest captures loses a line that is written meanwhile."""
+    lines: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request_log, "write_line", lines.append)
+        yield lines
+
+
+@pytest.fixture(scope="module")
+def served(written: list[bytes]) -> Iterator[tuple[Gateway, FakeCog]]:
     """As for all tests, but with the log."""
     with fake_cog() as cog, running(gateway_of(lambda: cog.server_port, access_log=True)) as gateway:
         yield gateway, cog
 
 
 @pytest.fixture
-def log(capfd: pytest.CaptureFixture[str]) -> Iterator[Log]:
-    capfd.readouterr()
-    yield Log(capfd)
+def log(written: list[bytes]) -> Log:
+    return Log(written)
 
 
 def test_a_line_says_who_asked_for_what(client: httpx.Client, cog: FakeCog, log: Log) -> None:
@@ -116,5 +129,9 @@ def test_the_log_can_be_turned_off(log: Log) -> None:
     gateway = gateway_of(lambda: None)
     with running(gateway), client_of(gateway) as client:
         assert client.get("/livez").status_code == 200
-    log.lines(0)
     assert log.text == ""
+
+
+def test_a_line_is_written_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    write_line(b'{"status":200}')
+    assert capsys.readouterr().out == '{"status":200}\n'
