@@ -102,6 +102,7 @@ def test_every_pin_is_exact_single_and_hashed(file: str) -> None:
         assert pin.hashes and all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in pin.hashes)
 
 
+@pytest.mark.slow
 def test_pip_reads_the_files_and_requires_hashes(tmp_path: Path) -> None:
     """In pip's own words, offline: it reads all lines before it looks for one that has a wrong hash."""
     wrong = tmp_path / "wrong.txt"

@@ -137,6 +137,7 @@ def test_each_variation_is_reproducible_alone(service: MusicGenService) -> None:
         assert np.array_equal(samples_of(made(service, prompt="rock", seed=seed)[0]), sound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["loop", "remix"])
 def test_beat_tracker_depends_on_the_weights_folder(
     service: MusicGenService, task: str, song: Path, monkeypatch: pytest.MonkeyPatch
@@ -190,6 +191,7 @@ def test_progress_is_reported_in_percent(service: MusicGenService, capsys: pytes
     assert percentages == [f"{percent} %" for percent in range(10, 101, 10)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [31, 45.3])
 def test_clips_longer_than_a_window(service: MusicGenService, seconds: float) -> None:
     [file] = made(service, prompt="rock", model_version="small", duration=seconds)
@@ -220,6 +222,7 @@ def test_repainting_is_refused_where_the_engine_scores_no_tokens(
         made(service, task="repaint", input_audio=song, continuation_start=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["text", "melody", "continuation", "loop", "remix"])
 def test_negative_prompt_changes_every_task_that_takes_words(service: MusicGenService, task: str, song: Path) -> None:
     inputs: dict[str, Any] = {"prompt": "rock", "task": task, "model_version": "stereo-melody", "duration": 3}
@@ -246,6 +249,7 @@ def test_negative_words_of_a_section_are_refused_where_the_engine_takes_none(
         made(service, sections="1 s: rock / not: piano")
 
 
+@pytest.mark.slow
 def test_threads_carry_out_requests_at_the_same_time(service: MusicGenService, song: Path) -> None:
     requests: list[dict[str, Any]] = [
         {"prompt": "rock", "seed": 1, "model_version": "small"},

@@ -105,6 +105,7 @@ def one_processor() -> Iterator[Path]:
     group.rmdir()
 
 
+@pytest.mark.slow
 def test_threads_follow_a_real_quota(one_processor: Path) -> None:
     within = ["sh", "-c", f'echo $$ > {one_processor}/cgroup.procs; exec "$@"', "sh"]
     assert limit(*within) == 1

@@ -20,6 +20,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_race_times_and_compares_everybody(store: WeightStore) -> None:
     names = ["ours exact", "ours int8", "audiocraft float32", "transformers float32"]
     loaded = Implementations(store, "small", torch.device("cpu"), room=30)

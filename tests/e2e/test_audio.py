@@ -59,6 +59,7 @@ def test_stereo_models_give_two_channels(server: Server, song: str, task: str) -
     assert task == "encode-decode" or not np.array_equal(clip.samples[:, 0], clip.samples[:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["small", "stereo-small"])
 def test_multi_band_diffusion_decodes(server: Server, model: str) -> None:
     inputs = {"prompt": "rock", "model_version": model, "duration": 1, "seed": 7}
@@ -128,6 +129,7 @@ def test_each_variation_is_reproducible_alone(server: Server) -> None:
         assert np.array_equal(alone.samples, clip.samples)
 
 
+@pytest.mark.slow
 def test_different_models_answer_at_once_as_they_do_alone(server: Server, song: str) -> None:
     requests: list[dict[str, Any]] = [
         {"model_version": "small", "duration": 3},

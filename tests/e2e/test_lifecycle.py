@@ -94,6 +94,7 @@ MIXED = [
 ]
 
 
+@pytest.mark.slow
 def test_eight_clients_at_once_get_what_each_gets_alone(server: Server) -> None:
     def ask(inputs: dict[str, Any]) -> dict[str, Any]:
         reply: dict[str, Any] = server.post({"input": inputs}).json()
@@ -162,6 +163,7 @@ def test_an_asynchronous_request_reports_to_its_webhook(server: Server) -> None:
     assert Clip.from_uri(uri).content == server.make(**SHORT, seed=5)[0].content
 
 
+@pytest.mark.slow
 def test_a_job_is_polled_until_its_file_is_there(server: Server) -> None:
     begin(server)
     body = {"id": "polled", "input": SHORT | {"duration": 60, "seed": 5, "output_format": "mp3"}}

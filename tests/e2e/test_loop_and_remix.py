@@ -52,6 +52,7 @@ def test_a_loop_and_its_variation_are_exact_in_every_format(
             assert jump_at_the_seam(clip.samples.T) < 1
 
 
+@pytest.mark.slow
 def test_loop_is_reproducible_from_seed_and_number(server: Server, tmp_path: Path) -> None:
     reply = server.predict(**LOOP, bpm=120, variations=3)
     clips = [Clip.from_uri(uri) for uri in reply["output"]]
@@ -80,6 +81,7 @@ def test_a_remix_is_as_long_as_its_song_in_every_format(server: Server, band_son
         assert np.abs(np.corrcoef(whole, backing + vocals)[0, 1]) > 0.9
 
 
+@pytest.mark.slow
 def test_chords_and_their_weight_reach_the_model(server: Server, band_song: Path) -> None:
     song = data_uri(band_song)
     [plain], [strong], [other] = (

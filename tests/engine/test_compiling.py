@@ -19,6 +19,7 @@ def test_kernels_are_kept_by_their_version_alone(make_entry: Callable[[str], Any
     assert [cell.cell_contents for cell in make_entry("version").__closure__] == ["version"]
 
 
+@pytest.mark.slow
 def test_another_process_does_not_compile_again(tmp_path: Path) -> None:
     program = f"from {many_rows.__name__} import kernel; kernel()"
     kept = []

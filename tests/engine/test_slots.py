@@ -64,6 +64,7 @@ def test_batch_equals_single_runs_and_audiocraft(pairs: dict[str, Pair], kind: s
         assert all(map(torch.equal, together, alone(model, requests)))
 
 
+@pytest.mark.slow
 def test_batch_equals_single_runs_beyond_512_positions(pairs: dict[str, Pair]) -> None:
     # torch's attention works in blocks of 512 keys, and splits them differently for other batches.
     model = pairs["small"].model

@@ -24,6 +24,7 @@ def test_seed_determines_the_audio(diffusion: Diffusion) -> None:
     assert torch.equal(sounds[0], sounds[2]) and not torch.equal(sounds[0], sounds[1])
 
 
+@pytest.mark.slow
 def test_concurrent_threads_do_not_share_noise(diffusion: Diffusion) -> None:
     seeds = [5, 6, 5, 7, 6, 5]
     alone = {seed: diffusion.decode(TOKENS, seed) for seed in set(seeds)}

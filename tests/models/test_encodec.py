@@ -129,6 +129,7 @@ def test_audiocraft_codecs_are_equal(change: Callable[[DictConfig], None]) -> No
     assert_same(*of_audiocraft(change))
 
 
+@pytest.mark.slow
 def test_shipped_codec_equals_audiocraft(monkeypatch: pytest.MonkeyPatch) -> None:
     package = read_package(Path("weights/demo/compression_state_dict.bin"))
     theirs = adapter.build_codec(OmegaConf.create(package["xp.cfg"])).eval()

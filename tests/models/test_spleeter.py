@@ -117,6 +117,7 @@ def test_the_level_of_the_song_does_not_matter(separator: SpleeterSeparator, gai
     assert si_sdr(other, plain) > 40
 
 
+@pytest.mark.slow
 def test_a_silence_after_a_song_does_not_matter(separator: SpleeterSeparator) -> None:
     song = mix(recording("singing_vocadito"), recording("loop_compus")).song.samples[:, : 4 * RATE]
     within = separator.separate(np.pad(song, ((0, 0), (0, 76 * RATE))), nothing)["vocals"]

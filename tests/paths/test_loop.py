@@ -196,6 +196,7 @@ def test_variations_continue_the_last_four_beats_in_one_batch(monkeypatch: pytes
         assert np.abs(lead - take.sound[:, end - lead.shape[1] : end]).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_variations_have_the_loudness_of_the_first_loop() -> None:
     def varying_level(seed: int, seconds: float) -> np.ndarray:
         return music(120)(seed, seconds) * (0.1 + (seed % 7) / 8)

@@ -96,6 +96,7 @@ class Stop(Exception):
     """Ends a training, as a signal would."""
 
 
+@pytest.mark.slow
 def test_a_stopped_training_ends_in_the_same_adapter(songs: Songs, training_store: WeightStore, quick: Quick) -> None:
     store = AdapterStore.of(training_store)
     train(songs, quick("small", trigger="in style"), training_store)
@@ -144,6 +145,7 @@ def test_a_training_that_goes_on_is_not_restarted(songs: Songs, training_store: 
         train(songs, quick("small"), training_store, second)
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_removed_in_part_is_not_gone_on_with(
     songs: Songs, training_store: WeightStore, quick: Quick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +187,7 @@ def test_a_training_that_learns_nothing_is_told(
     assert AdapterStore.of(training_store).names() == []
 
 
+@pytest.mark.slow
 def test_what_the_base_makes_leaves_no_model_behind(
     songs: Songs, training_store: WeightStore, quick: Quick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +206,7 @@ def test_what_the_base_makes_leaves_no_model_behind(
     wait_until(lambda: all(reference() is None for reference, _ in made))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("checkpoint", "more"), [("stereo-small", {"gain": 3.0, "pitch": 1}), ("stereo-melody", {"checkpointing": True})]
 )
@@ -213,6 +217,7 @@ def test_every_kind_of_base_is_trained(
     assert AdapterStore.of(training_store).get("style").base == checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["small", "stereo-melody"])
 def test_loss_falls_where_there_is_one_song(
     checkpoint: str, songs: Songs, training_store: WeightStore, quick: Quick
