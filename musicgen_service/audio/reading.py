@@ -130,8 +130,8 @@ def _read(path: Path) -> tuple[Audio, np.ndarray, float]:
             content += np.ascontiguousarray(block, dtype=np.float32).data.cast("B")
     samples = np.frombuffer(content, np.float32).reshape(-1, decoder.channels).T
     samples /= max(1.0, _peak(samples))
-    mean = samples.mean(axis=1, keepdims=True, dtype=np.float64)
-    offset = (np.round(mean * _OFFSET_STEPS) / _OFFSET_STEPS).astype(np.float32)
+    means = [channel.mean(dtype=np.float64) for channel in samples]  # faster than those of all channels at once
+    offset = (np.round(np.array(means)[:, None] * _OFFSET_STEPS) / _OFFSET_STEPS).astype(np.float32)
     samples -= offset
     gain = max(1.0, _peak(samples))
     samples /= gain
