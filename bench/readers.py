@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import MagicMock, patch
 
 from musicgen_service.analysis.beats import BeatTracker
+from musicgen_service.analysis.chord_labels import NO_CHORD
 from musicgen_service.analysis.chords import ChordRecogniser
 from musicgen_service.models import beat_tracking, chord_recognition
 from musicgen_service.models.store import WeightStore
@@ -17,10 +18,14 @@ from musicgen_service.models.store import WeightStore
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
 
 Array = NDArray[np.float64]
 _PEER_RATES = {"librosa": 22_050, "BeatNet": 22_050, "madmom": 44_100}
 _METRES = [2, 3, 4, 5, 7]
+MADMOM_CHORD_RATE = 10
+_ROOTS = ("A", "A#", "B", "C", "C#", "D", "D#", "E", "F", "F#", "G", "G#")
+_MADMOM_CHORDS = [*(f"{root}:{kind}" for kind in ("maj", "min") for root in _ROOTS), NO_CHORD]
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,32 @@ def _beatnet_network() -> Any:
 
 def _madmom(samples: NDArray[np.float32], rate: int) -> Heard:
     beats, track, key, name_key, features, decode = _madmom_processors()
-    signal = _import_madmom().audio.signal.Signal(
-        np.clip(32767 * soxr.resample(samples, rate, 44_100), -32768, 32767).astype(np.int16), sample_rate=44_100
-    )
+    signal = _madmom_signal(samples, rate)
     heard = _of_rows(track(beats(signal)))
     tonic_and_mode = str(name_key(key(signal)))
     chords = [(float(start), float(end), str(label)) for start, end, label in decode(features(signal))]
     return Heard(heard.tempo, heard.beats, heard.downbeats, key=tonic_and_mode, chords=chords)
+
+
+def madmom_chords(samples: NDArray[np.float32], rate: int) -> tuple[list[str], Array]:
+    """The likeliest chord of each of its frames, MADMOM_CHORD_RATE times per second, and the chord's probability."""
+    *_, features, decode = _madmom_processors()
+    field = decode.processors[0]
+    scores = np.asarray(features(_madmom_signal(samples, rate))) @ field.W + field.c
+    before, after = np.empty_like(scores), np.empty_like(scores)
+    before[0], after[-1] = field.pi + scores[0], field.tau
+    for frame in range(1, len(scores)):
+        before[frame] = logsumexp(before[frame - 1][:, None] + field.A, axis=0) + scores[frame]
+    for frame in reversed(range(len(scores) - 1)):
+        after[frame] = logsumexp(field.A + scores[frame + 1] + after[frame + 1], axis=1)
+    probabilities = softmax(before + after, axis=1)
+    return [_MADMOM_CHORDS[number] for number in probabilities.argmax(axis=1)], probabilities.max(axis=1)
+
+
+def _madmom_signal(samples: NDArray[np.float32], rate: int) -> Any:
+    whole = soxr.resample(samples, rate, _PEER_RATES["madmom"])
+    integers = np.clip(32767 * whole, -32768, 32767).astype(np.int16)
+    return _import_madmom().audio.signal.Signal(integers, sample_rate=_PEER_RATES["madmom"])
 
 
 @cache
