@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from musicgen_service import outputs
+from musicgen_service import folders, outputs
 from musicgen_service.folders import OwnFolder
 from musicgen_service.outputs import DELIVERY_TIME, MAX_AGE, Outputs
 
@@ -164,10 +164,11 @@ def test_cogs_folders_are_removed_after_a_day(cog: Path) -> None:
     assert not old.exists() and young.exists()
 
 
-def test_request_does_not_wait_for_cogs_folders(cog: Path) -> None:
-    old = leave(cog / "old", "inputs", "outputs")
+def test_request_does_not_wait_for_cogs_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeping: list[threading.Thread] = []  # those of other services may
+    monkeypatch.setattr(folders, "sweep_old", lambda *_: sweeping.append(threading.current_thread()))
     finished(Outputs())
-    assert old.exists()
+    assert threading.current_thread() not in sweeping
 
 
 def test_other_files_in_cogs_folder_are_kept(cog: Path, tmp_path: Path) -> None:

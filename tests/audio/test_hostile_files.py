@@ -127,7 +127,7 @@ def test_aborted_read_kills_ffmpeg(kind: str, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), opening.decoder(song) as decoder:
         next(decoder.blocks())
         raise KeyboardInterrupt
-    assert set(psutil.Process().children()) == before
+    assert set(psutil.Process().children()) <= before
 
 
 def test_ffmpeg_does_not_open_urls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ TRAINED = 6.0
 """Seconds of the song that adapters are trained on."""
 KILL_AFTER = 3.0
 """Seconds of predictions before a kill."""
-IDLE = 4
+IDLE = 6
 """Threads and connections that come and go with the load; a leak is one for each prediction."""
 
 
@@ -57,13 +58,11 @@ class Footprint:
     @classmethod
     def of(cls, server: Server) -> "Footprint":
         """Measure an idle server."""
-        family = [psutil.Process(server.process.pid)]
-        family += family[0].children(recursive=True)
-        return cls(
-            sum(process.memory_info().rss for process in family),
-            sum(process.num_threads() for process in family),
-            sum(process.num_fds() for process in family),
-        )
+        figures = [(0, 0, 0)]
+        for process in server.family():
+            with suppress(psutil.NoSuchProcess):  # an encoder may end meanwhile
+                figures.append((process.memory_info().rss, process.num_threads(), process.num_fds()))
+        return cls(*map(sum, zip(*figures, strict=True)))
 
 
 @dataclass

@@ -126,7 +126,7 @@ def test_traceback_goes_to_server_log_only(server: Server) -> None:
     [report] = reports
     assert report["status"] == "failed" and "task text, model medium" in report["logs"]
     assert not any(place in str(report) for place in (str(PROJECT), str(server.temp), "site-packages", "Traceback"))
-    assert "Traceback" in server.log.read_text()
+    wait_until(lambda: "Traceback" in server.log.read_text())
 
 
 def test_damaged_checkpoint_does_not_affect_others(server: Server) -> None:

@@ -4,7 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.support.harness import TIMEOUT, Server
 HOST = b"Host: localhost\r\n"
 NEXT = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
 """A request, or a part of the one before it."""
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 QUIET_SECONDS = 0.5
 """Time without a further reply after which there is none."""
 
@@ -105,7 +106,10 @@ def replies(server: Server) -> Iterator[dict[str, tuple[list[int], bool]]]:
         open_ones = {name: stack.enter_context(_opened(server)) for name in sent}
         for name, connection in open_ones.items():
             connection.sendall(sent[name])
-        received = {name: _first(connection) for name, connection in open_ones.items()}
+        received = {
+            name: _received(connection, len(ANSWERED[name][1]) if name in ANSWERED else None)
+            for name, connection in open_ones.items()
+        }
         time.sleep(QUIET_SECONDS)
         yield {name: _all(connection, received[name]) for name, connection in open_ones.items()}
 
@@ -114,11 +118,13 @@ def _opened(server: Server) -> socket.socket:
     return socket.create_connection((server.client.base_url.host, server.client.base_url.port or 80), TIMEOUT)
 
 
-def _first(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(65_536)
-    except ConnectionResetError:
-        return b""
+def _received(connection: socket.socket, replies: int | None) -> bytes:
+    """What comes until the connection is closed, or there are so many replies."""
+    content = b""
+    with suppress(ConnectionResetError):
+        while (replies is None or len(STATUS.findall(content)) < replies) and (part := connection.recv(65_536)):
+            content += part
+    return content
 
 
 def _all(connection: socket.socket, first: bytes) -> tuple[list[int], bool]:
@@ -132,7 +138,7 @@ def _all(connection: socket.socket, first: bytes) -> tuple[list[int], bool]:
         pass
     except ConnectionResetError:
         is_closed = True
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", b"".join(received))], is_closed
+    return [int(status) for status in STATUS.findall(b"".join(received))], is_closed
 
 
 @pytest.mark.parametrize("name", REFUSED)

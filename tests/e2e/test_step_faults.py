@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import PROJECT, serving
+from tests.support.harness import PROJECT, serving, wait_until
 
 AT_ONCE = 8
 ONE_FAULT = f"""
@@ -57,7 +57,7 @@ def test_all_requests_are_served_though_a_step_fails(folder_to_serve: Path, tmp_
         assert "a step failed" not in server.log.read_text()
         with ThreadPoolExecutor(AT_ONCE) as pool:
             together = list(pool.map(ask, range(1, AT_ONCE + 1)))
-        assert f"a step failed; {AT_ONCE} sequences start again" in server.log.read_text()
+        wait_until(lambda: f"a step failed; {AT_ONCE} sequences start again" in server.log.read_text())
         for reply, expected in zip(together, alone, strict=True):
             assert (reply["status"], reply["output"]) == ("succeeded", expected["output"]), reply
         assert server.status() == "READY"

@@ -55,7 +55,8 @@ def test_crashed_worker_is_replaced_and_shutdown_drains(own_server: Server) -> N
     thread.join()
     assert len(Clip.from_uri(replies[1].json()["output"][0]).samples) == 20 * 32_000
     assert server.process.wait(120) == 0
-    assert family and not any(runs(process.pid) for process in family)
+    assert family
+    wait_until(lambda: not any(runs(process.pid) for process in family))
 
 
 def test_who_listens_is_told_when_the_worker_dies(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_concurrent_clients_get_their_own_clips(server: Server) -> None:
 IMPATIENT = """
 import os, sys
 from musicgen_service.serving import cog_process, cog_server, prediction
-cog_process.STUCK_AFTER = 1.0
+cog_process.STUCK_AFTER = 3.0
 keys = iter((f"long-{os.getpid()}", f"lost-{os.getpid()}"))
 made = prediction.Prediction.__init__
 def named(self, *arguments, **options):
@@ -123,7 +124,7 @@ def test_lost_slot_is_distinguished_from_a_long_prediction(weights: Path, tmp_pa
     with serving(["-c", IMPATIENT, "--port"], PROJECT, tmp_path / "temp", **settings) as server:
         assert server.post({"id": "long", "input": LONG}, Prefer="respond-async").status_code == 202
         worker = server.worker()
-        time.sleep(3)  # three times as long as nothing may take
+        time.sleep(9)  # three times as long as nothing may take
         assert server.status() == "BUSY" and runs(worker.pid)
         server.client.post("/predictions/long/cancel")
         wait_until(lambda: server.status() == "READY")

@@ -105,6 +105,7 @@ def test_prefill_takes_layers_of_a_piece_where_a_turn_has_no_time_for_more(
 def test_long_steps_leave_a_prefill_its_share(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_loop, "_TURN_SECONDS", 0.0)
     shares: list[float] = []
+    is_slow = threading.Event()
     prefilled, step = Slots.prefill, Slots.step
 
     def timed(slots: Slots, slot: int, deadline: float) -> bool:
@@ -112,17 +113,17 @@ def test_long_steps_leave_a_prefill_its_share(engine: Engine, monkeypatch: pytes
         return prefilled(slots, slot, deadline)
 
     def slow(slots: Slots) -> list[int]:
-        time.sleep(0.1)
+        time.sleep(0.3)
+        is_slow.set()
         return step(slots)
 
     with closing(streamed(engine, request(1, 1400))) as other:
         next(other)
         monkeypatch.setattr(Slots, "step", slow)
-        next(other)
-        next(other)
+        assert is_slow.wait(60)
         monkeypatch.setattr(Slots, "prefill", timed)
         generated(engine, request(0, 103, prefix=100))
-    assert min(shares) > 0.04
+    assert min(shares) > 0.1
 
 
 def test_a_cancelled_sequence_leaves_before_the_next_step(engine: Engine, recorded: list[tuple[str, int]]) -> None:

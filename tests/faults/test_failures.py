@@ -21,6 +21,7 @@ from musicgen_service.models.musicgen import MusicGenModel
 from musicgen_service.paths import streaming
 from musicgen_service.requests.errors import RequestError
 from tests.faults.predictor import Predictor, files_of, run
+from tests.support.harness import wait_until
 from tests.support.sounds import RATE
 from tests.test_folders import disk
 
@@ -162,6 +163,8 @@ def test_request_memory_is_released_when_it_ends(
     def watched(model: MusicGenModel, tokens: torch.Tensor) -> torch.Tensor:
         worked_on.append(weakref.ref(tokens))
         if error is not None:
+            # The loop that made them lets go of them a moment later.
+            wait_until(lambda: model.generator.loop.buffers is None)  # type: ignore[attr-defined]
             raise error
         return decode(model, tokens)
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from musicgen_service.engine.interface import Condition
+from musicgen_service.engine.slots import Slots
 from musicgen_service.models import loading
 from musicgen_service.models.cache import ModelCache, ModelTooLarge
 from musicgen_service.models.catalogue import DIFFUSION
@@ -266,12 +267,17 @@ def test_recordings_take_no_memory_of_a_gpu(store: WeightStore) -> None:
         assert models.memory.parts == {}
 
 
-def test_slots_count_until_their_model_is_idle(store: WeightStore) -> None:
+def test_slots_count_until_their_model_is_idle(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
     models = ModelCache(store, CPU, GB)
-    busy: list[int] = []
+    step, busy = Slots.step, list[int]()
+
+    def watched(slots: Slots) -> list[int]:
+        busy.append(models._budget.free)
+        return step(slots)
+
+    monkeypatch.setattr(Slots, "step", watched)
     with models.lease("small") as model:
         idle = models._budget.free
-        # Of many steps: the last ones may have ended before this thread learns of the first.
-        generate(model, Condition("rock"), 300, on_step=lambda *_: busy.append(models._budget.free))
+        generate(model, Condition("rock"), 10)
         wait_until(lambda: models._budget.free == idle)
     assert busy and busy[0] < idle

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_fetch_fails_after_repeated_connections_without_data(
     from huggingface_hub import constants
 
     pauses: list[float] = []
-    monkeypatch.setattr("time.sleep", pauses.append)
+    monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=pauses.append))  # other threads sleep, too
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}{revision}{filename}")
     with pytest.raises(WeightsError, match=r"facebook/encodec_32khz could not be fetched \("):
         list(fetch(store, "encodec_32khz"))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -99,14 +100,22 @@ class Server:
 
     def is_idle(self) -> bool:
         """Whether its processes use next to no time, whatever its status: a cancelled prediction may go on."""
-        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
-
-        def used() -> float:
-            return sum(sum(process.cpu_times()[:2]) for process in family)
-
-        before = used()
+        before = self.processor_seconds()
         time.sleep(0.3)
-        return used() - before < 0.1
+        return self.processor_seconds() - before < 0.1
+
+    def processor_seconds(self) -> float:
+        """Processor time of its processes."""
+        seconds = 0.0
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):  # an encoder may end meanwhile
+                seconds += sum(process.cpu_times()[:2])
+        return seconds
+
+    def family(self) -> list[psutil.Process]:
+        """Its processes."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
 
     def files(self) -> list[Path]:
         """Every file in the server's temporary folder, but for the schema it publishes and the marks of folders."""
@@ -114,12 +123,11 @@ class Server:
         return [path for path in self.temp.rglob("*") if path.is_file() and path.name not in own]
 
     def worker(self) -> psutil.Process:
-        [worker] = [
-            process
-            for process in psutil.Process(self.process.pid).children(recursive=True)
-            if "_run_worker" in " ".join(process.cmdline())
-        ]
-        return worker
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):
+                if "_run_worker" in " ".join(process.cmdline()):
+                    return process
+        raise LookupError("the server has no worker")
 
     def stop(self) -> int:
         """Stop the server as an operator would; returns its exit status."""
@@ -199,10 +207,11 @@ def runs(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """An unused port of the loopback interface."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """An unused port of the loopback interface, of those that no system gives to the connections of clients."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 @contextmanager

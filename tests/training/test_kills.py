@@ -43,8 +43,9 @@ def test_killed_trainings_end_in_the_same_adapter(songs_folder: Path, training_s
             process.wait()
             kills += 1
         else:
-            # It had gone so far that it ended before it was killed: the next kills are for another one.
             assert process.returncode == 0
+        if name in adapters.names():
+            # It had gone so far that its adapter was there before it was killed: the next kills are for another one.
             assert adapters.get(name).sha256 == adapters.get("whole").sha256
             finished += 1
         assert all(adapters.get(listed) for listed in adapters.names())
