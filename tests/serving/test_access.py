@@ -102,11 +102,10 @@ def test_other_credentials_are_refused(
 
 def test_a_prediction_is_its_keys(gateway: Gateway, ann: httpx.Client, ben: httpx.Client, cog: FakeCog) -> None:
     with posted(gateway, ann, "wait", id="mine") as replies:
-        wait_until(lambda: bool(cog.requests))
+        wait_until(lambda: ann.get("/predictions/mine").json().get("status") == "processing")
         assert ben.get("/predictions/mine").status_code == 404
         assert "mine" not in ben.get("/predictions").text
         assert ben.post("/predictions/mine/cancel").status_code == 404
-        assert ann.get("/predictions/mine").json()["status"] == "processing"
         with client_of(gateway, "127.0.0.9") as elsewhere:  # a key is a client wherever it comes from
             elsewhere.headers = ann.headers
             assert elsewhere.get("/predictions/mine").json()["status"] == "processing"

@@ -136,9 +136,11 @@ def test_a_crash_costs_one_attempt_and_two_end_it(client: httpx.Client, upstream
                 connection.close()
                 accepted += 1
 
-        threading.Thread(target=crash, daemon=True).start()
+        thread = threading.Thread(target=crash, daemon=True)
+        thread.start()
         upstream.port = broken.getsockname()[1]
         reply = client.post("/predictions", json={"input": {}})
+        thread.join(60)
     assert reply.status_code == 502 and "broke down" in reply.json()["error"] and accepted == 2
 
 
@@ -154,7 +156,7 @@ def test_a_prediction_waits_for_a_server_that_is_started_again(
         wait_until(lambda: bool(first.requests))
         upstream.port = None
         body["input"]["prompt"] = ""
-        for cancelled in first.running.values():
+        for cancelled in list(first.running.values()):
             cancelled.set()
     thread.join()
     assert replies[0].json()["status"] == "canceled"

@@ -92,7 +92,7 @@ def test_held_memory_is_limited(
     reply = client.post("/predictions", json=large)
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "5") and "large requests" in reply.text
     assert stranger.post("/predictions", json=large).status_code == 200
-    wait_until(lambda: not gateway.unfinished)
+    wait_until(lambda: not gateway.unfinished and gateway._memory.held == 3 * 2**20 - 10)
     gateway._memory.take("127.0.0.3", 3 * 2**20)
     reply = stranger.post("/predictions", json=large)
     assert reply.status_code == 503 and reply.headers["retry-after"]

@@ -25,23 +25,20 @@ from tests.support.harness import wait_until
 def posted(gateway: Gateway, client: httpx.Client, *prompts: str, **fields: Any) -> Iterator[list[httpx.Response]]:
     """Predictions that are posted one after the other, each of a connection of its own; their replies in the end."""
     replies: list[httpx.Response] = []
-    threads = []
-    for prompt in prompts:
-        body = {"input": {"prompt": prompt}} | fields
-        threads.append(
-            threading.Thread(target=lambda body=body: replies.append(client.post("/predictions", json=body)))
-        )
-        before = gateway.unfinished
-        threads[-1].start()
-        wait_until(lambda before=before: gateway.unfinished > before)  # type: ignore[misc]
-    yield replies
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(prompts) or 1) as pool:
+        futures = []
+        for prompt in prompts:
+            before = gateway.unfinished
+            futures.append(pool.submit(client.post, "/predictions", json={"input": {"prompt": prompt}} | fields))
+            wait_until(lambda before=before: gateway.unfinished > before)  # type: ignore[misc]
+        yield replies
+        replies += [future.result() for future in futures]
 
 
 def test_predictions_wait_for_their_turn(gateway: Gateway, client: httpx.Client, cog: FakeCog) -> None:
     with posted(gateway, client, "wait", "b", "c", "d") as replies:
-        assert cog.prompts == ["wait"] and cog.refused == 0
+        wait_until(lambda: cog.prompts == ["wait"])
+        assert cog.refused == 0
         cog.resume.set()
     assert [reply.status_code for reply in replies] == [200] * 4
     assert cog.prompts == ["wait", "b", "c", "d"]
@@ -188,7 +185,7 @@ def test_disconnect_cancels(client: httpx.Client, gateway: Gateway, cog: FakeCog
 
 def test_an_id_is_its_owners(gateway: Gateway, client: httpx.Client, stranger: httpx.Client, cog: FakeCog) -> None:
     with posted(gateway, client, "endless", id="mine") as replies:
-        wait_until(lambda: bool(cog.requests))
+        wait_until(lambda: bool(client.get("/predictions/mine").json()["logs"]))
         key = cog.requests[0]["id"]
         for other in (stranger, client):  # Cog's id is nobody's
             assert other.post(f"/predictions/{key}/cancel").status_code == 404

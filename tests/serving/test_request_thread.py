@@ -27,11 +27,13 @@ def test_result_and_errors_are_those_of_the_work() -> None:
 
 
 def test_each_request_has_its_own_thread_and_context() -> None:
+    together = threading.Barrier(2)
+
     async def request(name: str) -> tuple[str, int | None]:
         NAME.set(name)
 
         def work() -> tuple[str, int | None]:
-            time.sleep(0.05)
+            together.wait(60)
             return NAME.get(), threading.get_ident()
 
         return await request_thread.run(work)
@@ -108,10 +110,11 @@ def test_error_after_a_cancel_is_dropped(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_exception_of_cogs_own_ends_the_thread_too() -> None:
-    ended = threading.Event()
+    started, ended = threading.Event(), threading.Event()
 
     def endless() -> None:
         try:
+            started.set()
             while True:
                 time.sleep(0.001)
         finally:
@@ -120,6 +123,7 @@ def test_exception_of_cogs_own_ends_the_thread_too() -> None:
     async def interrupted() -> None:
         waiting = request_thread.run(endless)
         waiting.send(None)
+        assert started.wait(60)
         with pytest.raises(CancelationException):
             waiting.throw(CancelationException())
 

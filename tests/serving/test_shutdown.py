@@ -3,6 +3,8 @@
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,25 +16,32 @@ from tests.support.harness import PROJECT, Server, runs, serving, wait_until
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def resumed(tmp_path: Path) -> Iterator[Server]:
+    """A service whose predictions end when the file `resume` is there, for which it has a minute."""
+    command = ["-c", SCRIPT.replace("process, 3.0,", "process, 60.0,"), "--port"]
+    with serving(command, PROJECT, tmp_path / "temp", RESUME=str(tmp_path / "resume")) as server:
+        yield server
+
+
 def test_lost_slot_does_not_delay_shutdown(server: Server) -> None:
     say(server, "stuck")
     assert server.stop() == 0
     assert "cancelling" not in log_of(server)
 
 
-def test_shutdown_waits_for_a_prediction(server: Server) -> None:
-    replies: list[httpx.Response] = []
-    children = family(server)
-    thread = threading.Thread(target=lambda: replies.append(say(server, "slow")))
-    thread.start()
-    wait_until(lambda: server.status() == "BUSY")
-    server.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: server.status() == "DRAINING")
-    assert say(server, "more").status_code == 503
-    thread.join()
-    assert replies[0].json()["status"] == "succeeded"
-    assert server.process.wait(60) == 0
-    assert "predictions have 3 s to finish" in log_of(server) and "cancelling" not in log_of(server)
+def test_shutdown_waits_for_a_prediction(resumed: Server, tmp_path: Path) -> None:
+    children = family(resumed)
+    with ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(say, resumed, "wait")
+        wait_until(lambda: resumed.status() == "BUSY")
+        resumed.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: resumed.status() == "DRAINING")
+        assert say(resumed, "more").status_code == 503
+        (tmp_path / "resume").touch()
+        assert reply.result().json()["status"] == "succeeded"
+    assert resumed.process.wait(60) == 0
+    assert "predictions have 60 s to finish" in log_of(resumed) and "cancelling" not in log_of(resumed)
     assert children and not any(child.is_running() for child in children)
 
 
@@ -55,17 +64,15 @@ def test_asynchronous_prediction_is_cancelled_at_the_deadline(server: Server) ->
     assert "supervisor: cancelling the predictions that still run" in log_of(server)
 
 
-def test_waiting_predictions_are_finished_before_the_end(server: Server) -> None:
-    replies: list[httpx.Response] = []
-    threads = [threading.Thread(target=lambda: replies.append(say(server, "slow"))) for _ in "ab"]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    server.process.send_signal(signal.SIGTERM)
-    for thread in threads:
-        thread.join()
-    assert [reply.json()["status"] for reply in replies] == ["succeeded"] * 2
-    assert server.process.wait(60) == 0
+def test_waiting_predictions_are_finished_before_the_end(resumed: Server, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        replies = [pool.submit(say, resumed, "wait") for _ in "ab"]
+        wait_until(lambda: "musicgen_queue_length 1.0" in resumed.client.get("/metrics").text)
+        resumed.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: resumed.status() == "DRAINING")
+        (tmp_path / "resume").touch()
+        assert [reply.result().json()["status"] for reply in replies] == ["succeeded"] * 2
+    assert resumed.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGABRT])

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def test_who_waited_for_the_reply_is_told(tmp_path: Path) -> None:
             body = {"id": "attached", "input": {"prompt": "wait"}} | hook
             waiting = threading.Thread(target=_post_until_cut, args=[server.client, body])
             waiting.start()
-            wait_until(lambda: server.client.get("/predictions/attached").status_code == 200)
+            wait_until(lambda: is_kept(tmp_path, port, "attached"))
             kill(server)
             waiting.join()
         with started(tmp_path, port) as server:
@@ -91,6 +91,12 @@ def test_who_waited_for_the_reply_is_told(tmp_path: Path) -> None:
             assert (job["error"], job["output"]) == (LOST, None) and job["created_at"] < job["completed_at"]
             wait_until(lambda: bool(reports))
     assert [report["error"] for report in reports] == [LOST]
+
+
+def is_kept(tmp_path: Path, port: str, key: str) -> bool:
+    """Whether a new process would find a prediction."""
+    with closing(Store(tmp_path / "temp.results" / port / "predictions.sqlite")) as store:
+        return store.find("127.0.0.1", key) is not None
 
 
 def _post_until_cut(client: httpx.Client, body: dict[str, Any]) -> None:
@@ -183,6 +189,7 @@ def test_what_waits_to_be_taken_over_is_listed_and_can_be_cancelled(
             body = {"id": "long", "input": {"prompt": "wait", "input_audio": song}} | hook
             assert client.post("/predictions", json=body, headers={"Prefer": "respond-async"}).status_code == 202
             own = client.post("/v1/predictions", json={"version": "meta/musicgen", "input": {}}).json()["id"]
+            wait_until(lambda: bool(cog.requests))
         wait_until(lambda: not cog.running)
         full = "There is no room."  # so that nothing can be carried out
         gateway = gateway_of(lambda: cog.server_port, lambda: full, port=port, results=tmp_path)

@@ -5,7 +5,6 @@ import gc
 import json
 import socket
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -218,13 +217,12 @@ def test_slow_name_servers_hold_nothing(
 def test_a_hook_that_hangs_holds_nothing(
     client: httpx.Client, gateway: Gateway, cog: FakeCog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(webhooks, "_TIMEOUT", 60)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         post(client, f"http://127.0.0.1:{silent.getsockname()[1]}/", webhook_events_filter=["completed"])
-        start = time.monotonic()
         assert client.post("/predictions", json={"input": {}}).status_code == 200
-        assert time.monotonic() - start < 0.3
-        wait_until(lambda: not gateway.unfinished)
+        assert len(gateway._webhooks) == 1
+    wait_until(lambda: not gateway.unfinished)
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,10 @@ class _Handler(BaseHTTPRequestHandler):
             if cancelled is None:
                 return self._reply(404, {})
             prompt = next(request["input"].get("prompt") for request in self.server.requests if request["id"] == key)
-            if prompt != "deaf" or key in self.server.cancelled:
-                cancelled.set()
+            is_heard = prompt != "deaf" or key in self.server.cancelled
             self.server.cancelled.append(key)
+            if is_heard:
+                cancelled.set()
             print(f"cancelled {self.path}", flush=True)
             return self._reply(200, {})
         assert self.path == "/predictions", self.path
