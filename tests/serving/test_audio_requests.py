@@ -77,13 +77,17 @@ def _die() -> Outcome:
     os._exit(3)
 
 
+def _sleep_long(begun: Path) -> Outcome:
+    begun.touch()
+    return _sleep(60)
+
+
 def test_the_process_is_killed_when_its_client_goes(tmp_path: Path) -> None:
     async def cancelled() -> None:
         worker = AudioWorker()
-        task = asyncio.create_task(worker.run(_sleep, 60))
-        while not workers():
+        task = asyncio.create_task(worker.run(_sleep_long, tmp_path / "begun"))
+        while not (tmp_path / "begun").exists():
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
