@@ -1,6 +1,7 @@
 """Fits the model of beats and bars and writes its weights (`musicgen_service/analysis/metre_weights.json`).
 
-    python -m bench.rendered --clips 600 && python -m demo.fit_beat_network && python -m demo.fit_metre
+    python -m bench.rendered --clips 1200 --split training
+    python -m demo.fit_beat_network && python -m demo.fit_metre
 
 The readings of one recording and "no beat" compete in a softmax (McFadden's conditional logit, with a small hidden
 layer), and the likelihood of the right ones is maximised, of the recordings of `demo.metre_recordings`.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import rendered
+from bench.rendered import making
 from bench.rendered.midi import RATE as GROOVE_RATE
 from demo import grooves, unmetrical
 from demo.synth import SAMPLE_RATE, Synthesiser, seeds
@@ -21,13 +22,13 @@ from demo.synth.drums import add_hit
 from musicgen_service.analysis import metre
 
 Array = NDArray[np.float64]
-SONGS, GROOVES, SOUNDS, SCORES = 480, 1000, 480, 600
-FOLDS, NETWORKS = 5, 3
+SONGS, GROOVES, SOUNDS, SCORES = 480, 1000, 480, 1200
+FOLDS, PARTS, NETWORKS = 5, 3, 6
 SHORT = (1.5, 9.0)  # seconds
 _USUAL_TEMPO, _SPREAD = 112.0, 0.28  # of songs, and the deviation of its logarithm
 _BARS_PER_CHORD = {0.5: 0.15, 1.0: 0.45, 2.0: 0.30, 4.0: 0.10}  # and the share of songs with each
 _LOOP_BARS = (1, 2, 2, 4)
-WEIGHTS = {"song": 3.0, "groove": 1.0, "score": 4.0, "part": 2.0, "sound": 2.0}
+WEIGHTS = {"song": 3.0, "groove": 1.0, "score": 2.5, "part": 1.25, "sound": 2.0}
 """Kinds of recordings, and how much each counts: "part" is a short part of a score."""
 
 
@@ -70,16 +71,17 @@ def makers() -> Iterator[Maker]:
     FileNotFoundError
         Some of the rendered scores have not been made.
     """
-    clips = {int(clip.name): clip for clip in rendered.load()}
-    if not clips.keys() >= set(range(SCORES)):
-        raise FileNotFoundError(f"there are fewer clips than {SCORES}: run `python -m bench.rendered --clips {SCORES}`")
+    clips = {int(clip.name): clip for clip in rendered.load(rendered.TRAINING)}
+    scores = [number for number in range(SCORES) if making.split(number) == rendered.TRAINING]
+    if not clips.keys() >= set(scores):
+        command = f"python -m bench.rendered --clips {SCORES} --split {rendered.TRAINING}"
+        raise FileNotFoundError(f"some of the first {SCORES} clips are missing: run `{command}`")
     for kind, make, count in (("song", song, SONGS), ("groove", groove, GROOVES), ("sound", sound, SOUNDS)):
         for number in range(count):
             yield Maker(kind, number, partial(make, number))
-    for number in range(SCORES):
-        if clips[number].split == rendered.TRAINING:
-            yield Maker("score", number, partial(score, clips[number]))
-            yield Maker("part", number, partial(part_of_score, clips[number]))
+    for number in scores:
+        yield Maker("score", number, partial(score, clips[number]))
+        yield Maker("part", number, partial(part_of_score, clips[number]))
 
 
 def song(number: int) -> Recording:
@@ -152,9 +154,9 @@ def sound(number: int) -> Recording:
     return Recording(samples, SAMPLE_RATE, np.zeros(0), np.zeros(0), "", number % FOLDS)
 
 
-def network_of(fold: int) -> int:
-    """The number of the network that does not learn from the recordings of a fold."""
-    return fold * NETWORKS // FOLDS
+def networks_of(fold: int) -> slice:
+    """The networks that do not learn from the recordings of a fold: as many for each of PARTS parts of the folds."""
+    return slice(fold * PARTS // FOLDS, NETWORKS, PARTS)
 
 
 def _fold(clip: rendered.Clip) -> int:

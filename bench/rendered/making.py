@@ -61,9 +61,14 @@ class _Plan:
     seconds: float
 
 
+def split(number: int) -> str:
+    """The part that a clip belongs to."""
+    return _drawn_split(_generator(number))
+
+
 def make(number: int, folder: Path) -> Clip:
     """Make clip `number` and write it into a folder."""
-    random = np.random.default_rng(_FIRST_SEED + number)
+    random = _generator(number)
     plan = _plan(random)
     swing = FEELS[plan.feel].swing if plan.feel else 0.0
     playing = Performance(plan.timing, plan.tempo, plan.score.beats, swing, random)
@@ -109,8 +114,16 @@ def make(number: int, folder: Path) -> Clip:
     return clip
 
 
+def _generator(number: int) -> np.random.Generator:
+    return np.random.default_rng(_FIRST_SEED + number)
+
+
+def _drawn_split(random: np.random.Generator) -> str:
+    return HELD_BACK if random.random() < _HELD_BACK_SHARE else TRAINING
+
+
 def _plan(random: np.random.Generator) -> _Plan:
-    split = HELD_BACK if random.random() < _HELD_BACK_SHARE else TRAINING
+    split = _drawn_split(random)
     kind = str(random.choice(list(KINDS), p=list(KINDS.values())))
     has_drums = kind == "drums" or (kind in ("song", "lead sheet") and random.random() > _WITHOUT_DRUMS)
     feel = _pick([name for name, f in FEELS.items() if f.split == split], random) if has_drums else ""

@@ -46,21 +46,25 @@ def hear(inputs: Array, networks: slice = slice(None)) -> Hearing:
     inputs : ``[features, frames]``; see `inputs`
     networks : which of them, each of which has learned from other recordings
     """
-    weights = {name: values[networks] for name, values in _weights().items()}
+    # One after the other, which takes less memory.
+    heard = [_hear(inputs, weights) for weights in _weights()[networks]]
+    return Hearing(*(np.mean(parts, axis=0) for parts in zip(*heard, strict=True)))
+
+
+def _hear(inputs: Array, weights: dict[str, Array]) -> Hearing:
+    """Run one network."""
     hidden = _elu(_convolution(inputs, weights["in.weight"], weights["in.bias"], 1))
     pooled = []
     for layer in range(LAYERS):
         name = f"layer.{layer}"
         inner = _elu(_convolution(hidden, weights[f"{name}.weight"], weights[f"{name}.bias"], 2**layer))
-        inner = weights[f"{name}.mix.weight"] @ inner + weights[f"{name}.mix.bias"][..., None]
+        inner = weights[f"{name}.mix.weight"] @ inner + weights[f"{name}.mix.bias"][:, None]
         hidden += inner
-        pooled.append(_elu(inner).mean(axis=2))
-    scores = weights["out.weight"] @ _elu(hidden) + weights["out.bias"][..., None]
-    tempo = np.concatenate(pooled, axis=1)[..., None]
-    tempo = _elu(weights["tempo.weight"] @ tempo + weights["tempo.bias"][..., None])
-    tempo = weights["tempo.out.weight"] @ tempo + weights["tempo.out.bias"][..., None]
-    tempi = scipy.special.log_softmax(tempo[..., 0], axis=1)
-    return Hearing(scipy.special.expit(scores).mean(axis=0), tempi.mean(axis=0))
+        pooled.append(_elu(inner).mean(axis=1))
+    scores = weights["out.weight"] @ _elu(hidden) + weights["out.bias"][:, None]
+    tempo = _elu(weights["tempo.weight"] @ np.concatenate(pooled) + weights["tempo.bias"])
+    tempo = weights["tempo.out.weight"] @ tempo + weights["tempo.out.bias"]
+    return Hearing(scipy.special.expit(scores), scipy.special.log_softmax(tempo))
 
 
 def inputs(loudness: Array, envelopes: NDArray[np.float64], other: NDArray[np.floating]) -> Array:
@@ -94,20 +98,20 @@ def _convolution(values: Array, kernels: Array, bias: Array, dilation: int) -> A
 
     Parameters
     ----------
-    values : ``[networks, channels, frames]``, or ``[channels, frames]`` for all networks
-    kernels : ``[networks, outputs, channels, taps]``
-    bias : ``[networks, outputs]``
+    values : ``[channels, frames]``
+    kernels : ``[outputs, channels, taps]``
+    bias : ``[outputs]``
 
     Returns
     -------
-    ``[networks, outputs, frames]``
+    ``[outputs, frames]``
     """
     taps, frames = kernels.shape[-1], values.shape[-1]
     reach = taps // 2 * dilation
-    padded = np.pad(values, ((0, 0),) * (values.ndim - 1) + ((reach, reach),))
-    result: Array = np.repeat(bias[..., None], frames, axis=-1)
+    padded = np.pad(values, ((0, 0), (reach, reach)))
+    result: Array = np.repeat(bias[:, None], frames, axis=1)
     for tap in range(taps):
-        result += np.ascontiguousarray(kernels[..., tap]) @ padded[..., tap * dilation : tap * dilation + frames]
+        result += np.ascontiguousarray(kernels[..., tap]) @ padded[:, tap * dilation : tap * dilation + frames]
     return result
 
 
@@ -118,7 +122,8 @@ def _elu(values: Array) -> Array:
 
 
 @cache
-def _weights() -> dict[str, Array]:
-    """The fitted weights of all networks, each ``[networks, ...]``."""
+def _weights() -> list[dict[str, Array]]:
+    """The fitted weights of each network."""
     with resources.files(__package__).joinpath("beat_network.npz").open("rb") as file, np.load(file) as arrays:
-        return {name: arrays[name].astype(np.float32) for name in arrays}
+        every = {name: arrays[name].astype(np.float32) for name in arrays}
+    return [{name: values[number] for name, values in every.items()} for number in range(len(every["in.bias"]))]

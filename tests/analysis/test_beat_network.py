@@ -29,8 +29,7 @@ def inputs_of(samples: np.ndarray, rate: int) -> np.ndarray:
 def test_it_computes_what_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     networks = [Network(FEATURES).eval() for _ in (0, 1)]
-    stacked = {name: np.stack([network.weights()[name] for network in networks]) for name in networks[0].weights()}
-    monkeypatch.setattr(beat_network, "_weights", lambda: stacked)
+    monkeypatch.setattr(beat_network, "_weights", lambda: [network.weights() for network in networks])
     sound = np.random.default_rng(4).normal(size=(FEATURES, FRAMES)).astype(np.float32)
     with torch.no_grad():
         scores, tempi = zip(*(n(torch.from_numpy(sound)[None], torch.ones(1, FRAMES)) for n in networks), strict=True)

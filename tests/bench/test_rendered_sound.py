@@ -7,8 +7,7 @@ import pytest
 import scipy
 
 from bench import rendered
-from bench.rendered import midi, mixing
-from bench.rendered.making import make
+from bench.rendered import making, midi, mixing
 from bench.rendered.midi import RATE
 from bench.rendered.performance import TIMINGS, Performance
 from bench.rendered.score import ScoreNote
@@ -79,10 +78,11 @@ def test_without_clips_the_sentence_says_what_makes_them(tmp_path: Path) -> None
 def test_a_number_makes_one_clip_whose_truth_is_what_sounds(tmp_path: Path) -> None:
     pytest.importorskip("music21")
     pytest.importorskip("mido")
-    first, again = make(13, tmp_path / "first"), make(13, tmp_path / "again")
+    first, again = making.make(13, tmp_path / "first"), making.make(13, tmp_path / "again")
     audio = first.audio()
     assert np.array_equal(audio.samples, again.audio().samples)
     [loaded] = rendered.load(folder=tmp_path / "first")
+    assert loaded.split == making.split(13)
     assert loaded.melody == first.melody and loaded.chords == first.chords and loaded.kind == "voices"
     assert np.allclose(loaded.beats, first.beats, atol=1e-4)
     assert audio.seconds == pytest.approx(loaded.chords[-1].end, abs=0.01)

@@ -73,6 +73,7 @@ def test_what_was_heard_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_scores_are_rendered_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendered, "load", list)
-    with pytest.raises(FileNotFoundError, match=f"run `python -m bench.rendered --clips {metre_recordings.SCORES}`"):
+    monkeypatch.setattr(rendered, "load", lambda _split: [])
+    command = f"python -m bench.rendered --clips {metre_recordings.SCORES} --split training"
+    with pytest.raises(FileNotFoundError, match=f"run `{command}`"):
         next(metre_recordings.makers())
