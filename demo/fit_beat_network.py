@@ -4,7 +4,7 @@
     python -m demo.fit_beat_network && python -m demo.fit_metre
 
 There are several, each of which learns from the recordings of some folds (`demo.metre_recordings`): for the model of
-beats and bars, which learns from what they hear, each recording is heard by those that have not learned from it. On
+beats and bars, which learns from what they hear, each recording is heard by one that has not learned from it. On
 two cores, rendering the clips takes about half an hour, hearing all recordings 20 minutes, and all networks an hour.
 
 The shipped networks 0 to 2 are from an earlier fit, with half as many frames and the scores among the first 600 clips.

@@ -15,7 +15,7 @@ from mir_eval.beat import f_measure
 from numpy.typing import NDArray
 
 from demo import metre_recordings
-from demo.metre_recordings import Maker, Recording
+from demo.metre_recordings import NETWORKS, Maker, Recording, networks_of
 from musicgen_service.analysis import beats, metre, metre_model
 from musicgen_service.analysis.beats import Measured
 from musicgen_service.analysis.envelopes import HOP, envelopes, loudness, mono
@@ -100,14 +100,16 @@ def _taught(job: tuple[Callable[[Maker, Path], T], Maker, Path]) -> T:
 def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None]:
     """What a recording teaches with BeatNet, and without it; None where it has no pulse at all.
 
-    Our own networks are those that did not learn from it, and hear it as they hear any other.
+    Our own network is one that did not learn from it, and hears it as it hears any other.
 
     Parameters
     ----------
     folder : where what is heard is kept
     """
     heard = hear(maker, folder)
-    own = metre_recordings.networks_of(heard.fold)
+    # The last of them: what was learned from all of them was no better.
+    [*_, number] = range(NETWORKS)[networks_of(heard.fold)]
+    own = slice(number, number + 1)
     with_beatnet = [beats.measured(loud, rows, other, own) for loud, rows, other in heard.sounds]
     without = [beats.measured(loud, rows, None, own) for loud, rows, _ in heard.sounds]
     return _example(heard, with_beatnet, maker.kind), _example(heard, without, maker.kind)
