@@ -10,7 +10,6 @@ no dependency, and its weights may not be used commercially.
 
 import argparse
 import warnings
-from collections.abc import Sequence
 
 from bench import annotated, machine, readers
 from musicgen_service.analysis.chord_labels import NO_CHORD
@@ -35,7 +34,10 @@ def main() -> None:
     for clip in annotated.recordings():
         samples, rate = clip.read()
         labels, certainty = readers.madmom_chords(samples, rate)
-        own = _labels(readers.ours(samples, rate).chords or [], len(labels))
+        chords = readers.ours(samples, rate).chords or []
+        times = (np.arange(len(labels)) + 0.5) / readers.MADMOM_CHORD_RATE
+        spans = np.array([(start, end) for start, end, _ in chords]).reshape(-1, 2)
+        own = mir_eval.util.interpolate_intervals(spans, [label for *_, label in chords], times, NO_CHORD)
         is_chord = np.array([label != NO_CHORD for label in labels])
         is_same = mir_eval.chord.majmin(labels, own) > 0
         is_sure = certainty > _SURE
@@ -43,11 +45,6 @@ def main() -> None:
         if is_chord.any():
             _print(clip.name, every[-1])
     _print("all", np.concatenate(every, axis=1))
-
-
-def _labels(chords: Sequence[tuple[float, float, str]], frames: int) -> list[str]:
-    times = (np.arange(frames) + 0.5) / readers.MADMOM_CHORD_RATE
-    return [next((label for start, end, label in chords if start <= time < end), NO_CHORD) for time in times]
 
 
 def _print(name: str, frames: np.ndarray) -> None:

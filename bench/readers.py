@@ -12,6 +12,7 @@ from unittest.mock import MagicMock, patch
 from musicgen_service.analysis.beats import BeatTracker
 from musicgen_service.analysis.chord_labels import NO_CHORD
 from musicgen_service.analysis.chords import ChordRecogniser
+from musicgen_service.analysis.pitch import NOTE_NAMES
 from musicgen_service.models import beat_tracking, chord_recognition
 from musicgen_service.models.store import WeightStore
 
@@ -24,8 +25,8 @@ Array = NDArray[np.float64]
 _PEER_RATES = {"librosa": 22_050, "BeatNet": 22_050, "madmom": 44_100}
 _METRES = [2, 3, 4, 5, 7]
 MADMOM_CHORD_RATE = 10
-_ROOTS = ("A", "A#", "B", "C", "C#", "D", "D#", "E", "F", "F#", "G", "G#")
-_MADMOM_CHORDS = [*(f"{root}:{kind}" for kind in ("maj", "min") for root in _ROOTS), NO_CHORD]
+_MADMOM_CHORDS = [*(f"{NOTE_NAMES[(n + 9) % 12]}:{kind}" for kind in ("maj", "min") for n in range(12)), NO_CHORD]
+"""From A upwards."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def pid(server: Server) -> int:
 
 
 def family(server: Server) -> list[psutil.Process]:
-    return psutil.Process(server.process.pid).children(recursive=True)
+    """The processes that the supervisor has started."""
+    return server.family()[1:]
 
 
 def log_of(server: Server) -> str:

@@ -123,11 +123,13 @@ class Server:
         return [path for path in self.temp.rglob("*") if path.is_file() and path.name not in own]
 
     def worker(self) -> psutil.Process:
+        workers = []
         for process in self.family():
-            with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.NoSuchProcess):  # an encoder may end meanwhile
                 if "_run_worker" in " ".join(process.cmdline()):
-                    return process
-        raise LookupError("the server has no worker")
+                    workers.append(process)
+        [worker] = workers
+        return worker
 
     def stop(self) -> int:
         """Stop the server as an operator would; returns its exit status."""
