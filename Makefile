@@ -87,7 +87,7 @@ generate: $(INSTALLED_DEV)  ## write every cog.yaml from its template
 	$(BIN)/python -m deploy.cog_yaml
 
 pins: $(INSTALLED_DEV)  ## resolve pyproject.toml into the pins anew, at the newest versions, and write cog.yaml
-	PATH="$(BIN):$$PATH" $(BIN)/python -m deploy.pins
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m deploy.pins
 	$(BIN)/python -m deploy.cog_yaml
 
 container: $(INSTALLED)  ## build the image as Cog would and try it, without Docker; needs root and some Debian packages
@@ -100,7 +100,7 @@ soak: $(INSTALLED_DEV)  ## 500 mixed predictions from 16 clients, worker and Cog
 	$(BIN)/python -m tests.e2e.soak 500 16
 
 schemathesis: $(INSTALLED_DEV)  ## 5,000 requests of every shape to every route: none breaks the gateway; SEED=n tries others
-	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.e2e.any_requests 5000 $(or $(SEED),0)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.e2e.any_requests 5000 $(or $(SEED),0)
 
 bench-gpu: $(INSTALLED_DEV)  ## test and measure what needs a GPU, in up to nine minutes; the output is kept in bench/results
 	$(BIN)/python -m bench.gpu
