@@ -54,6 +54,7 @@ def main() -> None:
 def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator) -> None:
     print(f"{'remixed':34}{'song':>16}{'downbeats within 30 ms':>24}{'balance':>9}{'peak':>8}")
     within: list[bool] = []
+    heard: list[bool] = []
     balances, peaks = [], []
     for reader, name in zip(cycle(recordings.READERS), recordings.BACKINGS, strict=False):
         song = mix(recording(reader).slice(0, SECONDS), recording(name)).song
@@ -63,7 +64,8 @@ def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator)
             whole, backing, vocals = service.clips(inputs | {"return_stems": True, "input_audio": given})
         of_song = track(song.mono, song.rate, None)
         is_aligned = not any("not aligned" in sentence for sentence in noted)
-        found = _distances(track(backing.samples, backing.sample_rate, of_song.tempo), of_song, backing)
+        of_backing = track(backing.samples, backing.sample_rate, of_song.tempo)
+        found = _distances(of_backing, of_song, backing)
         near = found <= ALIGNED
         parts = stems.vocals_and_accompaniment(song, separator, lambda _share: None)
         levels = [integrated_loudness(part.samples, part.rate) for part in parts]
@@ -73,11 +75,14 @@ def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator)
         peaks.append(max(float(np.abs(part.samples).max()) for part in (whole, backing, vocals)))
         if is_aligned:
             within += near.tolist()
-        aligned = f"{near.sum()} of {len(near)}" if is_aligned else "not aligned"
+            heard += [len(of_backing.beats) > 0] * len(near)
+        aligned = f"{near.sum()} of {len(near)}" if len(of_backing.beats) else f"no beat, of {len(near)}"
+        aligned = aligned if is_aligned else "not aligned"
         read = f"{of_song.tempo:.0f} bpm ({of_song.confidence:.2f})"
         print(f"{name + ', ' + reader:34}{read:>16}{aligned:>24}{balances[-1]:+9.2f}{peaks[-1]:8.3f}", flush=True)
     print(
-        f"\nall: {np.mean(within):.0%} of {len(within)} downbeats within 30 ms where aligned; balance within "
+        f"\nall: {np.mean(within):.0%} of {len(within)} downbeats within 30 ms where aligned, "
+        f"{np.mean(np.array(within)[heard]):.0%} of {sum(heard)} where a beat is heard in the backing;\nbalance within "
         f"{np.abs(balances).max():.2f} LU; highest peak {max(peaks):.3f}\n"
     )
 

@@ -1,12 +1,13 @@
-"""Fits the model of beats and bars and writes its weights (`musicgen_service/analysis/metre_weights.json`).
+"""Fits the models of beats and of bars (`musicgen_service/analysis/metre_weights.json` and `bar_weights.json`).
 
     python -m bench.rendered --clips 1200 --split training
     python -m demo.fit_beat_network && python -m demo.fit_metre
 
 The readings of one recording and "no beat" compete in a softmax (McFadden's conditional logit, with a small hidden
-layer), and the likelihood of the right ones is maximised, of the recordings of `demo.metre_recordings`.
-Cross-validation calibrates the probabilities. There are two models: one that knows what BeatNet hears, and one for
-where it is not installed. What was heard of each recording is kept in `--folder`.
+layer), and the likelihood of the right ones is maximised, of the recordings of `demo.metre_recordings`. In a second
+model, readings with the right beats compete for which of these begin bars; there, "no beat" is never right.
+Cross-validation calibrates the probabilities. Of each there are two: for what is heard with BeatNet's networks, and
+for where they are not installed. What was heard of each recording is kept in `--folder`.
 """
 
 import json
@@ -21,16 +22,16 @@ from scipy.optimize import minimize
 from demo import metre_examples
 from demo.metre_examples import Example
 from demo.metre_recordings import FOLDS, WEIGHTS
-from musicgen_service.analysis import metre_model
-from musicgen_service.analysis.metre_model import MODELS, Weights
+from musicgen_service.analysis import conditional_logit, metre_model
+from musicgen_service.analysis.conditional_logit import MODELS, Weights
 
 Array = NDArray[np.float64]
 UNITS = 16  # hidden ones, of each fold's fit
 EPOCHS, BATCH, RATE = 16, 48, 1e-2
 SHRINKAGE, NO_BEAT_SHRINKAGE = 5e-3, 3e-3  # L2 penalties on scaled weights
-KEPT = 0.4  # of wrong beats in each epoch: the others teach little
-_BEATS_RIGHT = 0.8  # F-measure of beats from which a confidence in them was justified
-PLACE = Path(metre_model.__file__).with_name("metre_weights.json")
+KEPT = 0.4  # of wrong answers in each epoch: the others teach little
+_ENOUGH = 0.8  # F-measure of an answer from which a confidence in it was justified
+PLACE = Path(metre_model.__file__).parent
 
 
 class Fit:
@@ -98,12 +99,12 @@ class Fit:
         return loss + SHRINKAGE * sizes + NO_BEAT_SHRINKAGE * (self._no_beat[1:] ** 2).sum()
 
     def _drawn(self, example: Example) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
-        """Evidence of the readings of right beats and of some others, whether each is right, and what scores gain."""
-        has_right = np.bincount(example.beats, example.right) > 0
-        kept = (has_right | (self._random.random(len(has_right)) < KEPT))[example.beats]
+        """Evidence of readings with right answers and of some others, whether each is right, and what scores gain."""
+        has_right = np.bincount(example.answers, example.right) > 0
+        kept = (has_right | (self._random.random(len(has_right)) < KEPT))[example.answers]
         evidence = (example.evidence[kept] - self._mean) / self._spread
         # Those that are kept stand for those that are not.
-        more = np.where(has_right[example.beats[kept]], 0.0, -np.log(KEPT))
+        more = np.where(has_right[example.answers[kept]], 0.0, -np.log(KEPT))
         return evidence.astype(np.float32), example.right[kept], more.astype(np.float32)
 
     def _weights(self) -> Weights:
@@ -120,18 +121,18 @@ class Fit:
 def fit(examples: Sequence[Example]) -> Weights:
     """Fit weights by cross-validation: the fits of all folds side by side, calibrated on what each has not learnt.
 
-    Prints of each kind of recording the share whose beats are right, or are called none where there are none.
+    Prints of each kind of recording the share whose answer is right, or is none where there are no beats.
     """
     fits, shares, hits = [], [], []
     right: dict[str, list[bool]] = {}
     for fold in range(FOLDS):
         fits.append(Fit([e for e in examples if e.fold != fold], fold).run())
         for e in (e for e in examples if e.fold == fold):
-            found, none = metre_model.softmax(fits[-1], e.evidence, e.features)
-            by_beats = np.bincount(e.beats, found)
-            is_right = bool(e.near[by_beats.argmax()] > _BEATS_RIGHT)
+            found, none = conditional_logit.softmax(fits[-1], e.evidence, e.features)
+            by_answer = np.bincount(e.answers, found)
+            is_right = bool(e.near[by_answer.argmax()] > _ENOUGH)
             if e.has_beat:
-                shares.append(by_beats.max())
+                shares.append(by_answer.max())
                 hits.append(is_right)
             right.setdefault(e.kind, []).append((none > metre_model.NO_BEAT) != e.has_beat and is_right == e.has_beat)
     print(", ".join(f"{kind} {np.mean(each):.2f} of {len(each)}" for kind, each in right.items()), flush=True)
@@ -152,7 +153,7 @@ def mean(fits: Sequence[Weights]) -> Weights:
 
 def _calibration(shares: Array, hits: NDArray[np.bool_]) -> Array:
     """Fit slope and offset of Platt's logistic regression."""
-    odds = metre_model.log_odds(shares)
+    odds = conditional_logit.log_odds(shares)
 
     def loss(line: Array) -> float:
         expected = line[0] * odds + line[1]
@@ -162,25 +163,27 @@ def _calibration(shares: Array, hits: NDArray[np.bool_]) -> Array:
     return result
 
 
-def write(found: dict[str, Weights]) -> None:
-    """Write the weights of both models."""
+def write(found: dict[str, Weights], place: Path) -> None:
+    """Write the weights of MODELS."""
     rounded = {
         name: {part: np.round(numbers, 4).tolist() for part, numbers in weights._asdict().items()}
         for name, weights in found.items()
     }
     # A line for each feature.
-    PLACE.write_text(json.dumps(rounded).replace("], [", "],\n[").replace('], "', '],\n"') + "\n")
+    place.write_text(json.dumps(rounded).replace("], [", "],\n[").replace('], "', '],\n"') + "\n")
 
 
 def main() -> None:
-    """Fit both models and write their weights."""
+    """Fit all models and write their weights."""
     torch.set_num_threads(1)  # sums, and so the weights, depend on their number
     learned = metre_examples.from_command_line(__doc__ or "", metre_examples.examples)
-    found = {}
+    beats, bars = {}, {}
     for number, name in enumerate(MODELS):
         print(name)
-        found[name] = fit([e for both in learned if (e := both[number])])
-    write(found)
+        beats[name] = fit([example for both in learned if (example := both[number].beats)])
+        bars[name] = fit([example for both in learned for example in both[number].bars])
+    write(beats, PLACE / "metre_weights.json")
+    write(bars, PLACE / "bar_weights.json")
 
 
 if __name__ == "__main__":

@@ -50,16 +50,16 @@ class Heard(NamedTuple):
 
 
 class Example(NamedTuple):
-    """The readings of one recording.
+    """Readings of one recording that compete.
 
     Attributes
     ----------
     kind : see `metre_recordings.WEIGHTS`
     fold : of the cross-validation
     evidence : ``[readings, features]``
-    beats : which of the possible beats each reading has, ``[readings]``
+    answers : what the model is asked for, in each reading: which of the possible beats, or which bars, ``[readings]``
     right : whether it is right, ``[readings]``
-    near : F-measure of possible beats, ``[beats]``
+    near : F-measure of each answer, ``[answers]``
     features : of the recording
     has_beat : whether it has one
     """
@@ -67,11 +67,24 @@ class Example(NamedTuple):
     kind: str
     fold: int
     evidence: NDArray[np.float32]
-    beats: NDArray[np.int64]
+    answers: NDArray[np.int64]
     right: NDArray[np.bool_]
     near: Array
     features: Array
     has_beat: bool
+
+
+class Examples(NamedTuple):
+    """What one recording teaches.
+
+    Attributes
+    ----------
+    beats : all readings of it; None where it has no pulse at all
+    bars : the readings with those beats that are nearest to the right ones, as it is and repeated
+    """
+
+    beats: Example | None
+    bars: list[Example]
 
 
 def from_command_line(description: str, teach: Callable[[Maker, Path], T]) -> list[T]:
@@ -97,8 +110,8 @@ def _taught(job: tuple[Callable[[Maker, Path], T], Maker, Path]) -> T:
     return teach(maker, folder)
 
 
-def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None]:
-    """What a recording teaches with BeatNet, and without it; None where it has no pulse at all.
+def examples(maker: Maker, folder: Path) -> tuple[Examples, Examples]:
+    """What a recording teaches with BeatNet, and without it.
 
     Our own network is one that did not learn from it, and hears it as it hears any other.
 
@@ -112,7 +125,7 @@ def examples(maker: Maker, folder: Path) -> tuple[Example | None, Example | None
     own = slice(number, number + 1)
     with_beatnet = [beats.measured(loud, rows, other, own) for loud, rows, other in heard.sounds]
     without = [beats.measured(loud, rows, None, own) for loud, rows, _ in heard.sounds]
-    return _example(heard, with_beatnet, maker.kind), _example(heard, without, maker.kind)
+    return _examples(heard, with_beatnet, maker.kind), _examples(heard, without, maker.kind)
 
 
 def hear(maker: Maker, folder: Path) -> Heard:
@@ -168,25 +181,50 @@ def _network() -> BeatNet:
     return BeatNet(packaged.files(BEATNET))
 
 
-def _example(recording: Heard, measured: list[Measured], kind: str) -> Example | None:
+def _examples(recording: Heard, measured: list[Measured], kind: str) -> Examples:
     heard = beats.possible(measured, recording.length)
     possible = [grid for one in heard for grid in one.possible]
     if not possible:
-        return None
+        return Examples(None, [])
     times = [beats.inside(grid.frames, recording.seconds) for grid in possible]
     near = np.array([f_measure(recording.beats, found) if len(found) else 0.0 for found in times])
     readings = [(number, reading) for number, grid in enumerate(possible) for reading in metre.readings(grid)]
-    right = [near[number] > _RIGHT and _is_right(reading, recording) for number, reading in readings]
-    return Example(
+    right = np.array([near[number] > _RIGHT and _is_right(reading, recording) for number, reading in readings])
+    evidence = metre_model.evidence(heard)
+    example = Example(
         kind,
         recording.fold,
-        metre_model.evidence(heard).astype(np.float32),
+        evidence.astype(np.float32),
         np.array([number for number, _ in readings]),
-        np.array(right),
+        right,
         near,
         metre_model.features(heard),
         len(recording.beats) > 0,
     )
+    return Examples(example, [] if recording.any_bar else _bars(example, heard))
+
+
+def _bars(example: Example, heard: list[metre_model.Heard]) -> list[Example]:
+    result = []
+    first = 0
+    for one in heard:
+        numbers = range(first, first + len(one.possible))
+        first = numbers.stop
+        best = max(numbers, key=lambda number: example.near[number], default=None)
+        if best is None or not example.right[example.answers == best].any():
+            continue
+        readings = example.answers == best
+        alone = [one._replace(possible=[one.possible[best - numbers.start]])]
+        result.append(
+            example._replace(
+                evidence=metre_model.bars_evidence(alone, example.evidence[readings]).astype(np.float32),
+                answers=np.arange(readings.sum()),
+                right=example.right[readings],
+                near=example.right[readings].astype(float),
+                features=np.ones(1),
+            )
+        )
+    return result
 
 
 def _is_right(reading: metre.Reading, recording: Heard) -> bool:

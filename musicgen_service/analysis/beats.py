@@ -9,7 +9,7 @@ import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
 from musicgen_service.analysis import beat_network, local_tempo, metre, metre_model, pulse
-from musicgen_service.analysis.envelopes import FRAME_RATE, HOP, RATE, envelopes, loudness, mono
+from musicgen_service.analysis.envelopes import FRAME_RATE, HOP, RATE, envelopes, loudness, mono, rises
 from musicgen_service.analysis.metre_evidence import Sound
 from musicgen_service.analysis.metre_model import Heard
 
@@ -30,6 +30,7 @@ _SILENCE = 1e-3  # of the peak: -60 dB
 _MIN_SILENCE = 1.0  # seconds: beats go on through shorter rests
 _PEAK_SAMPLES = 512
 _LONGEST_LOOP = 12.0  # seconds
+_NARROW = 12  # bands
 _ACTIVATION = 8.0  # onsets are up to so many times their mean
 
 Array = NDArray[np.float64]
@@ -45,10 +46,12 @@ class Measured(NamedTuple):
     Attributes
     ----------
     rows : ``[rows, frames]`` from `envelopes`, then a beat and a downbeat as our networks hear them, and BeatNet
+    rises : means of `envelopes.rises` in _NARROW bands, ``[bands, frames]``
     tempi : logarithms of the probabilities of `beat_network.TEMPI`
     """
 
     rows: Array
+    rises: Array
     tempi: Array
 
 
@@ -181,7 +184,8 @@ def measured(
     rows = [envelopes, _activations(own.beats, beat_network.NETWORK_RATE, frames)]
     if probabilities is not None:
         rows.append(other)
-    return Measured(np.concatenate(rows), own.tempi.astype(float))
+    narrow = rises(loudness).reshape(_NARROW, -1, frames).mean(axis=1)
+    return Measured(np.concatenate(rows), narrow.astype(float), own.tempi.astype(float))
 
 
 def possible(heard: Sequence[Measured], length: float, tempo: float | None = None) -> list[Heard]:
@@ -205,7 +209,7 @@ def possible(heard: Sequence[Measured], length: float, tempo: float | None = Non
 def _sound(measured: Measured) -> tuple[Array, Sound]:
     """All onsets, ``[frames]``, and what evidence is taken from."""
     onsets = _MIX[: len(measured.rows)] @ measured.rows
-    return onsets, Sound.of(measured.rows, onsets, measured.tempi)
+    return onsets, Sound.of(measured.rows, measured.rises, onsets, measured.tempi)
 
 
 def tempo_of(beats: np.ndarray) -> float:

@@ -53,6 +53,15 @@ def loudness(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
+def rises(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much louder each band becomes from a frame before to one after, ``[MELS, frames]``.
+
+    Beside the loudest neighbour: a vibrato is no onset (Böck & Widmer's SuperFlux, DAFx 2013).
+    """
+    before = scipy.ndimage.maximum_filter1d(loudness, 3, axis=0)
+    return np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
+
+
 def envelopes(audio: NDArray[np.float32], loudness: NDArray[np.float32]) -> Array:
     """Compute onset strength and harmonic change over time.
 
@@ -64,13 +73,10 @@ def envelopes(audio: NDArray[np.float32], loudness: NDArray[np.float32]) -> Arra
     Returns
     -------
     ``[BANDS, frames]``, frame i at i / FRAME_RATE seconds, each with a mean of about 1: onsets below 160 Hz, up to
-    3 kHz and above (spectral flux relative to the loudest previous neighbour, after Böck & Widmer's SuperFlux, DAFx
-    2013), changes of the triad and changes of the bass from the last 0.6 s to the next.
+    3 kHz and above (sums of `rises`), changes of the triad and changes of the bass from the last 0.6 s to the next.
     """
-    before = scipy.ndimage.maximum_filter1d(loudness, 3, axis=0)
-    rises = np.pad(np.maximum(0, loudness[:, 2:] - before[:, :-2]), ((0, 0), (1, 1)))
     centres = mel.frequencies(MELS + 2, *_MEL_RANGE)[1:-1]
-    parts = np.split(rises, np.searchsorted(centres, _CROSSOVERS))
+    parts = np.split(rises(loudness), np.searchsorted(centres, _CROSSOVERS))
     frames = np.arange(loudness.shape[1])
     sums = [np.maximum(part.sum(axis=0) - _NOISE_FLOOR, 0) for part in parts]
     rows = np.array([np.interp(frames - _LATENCY, frames, row) for row in sums])

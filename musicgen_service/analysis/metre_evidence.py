@@ -8,11 +8,12 @@ import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
 from musicgen_service.analysis import beat_network, peaks, pulse
+from musicgen_service.analysis.beat_levels import BeatLevels
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import METRES, Beats, Metre
 
 Array = NDArray[np.float64]
-_NEAR = 5  # frames within which an onset counts towards a metrical position
+NEAR = 5  # frames within which an onset counts towards a metrical position
 _CEILING = 8.0
 _IN_TWOS, _IN_THREES = 7 * len(BANDS), 5 * len(BANDS)  # features of places
 _SUBDIVISIONS = (0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4)
@@ -37,16 +38,18 @@ class Sound:
     Attributes
     ----------
     rows : ``[rows, frames]`` from `envelopes`, and two of each network that has listened
+    rises : of loudness in narrow bands, ``[bands, frames]``; see `beats.Measured`
     regularity : of all onsets, of low ones, and of each network's beats, ``[kinds, pulse.TEMPI]``
     tempi : logarithms of the probabilities of `beat_network.TEMPI`
     """
 
     rows: Array
+    rises: Array
     regularity: Array
     tempi: Array
 
     @classmethod
-    def of(cls, rows: Array, onsets: Array, tempi: Array) -> "Sound":
+    def of(cls, rows: Array, rises: Array, onsets: Array, tempi: Array) -> "Sound":
         """Measure regularity.
 
         Parameters
@@ -54,7 +57,7 @@ class Sound:
         onsets : ``[frames]``, all of them
         """
         heard = (onsets, rows[0], *rows[_BEATS])
-        return cls(rows, np.array([pulse.regularity(row) for row in heard]), tempi)
+        return cls(rows, rises, np.array([pulse.regularity(row) for row in heard]), tempi)
 
     @property
     def beats(self) -> Array:
@@ -88,11 +91,11 @@ class Evidence:
     def __init__(self, sound: Sound, once: Sound) -> None:
         self._sound, self._once = sound, once
         # An onset also counts for the frames around it.
-        self._wide = scipy.ndimage.maximum_filter1d(sound.rows, _NEAR, axis=1)
+        self._wide = scipy.ndimage.maximum_filter1d(sound.rows, NEAR, axis=1)
 
     def of(self, beats: Beats) -> Array:
         """The features of all `metre.readings` of beats, ``[readings, features]``."""
-        levels = _Levels(self._wide, beats.frames)
+        levels = BeatLevels.at(self._wide, beats.frames, _SUBDIVISIONS)
         own = self._sound.regularity_at(beats.tempo)
         octaves = float(np.log2(beats.tempo / _MIDDLE_TEMPO))
         unsteadiness = float(np.log(np.diff(beats.frames)).std())
@@ -133,43 +136,6 @@ def _knots(octaves: float, knots: Array) -> list[float]:
     return list(np.maximum(0, 1 - np.abs(np.clip(octaves, knots[0], knots[-1]) - knots) / step))
 
 
-class _Levels:
-    """Rows at the subdivisions of beats.
-
-    Parameters
-    ----------
-    rows : ``[rows, frames]``
-    frames : of the beats, ``[beats]``
-    """
-
-    def __init__(self, rows: Array, frames: Array) -> None:
-        steps = np.diff(frames, append=2 * frames[-1] - frames[-2])
-        at = np.round(frames[:, None] + steps[:, None] * np.array(_SUBDIVISIONS)).astype(int)
-        self._inside = (at >= 0) & (at < rows.shape[1])
-        self._values = np.where(self._inside, rows[:, np.clip(at, 0, rows.shape[1] - 1)], 0.0)
-        self._means: dict[int, Array] = {}
-
-    def means(self, period: int) -> Array:
-        """Means over every `period`-th beat from each of the first, ``[rows, period, subdivisions]``."""
-        if period not in self._means:
-            rows, beats, subdivisions = self._values.shape
-            bars = -(-beats // period)
-            values = np.zeros((rows, bars * period, subdivisions))
-            values[:, :beats] = self._values
-            counts = np.zeros((bars * period, subdivisions))
-            counts[:beats] = self._inside
-            sums = values.reshape(rows, bars, period, subdivisions).sum(axis=1)
-            self._means[period] = sums / np.maximum(counts.reshape(bars, period, subdivisions).sum(axis=0), 1)
-        return self._means[period]
-
-    def deviations(self, part: slice) -> Array:
-        """Differences of some rows from their means, 0 outside the recording, ``[beats, rows * subdivisions]``."""
-        values = self._values[part]
-        means = values.sum(axis=(1, 2), keepdims=True) / max(int(self._inside.sum()), 1)
-        vectors: Array = np.where(self._inside, values - means, 0.0).swapaxes(0, 1)
-        return vectors.reshape(len(vectors), -1)
-
-
 def similarities(vectors: Array) -> Array:
     """How alike ``[beats, features]`` are to those so many beats later, ``[lags]``, from -1 to 1."""
     power = float((vectors**2).sum(axis=1).mean()) + 1e-9
@@ -193,7 +159,7 @@ def _bars(similar: list[Array], beats: Beats, metre: Metre) -> list[float]:
     return [*result, octaves, octaves**2, *_knots(octaves, _BAR_KNOTS), float(is_whole), float(is_usual)]
 
 
-def _places(levels: _Levels, metre: Metre) -> Array:
+def _places(levels: BeatLevels, metre: Metre) -> Array:
     """Means of onsets at each class of place in bars from each beat, ``[beats, classes * bands]``.
 
     In twos: first beat, third, second and fourth, the half beat after the first, other half beats, quarters, and the
@@ -203,9 +169,7 @@ def _places(levels: _Levels, metre: Metre) -> Array:
     count, bands = metre.beats, len(BANDS)
     on, half = (levels.means(count)[:bands, :, place] for place in (0, _HALF))
     quarters = np.repeat(levels.means(1)[:bands, :, _QUARTERS].mean(axis=2), count, axis=1)
-    # A chord may last two bars: the first beats of either odd or even bars, whichever have more.
-    alternate = levels.means(2 * count)[:bands, :, 0]
-    every_other = np.maximum(alternate[:, :count], alternate[:, count:])
+    every_other = levels.every_other(count)[:bands, :, 0]
     if count % 2:
         others = (on.sum(axis=1, keepdims=True) - on) / (count - 1)
         halves = np.repeat(half.mean(axis=1, keepdims=True), count, axis=1)
@@ -220,20 +184,19 @@ def _places(levels: _Levels, metre: Metre) -> Array:
     return result
 
 
-def _bar_features(levels: _Levels, metre: Metre) -> Array:
+def _bar_features(levels: BeatLevels, metre: Metre) -> Array:
     """What a network's output tells about bars from each beat, ``[beats, features]``.
 
     That is how the first beat differs from the others, and the first of every other bar from all first ones.
     """
     count = metre.beats
-    on, alternate = (levels.means(period)[_NETWORK, :, 0] for period in (count, 2 * count))
+    on, every_other = levels.means(count)[_NETWORK, :, 0], levels.every_other(count)[_NETWORK, :, 0]
     difference = (on - on.mean(axis=1, keepdims=True)) * count / (count - 1)
-    every_other = np.maximum(alternate[:, :count], alternate[:, count:]) - on
     third = np.roll(difference, -2, axis=1) if count == 4 else np.zeros_like(on)
-    return np.concatenate([difference, every_other, third]).T
+    return np.concatenate([difference, every_other - on, third]).T
 
 
-def _thirds(levels: _Levels, metre: Metre) -> Array:
+def _thirds(levels: BeatLevels, metre: Metre) -> Array:
     """In compound metres, how much more there is at thirds of beats than at halves, ``[beats, rows]``."""
     third, half, two_thirds = levels.means(1)[:, 0, _THIRDS].T
     return np.tile(metre.is_compound * ((third + two_thirds) / 2 - half), (metre.beats, 1))

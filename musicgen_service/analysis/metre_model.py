@@ -1,21 +1,21 @@
 """How probable each possible reading of a recording is, and how probable that it has no beat.
 
-The model is a conditional logit (McFadden, 1974): the readings of a recording and "no beat" compete in a softmax. Its
-weights are fitted by demo/fit_metre.py.
+All readings and "no beat" compete: that tells which beats a recording has. Which of them begin the bars is told by a
+second model, in which readings with the same beats compete.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
 import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
-from musicgen_service.analysis import metre
+from musicgen_service.analysis import conditional_logit, metre
+from musicgen_service.analysis.bar_evidence import BarEvidence
+from musicgen_service.analysis.conditional_logit import MODELS, Weights
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import Beats, Metre, Reading
 from musicgen_service.analysis.metre_evidence import Evidence, Sound
@@ -27,29 +27,10 @@ _SAME_PULSE = 0.02
 """Octaves by which tempi of the same pulse may differ from multiples of one another."""
 _MULTIPLES = np.log2([1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4])
 """Octaves between the tempi that the same pulse may be counted in."""
-MODELS = ("with BeatNet", "without")
+_LEAST = 1e-300  # probability whose logarithm is taken
 NO_BEAT = 0.5  # probability from which there is none
 _QUANTILES = (0.8, 0.9, 0.97)
 _SAME_BEATS = 0.07  # seconds between the beats of two pulses that are the same
-
-
-class Weights(NamedTuple):
-    """Fitted numbers.
-
-    Attributes
-    ----------
-    linear : of the features of readings, ``[features]``
-    hidden, bias, out : of a hidden layer beside it, ``[features, units]``, ``[units]``, ``[units]``
-    no_beat : of the features of recordings
-    calibration : slope and offset of the log-odds of probabilities
-    """
-
-    linear: Array
-    hidden: Array
-    bias: Array
-    out: Array
-    no_beat: Array
-    calibration: Array
 
 
 class Heard(NamedTuple):
@@ -117,6 +98,18 @@ def evidence(heard: Sequence[Heard]) -> Array:
     return np.concatenate([part.of(beats) for part, one in zip(parts, heard, strict=True) for beats in one.possible])
 
 
+def bars_evidence(heard: Sequence[Heard], found: NDArray[np.floating]) -> Array:
+    """Compute the features of the same readings by which those with the same beats compete.
+
+    Parameters
+    ----------
+    found : the `evidence`, to which more is added
+    """
+    parts = [BarEvidence(one.sound) for one in heard]
+    more = [part.of(beats) for part, one in zip(parts, heard, strict=True) for beats in one.possible]
+    return np.hstack([found, np.concatenate(more)])
+
+
 def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list[Candidate]:
     """Rank possible beats, the most probable first; none where "no beat" is more probable than beats.
 
@@ -128,8 +121,8 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
     pulses = [beats for heard in hearings for one in heard for beats in one.possible]
     if not pulses:
         return []
-    fitted = weights()[MODELS[len(hearings[0][0].once.beats) == 1]]
-    found = [_shares(fitted, heard, tempo) for heard in hearings]
+    model = MODELS[len(hearings[0][0].once.beats) == 1]
+    found = [_shares(model, heard, tempo) for heard in hearings]
     shares, none = np.concatenate([part for part, _ in found]) / len(hearings), np.mean([none for _, none in found])
     if none > NO_BEAT:
         return []
@@ -139,8 +132,7 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
     groups = _same([beats.until(length) for beats in pulses], by_beats)
     groups.sort(key=lambda group: -by_beats[group].sum())
     totals = [float(by_beats[group].sum()) for group in groups]
-    slope, offset = fitted.calibration
-    probability = float(scipy.special.expit(slope * log_odds(np.array(totals[0])) + offset))
+    probability = conditional_logit.calibrated(weights()[model], totals[0])
     rest = (1 - probability) / max(1 - totals[0], 1e-9)
     result: list[Candidate] = []
     for total, group in zip(totals, groups, strict=True):
@@ -150,38 +142,26 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
             np.add.at(within, metre.same_readings(pulses[member], pulses[group[0]]), shares[of_beats == member])
         best = int(within.argmax())
         reading = metre.readings(pulses[group[0]])[best]
-        result.append(Candidate(reading, total * rest if result else probability, float(within[best] / within.sum())))
+        bars = conditional_logit.calibrated(bar_weights()[model], float(within[best] / within.sum()))
+        result.append(Candidate(reading, total * rest if result else probability, bars))
     return result
 
 
-def _shares(fitted: Weights, heard: Sequence[Heard], tempo: float | None) -> tuple[Array, float]:
+def _shares(model: str, heard: Sequence[Heard], tempo: float | None) -> tuple[Array, float]:
     """Probabilities, before calibration, of all readings, and of "no beat"; an expected tempo decides the octave."""
     tempi = np.array([beats.tempo for one in heard for beats in one.possible])
     if not len(tempi):
         return np.zeros(0), 1.0
-    shares, none = softmax(fitted, evidence(heard), features(heard))
+    found = evidence(heard)
+    shares, none = conditional_logit.softmax(weights()[model], found, features(heard))
+    by_beats = shares.reshape(len(tempi), -1)
+    scores = conditional_logit.scores(bar_weights()[model], bars_evidence(heard, found)).reshape(by_beats.shape)
+    # Where beats are given, a geometric mean of what both models say.
+    both = scipy.special.softmax((np.log(np.maximum(by_beats, _LEAST)) + scores) / 2, axis=1)
+    by_beats = by_beats.sum(axis=1, keepdims=True) * both
     if tempo:
-        shares = _in_octave(shares.reshape(len(tempi), -1), tempi, tempo).ravel()
-    return shares, none
-
-
-def softmax(weights: Weights, evidence: NDArray[np.floating], features: Array) -> tuple[Array, float]:
-    """Probabilities, before calibration, of readings with this evidence, and of "no beat"."""
-    every = np.append(scores(weights, evidence), features @ weights.no_beat)
-    shares: Array = scipy.special.softmax(every)
-    return shares[:-1], float(shares[-1])
-
-
-def scores(weights: Weights, evidence: NDArray[np.floating]) -> Array:
-    """Scores of readings with this evidence: what they compete with in the softmax."""
-    result: Array = evidence @ weights.linear + np.tanh(evidence @ weights.hidden + weights.bias) @ weights.out
-    return result
-
-
-def log_odds(shares: Array) -> Array:
-    """What calibration starts from."""
-    odds: Array = scipy.special.logit(np.clip(shares, 1e-6, 1 - 1e-6))
-    return odds
+        by_beats = _in_octave(by_beats, tempi, tempo)
+    return by_beats.ravel(), none
 
 
 def _in_octave(shares: Array, tempi: Array, tempo: float) -> Array:
@@ -221,9 +201,11 @@ def _same(pulses: Sequence[Beats], shares: Array) -> list[list[int]]:
 
 @cache
 def weights() -> dict[str, Weights]:
-    """The fitted weights of MODELS, by their names."""
-    text = resources.files(__package__).joinpath("metre_weights.json").read_text()
-    return {
-        name: Weights(**{part: np.array(numbers) for part, numbers in parts.items()})
-        for name, parts in json.loads(text).items()
-    }
+    """The weights of which beats there are."""
+    return conditional_logit.load("metre_weights.json")
+
+
+@cache
+def bar_weights() -> dict[str, Weights]:
+    """The weights of which of the beats begin bars."""
+    return conditional_logit.load("bar_weights.json")

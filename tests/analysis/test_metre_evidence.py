@@ -19,7 +19,7 @@ def evidence(times: np.ndarray, beats: Beats = BEATS, networks: int = 1) -> np.n
     rows = np.zeros((len(BANDS) + 2 * networks, FRAMES))
     rows[0, np.round(times).astype(int)] = 10.0
     rows[len(BANDS) :, np.round(times).astype(int)] = 6.0
-    sound = Sound.of(rows, rows[0], np.zeros(len(beat_network.TEMPI)))
+    sound = Sound.of(rows, np.zeros((1, FRAMES)), rows[0], np.zeros(len(beat_network.TEMPI)))
     return Evidence(sound, sound).of(beats)
 
 
