@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from demo import metre_recordings
 from demo.metre_recordings import NETWORKS, Maker, Recording, networks_of
 from musicgen_service.analysis import beats, metre, metre_model
+from musicgen_service.analysis.bar_evidence import BarEvidence
 from musicgen_service.analysis.beats import Measured
 from musicgen_service.analysis.envelopes import HOP, envelopes, loudness, mono
 from musicgen_service.models import packaged
@@ -214,10 +215,11 @@ def _bars(example: Example, heard: list[metre_model.Heard]) -> list[Example]:
         if best is None or not example.right[example.answers == best].any():
             continue
         readings = example.answers == best
-        alone = [one._replace(possible=[one.possible[best - numbers.start]])]
+        nearest = one.possible[best - numbers.start]
+        evidence = metre_model.bars_evidence(BarEvidence(one.sound), nearest, example.evidence[readings])
         result.append(
             example._replace(
-                evidence=metre_model.bars_evidence(alone, example.evidence[readings]).astype(np.float32),
+                evidence=evidence.astype(np.float32),
                 answers=np.arange(readings.sum()),
                 right=example.right[readings],
                 near=example.right[readings].astype(float),

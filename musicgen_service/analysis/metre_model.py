@@ -27,7 +27,7 @@ _SAME_PULSE = 0.02
 """Octaves by which tempi of the same pulse may differ from multiples of one another."""
 _MULTIPLES = np.log2([1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4])
 """Octaves between the tempi that the same pulse may be counted in."""
-_LEAST = 1e-300  # probability whose logarithm is taken
+_LIKELY, _LEAST = 0.01, 1e-300  # probability of beats whose bars are listened to; whose logarithm is taken
 NO_BEAT = 0.5  # probability from which there is none
 _QUANTILES = (0.8, 0.9, 0.97)
 _SAME_BEATS = 0.07  # seconds between the beats of two pulses that are the same
@@ -98,18 +98,6 @@ def evidence(heard: Sequence[Heard]) -> Array:
     return np.concatenate([part.of(beats) for part, one in zip(parts, heard, strict=True) for beats in one.possible])
 
 
-def bars_evidence(heard: Sequence[Heard], found: NDArray[np.floating]) -> Array:
-    """Compute the features of the same readings by which those with the same beats compete.
-
-    Parameters
-    ----------
-    found : the `evidence`, to which more is added
-    """
-    parts = [BarEvidence(one.sound) for one in heard]
-    more = [part.of(beats) for part, one in zip(parts, heard, strict=True) for beats in one.possible]
-    return np.hstack([found, np.concatenate(more)])
-
-
 def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list[Candidate]:
     """Rank possible beats, the most probable first; none where "no beat" is more probable than beats.
 
@@ -155,13 +143,34 @@ def _shares(model: str, heard: Sequence[Heard], tempo: float | None) -> tuple[Ar
     found = evidence(heard)
     shares, none = conditional_logit.softmax(weights()[model], found, features(heard))
     by_beats = shares.reshape(len(tempi), -1)
-    scores = conditional_logit.scores(bar_weights()[model], bars_evidence(heard, found)).reshape(by_beats.shape)
-    # Where beats are given, a geometric mean of what both models say.
-    both = scipy.special.softmax((np.log(np.maximum(by_beats, _LEAST)) + scores) / 2, axis=1)
-    by_beats = by_beats.sum(axis=1, keepdims=True) * both
     if tempo:
         by_beats = _in_octave(by_beats, tempi, tempo)
-    return by_beats.ravel(), none
+    return _with_bars(bar_weights()[model], heard, by_beats, found).ravel(), none
+
+
+def _with_bars(fitted: Weights, heard: Sequence[Heard], shares: Array, found: Array) -> Array:
+    """Decide with the second model, too, which of likely beats begin bars.
+
+    Parameters
+    ----------
+    shares : probabilities of all readings, ``[beats, readings]``
+    found : the `evidence`
+    """
+    result = shares.copy()
+    sounds = [BarEvidence(one.sound) for one in heard]
+    every = [(sound, beats) for sound, one in zip(sounds, heard, strict=True) for beats in one.possible]
+    of_beats = found.reshape(*shares.shape, -1)
+    for number in np.flatnonzero(shares.sum(axis=1) > _LIKELY):
+        scores = conditional_logit.scores(fitted, bars_evidence(*every[number], of_beats[number]))
+        # A geometric mean of what both models say.
+        both = scipy.special.softmax((np.log(np.maximum(shares[number], _LEAST)) + scores) / 2)
+        result[number] = shares[number].sum() * both
+    return result
+
+
+def bars_evidence(sound: BarEvidence, beats: Beats, found: NDArray[np.floating]) -> Array:
+    """Compute the features by which readings with the same beats compete, beside their `evidence`."""
+    return np.hstack([found, sound.of(beats)])
 
 
 def _in_octave(shares: Array, tempi: Array, tempo: float) -> Array:
