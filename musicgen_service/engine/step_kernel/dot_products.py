@@ -32,8 +32,8 @@ WIDTH = 16 if has_vnni() else 8
 """Floats or 32-bit integers of a vector."""
 _FLOATS, _HALVES, _SUMS = (ir.VectorType(kind, WIDTH) for kind in (FLOAT, HALF, INT32))
 _AHEAD = 8192
-"""Bytes by which weights are asked for before they are needed, into the second cache: half as far and into the first, steps
-took a quarter longer on a processor of AMD's."""
+"""Bytes by which weights are asked for before they are needed, into the second cache: half as far and into the first,
+steps took a quarter longer on a processor of AMD's."""
 LINE = 64
 """Bytes of the cache that are fetched at a time."""
 
