@@ -73,11 +73,12 @@ def _remixes(service: MusicGenService, track: BeatTracker, separator: Separator)
         # By how much the backing is louder against the voice than what it replaces was.
         balances.append((own[1] - own[0]) - (levels[1] - levels[0]))
         peaks.append(max(float(np.abs(part.samples).max()) for part in (whole, backing, vocals)))
+        aligned = "not aligned"
         if is_aligned:
+            has_beat = len(of_backing.beats) > 0
             within += near.tolist()
-            heard += [len(of_backing.beats) > 0] * len(near)
-        aligned = f"{near.sum()} of {len(near)}" if len(of_backing.beats) else f"no beat, of {len(near)}"
-        aligned = aligned if is_aligned else "not aligned"
+            heard += [has_beat] * len(near)
+            aligned = f"{near.sum() if has_beat else 'no beat,'} of {len(near)}"
         read = f"{of_song.tempo:.0f} bpm ({of_song.confidence:.2f})"
         print(f"{name + ', ' + reader:34}{read:>16}{aligned:>24}{balances[-1]:+9.2f}{peaks[-1]:8.3f}", flush=True)
     print(

@@ -182,8 +182,8 @@ def main() -> None:
         print(name)
         beats[name] = fit([example for both in learned if (example := both[number].beats)])
         bars[name] = fit([example for both in learned for example in both[number].bars])
-    write(beats, PLACE / "metre_weights.json")
-    write(bars, PLACE / "bar_weights.json")
+    write(beats, PLACE / metre_model.BEAT_WEIGHTS)
+    write(bars, PLACE / metre_model.BAR_WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from demo import metre_recordings
 from demo.metre_recordings import NETWORKS, Maker, Recording, networks_of
 from musicgen_service.analysis import beats, metre, metre_model
-from musicgen_service.analysis.bar_evidence import BarEvidence
 from musicgen_service.analysis.beats import Measured
 from musicgen_service.analysis.envelopes import HOP, envelopes, loudness, mono
 from musicgen_service.models import packaged
@@ -216,7 +215,7 @@ def _bars(example: Example, heard: list[metre_model.Heard]) -> list[Example]:
             continue
         readings = example.answers == best
         nearest = one.possible[best - numbers.start]
-        evidence = metre_model.bars_evidence(BarEvidence(one.sound), nearest, example.evidence[readings])
+        evidence = metre_model.bars_evidence(one.sound, nearest, example.evidence[readings])
         result.append(
             example._replace(
                 evidence=evidence.astype(np.float32),

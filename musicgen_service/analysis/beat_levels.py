@@ -20,7 +20,7 @@ class BeatLevels:
 
     values: Array
     inside: NDArray[np.bool_]
-    _means: dict[int, Array] = field(default_factory=dict)
+    _means: dict[int, Array] = field(default_factory=dict, init=False)
 
     @classmethod
     def at(cls, rows: Array, frames: Array, subdivisions: tuple[float, ...]) -> "BeatLevels":
@@ -57,6 +57,19 @@ class BeatLevels:
         """
         means = self.means(2 * period)
         return np.maximum(means[:, :period], means[:, period:])
+
+    def contrasts(self, count: int) -> tuple[Array, Array, Array]:
+        """What tells on which beat bars of `count` beats begin, of the beats themselves, each ``[rows, count]``.
+
+        Returns
+        -------
+        How each beat differs from the mean, how the third of bars of four does, 0 in other bars, and how every other
+        such beat differs from all of them
+        """
+        on = self.means(count)[:, :, 0]
+        difference = on - on.mean(axis=1, keepdims=True)
+        third = np.roll(difference, -2, axis=1) if count == 4 else np.zeros_like(on)
+        return difference, third, self.every_other(count)[:, :, 0] - on
 
     def deviations(self, part: slice) -> Array:
         """Differences of some rows from their means, 0 outside the recording, ``[beats, rows * subdivisions]``."""

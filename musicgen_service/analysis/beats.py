@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from musicgen_service.analysis import beat_network, local_tempo, metre, metre_model, pulse
 from musicgen_service.analysis.envelopes import FRAME_RATE, HOP, RATE, envelopes, loudness, mono, rises
-from musicgen_service.analysis.metre_evidence import Sound
+from musicgen_service.analysis.metre_evidence import ACTIVATION, Sound
 from musicgen_service.analysis.metre_model import Heard
 
 MIN_SECONDS = 1.0
@@ -31,7 +31,6 @@ _MIN_SILENCE = 1.0  # seconds: beats go on through shorter rests
 _PEAK_SAMPLES = 512
 _LONGEST_LOOP = 12.0  # seconds
 _NARROW = 12  # bands
-_ACTIVATION = 8.0  # onsets are up to so many times their mean
 
 Array = NDArray[np.float64]
 Network = Callable[[np.ndarray], np.ndarray]
@@ -230,7 +229,7 @@ def _activations(probabilities: np.ndarray, rate: float, frames: int) -> np.ndar
     """Probabilities of a beat and of a downbeat, so many times per second, as further rows of `envelopes`."""
     times = np.arange(frames) / FRAME_RATE * rate
     at = np.arange(probabilities.shape[1])
-    return np.array([_ACTIVATION * np.interp(times, at, row, right=0.0) for row in probabilities])
+    return np.array([ACTIVATION * np.interp(times, at, row, right=0.0) for row in probabilities])
 
 
 def inside(frames: np.ndarray, seconds: float) -> np.ndarray:

@@ -4,6 +4,7 @@ What competes has features, from which a line and a small hidden layer give its 
 """
 
 import json
+from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ class Weights(NamedTuple):
     calibration: Array
 
 
+@cache
 def load(name: str) -> dict[str, Weights]:
     """The weights of MODELS in a file, by their names."""
     text = resources.files(__package__).joinpath(name).read_text()

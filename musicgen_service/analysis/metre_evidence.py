@@ -13,7 +13,8 @@ from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import METRES, Beats, Metre
 
 Array = NDArray[np.float64]
-NEAR = 5  # frames within which an onset counts towards a metrical position
+ACTIVATION = 8.0  # of a beat that a network is certain of: onsets are up to so many times their mean
+_NEAR = 5  # frames within which an onset counts towards a metrical position
 _CEILING = 8.0
 _IN_TWOS, _IN_THREES = 7 * len(BANDS), 5 * len(BANDS)  # features of places
 _SUBDIVISIONS = (0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4)
@@ -59,6 +60,12 @@ class Sound:
         heard = (onsets, rows[0], *rows[_BEATS])
         return cls(rows, rises, np.array([pulse.regularity(row) for row in heard]), tempi)
 
+    @cached_property
+    def wide(self) -> Array:
+        """Rows and rises, whose onsets also count for the frames around them, ``[rows and bands, frames]``."""
+        wide: Array = scipy.ndimage.maximum_filter1d(np.concatenate([self.rows, self.rises]), _NEAR, axis=1)
+        return wide
+
     @property
     def beats(self) -> Array:
         """Beats that networks hear, ``[networks, frames]``."""
@@ -90,12 +97,10 @@ class Evidence:
 
     def __init__(self, sound: Sound, once: Sound) -> None:
         self._sound, self._once = sound, once
-        # An onset also counts for the frames around it.
-        self._wide = scipy.ndimage.maximum_filter1d(sound.rows, NEAR, axis=1)
 
     def of(self, beats: Beats) -> Array:
         """The features of all `metre.readings` of beats, ``[readings, features]``."""
-        levels = BeatLevels.at(self._wide, beats.frames, _SUBDIVISIONS)
+        levels = BeatLevels.at(self._sound.wide[: len(self._sound.rows)], beats.frames, _SUBDIVISIONS)
         own = self._sound.regularity_at(beats.tempo)
         octaves = float(np.log2(beats.tempo / _MIDDLE_TEMPO))
         unsteadiness = float(np.log(np.diff(beats.frames)).std())
@@ -190,10 +195,9 @@ def _bar_features(levels: BeatLevels, metre: Metre) -> Array:
     That is how the first beat differs from the others, and the first of every other bar from all first ones.
     """
     count = metre.beats
-    on, every_other = levels.means(count)[_NETWORK, :, 0], levels.every_other(count)[_NETWORK, :, 0]
-    difference = (on - on.mean(axis=1, keepdims=True)) * count / (count - 1)
-    third = np.roll(difference, -2, axis=1) if count == 4 else np.zeros_like(on)
-    return np.concatenate([difference, every_other - on, third]).T
+    difference, third, every_other = (part[_NETWORK] for part in levels.contrasts(count))
+    # From the mean of the others.
+    return np.concatenate([difference * count / (count - 1), every_other, third * count / (count - 1)]).T
 
 
 def _thirds(levels: BeatLevels, metre: Metre) -> Array:

@@ -6,15 +6,13 @@ second model, in which readings with the same beats compete.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import scipy  # submodules are imported on first use
 from numpy.typing import NDArray
 
-from musicgen_service.analysis import conditional_logit, metre
-from musicgen_service.analysis.bar_evidence import BarEvidence
+from musicgen_service.analysis import bar_evidence, conditional_logit, metre
 from musicgen_service.analysis.conditional_logit import MODELS, Weights
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import Beats, Metre, Reading
@@ -28,6 +26,8 @@ _SAME_PULSE = 0.02
 _MULTIPLES = np.log2([1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4])
 """Octaves between the tempi that the same pulse may be counted in."""
 _LIKELY, _LEAST = 0.01, 1e-300  # probability of beats whose bars are listened to; whose logarithm is taken
+BEAT_WEIGHTS, BAR_WEIGHTS = "metre_weights.json", "bar_weights.json"
+"""Files of the weights of which beats there are, and of which of them begin bars."""
 NO_BEAT = 0.5  # probability from which there is none
 _QUANTILES = (0.8, 0.9, 0.97)
 _SAME_BEATS = 0.07  # seconds between the beats of two pulses that are the same
@@ -120,7 +120,7 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
     groups = _same([beats.until(length) for beats in pulses], by_beats)
     groups.sort(key=lambda group: -by_beats[group].sum())
     totals = [float(by_beats[group].sum()) for group in groups]
-    probability = conditional_logit.calibrated(weights()[model], totals[0])
+    probability = conditional_logit.calibrated(conditional_logit.load(BEAT_WEIGHTS)[model], totals[0])
     rest = (1 - probability) / max(1 - totals[0], 1e-9)
     result: list[Candidate] = []
     for total, group in zip(totals, groups, strict=True):
@@ -130,7 +130,9 @@ def candidates(hearings: Sequence[Sequence[Heard]], tempo: float | None) -> list
             np.add.at(within, metre.same_readings(pulses[member], pulses[group[0]]), shares[of_beats == member])
         best = int(within.argmax())
         reading = metre.readings(pulses[group[0]])[best]
-        bars = conditional_logit.calibrated(bar_weights()[model], float(within[best] / within.sum()))
+        bars = conditional_logit.calibrated(
+            conditional_logit.load(BAR_WEIGHTS)[model], float(within[best] / within.sum())
+        )
         result.append(Candidate(reading, total * rest if result else probability, bars))
     return result
 
@@ -141,11 +143,11 @@ def _shares(model: str, heard: Sequence[Heard], tempo: float | None) -> tuple[Ar
     if not len(tempi):
         return np.zeros(0), 1.0
     found = evidence(heard)
-    shares, none = conditional_logit.softmax(weights()[model], found, features(heard))
+    shares, none = conditional_logit.softmax(conditional_logit.load(BEAT_WEIGHTS)[model], found, features(heard))
     by_beats = shares.reshape(len(tempi), -1)
     if tempo:
         by_beats = _in_octave(by_beats, tempi, tempo)
-    return _with_bars(bar_weights()[model], heard, by_beats, found).ravel(), none
+    return _with_bars(conditional_logit.load(BAR_WEIGHTS)[model], heard, by_beats, found).ravel(), none
 
 
 def _with_bars(fitted: Weights, heard: Sequence[Heard], shares: Array, found: Array) -> Array:
@@ -157,8 +159,7 @@ def _with_bars(fitted: Weights, heard: Sequence[Heard], shares: Array, found: Ar
     found : the `evidence`
     """
     result = shares.copy()
-    sounds = [BarEvidence(one.sound) for one in heard]
-    every = [(sound, beats) for sound, one in zip(sounds, heard, strict=True) for beats in one.possible]
+    every = [(one.sound, beats) for one in heard for beats in one.possible]
     of_beats = found.reshape(*shares.shape, -1)
     for number in np.flatnonzero(shares.sum(axis=1) > _LIKELY):
         scores = conditional_logit.scores(fitted, bars_evidence(*every[number], of_beats[number]))
@@ -168,9 +169,9 @@ def _with_bars(fitted: Weights, heard: Sequence[Heard], shares: Array, found: Ar
     return result
 
 
-def bars_evidence(sound: BarEvidence, beats: Beats, found: NDArray[np.floating]) -> Array:
+def bars_evidence(sound: Sound, beats: Beats, found: NDArray[np.floating]) -> Array:
     """Compute the features by which readings with the same beats compete, beside their `evidence`."""
-    return np.hstack([found, sound.of(beats)])
+    return np.hstack([found, bar_evidence.evidence(sound, beats)])
 
 
 def _in_octave(shares: Array, tempi: Array, tempo: float) -> Array:
@@ -206,15 +207,3 @@ def _same(pulses: Sequence[Beats], shares: Array) -> list[list[int]]:
         else:
             groups.append([int(number)])
     return groups
-
-
-@cache
-def weights() -> dict[str, Weights]:
-    """The weights of which beats there are."""
-    return conditional_logit.load("metre_weights.json")
-
-
-@cache
-def bar_weights() -> dict[str, Weights]:
-    """The weights of which of the beats begin bars."""
-    return conditional_logit.load("bar_weights.json")

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from musicgen_service.analysis import beat_network, metre
-from musicgen_service.analysis.bar_evidence import BarEvidence
+from musicgen_service.analysis import bar_evidence, beat_network, metre
 from musicgen_service.analysis.envelopes import BANDS, FRAME_RATE
 from musicgen_service.analysis.metre import Beats
 from musicgen_service.analysis.metre_evidence import Sound
@@ -22,7 +21,7 @@ def evidence(times: np.ndarray) -> np.ndarray:
     rows[0, np.round(GRID).astype(int)] = 10.0
     rises = np.zeros((RISES, FRAMES))
     rises[:, np.round(times).astype(int)] = 1.0
-    return BarEvidence(Sound.of(rows, rises, rows[0], np.zeros(len(beat_network.TEMPI)))).of(BEATS)
+    return bar_evidence.evidence(Sound.of(rows, rises, rows[0], np.zeros(len(beat_network.TEMPI))), BEATS)
 
 
 def of_metre(values: np.ndarray, name: str) -> np.ndarray:

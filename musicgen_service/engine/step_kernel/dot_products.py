@@ -52,13 +52,12 @@ def dot_digits(rows, outputs):
         def generate(_, builder, __, arguments):
             weights, digits, result, inputs, stride, room = arguments
             dot = function(builder, "llvm.x86.avx512.vpdpbusd.512", _SUMS, [_SUMS, integers, integers])
-            following = ir.Constant(INT64, _AHEAD)
 
             def body(at, totals):
                 values = [load(builder, add(builder, digits, at, stride, n), integers) for n in range(2 * rows)]
                 for output in range(outputs):
                     address = add(builder, weights, at, inputs, output)
-                    prefetch(builder, builder.add(address, following), level=2)
+                    prefetch(builder, address, _AHEAD, level=2)
                     weight = load(builder, address, integers)
                     for n, value in enumerate(values):
                         index = 2 * rows * output + n
@@ -92,7 +91,6 @@ def dot_levels(rows, outputs):
             weights, levels, result, inputs, stride, room = arguments
             # Adds up the products of each two neighbours.
             dot = function(builder, "llvm.x86.avx2.pmadd.wd", _SUMS, [integers, integers])
-            following = ir.Constant(INT64, _AHEAD)
             two = ir.Constant(INT64, 2)
             row_bytes = builder.mul(stride, two)
 
@@ -104,7 +102,7 @@ def dot_levels(rows, outputs):
                     for output in range(outputs):
                         address = add(builder, weights, here, inputs, output)
                         if part == 0:
-                            prefetch(builder, builder.add(address, following), level=2)
+                            prefetch(builder, address, _AHEAD, level=2)
                         weight = builder.sext(load(builder, address, stored), integers)
                         for n, value in enumerate(values):
                             index = rows * output + n
@@ -134,7 +132,6 @@ def dot_floats(rows, outputs, bits):
             fuse = function(builder, f"llvm.fma.v{WIDTH}f32", _FLOATS, [_FLOATS] * 3)
             size, four = ir.Constant(INT64, bits // 8), ir.Constant(INT64, 4)
             row_bytes, weight_bytes = builder.mul(stride, four), builder.mul(inputs, size)
-            following = ir.Constant(INT64, _AHEAD)
 
             def body(at, totals):
                 for part in range(0, LANES, WIDTH):
@@ -144,7 +141,7 @@ def dot_floats(rows, outputs, bits):
                     for output in range(outputs):
                         address = add(builder, weights, builder.mul(here, size), weight_bytes, output)
                         if part * bits % (8 * LINE) == 0:
-                            prefetch(builder, builder.add(address, following), level=2)
+                            prefetch(builder, address, _AHEAD, level=2)
                         weight = load(builder, address, kind)
                         weight = builder.fpext(weight, _FLOATS) if bits == 16 else weight
                         for n, value in enumerate(row):

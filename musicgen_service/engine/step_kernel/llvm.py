@@ -30,11 +30,12 @@ def add(builder, address, offset, stride, count):
     return builder.add(address, builder.add(offset, builder.mul(stride, ir.Constant(INT64, count))))
 
 
-def prefetch(builder, address, level=1):
-    """Ask for the line at an address, into the cache of that level and those behind it."""
+def prefetch(builder, address, ahead, level=1):
+    """Ask for the line so many bytes after an address, into the cache of that level and those behind it."""
     fetch = function(builder, "llvm.prefetch.p0", ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32])
     numbers = (0, 4 - level, 1)  # to read; locality, 3 of which is the first level; data
-    builder.call(fetch, [pointer(builder, address, INT8), *(ir.Constant(INT32, number) for number in numbers)])
+    place = builder.add(address, ir.Constant(INT64, ahead))
+    builder.call(fetch, [pointer(builder, place, INT8), *(ir.Constant(INT32, number) for number in numbers)])
 
 
 def loop(builder, count, step, kinds, body):

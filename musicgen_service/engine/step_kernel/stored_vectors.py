@@ -94,7 +94,7 @@ def ask_for(_, address):
 
     def generate(context, builder, __, arguments):
         for offset in range(0, _AHEAD, LINE):
-            prefetch(builder, builder.add(arguments[0], ir.Constant(INT64, offset)))
+            prefetch(builder, arguments[0], offset)
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
@@ -168,7 +168,7 @@ def _dot_integers(_, levels, stored, products, stride):
         totals = []
         for position in range(WIDTH):
             row = builder.add(stored, builder.mul(stride, ir.Constant(INT64, position)))
-            prefetch(builder, builder.add(row, ir.Constant(INT64, _AHEAD)))
+            prefetch(builder, row, _AHEAD)
             loaded = [load(builder, builder.add(row, ir.Constant(INT64, part)), narrow) for part in parts]
             found = [
                 builder.call(dot, [values, builder.sext(numbers, wide)])
@@ -234,7 +234,7 @@ def _load_floats(builder, address, part, kind):
     size = kind.bitwidth // 8
     here = builder.add(address, ir.Constant(INT64, part * size))
     if part * size % LINE == 0:
-        prefetch(builder, builder.add(here, ir.Constant(INT64, _AHEAD)))
+        prefetch(builder, here, _AHEAD)
     numbers = load(builder, here, ir.VectorType(_KINDS[kind], WIDTH))
     if kind is types.int8:
         return builder.sitofp(numbers, _FLOATS)
